@@ -1,0 +1,4 @@
+"""Hooks of mmengine's Runner."""
+from .momentum import MomentumHook
+
+__all__ = ['MomentumHook']

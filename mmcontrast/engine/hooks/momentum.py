@@ -1,0 +1,58 @@
+"""Coefficient of the momentum average, step by step."""
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ...models.momentum import MomentumTwin
+from ...registry import HOOKS
+from ..schedules import cosine_momentum, momentum_steps
+
+
+@HOOKS.register_module()
+class MomentumHook(Hook):
+    """Set ``coefficient`` of every :class:`MomentumTwin` for the coming step.
+
+    The step is derived from the runner's iteration, so a resumed run goes on where it
+    stopped (the released PixPro code starts over at ``start``). With accumulated
+    gradients the average moves once an optimizer step.
+
+    Args:
+        start: Coefficient of the first step.
+        end: Coefficient at the end of the run.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, start: float = 0.99, end: float = 1.0):
+        if not 0 <= start <= end <= 1:
+            raise ValueError(
+                f'MomentumHook: need 0 <= start <= end <= 1, got {start} and {end}.')
+        self.start, self.end = start, end
+
+    def before_train(self, runner: Runner):
+        self.twins = [m for m in runner.model.modules() if isinstance(m, MomentumTwin)]
+        if not self.twins:
+            raise ValueError(
+                f'MomentumHook: {type(runner.model).__name__} has no MomentumTwin; '
+                'remove the hook from custom_hooks.')
+        self.accumulate = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        self.total = max(1, self._total_iters(runner) // self.accumulate)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None):
+        step, rest = divmod(runner.iter, self.accumulate)
+        coefficient = cosine_momentum(min(step, self.total), self.total,
+                                      self.start, self.end)
+        for twin in self.twins:
+            twin.coefficient = None if rest else coefficient
+        runner.message_hub.update_scalar('train/momentum', coefficient)
+
+    @staticmethod
+    def _total_iters(runner: Runner) -> int:
+        loader = runner.train_dataloader
+        if not runner.train_loop.__class__.__name__.startswith('Epoch'):
+            return runner.max_iters
+        batch_size = getattr(loader, 'batch_size', None)
+        if not batch_size:
+            return runner.max_iters
+        return momentum_steps(len(loader.dataset), get_world_size(), batch_size,
+                              runner.max_epochs)

@@ -1,0 +1,10 @@
+"""PixPro (CVPR 2021): pretraining by agreement of pixels."""
+from .losses import PairConsistencyLoss, PixContrastLoss
+from .pairs import pooled_keys, positive_pairs, published_coords
+from .pixpro import PixPro
+from .propagation import PixelPropagation
+
+__all__ = [
+    'PixPro', 'PixelPropagation', 'PairConsistencyLoss', 'PixContrastLoss',
+    'pooled_keys', 'positive_pairs', 'published_coords',
+]

@@ -1,0 +1,65 @@
+"""The pixel propagation module."""
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...models.layers import ConvMLP
+from ...registry import MODELS
+
+
+@MODELS.register_module()
+class PixelPropagation(nn.Module):
+    """Replace each pixel by a similarity-weighted sum over its own map.
+
+    For pixels i, j of one map with features x::
+
+        s_ij = max(cos(x_i, x_j), clamp) ** power
+        y_i  = sum_j s_ij g(x_j) / |g(x_j)|
+
+    Source: PixPro (CVPR 2021), section 3.3. As in the released code g acts on the raw
+    map, its output is normalised and the weights are not; the paper's formula does not
+    show the normalisation of g(x).
+
+    Args:
+        channels: Width of the map.
+        transform_layers: 0 for the identity, 1 for a 1x1 convolution, 2 for a
+            :class:`ConvMLP` (its norm stays local in distributed training, as in the
+            released code).
+        power: Exponent gamma; 2 sharpens, 1 is linear.
+        clamp: Smallest similarity before the power.
+    """
+
+    def __init__(self, channels: int = 256, transform_layers: int = 1,
+                 power: float = 2.0, clamp: float = 0.0):
+        super().__init__()
+        if transform_layers not in (0, 1, 2):
+            raise ValueError('PixelPropagation: transform_layers must be 0, 1 or 2, '
+                             f'got {transform_layers}.')
+        if clamp < 0 or power <= 0:
+            raise ValueError('PixelPropagation: need power > 0 and clamp >= 0, as a '
+                             f'negative similarity has no power; got {power}, {clamp}.')
+        self.power, self.clamp = power, clamp
+        self.transform = (
+            nn.Identity() if transform_layers == 0
+            else nn.Conv2d(channels, channels, 1) if transform_layers == 1
+            else ConvMLP(channels, channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) map, not normalised -> (N, C, H, W) propagated map."""
+        values = self.transform(x)
+        # float32 and no autocast: half precision loses the power's small terms.
+        with torch.autocast(x.device.type, enabled=False):
+            unit = F.normalize(_at_least_float(x).flatten(2), dim=1, eps=1e-12)
+            values = F.normalize(_at_least_float(values).flatten(2), dim=1, eps=1e-12)
+            similarity = (unit.transpose(1, 2) @ unit).clamp(min=self.clamp)
+            if self.power < 1:
+                # The slope of s ** p is infinite at 0.
+                similarity = similarity + 1e-6
+            if self.power != 1:
+                similarity = similarity ** self.power
+            # s is symmetric: sum_j s_ij v_j = (v s)_i.
+            return (values @ similarity).view_as(x)
+
+
+def _at_least_float(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
