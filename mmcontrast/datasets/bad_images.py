@@ -1,0 +1,87 @@
+"""What a run remembers about image files that cannot be used."""
+import enum
+
+import torch
+
+
+class Reason(enum.IntEnum):
+    """State of one image of the data set; everything from ``MISSING`` on is bad."""
+
+    UNTRIED = 0
+    GOOD = 1
+    MISSING = 2
+    UNREADABLE = 3
+    EMPTY = 4
+    NOT_AN_IMAGE = 5
+    DAMAGED = 6
+    TOO_LARGE = 7
+
+    @property
+    def sentence(self) -> str:
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Reason.UNTRIED: 'not tried yet',
+    Reason.GOOD: 'good',
+    Reason.MISSING: 'file not found',
+    Reason.UNREADABLE: 'file cannot be read',
+    Reason.EMPTY: 'empty file',
+    Reason.NOT_AN_IMAGE: 'not an image Pillow knows',
+    Reason.DAMAGED: 'truncated or damaged image',
+    Reason.TOO_LARGE: "larger than Pillow's limit on pixels",
+}
+
+
+class BadImage(ValueError):
+    """An image file cannot be used.
+
+    Args:
+        path: The file.
+        reason: Why, as a :class:`Reason`.
+        detail: What the library that read it said.
+    """
+
+    def __init__(self, path: str, reason: Reason, detail: str = '') -> None:
+        # All arguments go to the base class, so that the exception survives the
+        # way from a loader process to the main process.
+        super().__init__(path, reason, detail)
+        self.path, self.reason, self.detail = path, Reason(reason), detail
+
+    def __str__(self) -> str:
+        detail = f' ({self.detail})' if self.detail else ''
+        return f'{self.path}: {self.reason.sentence}{detail}'
+
+
+class ImageStatus:
+    """One byte per image in shared memory: untried, good, or why it is bad.
+
+    Loader processes write, the main process reads: the table lives in memory that
+    forked and spawned loaders share with the process that built the data set.
+
+    Args:
+        num_images: Length of the data set.
+    """
+
+    def __init__(self, num_images: int) -> None:
+        self.table = torch.zeros(num_images, dtype=torch.uint8).share_memory_()
+
+    def set(self, idx: int, reason: Reason) -> bool:
+        """Note the state of image ``idx``; whether that is news."""
+        news = self.table[idx] != int(reason)
+        self.table[idx] = int(reason)
+        return bool(news)
+
+    def counts(self) -> tuple[int, int]:
+        """(images tried, images found bad) so far, by all loaders together."""
+        tried = int((self.table != Reason.UNTRIED).sum())
+        return tried, int((self.table >= Reason.MISSING).sum())
+
+    def bad(self) -> list[tuple[int, Reason]]:
+        """Index and reason of every bad image, in the order of the data set."""
+        indices = (self.table >= Reason.MISSING).nonzero().flatten().tolist()
+        return [(idx, Reason(int(self.table[idx]))) for idx in indices]
+
+    def usable(self) -> torch.Tensor:
+        """Indices of the images that are not known to be bad."""
+        return (self.table < Reason.MISSING).nonzero().flatten()

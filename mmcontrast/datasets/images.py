@@ -1,0 +1,168 @@
+"""The data set of all self-supervised methods: images without annotations."""
+import logging
+import os
+import random
+from collections.abc import Callable, Sequence
+
+from mmengine.dataset import BaseDataset
+from mmengine.fileio import join_path
+from mmengine.logging import print_log
+
+from mmcontrast.registry import DATASETS, TRANSFORMS
+
+from .bad_images import BadImage, ImageStatus, Reason
+from .image_lists import (
+    IMAGE_SUFFIXES,
+    list_folder,
+    list_zip,
+    read_coco_images,
+    read_text_list,
+)
+from .zip_backend import zip_path
+
+# Fewer images say nothing about the share of bad ones.
+_MIN_TRIED = 20
+
+
+@DATASETS.register_module()
+class UnlabelledImages(BaseDataset):
+    """Images of a folder, an ImageNet tree, a zip, a text list or a COCO file.
+
+    ``ann_file`` decides: ``*.json`` is read as COCO, any other name as a text list of
+    ``path[<TAB>label]``; without one, all images below ``data_root`` are taken, or all
+    images in it if it is a ``.zip``. Lists have a fixed order (folders are sorted).
+
+    An image that cannot be decoded in full raises
+    :class:`~mmcontrast.datasets.bad_images.BadImage` in the pipeline. Such an image is
+    warned about once, counted, and replaced by a random other one;
+    ``BadImagesHook`` writes the list of them.
+
+    Args:
+        data_root: Folder, or ``.zip`` archive.
+        ann_file: List of images, relative to ``data_root`` (to the folder of the
+            archive if that is a zip).
+        data_prefix: ``dict(img_path=...)``, folder of the images below ``data_root``.
+        with_label: Whether to read labels: class folders, or numbers in the list.
+        suffixes: File name endings that count as images, in any case.
+        max_bad_share: Largest share of bad images among those tried, in [0, 1]; more
+            of them end the run. Judged from 20 tried images on, or when all images
+            have been tried.
+        pipeline: Transforms, ours by their plain name.
+        kwargs: See mmengine's ``BaseDataset``.
+
+    Raises:
+        FileNotFoundError: If the folder, archive or list is missing, or without images.
+        ValueError: If a list cannot be understood, or too many images are bad.
+    """
+
+    def __init__(self, data_root: str = '', ann_file: str = '',
+                 data_prefix: dict | None = None, with_label: bool = False,
+                 suffixes: Sequence[str] = IMAGE_SUFFIXES, max_bad_share: float = 0.1,
+                 pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
+        data_prefix = dict(img_path='') | (data_prefix or {})
+        if set(data_prefix) != {'img_path'}:
+            raise ValueError(
+                f'data_prefix must be dict(img_path=...), got {data_prefix}.')
+        if not 0 <= max_bad_share <= 1:
+            raise ValueError(f'max_bad_share must be in [0, 1], got {max_bad_share}.')
+        if with_label and ann_file.endswith('.json'):
+            raise ValueError(
+                f'with_label=True has no meaning for the COCO file {ann_file}: its '
+                'images carry no class. Use a folder of classes or a text list.')
+        self.with_label = with_label
+        self.suffixes = tuple(suffixes)
+        self.max_bad_share = max_bad_share
+        super().__init__(
+            ann_file=ann_file, data_root=data_root, data_prefix=data_prefix,
+            pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step
+                      for step in pipeline], **kwargs)
+
+    @property
+    def in_zip(self) -> bool:
+        return self.data_root.lower().endswith('.zip')
+
+    def _join_prefix(self) -> None:
+        if not self.in_zip:
+            return super()._join_prefix()
+        # A list lies beside the archive, the prefix is a path inside of it.
+        if self.ann_file and not _is_absolute(self.ann_file):
+            folder, slash, _ = self.data_root.rpartition('/')
+            self.ann_file = f'{folder}{slash}{self.ann_file}'
+
+    def full_init(self) -> None:
+        if not self._fully_initialized:
+            super().full_init()
+            self.status = ImageStatus(len(self))
+
+    def load_data_list(self) -> list[dict]:
+        if self.ann_file.endswith('.json'):
+            return read_coco_images(self.ann_file, self._locate)
+        if self.ann_file:
+            return read_text_list(self.ann_file, self._locate, self.with_label)
+        images, classes = (
+            list_zip(self.data_root, self.data_prefix['img_path'], self.suffixes,
+                     self.with_label) if self.in_zip else
+            list_folder(self.data_prefix['img_path'], self.suffixes, self.with_label))
+        if classes:
+            self._metainfo.setdefault('classes', tuple(classes))
+        return images
+
+    def _locate(self, path: str) -> str:
+        prefix = self.data_prefix['img_path']
+        if self.in_zip:
+            path = path.lstrip('/')
+            return zip_path(self.data_root, join_path(prefix, path) if prefix else path)
+        return path if _is_absolute(path) or not prefix else join_path(prefix, path)
+
+    def get_subset(self, indices):
+        subset = super().get_subset(indices)
+        subset.status = ImageStatus(len(subset))
+        return subset
+
+    def get_subset_(self, indices) -> None:
+        super().get_subset_(indices)
+        self.status = ImageStatus(len(self))
+
+    def __getitem__(self, idx: int) -> dict:
+        self.full_init()
+        if self.test_mode:
+            return self.prepare_data(idx)
+        while True:
+            try:
+                data = self.prepare_data(idx)
+            except BadImage as bad:
+                idx = self._replace(idx, bad)
+            else:
+                self.status.set(idx, Reason.GOOD)
+                return data
+
+    def bad_images(self) -> list[tuple[str, Reason]]:
+        """Path and reason of the images found bad so far, by all loaders."""
+        return [(self.get_data_info(idx)['img_path'], reason)
+                for idx, reason in self.status.bad()]
+
+    def _replace(self, idx: int, bad: BadImage) -> int:
+        """Note a bad image; the index of another one."""
+        if self.status.set(idx, bad.reason):
+            print_log(f'Bad image, another one takes its place: {bad}',
+                      logger='current', level=logging.WARNING)
+        tried, num_bad = self.status.counts()
+        usable = self.status.usable()
+        enough = tried >= min(_MIN_TRIED, len(self))
+        if len(usable) == 0 or enough and num_bad > self.max_bad_share * tried:
+            raise ValueError(self._too_many(tried, num_bad))
+        return int(usable[random.randrange(len(usable))])
+
+    def _too_many(self, tried: int, num_bad: int) -> str:
+        first = '\n'.join(f'  {path}: {reason.sentence}'
+                          for path, reason in self.bad_images()[:5])
+        return (
+            f'{num_bad} of the first {tried} images ({num_bad / tried:.0%}) of '
+            f'{self.ann_file or self.data_root or self.data_prefix["img_path"]} cannot '
+            f'be used, max_bad_share={self.max_bad_share} allows '
+            f'{self.max_bad_share:.0%}. The first of them:\n{first}\nRepair or remove '
+            'them, or raise max_bad_share of the data set.')
+
+
+def _is_absolute(path: str) -> bool:
+    return os.path.isabs(path) or '://' in path

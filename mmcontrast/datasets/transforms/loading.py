@@ -1,0 +1,138 @@
+"""From a file, whatever its format, to an upright RGB picture."""
+import io
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine.fileio import get
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from mmcontrast.datasets.bad_images import BadImage, Reason
+from mmcontrast.registry import TRANSFORMS
+
+_ORIENTATION = 0x0112  # EXIF tag
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Read ``img_path`` as an upright 8-bit RGB ``PIL.Image``.
+
+    Greyscale, palette, CMYK, alpha (dropped) and 16-bit files are converted, EXIF
+    rotation is applied. A file is decoded in full or not at all.
+
+    A sample that already holds ``img``, an (H, W, 3) uint8 RGB array or a picture, is
+    not read from disk: the toy world draws its images.
+
+    Sets ``img`` (PIL.Image, RGB), ``ori_shape`` and ``img_shape`` (H, W).
+
+    Args:
+        backend_args: Options of ``mmengine.fileio.get``.
+
+    Raises:
+        BadImage: If the file is missing, empty, no image, or damaged.
+        TypeError, ValueError: If ``img`` is there, but no RGB image.
+    """
+
+    def __init__(self, backend_args: dict | None = None) -> None:
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        image = results.get('img')
+        if image is None:
+            image = read_image(results['img_path'], self.backend_args)
+        elif isinstance(image, Image.Image):
+            image = to_rgb(image)
+        else:
+            image = _from_array(image, results.get('img_path', '?'))
+        results['img'] = image
+        results['ori_shape'] = results['img_shape'] = image.size[::-1]
+        return results
+
+
+def read_image(path: str, backend_args: dict | None = None) -> Image.Image:
+    """The picture in file ``path`` (any address mmengine reads), upright, RGB."""
+    data = _read_bytes(path, backend_args)
+    try:
+        image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise BadImage(path, Reason.NOT_AN_IMAGE) from None
+    except Image.DecompressionBombError as error:
+        raise BadImage(path, Reason.TOO_LARGE, str(error)) from None
+    except Exception as error:  # a broken header; see below
+        raise BadImage(path, Reason.DAMAGED, _say(error)) from None
+    # Some library may have allowed half pictures; not for us.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        image.load()
+        return to_rgb(upright(image))
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Pillow's readers raise OSError, SyntaxError, ValueError, EOFError,
+        # struct.error, zlib.error ... on bytes that make no picture.
+        raise BadImage(path, Reason.DAMAGED, _say(error)) from None
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Apply the rotation that the camera noted in the EXIF data."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        # Damaged EXIF data says nothing about the picture itself.
+        return image
+    return image if orientation == 1 else ImageOps.exif_transpose(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any picture as 8-bit RGB; more than 8 bits are scaled, never clipped.
+
+    16-bit grey keeps its high byte, as Pillow does with 16-bit colour. 32-bit integer
+    and float grey have no agreed white: beyond 16 bit, or float beyond [0, 1], the
+    range of the picture itself becomes [0, 255].
+    """
+    if image.mode == 'RGB':
+        return image
+    if image.mode.startswith('I') or image.mode == 'F':
+        image = Image.fromarray(_to_8_bit(np.asarray(image), image.mode))
+    elif image.mode == 'P' and 'transparency' in image.info:
+        image = image.convert('RGBA')
+    return image.convert('RGB')
+
+
+def _to_8_bit(grey: np.ndarray, mode: str) -> np.ndarray:
+    low, high = grey.min(), grey.max()
+    if mode == 'F':
+        low, high = (0, 1) if 0 <= low and high <= 1 else (low, high)
+    elif 0 <= low and high < 1 << 16:
+        return (grey.astype(np.uint16) >> 8).astype(np.uint8)
+    grey = (grey.astype(np.float64) - low) / max(float(high) - float(low), 1e-12)
+    return np.round(grey * 255).astype(np.uint8)
+
+
+def _read_bytes(path: str, backend_args: dict | None) -> bytes:
+    try:
+        data = get(path, backend_args)
+    except FileNotFoundError:
+        raise BadImage(path, Reason.MISSING) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # disk, network, a damaged archive
+        raise BadImage(path, Reason.UNREADABLE, _say(error)) from None
+    if not data:
+        raise BadImage(path, Reason.EMPTY)
+    return data
+
+
+def _from_array(image: np.ndarray, path: str) -> Image.Image:
+    if not isinstance(image, np.ndarray):
+        raise TypeError(
+            f"{path}: 'img' must be a PIL.Image or an (H, W, 3) uint8 array, got "
+            f'{type(image).__name__}.')
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(
+            f"{path}: 'img' must be an (H, W, 3) uint8 RGB array, got shape "
+            f'{image.shape} and {image.dtype}.')
+    return Image.fromarray(image)
+
+
+def _say(error: Exception) -> str:
+    return f'{type(error).__name__}: {error}'

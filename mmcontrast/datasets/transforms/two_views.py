@@ -1,0 +1,94 @@
+"""Two augmented views of one image, and exactly where each of them lies."""
+import difflib
+import random
+from collections.abc import Sequence
+
+from mmcv.transforms import BaseTransform
+from PIL import Image
+
+from mmcontrast.registry import TRANSFORMS
+from mmcontrast.structures import View
+
+from .crops import Crop, RandomResizedCrops
+from .recipes import RECIPES
+
+INTERPOLATIONS = dict(
+    nearest=Image.Resampling.NEAREST, bilinear=Image.Resampling.BILINEAR,
+    bicubic=Image.Resampling.BICUBIC, lanczos=Image.Resampling.LANCZOS)
+
+
+@TRANSFORMS.register_module()
+class TwoViews(BaseTransform):
+    """Crop, resize, mirror and recolour an image twice.
+
+    Source: PixPro (CVPR 2021), released code: crop and resize, flip, then the
+    photometric steps. Geometry comes first, so that ``View`` says where every pixel
+    of the result comes from.
+
+    ``img`` (a PIL.Image) becomes a list of two, ``views`` the two
+    :class:`~mmcontrast.structures.View`.
+
+    Args:
+        size: Side of the views in pixels, or (height, width).
+        scale, ratio: Area share and aspect ratio of the crops, see
+            :class:`RandomResizedCrops`.
+        interpolation: Pillow filter of the resize: ``bilinear`` (PixPro) or
+            ``bicubic`` (SlotCon), also ``nearest`` and ``lanczos``. It widens when
+            shrinking, so views are antialiased.
+        flip_prob: Probability of mirroring left to right, for each view by itself.
+        views: A name in ``recipes.RECIPES``, or the steps of view 1 and of view 2.
+        crop_pair: How the two crops depend on each other.
+    """
+
+    def __init__(self, size: int | tuple[int, int] = 224,
+                 scale: tuple[float, float] = (0.08, 1.0),
+                 ratio: tuple[float, float] = (3 / 4, 4 / 3),
+                 interpolation: str = 'bilinear', flip_prob: float = 0.5,
+                 views: str | Sequence[Sequence[dict]] = 'BYOL',
+                 crop_pair: dict | None = None) -> None:
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        self.crops = RandomResizedCrops(scale, ratio)
+        self.resample = _known(interpolation, INTERPOLATIONS, 'interpolation')
+        self.flip_prob = flip_prob
+        if isinstance(views, str):
+            views = _known(views, RECIPES, 'recipe of views')
+        if len(views) != 2:
+            raise ValueError(
+                f'views must be the steps of view 1 and of view 2, got {len(views)} '
+                'lists of steps.')
+        self.steps = [[TRANSFORMS.build(step) for step in steps] for steps in views]
+        self.crop_pair = TRANSFORMS.build(crop_pair or dict(type='IndependentCrops'))
+
+    def transform(self, results: dict, rng: random.Random = random) -> dict:
+        image = results['img']
+        crops = self.crop_pair(self.crops, *image.size, rng)
+        views = [View(*crop.box, rng.random() < self.flip_prob, *image.size)
+                 for crop in crops]
+        images = [cut(image, crop, view.flipped, self.size, self.resample)
+                  for crop, view in zip(crops, views, strict=True)]
+        for k, steps in enumerate(self.steps):
+            for step in steps:
+                images[k] = step(images[k], rng)
+        results['img'], results['views'] = images, tuple(views)
+        results['img_shape'] = self.size
+        return results
+
+
+def cut(image: Image.Image, crop: Crop, flipped: bool, size: tuple[int, int],
+        resample: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
+    """The part of an image that a view shows, before any change of colour.
+
+    Args:
+        size: (height, width) of the result.
+    """
+    # Crop, then resize: resize(box=...) lets pixels outside of the crop shine in.
+    view = image.crop(crop.box).resize(size[::-1], resample)
+    return view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flipped else view
+
+
+def _known(name: str, table: dict, what: str):
+    if name not in table:
+        close = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
+        hint = f' Did you mean {close[0]!r}?' if close else ''
+        raise ValueError(f'Unknown {what} {name!r}, known: {sorted(table)}.{hint}')
+    return table[name]
