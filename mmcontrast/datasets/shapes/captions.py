@@ -1,0 +1,61 @@
+"""Sentences about a whole picture."""
+from collections.abc import Sequence
+from itertools import combinations as subsets
+from typing import TYPE_CHECKING
+
+from mmcontrast.datasets.shapes.words import (
+    PLAIN_SHARE,
+    RELATIONS,
+    full_words,
+    holds,
+    phrase,
+)
+
+if TYPE_CHECKING:
+    from mmcontrast.datasets.shapes.scene import Scene
+
+_NUMBERS = ('no', 'one', 'two', 'three', 'four', 'five', 'six')
+
+
+def captions(scene: 'Scene') -> tuple[str, ...]:
+    """Sentences about the whole picture.
+
+    Returns:
+        All objects with their numbers; the number of shapes with sky and ground; and,
+        if two objects lie plainly side by side or above each other, their relation.
+    """
+    things = [thing for thing in scene.objects if thing.area]
+    phrases = [phrase(full_words(thing)) for thing in things]
+    counted = [_counted(phrases.count(text), text) for text in dict.fromkeys(phrases)]
+    sky, ground = scene.plan.sky, scene.plan.ground
+    count = len(things)
+    found = [
+        _listed(counted),
+        f'{_NUMBERS[count] if count < len(_NUMBERS) else count} '
+        f'shape{"s" * (count != 1)} on {_article(ground.texture)} {ground.colour} '
+        f'ground under {_article(sky.texture)} {sky.colour} sky']
+    for left, right in subsets(range(len(things)), 2):
+        for relation in RELATIONS:
+            if phrases[left] != phrases[right] and holds(
+                    relation, things[left], things[right], scene.size * PLAIN_SHARE):
+                found.append(f'{_article(phrases[left])} {relation} '
+                             f'{_article(phrases[right])}')
+                return tuple(found)
+    return tuple(found)
+
+
+def _counted(count: int, text: str) -> str:
+    if count == 1:
+        return _article(text)
+    number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+    return f'{number} {text}{"es" if text.endswith("cross") else "s"}'
+
+
+def _article(text: str) -> str:
+    return f'{"an" if text[0] in "aeiou" else "a"} {text}'
+
+
+def _listed(items: Sequence[str]) -> str:
+    if len(items) < 2:
+        return ''.join(items)
+    return f'{", ".join(items[:-1])} and {items[-1]}'

@@ -1,0 +1,105 @@
+"""The toy world as a dataset of mmengine, drawn while it is read."""
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+
+from mmcontrast.datasets.shapes.scene import Scene, check_size, draw_scene
+from mmcontrast.datasets.shapes.vocabulary import (
+    CLASSES,
+    PALETTE,
+    allowed_combinations,
+    scene_seed,
+)
+from mmcontrast.registry import DATASETS
+
+
+@DATASETS.register_module()
+class ShapesDataset(BaseDataset):
+    """Scenes of the toy world, without any file.
+
+    Before the pipeline an item holds ``img`` (S, S, 3) uint8 RGB, ``img_path``
+    ('shapes://train/17'), ``sample_idx``, ``ori_shape`` and ``img_shape``; with
+    annotations also ``gt_seg_map`` (S, S) uint8, ``seg_fields``, ``gt_bboxes`` (N, 4)
+    float32 pixels, ``gt_bboxes_labels`` (N,) int64 and ``gt_ignore_flags`` (N,) bool,
+    under the names that the transforms of mmseg and mmdet read, and ``gt_masks``
+    (N, S, S) bool.
+
+    Args:
+        num_images: Number of scenes.
+        split: 'train', 'val' or 'test'; they never share a scene.
+        size: Side of the pictures in pixels.
+        combinations: Which (colour, shape) pairs occur: 'all', 'seen' or 'held_out'.
+        num_objects: Fewest and most objects of a scene.
+        with_annotations: Give the labels as well. Off by default: self-supervised
+            training needs none.
+        cache: Keep drawn scenes in memory (50 kB each at 128 pixels; double that and
+            more with annotations). Each worker process keeps what it has drawn itself.
+        pipeline: Transforms.
+        kwargs: Passed to mmengine's ``BaseDataset``.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    METAINFO = dict(classes=CLASSES, palette=PALETTE)
+
+    def __init__(self, num_images: int, split: str = 'train', size: int = 128,
+                 combinations: str = 'all', num_objects: tuple[int, int] = (2, 6),
+                 with_annotations: bool = False, cache: bool = False,
+                 pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
+        if num_images < 1:
+            raise ValueError(f'num_images must be 1 or more, got {num_images}.')
+        check_size(size)
+        allowed_combinations(combinations)
+        scene_seed(split, 0)
+        self.num_images = num_images
+        self.split = split
+        self.size = size
+        self.combinations = combinations
+        self.num_objects = tuple(num_objects)
+        self.with_annotations = with_annotations
+        self.cache = cache
+        self._drawn: dict[int, dict] = {}
+        super().__init__(pipeline=list(pipeline), **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        return [dict(scene_idx=i, img_path=f'shapes://{self.split}/{i}')
+                for i in range(self.num_images)]
+
+    def prepare_data(self, idx: int) -> dict | None:
+        info = self.get_data_info(idx)
+        return self.pipeline({**info, **self._read(info.pop('scene_idx'))})
+
+    def scene(self, idx: int) -> Scene:
+        """The whole scene behind item ``idx``, texts included."""
+        return self._draw(self.get_data_info(idx)['scene_idx'])
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of the shapes of item ``idx``."""
+        return self.scene(idx).labels.tolist()
+
+    def _read(self, scene_idx: int) -> dict:
+        """What was drawn, as copies that a pipeline may write to."""
+        if not self.cache:
+            return self._item(scene_idx)
+        if scene_idx not in self._drawn:
+            self._drawn[scene_idx] = self._item(scene_idx)
+        return {key: value.copy() if isinstance(value, np.ndarray | list) else value
+                for key, value in self._drawn[scene_idx].items()}
+
+    def _draw(self, scene_idx: int) -> Scene:
+        return draw_scene(
+            scene_seed(self.split, scene_idx), self.size,
+            combinations=self.combinations, num_objects=self.num_objects)
+
+    def _item(self, scene_idx: int) -> dict:
+        scene = self._draw(scene_idx)
+        shape = scene.image.shape[:2]
+        item = dict(img=scene.image, ori_shape=shape, img_shape=shape)
+        if self.with_annotations:
+            item.update(
+                gt_seg_map=scene.semantic_map, seg_fields=['gt_seg_map'],
+                gt_bboxes=scene.boxes_xyxy, gt_bboxes_labels=scene.labels,
+                gt_ignore_flags=np.zeros(len(scene.labels), bool), gt_masks=scene.masks)
+        return item
