@@ -10,7 +10,6 @@ train_dataloader = dict(
     batch_size=32,
     num_workers=2,
     persistent_workers=True,
-    pin_memory=True,
     drop_last=True,  # a small last batch would disturb the batch statistics
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
