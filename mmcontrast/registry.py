@@ -1,72 +1,116 @@
 """Registries of mmcontrast: children of mmengine's roots.
 
 A config finds our classes without an import line: each registry lists the packages
-(``locations``) that are imported the first time a name is asked for.
+(``locations``) that are imported the first time a name is asked for. A name that
+nobody registered is an error that says which names come close.
 """
-from mmengine.registry import (
-    DATA_SAMPLERS as ROOT_DATA_SAMPLERS,
-)
-from mmengine.registry import (
-    DATASETS as ROOT_DATASETS,
-)
-from mmengine.registry import (
-    EVALUATOR as ROOT_EVALUATOR,
-)
-from mmengine.registry import (
-    FUNCTIONS as ROOT_FUNCTIONS,
-)
-from mmengine.registry import (
-    HOOKS as ROOT_HOOKS,
-)
-from mmengine.registry import (
-    METRICS as ROOT_METRICS,
-)
-from mmengine.registry import (
-    MODELS as ROOT_MODELS,
-)
-from mmengine.registry import (
-    OPTIM_WRAPPER_CONSTRUCTORS as ROOT_OPTIM_WRAPPER_CONSTRUCTORS,
-)
-from mmengine.registry import (
-    OPTIMIZERS as ROOT_OPTIMIZERS,
-)
-from mmengine.registry import (
-    PARAM_SCHEDULERS as ROOT_PARAM_SCHEDULERS,
-)
-from mmengine.registry import (
-    TRANSFORMS as ROOT_TRANSFORMS,
-)
-from mmengine.registry import (
-    VISUALIZERS as ROOT_VISUALIZERS,
-)
-from mmengine.registry import (
-    Registry,
-)
+import difflib
+from importlib import import_module
+
+from mmengine import registry as roots
 
 
-def _child(name: str, parent: Registry, *locations: str) -> Registry:
+class UnknownTypeError(KeyError):
+    """A config names a type that no registry holds."""
+
+    def __str__(self) -> str:
+        # KeyError shows its text quoted and escaped; this one is read by people.
+        return self.args[0]
+
+
+class Registry(roots.Registry):
+    """mmengine's registry, with a did-you-mean instead of a bare miss."""
+
+    def get(self, key: str):
+        """The class or function registered as ``key``, here, above or in its scope.
+
+        Raises:
+            UnknownTypeError: If there is none. The message names the closest ones.
+        """
+        found = super().get(key)
+        if found is None:
+            raise UnknownTypeError(self._describe_miss(key))
+        return found
+
+    def __contains__(self, key: str) -> bool:
+        try:
+            return self.get(key) is not None
+        except UnknownTypeError:
+            return False
+
+    def _describe_miss(self, key: str) -> str:
+        scope = self.split_scope_key(key)[0] or self.scope
+        if scope != self.scope:
+            try:
+                import_module(f'{scope}.registry')
+            except ImportError as error:
+                return (f'{key!r} needs {scope}, which cannot be imported here: {error}. '
+                        f'{_how_to_install(scope)}')
+        miss = f'{key!r} is not in the {scope}::{self.name} registry'
+        names = self._names_by_lower_case()
+        close = difflib.get_close_matches(key.lower(), names, n=3, cutoff=0.7)
+        if close:
+            hint = f'did you mean {" or ".join(repr(names[name]) for name in close)}?'
+        else:
+            hint = f'it holds {", ".join(sorted(self.module_dict)) or "nothing yet"}.'
+        return (f'{miss}: {hint} A class of your own is found once its module stands in '
+                "the config: custom_imports=dict(imports=['my_module']).")
+
+    def _names_by_lower_case(self) -> dict:
+        """What a config may write here, keyed by what a typo is compared with.
+
+        Another library's class is also listed without its scope, so that a bare
+        'MaskRCNN' leads to 'mmdet.MaskRCNN'; our own names take precedence.
+        """
+        names = {}
+        for scope, child in self.root.children.items():
+            for name in child.module_dict:
+                names[f'{scope}.{name}'.lower()] = f'{scope}.{name}'
+                names.setdefault(name.lower(), f'{scope}.{name}')
+        for registry in (self.root, self):
+            names.update({name.lower(): name for name in registry.module_dict})
+        return names
+
+
+def _how_to_install(scope: str) -> str:
+    from ._compat import NEIGHBOURS, command
+    for neighbour in NEIGHBOURS:
+        if neighbour.module == scope:
+            return f'Run: {command(neighbour, neighbour.dists[0])}'
+    return 'Install it, or correct the scope before the dot.'
+
+
+def _child(name: str, parent: roots.Registry, *locations: str) -> Registry:
     return Registry(
         name, parent=parent, scope='mmcontrast',
         locations=[f'mmcontrast.{location}' for location in locations])
 
 
 # Models: networks, losses, preprocessors.
-MODELS = _child('model', ROOT_MODELS, 'models', 'methods')
+MODELS = _child('model', roots.MODELS, 'models', 'methods')
+MODEL_WRAPPERS = _child('model wrapper', roots.MODEL_WRAPPERS, 'models')
+WEIGHT_INITIALIZERS = _child('weight initializer', roots.WEIGHT_INITIALIZERS, 'models')
+TASK_UTILS = _child('task util', roots.TASK_UTILS, 'models', 'methods')
 
 # Data.
-DATASETS = _child('dataset', ROOT_DATASETS, 'datasets')
-TRANSFORMS = _child('transform', ROOT_TRANSFORMS, 'datasets.transforms')
-DATA_SAMPLERS = _child('data sampler', ROOT_DATA_SAMPLERS, 'datasets')
-FUNCTIONS = _child('function', ROOT_FUNCTIONS, 'datasets', 'engine')
+DATASETS = _child('dataset', roots.DATASETS, 'datasets')
+TRANSFORMS = _child('transform', roots.TRANSFORMS, 'datasets.transforms')
+DATA_SAMPLERS = _child('data sampler', roots.DATA_SAMPLERS, 'datasets')
+FUNCTIONS = _child('function', roots.FUNCTIONS, 'datasets', 'engine')
 
-# Training.
-HOOKS = _child('hook', ROOT_HOOKS, 'engine')
-OPTIMIZERS = _child('optimizer', ROOT_OPTIMIZERS, 'engine')
+# Training. The Runner asks every one of these for a child of the config's scope.
+RUNNERS = _child('runner', roots.RUNNERS, 'engine')
+LOOPS = _child('loop', roots.LOOPS, 'engine')
+HOOKS = _child('hook', roots.HOOKS, 'engine')
+OPTIMIZERS = _child('optimizer', roots.OPTIMIZERS, 'engine')
+OPTIM_WRAPPERS = _child('optimizer wrapper', roots.OPTIM_WRAPPERS, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
-    'optimizer wrapper constructor', ROOT_OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
-PARAM_SCHEDULERS = _child('parameter scheduler', ROOT_PARAM_SCHEDULERS, 'engine')
+    'optimizer wrapper constructor', roots.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
+PARAM_SCHEDULERS = _child('parameter scheduler', roots.PARAM_SCHEDULERS, 'engine')
+LOG_PROCESSORS = _child('log processor', roots.LOG_PROCESSORS, 'engine')
 
 # Evaluation and pictures.
-METRICS = _child('metric', ROOT_METRICS, 'evaluation')
-EVALUATOR = _child('evaluator', ROOT_EVALUATOR, 'evaluation')
-VISUALIZERS = _child('visualizer', ROOT_VISUALIZERS, 'visualization')
+METRICS = _child('metric', roots.METRICS, 'evaluation')
+EVALUATOR = _child('evaluator', roots.EVALUATOR, 'evaluation')
+VISUALIZERS = _child('visualizer', roots.VISUALIZERS, 'visualization')
+VISBACKENDS = _child('visualization backend', roots.VISBACKENDS, 'visualization')

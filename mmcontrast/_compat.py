@@ -1,0 +1,143 @@
+"""Which versions of our neighbours fit, and how their configs are found.
+
+OpenMMLab exists twice under the same import names: the original distributions
+(``mmengine``, ``mmcv``, ``mmdet``, ...) and the maintained ``onedl-*`` ones. Neither
+declares which versions of the others it works with, so we look before we import.
+The Makefile reads this file before anything is installed: standard library only at
+the top, mmengine inside the one function that repairs it.
+"""
+import importlib.util
+import re
+from dataclasses import dataclass
+from importlib import metadata
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A library that we stand on.
+
+    Attributes:
+        module: Import name.
+        dists: Distribution names that provide it, the maintained one first.
+        at_least, below: The versions that fit, upper end exclusive.
+        pin: Version that our requirements install and our tests ran with.
+        needed: Whether ``import mmcontrast`` asks for it; the others are checked
+            only where they are installed.
+    """
+
+    module: str
+    dists: tuple
+    at_least: str
+    below: str
+    pin: str
+    needed: bool = False
+
+    @property
+    def fits(self) -> str:
+        return f'>={self.at_least},<{self.below}'
+
+
+NEIGHBOURS = (
+    Neighbour('torch', ('torch',), '2.1', '3', '2.11.0', needed=True),
+    Neighbour('torchvision', ('torchvision',), '0.16', '1', '0.26.0', needed=True),
+    Neighbour('mmengine', ('onedl-mmengine', 'mmengine'), '0.10', '1', '0.10.12',
+              needed=True),
+    Neighbour('mmcv', ('onedl-mmcv', 'mmcv', 'mmcv-lite'), '2.0', '2.4', '2.3.6',
+              needed=True),
+    Neighbour('mmdet', ('onedl-mmdetection', 'mmdet'), '3.0', '4', '3.5.1'),
+    Neighbour('mmseg', ('onedl-mmsegmentation', 'mmsegmentation'), '1.0', '2',
+              '1.4.2'),
+    Neighbour('mmpretrain', ('onedl-mmpretrain', 'mmpretrain'), '1.0', '2', '1.3.6'),
+    Neighbour('open_clip', ('open_clip_torch',), '2.20', '4', '3.3.0'),
+)
+
+
+def check_versions() -> None:
+    """Stop with one message that names every neighbour that does not fit.
+
+    Raises:
+        ImportError: What was found, what fits, and the command to run, a line each.
+    """
+    problems = [line for line in map(problem_of, NEIGHBOURS) if line]
+    if problems:
+        raise ImportError('\n  '.join([
+            'mmcontrast cannot work with what is installed here:', *problems,
+            "In a checkout of mmcontrast, 'make env' sets up an environment in which "
+            'everything fits.']))
+
+
+def problem_of(neighbour: Neighbour) -> str:
+    """One line on what is wrong with a neighbour, '' if it is fine."""
+    dist, version = find(neighbour)
+    if dist is None and not neighbour.needed:
+        return ''
+    if dist is None:
+        found, dist = f'{neighbour.module} is not installed', neighbour.dists[0]
+    elif version is None or fits(version, neighbour):
+        return ''
+    else:
+        found = f'{neighbour.module} {version} found ({dist})'
+    return f'{found}; {neighbour.fits} fits; run: {command(neighbour, dist)}'
+
+
+def find(neighbour: Neighbour) -> tuple:
+    """(distribution, version) as installed, without importing anything.
+
+    A source folder on the path has no version to read: (module, None). Neither
+    there: (None, None).
+    """
+    for dist in neighbour.dists:
+        try:
+            return dist, metadata.version(dist)
+        except metadata.PackageNotFoundError:
+            continue
+    on_path = importlib.util.find_spec(neighbour.module) is not None
+    return (neighbour.module if on_path else None), None
+
+
+def fits(version: str, neighbour: Neighbour) -> bool:
+    return (_numbers(neighbour.at_least) <= _numbers(version)
+            < _numbers(neighbour.below))
+
+
+def command(neighbour: Neighbour, dist: str) -> str:
+    """The pip command that installs a fitting version of this distribution."""
+    if dist == 'onedl-mmcv':
+        # Its operators compile against the torch that is there, hence no isolation.
+        return ("pip install 'setuptools>=77,<81' wheel ninja psutil && CFLAGS=-g0 "
+                f'pip install --no-build-isolation onedl-mmcv=={neighbour.pin}')
+    if dist == neighbour.dists[0]:
+        return f'pip install {dist}=={neighbour.pin}'
+    return f"pip install '{dist}{neighbour.fits}'"
+
+
+def _numbers(version: str) -> tuple:
+    """(2, 11, 0) of '2.11.0+cu128'."""
+    return tuple(map(int, re.match(r'\d+(?:\.\d+)*', version)[0].split('.')))
+
+
+def repair_config_scopes() -> None:
+    """Let ``mmcontrast::``, ``mmseg::``, ``mmdet::`` and ``mmpretrain::`` resolve.
+
+    mmengine turns a config scope into a distribution name by a table that knows the
+    original names only, so ``mmseg::`` fails beside the maintained packages. Both
+    lines of mmengine also accept an import name there, which holds for either
+    distribution and for a source folder on the path.
+    """
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    # A module name that is no distribution name: asked for 'mmcontrast' itself, the
+    # original mmengine looks beside the metadata and misses editable installs.
+    MODULE2PACKAGE['mmcontrast'] = 'mmcontrast.version'
+    for neighbour in NEIGHBOURS:
+        if neighbour.module in ('mmdet', 'mmseg', 'mmpretrain'):
+            installed = importlib.util.find_spec(neighbour.module) is not None
+            # Not installed: the name that mmengine tells the user to install.
+            MODULE2PACKAGE[neighbour.module] = (
+                neighbour.module if installed else _dist_of_this_line(neighbour))
+
+
+def _dist_of_this_line(neighbour: Neighbour) -> str:
+    mmengine = next(n for n in NEIGHBOURS if n.module == 'mmengine')
+    maintained = find(mmengine)[0] == mmengine.dists[0]
+    return neighbour.dists[0 if maintained else 1]
