@@ -1,0 +1,4 @@
+"""The small CamVid FCN with a ResNet-50: about three times the work of ResNet-18."""
+_base_ = './fcn_r18-d16_1xb8-300it_camvid-160x160.py'
+
+model = dict(backbone=dict(depth=50), decode_head=dict(in_channels=2048))
