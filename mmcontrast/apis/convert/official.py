@@ -1,0 +1,92 @@
+"""Released checkpoints into ours."""
+import hashlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from torch import Tensor
+
+from ...engine.checkpoint import find_state_dict, read_checkpoint, write_checkpoint
+from ...version import __version__
+from .report import KeyReport
+
+# By name: a shared folder imports no method before somebody asks for one.
+METHODS = 'mmcontrast.methods'
+
+
+@dataclass
+class Conversion:
+    """What a method's converter gives.
+
+    Attributes:
+        state_dict: Weights under our names.
+        model: Config of the model they fill strictly.
+        report: The account, proofs included.
+    """
+
+    state_dict: dict[str, Tensor]
+    model: dict
+    report: KeyReport
+
+
+def convert_official(method: str, src: str | Path, dst: str | Path,
+                     config: str | Path | None = None, drop: Sequence[str] = ()
+                     ) -> KeyReport:
+    """Convert a released checkpoint into one of mmcontrast.
+
+    Every method brings ``convert.py`` with ``convert(weights, model_cfg, drop)``.
+    ``dst`` is written after the proof, and holds ``state_dict`` and a text-only
+    ``meta``.
+
+    Args:
+        method: Name of the method, e.g. ``pixpro``.
+        src: The released file.
+        dst: The file to write.
+        config: Config whose model the weights must fill; by default the model is read
+            off the weights.
+        drop: Patterns of keys that may be lost.
+
+    Raises:
+        ValueError: If the method is unknown, keys would be lost or outputs differ.
+    """
+    names = converter_names()
+    if method not in names:
+        close = get_close_matches(method, names, 1)
+        raise ValueError(f'No converter for {method!r}'
+                         + (f', did you mean {close[0]!r}?' if close else '.')
+                         + f' There is one for: {", ".join(names)}.')
+    convert = import_module(f'{METHODS}.{method}.convert').convert
+    checkpoint = read_checkpoint(src)
+    model = Config.fromfile(config).model if config else None
+    conversion: Conversion = convert(find_state_dict(checkpoint, src), model, drop)
+    report = conversion.report
+    others = {'state_dict', 'model'} & set(checkpoint)
+    if others:
+        report.proofs.append('Not weights, left behind: ' + (
+            ', '.join(sorted(map(str, set(checkpoint) - others))) or 'nothing') + '.')
+    write_checkpoint(dict(state_dict=conversion.state_dict, meta=dict(
+        converted_from=Path(src).name, source_sha256=file_sha256(src), method=method,
+        model=Config(dict(model=conversion.model)).pretty_text,
+        mmcontrast_version=__version__, torch_version=str(torch.__version__))), dst)
+    return report
+
+
+def converter_names() -> list[str]:
+    """Methods that have a converter."""
+    return [m.name for m in pkgutil.iter_modules(import_module(METHODS).__path__)
+            if m.ispkg and find_spec(f'{METHODS}.{m.name}.convert') is not None]
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(Path(path).expanduser(), 'rb') as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()

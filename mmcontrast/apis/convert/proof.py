@@ -1,0 +1,121 @@
+"""Proof by a forward pass that converted weights give the same outputs."""
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+
+
+@torch.no_grad()
+def prove_stages(source: nn.Module, target: nn.Module, weights: Mapping[str, Tensor],
+                 convert: Convert, size: int = 64) -> list[str]:
+    """Show that both networks give equal stage outputs, or refuse.
+
+    The comparison runs twice, with ``weights`` and with random ones. A fresh residual
+    network multiplies its branches by zero, and zeros agree whatever was mixed up.
+
+    Args:
+        source: Network that ``weights`` fit strictly.
+        target: Network that ``convert(weights)`` must fit strictly.
+        weights: The weights of the file.
+        convert: The renaming to prove.
+        size: Height and width of the input.
+
+    Returns:
+        One line a comparison, for the report.
+
+    Raises:
+        ValueError: If an output differs.
+    """
+    image = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    lines = []
+    for name, given in (('weights of the file', dict(weights)),
+                        ('random weights', randomised(weights))):
+        source.load_state_dict(given)
+        target.load_state_dict(convert(given))
+        expected, got = stage_maps(source, image), stage_maps(target, image)
+        lines += compare(name, expected, got)
+    return lines
+
+
+def compare(name: str, expected: Mapping[str, Tensor], got: Mapping[str, Tensor]
+            ) -> list[str]:
+    """One line with the largest difference of every output.
+
+    Raises:
+        ValueError: If a difference exceeds 1e-5 of the largest value.
+    """
+    parts = []
+    for key, value in expected.items():
+        if key not in got or got[key].shape != value.shape:
+            found = tuple(got[key].shape) if key in got else 'none'
+            raise ValueError(f'Proof with {name}: {key} is {tuple(value.shape)} in the '
+                             f'source, {found} in the target. No file was written.')
+        difference = float((got[key] - value).abs().max())
+        limit = 1e-5 * float(value.abs().max())
+        if not difference <= limit:
+            raise ValueError(
+                f'Proof with {name}: {key} differs by up to {difference:.3g} (limit '
+                f'{limit:.3g}). The two networks are not the same (stride, dilation, '
+                'padding or norm settings?). No file was written.')
+        parts.append(f'{key} {difference:.1g}')
+    return [f'Equal outputs with {name}; largest difference: ' + ', '.join(parts) + '.']
+
+
+def stage_maps(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
+    """Outputs (N, C, H, W) of the stages, before any output norm; beside
+    them the final map of networks that have such a norm.
+
+    Knows the ResNets and Swin Transformers of mmpretrain, mmdet, mmseg, torchvision and
+    timm; of other networks only what they return.
+    """
+    stages = [m for n, m in network.named_children()
+              if n in ('layer1', 'layer2', 'layer3', 'layer4')]
+    for name in ('stages', 'layers'):
+        stages = stages or list(getattr(network, name, []))
+    maps: dict[str, Tensor] = {}
+
+    def keep(name: str):
+        def hook(module, args, output):
+            maps[name] = _as_map(output)
+        return hook
+
+    handles = [stage.register_forward_hook(keep(f'stage{i + 1}'))
+               for i, stage in enumerate(stages)]
+    network.eval()
+    try:
+        out = getattr(network, 'forward_features', network)(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    # What a ResNet returns is its last stage, or (torchvision) the classifier's output.
+    if not hasattr(network, 'layer4'):
+        maps['output'] = _as_map(out if isinstance(out, Tensor) else out[-1])
+    return maps
+
+
+def _as_map(output) -> Tensor:
+    if isinstance(output, Tensor):
+        # timm's Swin has its channels last; mm libraries return (N, C, H, W).
+        last = output.shape[1] == output.shape[2] != output.shape[3]
+        return output.permute(0, 3, 1, 2) if last else output
+    # Swin of mmpretrain: (x, shape); of mmdet: (x after merging, shape, x, shape).
+    tokens, (height, width) = output[-2:]
+    return tokens.transpose(1, 2).unflatten(2, (height, width))
+
+
+def randomised(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Values of the same shapes in which every tensor matters."""
+    generator = torch.Generator().manual_seed(1)
+
+    def fill(key: str, value: Tensor) -> Tensor:
+        if not value.is_floating_point():
+            return value
+        noise = torch.randn(value.shape, generator=generator)
+        if key.endswith('running_var'):
+            return noise.abs() + 0.5
+        if value.ndim <= 1:
+            return 0.1 * noise + float(key.endswith('weight'))
+        return noise / value[0].numel() ** 0.5
+    return {key: fill(key, value).to(value.dtype) for key, value in weights.items()}

@@ -1,0 +1,152 @@
+"""A pretrained backbone for libraries that know nothing of mmcontrast."""
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from ..engine.checkpoint import (
+    count_prefixes,
+    find_state_dict,
+    read_checkpoint,
+    replacing,
+)
+from ..registry import MODELS
+from ..version import __version__
+from .convert.official import file_sha256
+from .convert.proof import compare, prove_stages, randomised
+from .convert.report import KeyReport, rename_keys
+from .convert.targets import Target, build_target
+
+
+def export_backbone(config: str | Path | Config, checkpoint: str | Path,
+                    dst: str | Path, to: str, branch: str | None = None,
+                    with_neck: bool = False, drop: Sequence[str] = ()) -> KeyReport:
+    """Write the backbone of a checkpoint under the names of another library.
+
+    Args:
+        config: Config of the trained model; its ``model.backbone`` is built.
+        checkpoint: Checkpoint of that model.
+        dst: File to write. mmdet, mmseg and mmpretrain get ``dict(state_dict, meta)``,
+            torchvision and timm a bare state dict, or safetensors if it ends so.
+        to: ``mmdet``, ``mmseg``, ``mmpretrain``, ``torchvision`` or ``timm``.
+        branch: ``online`` or ``momentum``; by default the model's ``export_branch``.
+        with_neck: Export ``neck.*`` too (mmdet only; keys get ``backbone.``).
+        drop: Patterns of keys that may be lost.
+
+    Returns:
+        The account; its last line says how to load the file.
+
+    Raises:
+        ValueError: If keys would be lost, outputs differ or ``to`` lacks the network.
+        KeyError: If the checkpoint has no such branch.
+    """
+    config = config if isinstance(config, Config) else Config.fromfile(config)
+    bare = to in ('torchvision', 'timm')
+    if Path(dst).suffix == '.safetensors' and not bare:
+        raise ValueError(f'{to} reads no safetensors; let DST end in .pth.')
+    branch = branch or _export_branch(config.model)
+    everything = find_state_dict(read_checkpoint(checkpoint), checkpoint)
+    weights = _part(everything, branch, 'backbone', checkpoint)
+    cfg = {k: v for k, v in config.model.backbone.items() if k != 'init_cfg'}
+    source = MODELS.build(cfg)
+    _check_fits(source, weights, checkpoint, config.filename)
+    target = build_target(cfg, source, to)
+    title = f'{Path(checkpoint).name}, {branch} {cfg["type"]} -> {to}'
+    state, report = _renamed(weights, target, title, drop)
+    own = target.network.state_dict()
+    report.proofs += prove_stages(
+        source, target.network, weights,
+        lambda given: own | _renamed(given, target, title, drop)[0], target.size)
+    prefix, usage = target.prefix, target.usage
+    if with_neck:
+        neck = _proven_neck(config.model, everything, branch, to, checkpoint, report)
+        prefix, usage = 'backbone.', "load_from = '{path}'  # in the detector's config"
+    state = {prefix + key: value for key, value in state.items()}
+    state |= neck if with_neck else {}
+    _write(state, dst, bare, dict(
+        exported_from=Path(checkpoint).name, source_sha256=file_sha256(checkpoint),
+        branch=branch, to=to, backbone=Config(dict(backbone=cfg)).pretty_text,
+        mmcontrast_version=__version__, torch_version=str(torch.__version__)))
+    report.proofs.append('Load it with\n  ' + usage.replace('{path}', str(dst)))
+    return report
+
+
+def _export_branch(model: Mapping) -> str:
+    cls = MODELS.get(model['type'])
+    return getattr(cls, 'export_branch', 'online')
+
+
+def _part(weights: Mapping[str, Tensor], branch: str, module: str, path: str | Path
+          ) -> dict[str, Tensor]:
+    if branch not in ('online', 'momentum'):
+        raise ValueError(f"branch must be 'online' or 'momentum', got {branch!r}.")
+    prefix = f'momentum.{module}.' if branch == 'momentum' else f'{module}.'
+    part = {k[len(prefix):]: v for k, v in weights.items() if k.startswith(prefix)}
+    if not part:
+        raise KeyError(f'{path}: no weight of the {branch} {module} ({prefix}*). It '
+                       f'holds {count_prefixes(weights)}. Try the other --branch, or '
+                       f'python tools/convert/inspect_checkpoint.py {path}')
+    return part
+
+
+def _check_fits(source: nn.Module, weights: Mapping[str, Tensor], path: str | Path,
+                config: str | None):
+    try:
+        source.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f'{path} does not fit the backbone of {config or "CONFIG"}; '
+                         f'give the config it was trained with. {error}') from error
+
+
+def _renamed(weights: Mapping[str, Tensor], target: Target, title: str,
+             drop: Sequence[str]) -> tuple[dict[str, Tensor], KeyReport]:
+    wanted = {k: v for k, v in target.network.state_dict().items()
+              if not any(fnmatch(k, pattern) for pattern in target.ignored)}
+    return rename_keys(weights, target.rule, wanted, title, drop, target.derived)
+
+
+@torch.no_grad()
+def _proven_neck(model: Mapping, everything: Mapping[str, Tensor], branch: str, to: str,
+                 path: str | Path, report: KeyReport) -> dict[str, Tensor]:
+    """``neck.*`` as mmdet reads it, proven on random maps and noted in the report."""
+    cfg = {k: v for k, v in (model.get('neck') or {}).items() if k != 'init_cfg'}
+    if to != 'mmdet' or not cfg.get('type', '').startswith('mmdet.'):
+        raise ValueError(
+            "--with-neck takes a neck of mmdet (model.neck with type='mmdet.FPN') to "
+            f"mmdet, got {cfg.get('type')!r} to {to}.")
+    from mmdet.registry import MODELS as MMDET_MODELS
+
+    from ..models.backbone import feature_channels
+    weights = _part(everything, branch, 'neck', path)
+    channels = feature_channels(MODELS.build({**model['backbone'], 'init_cfg': None}))
+    cfg.setdefault('in_channels', channels)
+    ours = MODELS.build(cfg).eval()
+    theirs = MMDET_MODELS.build(dict(cfg, type=cfg['type'].split('.')[-1])).eval()
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(1, c, 32 >> i, 32 >> i, generator=generator)
+            for i, c in enumerate(cfg['in_channels'])]
+    for name, given in (('weights of the file', weights),
+                        ('random weights', randomised(weights))):
+        ours.load_state_dict(given)
+        theirs.load_state_dict(given)
+        levels = [{f'level{i}': m for i, m in enumerate(net(maps))}
+                  for net in (ours, theirs)]
+        report.proofs += [f'neck: {line}' for line in compare(name, *levels)]
+    report.rows += [(f'neck.{k}', f'neck.{k}', tuple(v.shape))
+                    for k, v in weights.items()]
+    return {f'neck.{key}': value for key, value in weights.items()}
+
+
+def _write(state: dict[str, Tensor], dst: str | Path, bare: bool, meta: dict[str, str]):
+    state = {key: value.contiguous() for key, value in state.items()}
+    if Path(dst).suffix == '.safetensors':
+        from safetensors.torch import save
+        content = save(state, metadata=meta)
+        with replacing(dst) as file:
+            file.write(content)
+        return
+    with replacing(dst) as file:
+        torch.save(state if bare else dict(state_dict=state, meta=meta), file)

@@ -1,0 +1,39 @@
+"""Which pickled objects are data."""
+import argparse
+import pickle
+from pathlib import Path
+
+import numpy as np
+from mmengine.logging import HistoryBuffer
+
+
+def harmless_globals() -> list:
+    """What mmengine and released training files hold beside tensors; no callables
+    that reach further."""
+    dtypes = {type(np.dtype(kind)) for kind in np.sctypeDict.values()}
+    core = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
+    # numpy 1 and 2 write different module names for the same two functions.
+    rebuild = [(getattr(core, name), f'numpy.{module}.multiarray.{name}')
+               for name in ('_reconstruct', 'scalar') for module in ('core', '_core')]
+    return [*dtypes, *rebuild, np.ndarray, np.dtype, HistoryBuffer, slice,
+            argparse.Namespace, (_log_statistic, 'builtins.getattr')]
+
+
+def _log_statistic(owner, name: str):
+    # HistoryBuffer pickles its methods as getattr(HistoryBuffer, 'mean'); anything
+    # else that a file asks getattr for is refused.
+    if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
+        return getattr(owner, name)
+    raise pickle.UnpicklingError(f'Unsupported global: GLOBAL getattr({owner}, {name})')
+
+
+def refusal(path: Path, error: Exception) -> str:
+    """Message for a file that holds more than data: what was found, what to do."""
+    text = str(error)
+    found = text.partition('GLOBAL ')[2].split(' was ')[0].split(' whose ')[0]
+    found = found.split('\n')[0] or text.split('\n')[0]
+    return (
+        f'{path} holds {found}, which is code and not data; nothing of it was run. '
+        'Expected tensors, numbers, text and numpy arrays. If you trust its author, '
+        'load it in the environment it was written in and save the weights alone: '
+        "torch.save(dict(state_dict=model.state_dict()), 'weights.pth').")

@@ -1,0 +1,64 @@
+"""A checkpoint that does not fit is an error, not silence."""
+import os
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from ...registry import HOOKS
+from ..checkpoint import (
+    check_matching_keys,
+    find_state_dict,
+    read_checkpoint,
+    use_safe_loading,
+)
+
+# These two take their keys with the prefix 'backbone.', unasked.
+_STRIP_BACKBONE = ('mmdet.models.backbones.swin', 'mmseg.models.backbones.swin')
+
+
+@HOOKS.register_module()
+class CheckpointKeysHook(Hook):
+    """Stop when ``load_from``, ``resume`` or ``init_cfg`` matches no weight at all.
+
+    mmengine loads what fits and goes on from random weights where nothing does. A part
+    that fits is a warning with the counts. From here on files are read as data only.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self):
+        use_safe_loading()
+
+    def before_run(self, runner: Runner):
+        for name, module in _model(runner).named_modules():
+            for cfg in _pretrained_cfgs(module):
+                self._check_pretrained(name, module, cfg)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict):
+        path = getattr(runner, '_load_from', None) or 'checkpoint'
+        message = check_matching_keys(find_state_dict(checkpoint, path),
+                                      _model(runner), path)
+        if message:
+            runner.logger.warning(message)
+
+    def _check_pretrained(self, name: str, module: nn.Module, cfg: dict):
+        path, prefix = cfg['checkpoint'], cfg.get('prefix') or ''
+        if not os.path.isfile(path):
+            return  # A URL, or a missing file, which mmengine reports.
+        weights = find_state_dict(read_checkpoint(path), path)
+        if not prefix and type(module).__module__.startswith(_STRIP_BACKBONE):
+            prefix = 'backbone.'
+        part = {k[len(prefix):]: v for k, v in weights.items() if k.startswith(prefix)}
+        check_matching_keys(part or weights, module, f'{path} (init_cfg of {name})')
+
+
+def _model(runner: Runner) -> nn.Module:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _pretrained_cfgs(module: nn.Module) -> list[dict]:
+    cfgs = getattr(module, 'init_cfg', None) or []
+    cfgs = [cfgs] if isinstance(cfgs, dict) else cfgs
+    return [cfg for cfg in cfgs if cfg.get('type') == 'Pretrained']

@@ -1,0 +1,28 @@
+"""Write a pretrained backbone for mmdet, mmseg, mmpretrain, torchvision or timm."""
+import argparse
+
+from mmcontrast.apis.convert.targets import LIBRARIES
+from mmcontrast.apis.export import export_backbone
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of the pretraining')
+    parser.add_argument('checkpoint', help='its checkpoint')
+    parser.add_argument('dst', help='the file to write')
+    parser.add_argument('--to', required=True, choices=LIBRARIES)
+    parser.add_argument('--branch', choices=['online', 'momentum'],
+                        help="by default the method's own choice")
+    parser.add_argument('--with-neck', action='store_true',
+                        help='write backbone.* and neck.* for an mmdet detector')
+    parser.add_argument('--drop', nargs='+', default=[], metavar='PATTERN',
+                        help="keys that may be lost, e.g. 'norm0.*'")
+    args = parser.parse_args()
+    report = export_backbone(args.config, args.checkpoint, args.dst, args.to,
+                             args.branch, args.with_neck, args.drop)
+    print(report)
+    print(f'Wrote {args.dst}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,17 @@
+"""Say what a checkpoint holds, without executing anything in it."""
+import argparse
+
+from mmcontrast.apis.convert.inspection import describe_checkpoint
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('file', help='.pth, .pt or .safetensors')
+    parser.add_argument('--keys', metavar='PATTERN',
+                        help="list the keys that match, e.g. 'backbone.*'")
+    args = parser.parse_args()
+    print(describe_checkpoint(args.file, args.keys))
+
+
+if __name__ == '__main__':
+    main()
