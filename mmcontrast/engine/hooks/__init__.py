@@ -1,4 +1,12 @@
 """Hooks of mmengine's Runner."""
+from .bad_images import BadImagesHook
+from .checkpoint_keys import CheckpointKeysHook
+from .class_check import ClassCheckHook, check_classes
+from .dense_probe_hook import DenseProbeHook
 from .momentum import MomentumHook
+from .pretrain_monitor import PretrainMonitorHook
 
-__all__ = ['MomentumHook']
+__all__ = [
+    'BadImagesHook', 'CheckpointKeysHook', 'ClassCheckHook', 'DenseProbeHook',
+    'MomentumHook', 'PretrainMonitorHook', 'check_classes',
+]

@@ -1,0 +1,116 @@
+"""Watching a self-supervised run for the two ways in which it fails quietly."""
+from collections.abc import Sequence
+
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook, LoggerHook
+from mmengine.runner import Runner
+
+from ...registry import HOOKS
+
+
+@HOOKS.register_module()
+class PretrainMonitorHook(Hook):
+    """Warn when features collapse or views never overlap, and log images/s.
+
+    Methods report ``feature_std``, ``no_pair_share`` and ``pairs_per_image`` beside
+    their losses, and mmengine logs these; this hook reads them back where the log is
+    written, so that no step waits for it. It adds ``images_per_second`` (all ranks).
+
+    Args:
+        min_feature_std: Below it, features of all pixels are nearly one vector: 1 means
+            spread out, 0 collapsed.
+        patience: Log intervals in a row below it before the warning; the first ones of
+            a healthy run may be low.
+    """
+
+    # After IterTimerHook, which it reads; before LoggerHook, which writes.
+    priority = 'NORMAL'
+
+    def __init__(self, min_feature_std: float = 0.1, patience: int = 5) -> None:
+        if not 0 <= min_feature_std <= 1:
+            raise ValueError(
+                'PretrainMonitorHook: min_feature_std must be in [0, 1], got '
+                f'{min_feature_std}.')
+        if patience < 1:
+            raise ValueError(
+                f'PretrainMonitorHook: patience must be 1 or more, got {patience}.')
+        self.min_feature_std, self.patience = min_feature_std, patience
+        self._low_intervals = 0
+        self._said: set[str] = set()
+
+    def before_train(self, runner: Runner) -> None:
+        intervals = [hook.interval for hook in runner.hooks
+                     if isinstance(hook, LoggerHook)]
+        self.interval = min(intervals, default=10)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
+                         outputs: dict | None = None) -> None:
+        epoch_ends = self._epoch_ends(runner)
+        if self.every_n_inner_iters(batch_idx, self.interval) or epoch_ends:
+            self._log_speed(runner, data_batch)
+            self._watch_collapse(runner)
+        if epoch_ends:
+            self._watch_pairs(runner)
+
+    def _epoch_ends(self, runner: Runner) -> bool:
+        """Whether the images have been through once more, in any kind of loop."""
+        return (runner.iter + 1) % len(runner.train_dataloader) == 0
+
+    def _log_speed(self, runner: Runner, data_batch: dict | Sequence | None) -> None:
+        if 'train/time' not in runner.message_hub.log_scalars:
+            return
+        took = runner.message_hub.get_scalar('train/time').mean(self.interval)
+        images = _batch_size(data_batch) * get_world_size()
+        if images and took > 0:
+            runner.message_hub.update_scalar('train/images_per_second', images / took)
+
+    def _watch_collapse(self, runner: Runner) -> None:
+        if 'train/feature_std' not in runner.message_hub.log_scalars:
+            return self._warn_once(
+                runner, 'silent',
+                f'{type(runner.model).__name__} reports no feature_std, so nothing '
+                'warns of a collapse; let its loss() return it as a scalar.')
+        std = runner.message_hub.get_scalar('train/feature_std').mean(self.interval)
+        low = std < self.min_feature_std
+        self._low_intervals = self._low_intervals + 1 if low else 0
+        if self._low_intervals >= self.patience:
+            self._warn_once(
+                runner, 'collapse',
+                f'feature_std is {std:.3f} and was below {self.min_feature_std}'
+                f' for {self.patience} log intervals: the features of all pixels are '
+                'becoming one vector (collapse). Lower the learning rate or lengthen '
+                'its warm-up, start the momentum nearer to 1, and check that batch '
+                'norm sees at least some 16 images a step and that the images differ.')
+
+    def _watch_pairs(self, runner: Runner) -> None:
+        if 'train/no_pair_share' not in runner.message_hub.log_scalars:
+            return
+        epoch = len(runner.train_dataloader)
+        share = runner.message_hub.get_scalar('train/no_pair_share').mean(epoch)
+        if share == 1:
+            self._warn_once(
+                runner, 'pairs',
+                f'An epoch of views without overlap: none of its {epoch} '
+                'batches had an image with a pair of matching pixels, so nothing was '
+                'learned. Raise the lower end of scale in TwoViews, raise the '
+                'distance up to which pixels are pairs, or look at the views with '
+                'tools/analysis/browse_views.py.')
+
+    def _warn_once(self, runner: Runner, topic: str, message: str) -> None:
+        if topic not in self._said:
+            self._said.add(topic)
+            runner.logger.warning(message)
+
+
+def _batch_size(data_batch: dict | Sequence | None) -> int:
+    """Images in what the loader gave; 0 if it cannot be told."""
+    if not isinstance(data_batch, dict):
+        return 0
+    samples = data_batch.get('data_samples')
+    inputs = data_batch.get('inputs')
+    if samples is not None:
+        return len(samples)
+    if inputs is None:
+        return 0
+    # A list of views, each a batch.
+    return len(inputs[0] if isinstance(inputs, list | tuple) else inputs)

@@ -1,0 +1,210 @@
+"""How well frozen features tell the classes of pixels apart."""
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Elements of the largest intermediate tensor: 64 MB of float32.
+_CHUNK = 1 << 24
+
+
+def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tensor,
+                val_labels: Tensor, num_classes: int, kind: str = 'knn',
+                ignore_index: int = 255, max_cells: int = 20_000, k: int = 20,
+                temperature: float = 0.07, penalty: float = 1e-3) -> dict:
+    """Segment held-out images with a probe on frozen features.
+
+    The probe learns cells of the feature grid, each with the commonest label of its
+    pixels. Scores of a held-out image are upsampled bilinearly and judged at the
+    resolution of its labels. Same input, same result: nothing is drawn from the global
+    generators.
+
+    Args:
+        train_features, val_features: (N, C, h, w) and (M, C, h', w').
+        train_labels, val_labels: (N, H, W) and (M, H', W') integers, on any grid.
+        num_classes: K; labels lie in [0, K), or are ``ignore_index``.
+        kind: ``knn``, votes of the most similar training cells, or ``linear``,
+            multinomial logistic regression on standardised features.
+        max_cells: Most training cells; more are sampled.
+        k, temperature: Neighbours, and the scale of ``exp(cosine / temperature)``, the
+            weight of a vote.
+        penalty: Weight of the squared norm of the linear weights.
+
+    Returns:
+        ``miou``, ``accuracy`` (share of labelled pixels) and ``per_class_iou``, all in
+        [0, 1]. As in mmseg, a class that is neither labelled nor predicted has no IoU
+        (nan in ``per_class_iou``) and does not enter the mean.
+
+    Raises:
+        ValueError: If shapes or labels do not fit, no pixel is labelled, or features
+            are not finite.
+    """
+    _check(train_features, train_labels, num_classes, ignore_index, 'train')
+    _check(val_features, val_labels, num_classes, ignore_index, 'val')
+    if train_features.shape[1] != val_features.shape[1]:
+        raise ValueError(
+            f'train features have {train_features.shape[1]} channels, val features '
+            f'{val_features.shape[1]}; take both from one layer.')
+    if kind not in ('knn', 'linear'):
+        raise ValueError(f"kind must be 'knn' or 'linear', got {kind!r}.")
+    cells, targets = labelled_cells(
+        train_features.detach().float(), train_labels, num_classes, ignore_index,
+        max_cells)
+    if kind == 'knn':
+        score = KNNScores(cells, targets, num_classes, k, temperature)
+    else:
+        score = LinearScores(cells, targets, num_classes, penalty)
+    confusion = _confusion(score, val_features, val_labels, num_classes, ignore_index)
+    return scores_of(confusion)
+
+
+def labelled_cells(features: Tensor, labels: Tensor, num_classes: int,
+                   ignore_index: int, max_cells: int) -> tuple[Tensor, Tensor]:
+    """Cells of the feature grid and the commonest label of each.
+
+    Returns:
+        (A, C) features and (A,) labels; cells without a clear class (most of their
+        pixels ignored) are left out, and of more than ``max_cells`` a fixed random
+        choice is taken.
+    """
+    targets = cell_labels(
+        labels.to(features.device), features.shape[-2:], num_classes, ignore_index)
+    chosen = (targets != ignore_index).flatten().nonzero()[:, 0]
+    if len(chosen) == 0:
+        raise ValueError(
+            f'no cell of the {tuple(features.shape[-2:])} feature grid has a label for '
+            'most of its pixels; give images with larger labelled parts, or a larger '
+            'size.')
+    if len(chosen) > max_cells:
+        order = torch.randperm(
+            len(chosen), generator=torch.Generator().manual_seed(0))[:max_cells]
+        chosen = chosen[order.sort().values.to(chosen.device)]
+    flat = features.permute(0, 2, 3, 1).flatten(0, 2)
+    return flat[chosen], targets.flatten()[chosen]
+
+
+def cell_labels(labels: Tensor, grid: tuple[int, int], num_classes: int,
+                ignore_index: int = 255) -> Tensor:
+    """(N, H, W) labels as (N, rows, cols) commonest labels of the cells of a grid."""
+    labels = torch.where(labels == ignore_index, num_classes, labels.long())
+    step = max(1, _CHUNK // ((num_classes + 1) * labels[0].numel()))
+    found = []
+    for part in labels.split(step):
+        one_hot = F.one_hot(part, num_classes + 1).permute(0, 3, 1, 2).float()
+        found.append(F.adaptive_avg_pool2d(one_hot, tuple(grid)).argmax(1))
+    commonest = torch.cat(found)
+    return torch.where(commonest == num_classes, ignore_index, commonest)
+
+
+class KNNScores:
+    """Share of the votes of the most similar training cells.
+
+    Source: the weighted kNN classifier of "Unsupervised Feature Learning via
+    Non-Parametric Instance Discrimination" (CVPR 2018), on cells instead of images.
+    """
+
+    def __init__(self, cells: Tensor, targets: Tensor, num_classes: int, k: int,
+                 temperature: float) -> None:
+        self.bank = F.normalize(cells, dim=1)
+        self.targets = targets
+        self.num_classes = num_classes
+        self.k = min(k, len(cells))
+        self.temperature = temperature
+
+    def __call__(self, cells: Tensor) -> Tensor:
+        """(A, C) features to (A, K) shares of the votes, which sum to 1."""
+        step = max(1, _CHUNK // len(self.bank))
+        return torch.cat([self._vote(part) for part in cells.split(step)])
+
+    def _vote(self, cells: Tensor) -> Tensor:
+        cosine, nearest = (F.normalize(cells, dim=1) @ self.bank.T).topk(self.k, dim=1)
+        # softmax: the weights exp(cosine / temperature), scaled to sum up to 1.
+        weights = (cosine / self.temperature).softmax(1)
+        votes = weights.new_zeros(len(cells), self.num_classes)
+        return votes.scatter_add_(1, self.targets[nearest], weights)
+
+
+class LinearScores:
+    """Logits of a multinomial logistic regression, fitted by L-BFGS."""
+
+    def __init__(self, cells: Tensor, targets: Tensor, num_classes: int,
+                 penalty: float, steps: int = 100) -> None:
+        self.mean = cells.mean(0)
+        # A channel that never changes stays zero.
+        self.scale = 1 / cells.std(0, unbiased=False).clamp_min(1e-6)
+        cells = self._standardise(cells)
+        self.weight = cells.new_zeros(num_classes, cells.shape[1], requires_grad=True)
+        self.bias = cells.new_zeros(num_classes, requires_grad=True)
+        optimizer = torch.optim.LBFGS(
+            [self.weight, self.bias], max_iter=steps, line_search_fn='strong_wolfe')
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(F.linear(cells, self.weight, self.bias), targets)
+            loss = loss + penalty * self.weight.square().sum()
+            loss.backward()
+            return loss
+
+        with torch.enable_grad():
+            optimizer.step(closure)
+
+    @torch.no_grad()
+    def __call__(self, cells: Tensor) -> Tensor:
+        """(A, C) features to (A, K) logits."""
+        return F.linear(self._standardise(cells), self.weight, self.bias)
+
+    def _standardise(self, cells: Tensor) -> Tensor:
+        return (cells - self.mean) * self.scale
+
+
+def scores_of(confusion: Tensor) -> dict:
+    """``miou``, ``accuracy``, ``per_class_iou`` of a (K, K) count matrix.
+
+    Args:
+        confusion: Rows are labels, columns predictions.
+    """
+    confusion = confusion.double()
+    hits = confusion.diag()
+    iou = hits / (confusion.sum(0) + confusion.sum(1) - hits)   # 0 / 0 gives nan
+    return dict(miou=iou.nanmean().item(),
+                accuracy=(hits.sum() / confusion.sum()).item(),
+                per_class_iou=iou.tolist())
+
+
+@torch.no_grad()
+def _confusion(score, features: Tensor, labels: Tensor, num_classes: int,
+               ignore_index: int) -> Tensor:
+    """(K, K) pixel counts, label by prediction."""
+    counts = torch.zeros(num_classes ** 2, dtype=torch.int64, device=features.device)
+    step = max(1, _CHUNK // (num_classes * labels[0].numel()))
+    for maps, truth in zip(features.split(step), labels.split(step), strict=True):
+        n, _, rows, cols = maps.shape
+        cells = maps.detach().float().permute(0, 2, 3, 1).flatten(0, 2)
+        scores = score(cells).view(n, rows, cols, num_classes).permute(0, 3, 1, 2)
+        scores = F.interpolate(scores, truth.shape[-2:], mode='bilinear')
+        truth = truth.to(scores.device).long()
+        valid = truth != ignore_index
+        pairs = truth[valid] * num_classes + scores.argmax(1)[valid]
+        counts += pairs.bincount(minlength=num_classes ** 2)
+    return counts.view(num_classes, num_classes)
+
+
+def _check(features: Tensor, labels: Tensor, num_classes: int, ignore_index: int,
+           name: str) -> None:
+    if features.ndim != 4 or labels.ndim != 3 or len(features) != len(labels):
+        raise ValueError(
+            f'{name}: features must be (N, C, h, w) and labels (N, H, W), got '
+            f'{tuple(features.shape)} and {tuple(labels.shape)}.')
+    found = labels.unique()
+    found = found[found != ignore_index]
+    if len(found) == 0:
+        raise ValueError(
+            f'{name}: all pixels are labelled {ignore_index} (ignored); a probe needs '
+            'labelled pixels.')
+    bad = found[(found < 0) | (found >= num_classes)].tolist()
+    if bad:
+        raise ValueError(
+            f'{name}: labels {bad[:5]} lie outside of [0, {num_classes}); give the '
+            f'class list of this data, or set ignore_index (now {ignore_index}).')
+    if not features.isfinite().all():
+        raise ValueError(
+            f'{name}: some features are infinite or nan; the network has diverged.')
