@@ -44,17 +44,18 @@ class Registry(roots.Registry):
             try:
                 import_module(f'{scope}.registry')
             except ImportError as error:
-                return (f'{key!r} needs {scope}, which cannot be imported here: {error}. '
-                        f'{_how_to_install(scope)}')
+                return (f'{key!r} needs {scope}, which cannot be imported here: '
+                        f'{error}. {_how_to_install(scope)}')
         miss = f'{key!r} is not in the {scope}::{self.name} registry'
         names = self._names_by_lower_case()
         close = difflib.get_close_matches(key.lower(), names, n=3, cutoff=0.7)
         if close:
             hint = f'did you mean {" or ".join(repr(names[name]) for name in close)}?'
         else:
-            hint = f'it holds {", ".join(sorted(self.module_dict)) or "nothing yet"}.'
-        return (f'{miss}: {hint} A class of your own is found once its module stands in '
-                "the config: custom_imports=dict(imports=['my_module']).")
+            held = ', '.join(sorted(self.module_dict)) or 'nothing of ours'
+            hint = f'it holds {held}.'
+        return (f'{miss}: {hint} A class of your own is found once its module stands '
+                "in the config: custom_imports=dict(imports=['my_module']).")
 
     def _names_by_lower_case(self) -> dict:
         """What a config may write here, keyed by what a typo is compared with.

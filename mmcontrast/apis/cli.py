@@ -1,0 +1,39 @@
+"""What the command lines of train and test share."""
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from mmengine.config import DictAction
+
+from ..registry import UnknownTypeError
+from .config import UsageError
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that mmdet and mmseg users know, common to train and test."""
+    parser.add_argument('--work-dir', help='where logs, scores and checkpoints go; '
+                        'default: work_dirs/<name of the config>')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=V',
+                        help='override settings, e.g. train_dataloader.batch_size=8 '
+                        'randomness.seed=1; lists as key="[a,b]"')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
+                        default='none', help='job launcher')
+    # torchrun sets LOCAL_RANK itself; older launchers pass the flag.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
+                        help=argparse.SUPPRESS)
+
+
+def run(function: Callable, parser: argparse.ArgumentParser) -> None:
+    """Parse the command line and call ``function`` with it.
+
+    What a user can put right from one sentence (a file that is not there, a type that
+    nobody registered, an option that does not fit) ends the tool with that sentence
+    and status 1; anything else keeps its traceback.
+    """
+    arguments = vars(parser.parse_args())
+    os.environ.setdefault('LOCAL_RANK', str(arguments.pop('local_rank')))
+    try:
+        function(**arguments)
+    except (FileNotFoundError, UnknownTypeError, UsageError) as error:
+        sys.exit(f'{parser.prog}: {error}')

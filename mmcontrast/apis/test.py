@@ -1,0 +1,85 @@
+"""Testing a checkpoint with a config's metrics: what ``tools/test.py`` does."""
+from mmengine.config import Config, ConfigDict
+from mmengine.evaluator import DumpResults
+
+from .config import UsageError, existing_file, load_config
+from .train import build_runner
+
+PRETRAINING = """\
+{name} has no {missing}: it pretrains without labels, so there is no score to compute.
+  - See what the backbone learned: python tools/analysis/feature_maps.py {name} {ckpt}
+  - Measure it on a task: python tools/convert/export_backbone.py {name} {ckpt} \
+backbone.pth --to mmseg, then fine-tune and test a config of projects/downstream."""
+
+
+def test(config: str, checkpoint: str, work_dir: str | None = None,
+         out: str | None = None, show: bool = False, show_dir: str | None = None,
+         wait_time: float = 2, tta: bool = False, cfg_options: dict | None = None,
+         launcher: str = 'none') -> dict:
+    """Test as a config says; the arguments are those of ``tools/test.py``.
+
+    Args:
+        config: Config file, or ``mmcontrast::...``.
+        checkpoint: Weights to test.
+        work_dir: Where log and scores go; see :func:`load_config`.
+        out: A ``.pkl`` file that takes all predictions.
+        show: Open a window for each painted image.
+        show_dir: Folder that takes the painted images.
+        wait_time: Seconds for which a window stays.
+        tta: Test-time augmentation, by the config's ``tta_model``, ``tta_pipeline``.
+        cfg_options: Overrides, dotted keys.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+
+    Returns:
+        Metric names and values.
+
+    Raises:
+        UsageError: If the config has nothing to test with or an option does not fit.
+    """
+    if out is not None and not out.endswith(('.pkl', '.pickle')):
+        raise UsageError(f'--out must be a .pkl file, got {out}')
+    cfg = load_config(config, cfg_options, work_dir)
+    missing = [key for key in ('test_dataloader', 'test_cfg', 'test_evaluator')
+               if cfg.get(key) is None]
+    if missing:
+        raise UsageError(PRETRAINING.format(
+            name=config, ckpt=checkpoint, missing=' and no '.join(missing)))
+    cfg.load_from = existing_file(checkpoint, 'checkpoint')
+    cfg.launcher = launcher
+    if show or show_dir:
+        draw_predictions(cfg, show, show_dir, wait_time)
+    if tta:
+        augment_at_test_time(cfg)
+    runner = build_runner(cfg)
+    if out is not None:
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=out))
+    return runner.test()
+
+
+def draw_predictions(cfg: Config, show: bool, show_dir: str | None,
+                     wait_time: float) -> None:
+    """Switch on the config's visualization hook."""
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        raise UsageError(
+            '--show and --show-dir need default_hooks.visualization in the config, for '
+            "example dict(type='mmseg.SegVisualizationHook').")
+    hook.draw = True
+    if show:
+        hook.show, hook.wait_time = True, wait_time
+    if show_dir and 'DetVisualizationHook' in hook.type:
+        hook.test_out_dir = show_dir
+    elif show_dir:
+        cfg.visualizer.save_dir = show_dir
+
+
+def augment_at_test_time(cfg: Config) -> None:
+    """Wrap the model and exchange the innermost test pipeline."""
+    missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
+    if missing:
+        raise UsageError(f'--tta: the config has no {" and no ".join(missing)}.')
+    dataset: ConfigDict = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    dataset.pipeline = cfg.tta_pipeline
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)

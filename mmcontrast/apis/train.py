@@ -1,0 +1,127 @@
+"""Training from a config file: what ``tools/train.py`` does."""
+import os
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from .config import UsageError, existing_file, load_config
+
+
+def train(config: str, work_dir: str | None = None, resume: str | None = None,
+          amp: bool = False, auto_scale_lr: bool = False,
+          cfg_options: dict | None = None, launcher: str = 'none') -> Runner:
+    """Train as a config says; the arguments are those of ``tools/train.py``.
+
+    Args:
+        config: Config file, or ``mmcontrast::...``.
+        work_dir: Where logs and checkpoints go; see :func:`load_config`.
+        resume: Checkpoint to go on from, ``'auto'`` for the newest in the work dir.
+        amp: Mixed precision.
+        auto_scale_lr: Scale the learning rate to the batch size of this run.
+        cfg_options: Overrides, dotted keys.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+
+    Returns:
+        The runner, after its training.
+    """
+    cfg = load_config(config, cfg_options, work_dir)
+    cfg.launcher = launcher
+    if amp:
+        enable_amp(cfg)
+    if auto_scale_lr:
+        enable_auto_scale_lr(cfg)
+    if resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if resume == 'auto' else existing_file(
+            resume, 'checkpoint')
+    runner = build_runner(cfg)
+    runner.train()
+    return runner
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The runner of a config, fitted to the devices of this machine."""
+    notes = fit_to_devices(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    for note in notes:
+        runner.logger.info(note)
+    return runner
+
+
+def enable_amp(cfg: Config) -> None:
+    """Mixed precision with dynamic loss scaling.
+
+    Raises:
+        UsageError: Without a device that has it, or if the optimizer wrapper is one
+            that cannot be exchanged.
+    """
+    if get_device() in ('cpu', 'mps'):
+        raise UsageError(
+            f"--amp needs a GPU; the device here is '{get_device()}'. Leave it out.")
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise UsageError(
+            f"--amp exchanges optim_wrapper.type='OptimWrapper' for 'AmpOptimWrapper', "
+            f'but the config has {kind!r}. Set the precision in the config.')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def enable_auto_scale_lr(cfg: Config) -> None:
+    """Let the runner scale the learning rate with the batch size.
+
+    Raises:
+        UsageError: If the config does not say which batch size its rate is for.
+    """
+    if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        raise UsageError(
+            f'--auto-scale-lr: {cfg.filename} has no auto_scale_lr.base_batch_size. '
+            'Add auto_scale_lr=dict(base_batch_size=N), N being the images per step '
+            'that its learning rate is meant for.')
+    cfg.auto_scale_lr.enable = True
+
+
+def fit_to_devices(cfg: Config) -> list[str]:
+    """Adapt what a config assumes about GPUs to what this machine has.
+
+    Returns:
+        A sentence for the log on each thing that was changed.
+    """
+    notes = []
+    several_gpus = cfg.get('launcher', 'none') != 'none' and torch.cuda.is_available()
+    if not several_gpus:
+        changed = _plain_batch_norm(cfg.get('model', {}))
+        if changed:
+            notes.append(
+                f'SyncBN needs several GPUs: {changed} layer setting(s) in the model '
+                'became plain BN for this run.')
+    if cfg.get('launcher') == 'pytorch' and get_device() == 'cpu':
+        _train_processes_on_cpu(cfg)
+        notes.append('No GPU here: the processes train on the CPU over gloo.')
+    return notes
+
+
+def _plain_batch_norm(node: object) -> int:
+    """Turn every ``type='SyncBN'`` below ``node`` into 'BN'; returns how many."""
+    children = node if isinstance(node, list | tuple) else ()
+    changed = 0
+    if isinstance(node, dict):
+        children = list(node.values())
+        if node.get('type') == 'SyncBN':
+            node['type'] = 'BN'
+            changed = 1
+    return changed + sum(_plain_batch_norm(child) for child in children)
+
+
+def _train_processes_on_cpu(cfg: Config) -> None:
+    """mmengine binds each process of a launcher to a GPU; do its part without one."""
+    if not torch.distributed.is_initialized():
+        os.environ.setdefault('LOCAL_RANK', '0')
+        torch.distributed.init_process_group('gloo')
+    cfg.setdefault('model_wrapper_cfg', dict(
+        type='MMDistributedDataParallel', broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False)))
+    cfg.model_wrapper_cfg['device_ids'] = None

@@ -1,0 +1,30 @@
+"""Test a checkpoint with the metrics of a config.
+
+    python tools/test.py CONFIG.py CHECKPOINT.pth
+    bash tools/dist_test.sh CONFIG.py CHECKPOINT.pth NUM_GPUS
+"""
+import argparse
+
+from mmcontrast.apis.cli import add_run_arguments, run
+from mmcontrast.apis.test import test
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog='test.py', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file, or mmcontrast::pixpro/...')
+    parser.add_argument('checkpoint', help='weights to test')
+    parser.add_argument('--out', metavar='FILE.pkl', help='write all predictions')
+    parser.add_argument('--show', action='store_true', help='show painted images')
+    parser.add_argument('--show-dir', help='write painted images to this folder')
+    parser.add_argument('--wait-time', type=float, default=2,
+                        help='seconds for which --show keeps a window')
+    parser.add_argument('--tta', action='store_true',
+                        help="test-time augmentation, by the config's tta_model")
+    add_run_arguments(parser)
+    run(test, parser)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,28 @@
+"""Train as a config says.
+
+    python tools/train.py configs/pixpro/CONFIG.py
+    bash tools/dist_train.sh configs/pixpro/CONFIG.py NUM_GPUS
+"""
+import argparse
+
+from mmcontrast.apis.cli import add_run_arguments, run
+from mmcontrast.apis.train import train
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog='train.py', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file, or mmcontrast::pixpro/...')
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+                        help='go on from a checkpoint; without a path, from the '
+                        'newest in the work dir')
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate to the batch size of this run')
+    add_run_arguments(parser)
+    run(train, parser)
+
+
+if __name__ == '__main__':
+    main()
