@@ -1,0 +1,169 @@
+"""Do the heads, the class list and the labels of a downstream run fit together?"""
+from collections.abc import Iterator, Sequence
+
+from mmengine.fileio import load
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from mmcontrast.registry import HOOKS
+
+# Heads whose num_classes is not about the class list, by their place in the model
+# (objectness; stuff classes alone) and by their type (boundaries; text tokens).
+OTHER_PLACES = ('rpn_head', 'semantic_head')
+OTHER_TYPES = ('STDCHead', 'GroundingDINOHead')
+
+
+@HOOKS.register_module()
+class ClassCheckHook(Hook):
+    """Stop a run whose heads, class list and labels do not fit together.
+
+    mmseg trains a head with too many classes without a word and meets too few inside
+    the cross entropy, on a GPU as a device-side assert; mmdet drops class names that
+    its annotation file does not know. This hook says it first: :func:`check_classes`
+    runs before training and before testing, :func:`check_labels` on the labels of every
+    training batch while they are still on the CPU.
+
+    Works with mmseg, mmdet and mmpretrain models by their attributes and imports none
+    of these libraries; models without such heads (pretraining) pass unseen.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        check_classes(runner)
+        self.heads = class_heads(runner.model)
+
+    def before_train_iter(
+            self, runner: Runner, batch_idx: int, data_batch: dict) -> None:
+        if self.heads:
+            check_labels(self.heads, data_batch.get('data_samples') or ())
+
+    def before_test(self, runner: Runner) -> None:
+        check_classes(runner)
+
+
+def check_classes(runner: Runner) -> None:
+    """Compare each head's class count with the class list of each built dataset.
+
+    Raises:
+        ValueError: If a head's ``num_classes`` is not the length of a dataset's
+            ``classes``, or if an annotation file lacks some of these classes.
+    """
+    heads = class_heads(runner.model)
+    for split, dataset in built_datasets(runner):
+        classes = dataset.metainfo.get('classes')
+        if heads and classes is not None:
+            _check_counts(heads, classes, split, dataset)
+            for part in _parts(dataset):
+                _check_annotated(part, classes, split)
+
+
+def check_labels(heads: dict[str, nn.Module], data_samples: Sequence) -> None:
+    """Check that the labels of a batch lie within the heads' classes.
+
+    Args:
+        heads: Name to head, from :func:`class_heads`.
+        data_samples: mmseg, mmdet or mmpretrain data samples of one batch.
+
+    Raises:
+        ValueError: If a label is neither a class index nor the head's ``ignore_index``.
+    """
+    for sample in data_samples:
+        labels = _labels(sample)
+        if labels is None or labels.numel() == 0:
+            continue
+        for name, head in heads.items():
+            _check_range(labels, name, head, getattr(sample, 'img_path', 'a sample'))
+
+
+def class_heads(model: nn.Module) -> dict[str, nn.Module]:
+    """The heads of ``model`` that predict the classes of its dataset, by name."""
+    model = model.module if is_model_wrapper(model) else model
+    return {
+        name: module for name, module in model.named_modules()
+        if _last_word(name).endswith('head')
+        and not _last_word(name).endswith(OTHER_PLACES)
+        and type(module).__name__ not in OTHER_TYPES
+        and isinstance(getattr(module, 'num_classes', None), int)}
+
+
+def built_datasets(runner: Runner) -> Iterator[tuple[str, object]]:
+    """The datasets that ``runner`` has already built, with the name of their loader."""
+    for split in ('train', 'val', 'test'):
+        loop = getattr(runner, f'_{split}_loop')
+        # A loop that was not asked for yet is still its config.
+        dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
+        if hasattr(dataset, 'metainfo'):
+            yield split, dataset
+
+
+def _check_counts(
+        heads: dict[str, nn.Module], classes: Sequence[str], split: str,
+        dataset: object) -> None:
+    if isinstance(classes, str):
+        raise ValueError(
+            f'classes of {split}_dataloader is the single string {classes!r}, expected '
+            f"a list of names: write classes=('{classes}', ).")
+    for name, head in heads.items():
+        if head.num_classes != len(classes):
+            raise ValueError(
+                f'model.{name} ({type(head).__name__}) predicts num_classes='
+                f'{head.num_classes}, but {type(dataset).__name__} of '
+                f'{split}_dataloader has {len(classes)} classes: {_shorten(classes)}. '
+                f'Set model.{name}.num_classes={len(classes)} or correct '
+                f'metainfo.classes of the dataset.')
+
+
+def _check_annotated(dataset: object, classes: Sequence[str], split: str) -> None:
+    # mmdet's CocoDataset keeps the ids of those names that its file knows.
+    found = getattr(dataset, 'cat_ids', None)
+    if found is None or len(found) == len(classes):
+        return
+    known = [category['name'] for category in load(dataset.ann_file)['categories']]
+    missing = [name for name in classes if name not in known]
+    raise ValueError(
+        f'{dataset.ann_file} of {split}_dataloader has no category named '
+        f'{_shorten(missing)}; it holds {_shorten(known)}. Write metainfo.classes with '
+        f'the names of the file, letter by letter.')
+
+
+def _check_range(labels: Tensor, name: str, head: nn.Module, image: str) -> None:
+    ignore_index = getattr(head, 'ignore_index', None)
+    wrong = (labels < 0) | (labels >= head.num_classes)
+    if ignore_index is not None:
+        wrong &= labels != ignore_index
+    if wrong.any():
+        raise ValueError(
+            f'{image} holds the labels {labels[wrong].unique().tolist()}, but '
+            f'model.{name} ({type(head).__name__}) knows 0 to {head.num_classes - 1}'
+            + (f' and ignore_index={ignore_index}' if ignore_index is not None else '')
+            + '. Check num_classes, ignore_index and reduce_zero_label, or the file.')
+
+
+def _labels(sample: object) -> Tensor | None:
+    """Labels of a data sample: a map (mmseg), one a box (mmdet) or one an image."""
+    if 'gt_sem_seg' in sample and 'gt_instances' not in sample:
+        return sample.gt_sem_seg.data
+    if 'gt_instances' in sample:
+        return sample.gt_instances.get('labels')
+    return sample.get('gt_label')
+
+
+def _parts(dataset: object) -> list:
+    """The datasets inside mmengine's and mmdet's wrappers (concatenation and such)."""
+    inner = getattr(dataset, 'datasets', None) or (
+        [dataset.dataset] if hasattr(dataset, 'dataset') else None)
+    if inner is None:
+        return [dataset]
+    return [part for child in inner for part in _parts(child)]
+
+
+def _last_word(name: str) -> str:
+    """``roi_head.bbox_head.0`` -> ``bbox_head``."""
+    words = [word for word in name.split('.') if not word.isdigit()]
+    return words[-1] if words else ''
+
+
+def _shorten(names: Sequence[str], most: int = 12) -> str:
+    shown = ', '.join(map(str, names[:most]))
+    return shown + (f', ... ({len(names)})' if len(names) > most else '')
