@@ -1,5 +1,6 @@
 """What training does around a model."""
-from .hooks import MomentumHook
+from .checkpoint import read_checkpoint, use_safe_loading, write_checkpoint
+from .hooks import CheckpointKeysHook, MomentumHook
 from .lars import LARS
 from .optim import TwoGroupConstructor, two_groups
 from .schedules import (
@@ -12,6 +13,8 @@ from .schedules import (
 )
 
 __all__ = [
-    'LARS', 'MomentumHook', 'TwoGroupConstructor', 'WarmupCosineLR', 'WarmupStepLR',
-    'cosine_momentum', 'momentum_steps', 'two_groups', 'warmup_cosine', 'warmup_steps',
+    'CheckpointKeysHook', 'LARS', 'MomentumHook', 'TwoGroupConstructor',
+    'WarmupCosineLR', 'WarmupStepLR', 'cosine_momentum', 'momentum_steps',
+    'read_checkpoint', 'two_groups', 'use_safe_loading', 'warmup_cosine',
+    'warmup_steps', 'write_checkpoint',
 ]

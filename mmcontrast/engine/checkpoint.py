@@ -12,7 +12,7 @@ from mmengine.fileio.backends import LocalBackend
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from .harmless import harmless_globals, refusal
+from .harmless import harmless, refusal
 
 
 def read_checkpoint(path: str | Path,
@@ -40,7 +40,7 @@ def read_checkpoint(path: str | Path,
     if path.suffix == '.safetensors':
         return _read_safetensors(path, map_location)
     try:
-        with torch.serialization.safe_globals(harmless_globals()):
+        with harmless():
             checkpoint = torch.load(path, map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(refusal(path, error)) from error

@@ -1,15 +1,28 @@
 """Which pickled objects are data."""
 import argparse
 import pickle
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.utils import digit_version
+
+# From here on torch takes a list of objects that a file may name.
+TAKES_LISTS = digit_version(torch.__version__) >= digit_version('2.6')
 
 
-def harmless_globals() -> list:
-    """What mmengine and released training files hold beside tensors; no callables
-    that reach further."""
+def harmless() -> AbstractContextManager:
+    """Inside, ``torch.load(weights_only=True)`` also takes what we know to be data."""
+    if not TAKES_LISTS:
+        return nullcontext()
+    return torch.serialization.safe_globals(_globals())
+
+
+def _globals() -> list:
+    """What mmengine and released training files hold beside tensors; nothing that
+    reaches further."""
     dtypes = {type(np.dtype(kind)) for kind in np.sctypeDict.values()}
     core = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
     # numpy 1 and 2 write different module names for the same two functions.
@@ -36,4 +49,6 @@ def refusal(path: Path, error: Exception) -> str:
         f'{path} holds {found}, which is code and not data; nothing of it was run. '
         'Expected tensors, numbers, text and numpy arrays. If you trust its author, '
         'load it in the environment it was written in and save the weights alone: '
-        "torch.save(dict(state_dict=model.state_dict()), 'weights.pth').")
+        "torch.save(dict(state_dict=model.state_dict()), 'weights.pth')."
+        + (' Training checkpoints of mmengine need torch 2.6 or newer.'
+           if not TAKES_LISTS else ''))

@@ -1,6 +1,7 @@
 """Write a pretrained backbone for mmdet, mmseg, mmpretrain, torchvision or timm."""
 import argparse
 
+from mmcontrast.apis.convert import sentences
 from mmcontrast.apis.convert.targets import LIBRARIES
 from mmcontrast.apis.export import export_backbone
 
@@ -18,8 +19,9 @@ def main():
     parser.add_argument('--drop', nargs='+', default=[], metavar='PATTERN',
                         help="keys that may be lost, e.g. 'norm0.*'")
     args = parser.parse_args()
-    report = export_backbone(args.config, args.checkpoint, args.dst, args.to,
-                             args.branch, args.with_neck, args.drop)
+    with sentences(parser):
+        report = export_backbone(args.config, args.checkpoint, args.dst, args.to,
+                                 args.branch, args.with_neck, args.drop)
     print(report)
     print(f'Wrote {args.dst}')
 

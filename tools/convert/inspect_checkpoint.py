@@ -1,6 +1,7 @@
 """Say what a checkpoint holds, without executing anything in it."""
 import argparse
 
+from mmcontrast.apis.convert import sentences
 from mmcontrast.apis.convert.inspection import describe_checkpoint
 
 
@@ -10,7 +11,8 @@ def main():
     parser.add_argument('--keys', metavar='PATTERN',
                         help="list the keys that match, e.g. 'backbone.*'")
     args = parser.parse_args()
-    print(describe_checkpoint(args.file, args.keys))
+    with sentences(parser):
+        print(describe_checkpoint(args.file, args.keys))
 
 
 if __name__ == '__main__':

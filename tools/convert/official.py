@@ -1,7 +1,7 @@
 """Convert a released checkpoint into one of mmcontrast."""
 import argparse
 
-from mmcontrast.apis.convert import convert_official, converter_names
+from mmcontrast.apis.convert import convert_official, converter_names, sentences
 
 
 def main():
@@ -14,7 +14,9 @@ def main():
     parser.add_argument('--drop', nargs='+', default=[], metavar='PATTERN',
                         help="keys that may be lost, e.g. 'encoder_k.*'")
     args = parser.parse_args()
-    report = convert_official(args.method, args.src, args.dst, args.config, args.drop)
+    with sentences(parser):
+        report = convert_official(args.method, args.src, args.dst, args.config,
+                                  args.drop)
     print(report)
     print(f'Wrote {args.dst}')
 

@@ -1,5 +1,8 @@
 """Renaming the keys of a checkpoint, with an account of every key."""
+import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 
@@ -92,6 +95,15 @@ def rename_keys(source: Mapping[str, Tensor], rule: Rule, target: Mapping[str, T
     if problems:
         raise ValueError(_complaint(title, problems))
     return result, report
+
+
+@contextmanager
+def sentences(parser: ArgumentParser):
+    """End a tool with the sentence of an error instead of its traceback."""
+    try:
+        yield
+    except (FileNotFoundError, ImportError, KeyError, ValueError) as error:
+        sys.exit(f'{parser.prog}: {error.args[0] if error.args else error}')
 
 
 def _first_match(key: str, patterns: Sequence[str]) -> str | None:
