@@ -65,12 +65,23 @@ class ImageStatus:
 
     def __init__(self, num_images: int) -> None:
         self.table = torch.zeros(num_images, dtype=torch.uint8).share_memory_()
+        self._news = torch.zeros((), dtype=torch.int64).share_memory_()
 
-    def set(self, idx: int, reason: Reason) -> bool:
-        """Note the state of image ``idx``; whether that is news."""
-        news = self.table[idx] != int(reason)
+    @property
+    def num_news(self) -> int:
+        """A number that changes when an image is found bad; cheap to look at."""
+        return int(self._news)
+
+    def set_good(self, idx: int) -> None:
+        self.table[idx] = int(Reason.GOOD)
+
+    def set_bad(self, idx: int, reason: Reason) -> bool:
+        """Note why image ``idx`` is bad; whether that is news."""
+        if self.table[idx] == int(reason):
+            return False
         self.table[idx] = int(reason)
-        return bool(news)
+        self._news += 1
+        return True
 
     def counts(self) -> tuple[int, int]:
         """(images tried, images found bad) so far, by all loaders together."""

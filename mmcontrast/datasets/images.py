@@ -83,7 +83,11 @@ class UnlabelledImages(BaseDataset):
 
     def _join_prefix(self) -> None:
         if not self.in_zip:
-            return super()._join_prefix()
+            super()._join_prefix()
+            if self.data_root and self.data_prefix['img_path'] != '/':
+                prefix = self.data_prefix['img_path'].rstrip('/')
+                self.data_prefix['img_path'] = prefix
+            return
         # A list lies beside the archive, the prefix is a path inside of it.
         if self.ann_file and not _is_absolute(self.ann_file):
             folder, slash, _ = self.data_root.rpartition('/')
@@ -92,7 +96,11 @@ class UnlabelledImages(BaseDataset):
     def full_init(self) -> None:
         if not self._fully_initialized:
             super().full_init()
-            self.status = ImageStatus(len(self))
+            self._reset_status()
+
+    def _reset_status(self) -> None:
+        self.status = ImageStatus(len(self))
+        self._judged = False
 
     def load_data_list(self) -> list[dict]:
         if self.ann_file.endswith('.json'):
@@ -116,12 +124,12 @@ class UnlabelledImages(BaseDataset):
 
     def get_subset(self, indices):
         subset = super().get_subset(indices)
-        subset.status = ImageStatus(len(subset))
+        subset._reset_status()
         return subset
 
     def get_subset_(self, indices) -> None:
         super().get_subset_(indices)
-        self.status = ImageStatus(len(self))
+        self._reset_status()
 
     def __getitem__(self, idx: int) -> dict:
         self.full_init()
@@ -133,7 +141,9 @@ class UnlabelledImages(BaseDataset):
             except BadImage as bad:
                 idx = self._replace(idx, bad)
             else:
-                self.status.set(idx, Reason.GOOD)
+                self.status.set_good(idx)
+                if not self._judged and self.status.num_news:
+                    self._judge()
                 return data
 
     def bad_images(self) -> list[tuple[str, Reason]]:
@@ -143,15 +153,24 @@ class UnlabelledImages(BaseDataset):
 
     def _replace(self, idx: int, bad: BadImage) -> int:
         """Note a bad image; the index of another one."""
-        if self.status.set(idx, bad.reason):
+        if self.status.set_bad(idx, bad.reason):
             print_log(f'Bad image, another one takes its place: {bad}',
                       logger='current', level=logging.WARNING)
-        tried, num_bad = self.status.counts()
+        self._judge()
         usable = self.status.usable()
-        enough = tried >= min(_MIN_TRIED, len(self))
-        if len(usable) == 0 or enough and num_bad > self.max_bad_share * tried:
-            raise ValueError(self._too_many(tried, num_bad))
         return int(usable[random.randrange(len(usable))])
+
+    def _judge(self) -> None:
+        """Raise an error if too many of the images are bad.
+
+        The share can only rise with a bad image; good ones are counted until enough
+        have been tried for a verdict.
+        """
+        tried, num_bad = self.status.counts()
+        self._judged = tried >= min(_MIN_TRIED, len(self))
+        too_many = self._judged and num_bad > self.max_bad_share * tried
+        if too_many or num_bad == len(self):
+            raise ValueError(self._too_many(tried, num_bad))
 
     def _too_many(self, tried: int, num_bad: int) -> str:
         first = '\n'.join(f'  {path}: {reason.sentence}'

@@ -1,0 +1,86 @@
+"""A list of the images a run could not use."""
+import atexit
+import os
+from pathlib import Path
+
+from mmengine.dist import all_reduce, is_main_process, master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ...registry import HOOKS
+
+
+@HOOKS.register_module()
+class BadImagesHook(Hook):
+    """Write ``bad_images.txt`` into the work dir, and say at the end how many.
+
+    Every line is ``path<TAB>reason``. The file follows the run: it is written anew
+    when a loader has met another bad image, and when the process ends for whatever
+    reason. Ranks are brought together at the end of each epoch. Without bad images
+    there is no file. Data sets other than ``UnlabelledImages`` are passed over.
+
+    Args:
+        file_name: Name of the list in the work dir.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, file_name: str = 'bad_images.txt') -> None:
+        self.file_name = file_name
+        self.path: Path | None = None
+        self.datasets: list = []
+
+    def before_train(self, runner: Runner) -> None:
+        self.datasets = list(_with_status(runner.train_dataloader.dataset))
+        self.path = Path(runner.work_dir) / self.file_name
+        self.news = 0
+        if is_main_process():
+            # The list of an earlier run in the same place; files may be repaired.
+            self.path.unlink(missing_ok=True)
+        # A run that breaks off calls no further hook.
+        atexit.register(self.write)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
+                         outputs=None) -> None:
+        news = sum(dataset.status.num_news for dataset in self.datasets)
+        if news != self.news:
+            self.news = news
+            self.write()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        for dataset in self.datasets:
+            # A reason has a higher number than untried and good.
+            all_reduce(dataset.status.table, op='max')
+        self.write()
+
+    def after_train(self, runner: Runner) -> None:
+        self.after_train_epoch(runner)
+        atexit.unregister(self.write)
+        tried, num_bad = map(sum, zip(
+            *(dataset.status.counts() for dataset in self.datasets), strict=True)
+        ) if self.datasets else (0, 0)
+        if num_bad:
+            runner.logger.warning(
+                f'{num_bad} of {tried} images could not be used and were replaced by '
+                f'others; they are listed in {self.path}.')
+
+    @master_only
+    def write(self) -> None:
+        """Write the list of what is known now."""
+        bad = [line for dataset in self.datasets for line in dataset.bad_images()]
+        if not bad:
+            return
+        new = self.path.with_suffix('.tmp')
+        new.write_text(''.join(f'{path}\t{reason.sentence}\n' for path, reason in bad),
+                       encoding='utf-8')
+        os.replace(new, self.path)
+
+
+def _with_status(dataset):
+    """The data sets inside of wrappers that keep a status of their images."""
+    if hasattr(dataset, 'status') and hasattr(dataset, 'bad_images'):
+        yield dataset
+    for name in ('dataset', '_dataset', 'datasets'):
+        inner = getattr(dataset, name, ())
+        for part in inner if isinstance(inner, (list, tuple)) else (inner,):
+            yield from _with_status(part)

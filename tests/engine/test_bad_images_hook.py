@@ -1,0 +1,85 @@
+"""The list of bad images that a training run leaves in its work dir."""
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from PIL import Image
+
+from mmcontrast.models.preprocessor import TwoViewPreprocessor
+
+
+class Mean(BaseModel):
+    """Learns one number from two views."""
+
+    def __init__(self):
+        super().__init__(data_preprocessor=TwoViewPreprocessor())
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, inputs, data_samples, mode):
+        return dict(loss=(inputs[0].mean() * self.weight - inputs[1].mean()) ** 2)
+
+
+def train(root, work_dir, **dataset):
+    runner = Runner(
+        model=Mean(), work_dir=str(work_dir), default_scope='mmcontrast',
+        train_dataloader=dict(
+            batch_size=4, num_workers=2, sampler=dict(type='DefaultSampler'),
+            collate_fn=dict(type='default_collate'),
+            worker_init_fn=dict(type='mmcontrast.seed_worker'),
+            # Wrapped, as a user may repeat a small folder.
+            dataset=dict(type='RepeatDataset', times=2, dataset=dict(
+                type='UnlabelledImages', data_root=str(root), pipeline=[
+                    dict(type='LoadImage'), dict(type='TwoViews', size=16),
+                    dict(type='PackViews')], **dataset))),
+        train_cfg=dict(by_epoch=True, max_epochs=2),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-3)),
+        custom_hooks=[dict(type='BadImagesHook')],
+        experiment_name=f'bad_images_{work_dir}')
+    runner.train()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """24 images, two of them bad."""
+    (tmp_path / 'images').mkdir()
+    for k in range(24):
+        Image.new('RGB', (30, 20), (k, k, k)).save(tmp_path / 'images' / f'{k:02}.png')
+    (tmp_path / 'images' / '03.png').write_bytes(b'')
+    (tmp_path / 'images' / '11.png').write_text('<html>')
+    return tmp_path / 'images'
+
+
+def test_run_goes_on_and_lists_the_bad_images(folder, tmp_path):
+    list_file = tmp_path / 'run' / 'bad_images.txt'
+    list_file.parent.mkdir()
+    list_file.write_text('from an earlier run')
+    train(folder, tmp_path / 'run')
+    assert list_file.read_text().splitlines() == [
+        f'{folder}/03.png\tempty file',
+        f'{folder}/11.png\tnot an image Pillow knows']
+    log = next((tmp_path / 'run').rglob('*.log')).read_text()
+    assert '2 of 24 images could not be used' in log and str(list_file) in log
+    assert log.count('Bad image, another one takes its place') == 2
+
+    # Repaired files leave no old list behind.
+    for name in ('03', '11'):
+        Image.new('RGB', (30, 20)).save(folder / f'{name}.png')
+    train(folder, tmp_path / 'run')
+    assert not list_file.exists()
+
+
+def test_run_that_breaks_off_leaves_the_list(folder, tmp_path):
+    """A hook is not called any more; the process itself writes at its end."""
+    code = (f'import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n'
+            'from test_bad_images_hook import train\n'
+            f'train({str(folder)!r}, {str(tmp_path / "run")!r}, max_bad_share=0.01)')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert '2 of the first' in done.stderr or '1 of the first' in done.stderr
+    lines = (tmp_path / 'run' / 'bad_images.txt').read_text().splitlines()
+    assert lines and {line.split('\t')[0] for line in lines} <= {
+        f'{folder}/03.png', f'{folder}/11.png'}
