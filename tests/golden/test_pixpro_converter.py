@@ -1,0 +1,77 @@
+"""Released PixPro checkpoints against what the released network gives."""
+from pathlib import Path
+
+import pytest
+import torch
+from pixpro.case import Case
+
+from mmcontrast.methods.pixpro.convert import convert
+from mmcontrast.registry import MODELS
+
+FOLDER = str(Path(__file__).parent / 'pixpro')
+CASES = ('converter_resnet50', 'converter_resnet50_d')
+
+
+def released(case: Case) -> dict:
+    """All 656 (or 680) keys of a published file, heads drawn at random."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return 0.1 * torch.randn(*shape, generator=generator)
+
+    weights = {}
+    for twin in ('', '_k'):
+        weights |= {f'encoder{twin}.{k}': v for k, v in case.params().items()}
+        weights |= {f'projector{twin}.{k}': v for k, v in {
+            'linear1.weight': draw(4096, 2048, 1, 1), 'linear1.bias': draw(4096),
+            'bn1.weight': draw(4096), 'bn1.bias': draw(4096),
+            'bn1.running_mean': draw(4096), 'bn1.running_var': draw(4096).abs() + 1,
+            'bn1.num_batches_tracked': torch.tensor(7),
+            'linear2.weight': draw(256, 4096, 1, 1), 'linear2.bias': draw(256)}.items()}
+    return weights | {'value_transform.weight': draw(256, 256, 1, 1),
+                      'value_transform.bias': draw(256)}
+
+
+def full_model(backbone: str) -> dict:
+    return dict(
+        type='PixPro', backbone=dict(type=backbone, depth=50, norm_eval=False),
+        projector=dict(type='ConvMLP', hidden_channels=4096, out_channels=256),
+        propagation=dict(type='PixelPropagation'),
+        loss=dict(type='PairConsistencyLoss'))
+
+
+@pytest.mark.parametrize('library', ['mmpretrain', 'mmdet'])
+@pytest.mark.parametrize('name', CASES)
+def test_a_released_file_becomes_a_model_that_gives_the_reference_maps(name, library):
+    case = Case(FOLDER, name)
+    kind = 'ResNetV1d' if name.endswith('_d') else 'ResNet'
+    weights = released(case)
+    result = convert(weights, full_model(f'{library}.{kind}'))
+
+    # The key map of the case, entry by entry, for both branches.
+    renamed = {source: target for source, target, _ in result.report.rows}
+    for entry in case.meta['keys']:
+        key = entry['checkpoint'].removeprefix('module.')
+        assert renamed[key] == f'backbone.{entry[library]}'
+        twin = key.replace('encoder.', 'encoder_k.')
+        assert renamed[twin] == f'momentum.backbone.{entry[library]}'
+    assert len(renamed) == len(weights) == 2 * len(case.meta['keys']) + 20
+    assert not result.report.dropped and not result.report.unset
+
+    model = MODELS.build(result.model).eval()
+    model.load_state_dict(result.state_dict)   # strict: nothing missing or left over
+    model.backbone.out_indices = (0, 1, 2, 3)
+    with torch.no_grad():
+        stages = model.backbone(case.input('x'))
+    case.check({f'stage{i + 1}': m for i, m in enumerate(stages)})
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_the_model_is_read_off_the_weights(name):
+    weights = released(Case(FOLDER, name))
+    result = convert(weights)
+    kind = 'ResNetV1d' if name.endswith('_d') else 'ResNet'
+    assert result.model == full_model(f'mmpretrain.{kind}') | dict(
+        propagation=dict(type='PixelPropagation', transform_layers=1),
+        instance_weight=0.0)
+    assert sum('Equal outputs' in line for line in result.report.proofs) == 10
