@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from mmcontrast.apis.benchmark_report import (
     markdown,
     write_report,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -118,7 +123,46 @@ def test_measure_of_nothing_is_an_error():
         Measure('a', 'ms', Spread.of([]))
 
 
+def run_tool(*args, **variables):
+    environment = {k: v for k, v in os.environ.items() if k != 'OMP_WAIT_POLICY'}
+    environment['PYTHONPATH'] = str(ROOT)
+    return subprocess.run(
+        [sys.executable, 'tools/benchmark/run.py', *args], cwd=ROOT,
+        env=environment | variables, capture_output=True, text=True)
+
+
+def test_views_suite_measures_both_pipelines_and_quotes_the_spec(tmp_path):
+    found = run_tool('views', '--runs', '2', '--images', '3', '--out', str(tmp_path))
+    assert found.returncode == 0, found.stderr
+    rows = {row['name']: row for row in
+            json.loads((tmp_path / 'views.json').read_text())['rows']}
+    ours, chain = rows['mmcontrast, total'], rows['PIL chain, total']
+    assert '110-119' in chain['reference']
+    ratio = rows['mmcontrast over PIL chain, images/s']['spread']['values']
+    for mine, its, both in zip(ours['spread']['values'], chain['spread']['values'],
+                               ratio, strict=True):
+        assert both == pytest.approx(mine / its)
+    for name in ('read and decode', 'jitter, view 2', 'blur, view 1', 'tensor'):
+        assert rows[f'mmcontrast: {name}']['spread']['least'] > 0
+        assert rows[f'PIL chain: {name}']['spread']['least'] > 0
+    assert '# Two views' in (tmp_path / 'views.md').read_text()
+
+
+def test_missing_data_is_a_sentence_and_no_traceback(tmp_path):
+    found = run_tool('views', '--data', 'no/such/folder', '--out', str(tmp_path))
+    assert found.returncode == 1
+    assert 'no/such/folder' in found.stderr and 'Traceback' not in found.stderr
+
+
+def test_two_threads_wait_passively(tmp_path):
+    found = run_tool('views', '--threads', '2', '--images', '1', '--runs', '1', '--out',
+                     str(tmp_path))
+    assert found.returncode == 0, found.stderr
+    machine = json.loads((tmp_path / 'views.json').read_text())['machine']
+    assert machine['omp_wait_policy'] == 'passive'
+    assert machine['torch_threads'] == 2
+
+
 def test_every_suite_file_has_a_docstring_that_says_what_it_measures():
-    folder = Path(__file__).parents[2] / 'tools/benchmark/suites'
-    for path in folder.glob('*.py'):
+    for path in (ROOT / 'tools/benchmark/suites').glob('*.py'):
         assert path.read_text().startswith('"""'), path

@@ -11,6 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import cv2
 import torch
 
 from mmcontrast.apis.benchmark import SUITES, Suite, run_suite
@@ -25,6 +26,7 @@ def main() -> None:
     threads = args.pop('threads') or os.cpu_count()
     restart_with_passive_waiting(threads)
     torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
     try:
         measures = run_suite(suite.name, runs, progress=sys.stderr.isatty(), **args)
     except (ValueError, FileNotFoundError) as error:
@@ -57,7 +59,7 @@ def add_command(commands, suite: Suite) -> None:
         kind = str if parameter.default is None else type(parameter.default)
         command.add_argument(
             f'--{name.replace("_", "-")}', dest=name, type=kind,
-            default=parameter.default, help=f'default {parameter.default}')
+            default=parameter.default, help=f'default {parameter.default!r}')
 
 
 def load_suites() -> None:
