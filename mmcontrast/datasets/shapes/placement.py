@@ -142,7 +142,8 @@ def _implausible_boxes(dice: Dice, thing: ObjectPlan, background: ScenePlan,
 
 
 def _in_the_air(dice: Dice, thing: ObjectPlan, background: ScenePlan) -> ObjectPlan:
-    foot_y = dice.uniform(0.1, background.horizon - 0.02)
+    highest = min(thing.box[3] - thing.box[1], background.horizon - 0.02)
+    foot_y = dice.uniform(highest, background.horizon - 0.02)
     return replace(thing, foot_x=dice.uniform(0.2, 0.8), foot_y=foot_y)
 
 

@@ -1,0 +1,226 @@
+"""Scenes and clips as files, in the layouts that other tools read.
+
+All layouts may share one folder. A writer takes the scenes of one split one after the
+other and writes what is known only at the end (JSON, lists of names) in ``finish``.
+"""
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from mmcontrast.datasets.shapes.clip import Clip
+from mmcontrast.datasets.shapes.scene import Scene, SceneObject
+from mmcontrast.datasets.shapes.vocabulary import CLASSES, PALETTE, SHAPES
+
+_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
+
+
+class CocoWriter:
+    """COCO detection and captions; file names are relative to ``images/SPLIT``.
+
+    ``images/SPLIT/*.jpg``, ``annotations/instances_SPLIT.json`` (masks as RLE; colour
+    and texture under ``attributes``) and ``annotations/captions_SPLIT.json``.
+    """
+
+    def __init__(self, root: Path, split: str) -> None:
+        self.root, self.split = root, split
+        self.images: list[dict] = []
+        self.annotations: list[dict] = []
+        self.captions: list[dict] = []
+
+    def add(self, name: str, scene: Scene) -> None:
+        image = _add_image(self.root, self.split, name, scene, self.images)
+        self.annotations += _instances(scene, image['id'], len(self.annotations) + 1)
+        self.captions += [
+            dict(id=len(self.captions) + 1 + i, image_id=image['id'], caption=text)
+            for i, text in enumerate(scene.captions)]
+
+    def finish(self) -> None:
+        folder = self.root / 'annotations'
+        write_json(folder / f'instances_{self.split}.json', dict(
+            images=self.images, annotations=self.annotations,
+            categories=_categories(SHAPES)))
+        write_json(folder / f'captions_{self.split}.json', dict(
+            images=self.images, annotations=self.captions))
+
+
+class PanopticWriter:
+    """COCO panoptic: ``annotations/panoptic_SPLIT.json`` and ``panoptic_SPLIT/*.png``.
+
+    A pixel's segment id is R + 256 G + 65536 B.
+    """
+
+    def __init__(self, root: Path, split: str) -> None:
+        self.root, self.split = root, split
+        self.images: list[dict] = []
+        self.annotations: list[dict] = []
+
+    def add(self, name: str, scene: Scene) -> None:
+        image = _add_image(self.root, self.split, name, scene, self.images)
+        ids = scene.panoptic_map
+        bgr = np.stack([ids >> 16, ids >> 8, ids], axis=-1).astype(np.uint8)
+        file_name = f'{name}.png'
+        folder = self.root / 'annotations' / f'panoptic_{self.split}'
+        _write_picture(folder / file_name, bgr)
+        segments = [
+            dict(id=segment.id, category_id=segment.label + 1, area=segment.area,
+                 bbox=list(cv2.boundingRect((ids == segment.id).astype(np.uint8))),
+                 iscrowd=0) for segment in scene.segments]
+        self.annotations.append(dict(
+            image_id=image['id'], file_name=file_name, segments_info=segments))
+
+    def finish(self) -> None:
+        path = self.root / 'annotations' / f'panoptic_{self.split}.json'
+        write_json(path, dict(images=self.images, annotations=self.annotations,
+                              categories=_categories(CLASSES)))
+
+
+class SegmentationWriter:
+    """mmseg: ``img_dir/SPLIT/*.jpg`` and ``ann_dir/SPLIT/*.png``, labels from 0."""
+
+    def __init__(self, root: Path, split: str) -> None:
+        self.root, self.split = root, split
+
+    def add(self, name: str, scene: Scene) -> None:
+        _write_rgb(self.root / 'img_dir' / self.split / f'{name}.jpg', scene.image)
+        _write_picture(
+            self.root / 'ann_dir' / self.split / f'{name}.png', scene.semantic_map)
+
+    def finish(self) -> None:
+        write_json(self.root / 'classes.json', dict(classes=CLASSES, palette=PALETTE))
+
+
+class ReferringWriter:
+    """gRefCOCO: ``annotations/refs_SPLIT.json``.
+
+    COCO's images, annotations and categories, and under ``refs`` one entry an
+    expression. ``ann_id`` lists the targets; without one it is [-1] and ``no_target``
+    is true.
+    """
+
+    def __init__(self, root: Path, split: str) -> None:
+        self.root, self.split = root, split
+        self.images: list[dict] = []
+        self.annotations: list[dict] = []
+        self.refs: list[dict] = []
+
+    def add(self, name: str, scene: Scene) -> None:
+        image = _add_image(self.root, self.split, name, scene, self.images)
+        first = len(self.annotations) + 1
+        self.annotations += _instances(scene, image['id'], first)
+        for expression in scene.referring:
+            number = len(self.refs) + 1
+            sentence = dict(
+                sent_id=number, raw=expression.text, sent=expression.text,
+                tokens=expression.text.split())
+            self.refs.append(dict(
+                ref_id=number, image_id=image['id'], file_name=image['file_name'],
+                split=self.split, no_target=not expression.targets,
+                ann_id=[first + i for i in expression.targets] or [-1],
+                category_id=[scene.objects[i].label + 1 for i in expression.targets],
+                sent_ids=[number], sentences=[sentence]))
+
+    def finish(self) -> None:
+        write_json(self.root / 'annotations' / f'refs_{self.split}.json', dict(
+            images=self.images, annotations=self.annotations, refs=self.refs,
+            categories=_categories(SHAPES)))
+
+
+class VideoWriter:
+    """DAVIS: ``JPEGImages/CLIP/*.jpg``, ``Annotations/CLIP/*.png``, ``ImageSets``.
+
+    A palette PNG holds object ids, 0 for none; ``meta_SPLIT.json`` names each object.
+    """
+
+    def __init__(self, root: Path, split: str) -> None:
+        self.root, self.split = root, split
+        self.videos: dict[str, dict] = {}
+
+    def add(self, name: str, clip: Clip) -> None:
+        name = f'{self.split}_{name}'
+        for time, frame in enumerate(clip.frames):
+            _write_rgb(
+                self.root / 'JPEGImages' / name / f'{time:05d}.jpg', frame.image)
+            path = self.root / 'Annotations' / name / f'{time:05d}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            ids = Image.fromarray(frame.instance_map, mode='P')
+            ids.putpalette([0, 0, 0, *(tone for rgb in PALETTE for tone in rgb)])
+            ids.save(path)
+        self.videos[name] = dict(objects={
+            str(i + 1): dict(category=thing.shape, **_attributes(thing))
+            for i, thing in enumerate(clip.frames[0].objects)})
+
+    def finish(self) -> None:
+        write_atomically(self.root / 'ImageSets' / f'{self.split}.txt',
+                         ''.join(f'{name}\n' for name in self.videos))
+        write_json(self.root / f'meta_{self.split}.json', dict(videos=self.videos))
+
+
+SCENE_LAYOUTS = {
+    'coco': CocoWriter, 'panoptic': PanopticWriter, 'mmseg': SegmentationWriter,
+    'refcoco': ReferringWriter}
+LAYOUTS = (*SCENE_LAYOUTS, 'video')
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write JSON; a reader finds the old file or the whole new one, never a part."""
+    write_atomically(path, json.dumps(content))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.part')
+    part.write_text(text, encoding='utf-8')
+    os.replace(part, path)
+
+
+def _add_image(root: Path, split: str, name: str, scene: Scene, images: list[dict]
+               ) -> dict:
+    """Write a COCO picture, unless another layout has done so, and note it."""
+    file_name = f'{name}.jpg'
+    path = root / 'images' / split / file_name
+    if not path.exists():
+        _write_rgb(path, scene.image)
+    images.append(dict(id=len(images) + 1, file_name=file_name, width=scene.size,
+                       height=scene.size, seed=scene.seed))
+    return images[-1]
+
+
+def _instances(scene: Scene, image_id: int, first_id: int) -> list[dict]:
+    codes = coco_mask.encode(
+        np.asfortranarray(scene.masks.transpose(1, 2, 0), dtype=np.uint8))
+    instances = []
+    for i, (thing, code) in enumerate(zip(scene.objects, codes, strict=True)):
+        left, top, right, bottom = thing.box_xyxy
+        instances.append(dict(
+            id=first_id + i, image_id=image_id, category_id=thing.label + 1,
+            bbox=[left, top, right - left, bottom - top], area=thing.area, iscrowd=0,
+            segmentation=dict(size=code['size'], counts=code['counts'].decode()),
+            attributes=_attributes(thing)))
+    return instances
+
+
+def _attributes(thing: SceneObject) -> dict:
+    return dict(colour=thing.colour, texture=thing.texture)
+
+
+def _categories(names: Sequence[str]) -> list[dict]:
+    """COCO's ids start at 1."""
+    return [dict(id=i + 1, name=name, isthing=int(name in SHAPES), color=PALETTE[i],
+                 supercategory='shape' if name in SHAPES else 'stuff')
+            for i, name in enumerate(names)]
+
+
+def _write_rgb(path: Path, image: np.ndarray) -> None:
+    _write_picture(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _QUALITY)
+
+
+def _write_picture(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), image, list(options)):
+        raise OSError(f'{path}: the picture could not be written.')

@@ -1,0 +1,229 @@
+"""What make_shapes writes is read by the libraries that the layouts are meant for."""
+import importlib.util
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from mmcontrast.apis.make_shapes import make_shapes
+from mmcontrast.datasets.shapes import (
+    CLASSES,
+    HELD_OUT_COMBINATIONS,
+    SHAPES,
+    draw_clip,
+    draw_scene,
+    scene_seed,
+)
+from mmcontrast.datasets.shapes.layouts import LAYOUTS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    out = tmp_path_factory.mktemp('data') / 'shapes'
+    return make_shapes(out, LAYOUTS, train=4, val=3, size=64, num_frames=3,
+                       train_combinations='seen', eval_combinations='held_out',
+                       progress=False)
+
+
+def scene(split, index):
+    combinations = 'seen' if split == 'train' else 'held_out'
+    return draw_scene(scene_seed(split, index), 64, combinations=combinations)
+
+
+def test_coco_masks_and_boxes_are_those_of_the_scenes(world, capsys):
+    coco = COCO(world / 'annotations/instances_val.json')
+    assert [cat['name'] for cat in coco.loadCats(coco.getCatIds())] == list(SHAPES)
+    for index, image_id in enumerate(coco.getImgIds()):
+        drawn = scene('val', index)
+        found = coco.loadAnns(coco.getAnnIds(image_id))
+        np.testing.assert_array_equal([coco.annToMask(ann) for ann in found],
+                                      drawn.masks)
+        for ann, thing in zip(found, drawn.objects, strict=True):
+            left, top, right, bottom = thing.box_xyxy
+            assert ann['bbox'] == [left, top, right - left, bottom - top]
+            assert ann['area'] == thing.area
+            assert (ann['attributes']['colour'], thing.shape) in HELD_OUT_COMBINATIONS
+
+
+def test_pictures_are_those_of_the_scenes(world):
+    for folder in ('images', 'img_dir'):
+        path = world / folder / 'train/000002.jpg'
+        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        # JPEG of quality 95, with halved colour resolution, is this near on average.
+        error = np.abs(image.astype(int) - scene('train', 2).image)
+        assert error.mean() < 8
+
+
+def test_captions_belong_to_their_pictures(world, capsys):
+    coco = COCO(world / 'annotations/captions_train.json')
+    for index, image_id in enumerate(coco.getImgIds()):
+        texts = [ann['caption'] for ann in coco.loadAnns(coco.getAnnIds(image_id))]
+        assert tuple(texts) == scene('train', index).captions
+
+
+def test_mmdet_reads_the_coco_layout(world, capsys):
+    datasets = pytest.importorskip('mmdet.datasets')
+    dataset = datasets.CocoDataset(
+        data_root=str(world), ann_file='annotations/instances_train.json',
+        data_prefix=dict(img='images/train/'), metainfo=dict(classes=SHAPES),
+        filter_cfg=None, pipeline=[])
+    assert len(dataset) == 4
+    for index in range(4):
+        info, drawn = dataset.get_data_info(index), scene('train', index)
+        assert Path(info['img_path']).is_file()
+        assert [item['bbox_label'] for item in info['instances']] == list(drawn.labels)
+        np.testing.assert_array_equal(
+            [item['bbox'] for item in info['instances']], drawn.boxes_xyxy)
+
+
+def test_mmdet_reads_the_masks_through_its_pipeline(world, capsys):
+    pytest.importorskip('mmdet')
+    from mmdet.datasets import CocoDataset
+    from mmdet.datasets.transforms import LoadAnnotations
+    from mmengine.dataset import Compose
+
+    dataset = CocoDataset(
+        data_root=str(world), ann_file='annotations/instances_train.json',
+        data_prefix=dict(img='images/train/'), metainfo=dict(classes=SHAPES),
+        pipeline=[])
+    info = {**dataset.get_data_info(1), 'ori_shape': (64, 64)}
+    masks = Compose([LoadAnnotations(with_mask=True)])(info)['gt_masks'].masks
+    np.testing.assert_array_equal(masks.astype(bool), scene('train', 1).masks)
+
+
+def test_mmdet_reads_the_panoptic_layout(world, capsys):
+    datasets = pytest.importorskip('mmdet.datasets')
+    dataset = datasets.CocoPanopticDataset(
+        data_root=str(world), ann_file='annotations/panoptic_val.json',
+        data_prefix=dict(img='images/val/', seg='annotations/panoptic_val/'),
+        metainfo=dict(classes=CLASSES, thing_classes=SHAPES,
+                      stuff_classes=CLASSES[len(SHAPES):]), pipeline=[])
+    for index in range(3):
+        info, drawn = dataset.get_data_info(index), scene('val', index)
+        rgb = np.array(Image.open(info['seg_map_path'])).astype(int)
+        ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+        np.testing.assert_array_equal(ids, drawn.panoptic_map)
+        assert [(found['id'], found['category'], found['is_thing'])
+                for found in info['segments_info']] == [
+            (segment.id, segment.label, segment.is_thing)
+            for segment in drawn.segments]
+
+
+def test_mmseg_reads_the_mmseg_layout(world):
+    datasets = pytest.importorskip('mmseg.datasets')
+    dataset = datasets.BaseSegDataset(
+        data_root=str(world), metainfo=dict(classes=CLASSES),
+        data_prefix=dict(img_path='img_dir/train', seg_map_path='ann_dir/train'),
+        pipeline=[dict(type='mmseg.LoadImageFromFile'),
+                  dict(type='mmseg.LoadAnnotations')])
+    assert len(dataset) == 4
+    for index in range(4):
+        np.testing.assert_array_equal(
+            dataset[index]['gt_seg_map'], scene('train', index).semantic_map)
+
+
+def test_referring_layout_points_at_the_right_masks(world):
+    content = json.loads((world / 'annotations/refs_val.json').read_text())
+    annotations = {ann['id']: ann for ann in content['annotations']}
+    rows = iter(content['refs'])
+    kinds = set()
+    for index, image in enumerate(content['images']):
+        drawn = scene('val', index)
+        for expression, ref in zip(drawn.referring, rows, strict=False):
+            assert ref['image_id'] == image['id'] and ref['split'] == 'val'
+            assert ref['sentences'][0]['raw'] == expression.text
+            assert ref['no_target'] == (ref['ann_id'] == [-1])
+            kinds.add(min(len(expression.targets), 2))
+            targets = [] if ref['no_target'] else ref['ann_id']
+            masks = [coco_mask.decode(annotations[i]['segmentation']).astype(bool)
+                     for i in targets]
+            np.testing.assert_array_equal(
+                np.array(masks).reshape(-1, 64, 64),
+                drawn.masks[list(expression.targets)])
+    assert next(rows, None) is None and kinds == {0, 1, 2}
+
+
+def test_video_layout_keeps_object_ids_over_the_clip(world):
+    names = (world / 'ImageSets/val.txt').read_text().split()
+    meta = json.loads((world / 'meta_val.json').read_text())['videos']
+    assert names == ['val_000000', 'val_000001', 'val_000002'] == list(meta)
+    clip = draw_clip(scene_seed('val', 1), 3, 64, combinations='held_out')
+    for time, frame in enumerate(clip.frames):
+        ids = Image.open(world / f'Annotations/val_000001/{time:05d}.png')
+        assert ids.mode == 'P'
+        np.testing.assert_array_equal(np.array(ids), frame.instance_map)
+        assert (world / f'JPEGImages/val_000001/{time:05d}.jpg').is_file()
+    assert [meta['val_000001']['objects'][str(i + 1)]['category']
+            for i in range(len(frame.objects))] == [o.shape for o in frame.objects]
+
+
+def test_seed_offset_skips_scenes(tmp_path):
+    make_shapes(tmp_path, ['mmseg'], train=1, val=0, size=64, seed_offset=3,
+                progress=False)
+    label = cv2.imread(str(tmp_path / 'ann_dir/train/000000.png'), -1)
+    np.testing.assert_array_equal(
+        label, draw_scene(scene_seed('train', 3), 64).semantic_map)
+
+
+def test_overwrite_replaces_own_scenes_and_leaves_other_files(tmp_path):
+    options = dict(layouts=['mmseg'], val=0, size=32, progress=False)
+    make_shapes(tmp_path, train=3, **options)
+    (tmp_path / 'notes.txt').write_text('mine')
+    with pytest.raises(FileExistsError, match='--overwrite'):
+        make_shapes(tmp_path, train=2, **options)
+    make_shapes(tmp_path, train=2, overwrite=True, **options)
+    assert sorted(path.name for path in (tmp_path / 'img_dir/train').iterdir()) == [
+        '000000.jpg', '000001.jpg']
+    assert (tmp_path / 'notes.txt').read_text() == 'mine'
+
+
+def test_a_foreign_folder_is_refused_even_with_overwrite(tmp_path):
+    photos = tmp_path / 'images'
+    photos.mkdir()
+    with pytest.raises(FileExistsError, match='not written by make_shapes'):
+        make_shapes(tmp_path, overwrite=True, progress=False)
+    assert photos.is_dir()
+
+
+def test_bad_arguments_are_refused_before_anything_is_removed(tmp_path):
+    make_shapes(tmp_path, ['mmseg'], train=1, val=0, size=32, progress=False)
+    for bad, message in ((dict(layouts=['voc']), 'voc'), (dict(size=8), 'at least 32'),
+                         (dict(train=0, val=0), 'not all 0'),
+                         (dict(seed_offset=-1), 'seed_offset'),
+                         (dict(eval_combinations='new'), 'combinations')):
+        with pytest.raises(ValueError, match=message):
+            make_shapes(tmp_path, overwrite=True, progress=False, **bad)
+    assert (tmp_path / 'img_dir/train/000000.jpg').is_file()
+
+
+@pytest.fixture(scope='module')
+def tool():
+    spec = importlib.util.spec_from_file_location(
+        'make_shapes_tool', ROOT / 'tools/data/make_shapes.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tool_writes_layouts_and_a_sheet(tool, tmp_path, capsys):
+    tool.main([str(tmp_path / 'out'), '--layout', 'mmseg', 'coco', '--train', '2',
+               '--val', '1', '--size', '64', '--sheet', str(tmp_path / 'sheet.png')])
+    manifest = json.loads((tmp_path / 'out/shapes.json').read_text())
+    assert manifest['complete'] and manifest['train'] == 2
+    assert (tmp_path / 'out/annotations/instances_val.json').is_file()
+    sheet = Image.open(tmp_path / 'sheet.png')
+    assert sheet.width > 800 and (tmp_path / 'sheet.png').stat().st_size < 300_000
+
+
+def test_the_tool_ends_with_one_sentence_on_bad_input(tool, tmp_path):
+    with pytest.raises(SystemExit, match='make_shapes: size must be at least 32'):
+        tool.main([str(tmp_path / 'out'), '--size', '4'])
+    with pytest.raises(SystemExit):
+        tool.main([])

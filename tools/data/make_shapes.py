@@ -1,0 +1,55 @@
+"""Write scenes of the toy world to disk, or a sheet of samples.
+
+    python tools/data/make_shapes.py data/shapes --layout mmseg --train 200 --val 100
+    python tools/data/make_shapes.py --sheet shapes.png
+"""
+import argparse
+
+from mmcontrast.apis.make_shapes import make_shapes
+from mmcontrast.datasets.shapes import SPLITS
+from mmcontrast.datasets.shapes.layouts import LAYOUTS
+from mmcontrast.datasets.shapes.vocabulary import COMBINATIONS
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = build_parser()
+    args = vars(parser.parse_args(argv))
+    sheet = args.pop('sheet')
+    if sheet is None and args['out'] is None:
+        parser.error('name a folder OUT, or --sheet FILE.png')
+    try:
+        if sheet is not None:
+            from mmcontrast.visualization.shapes_sheet import save_sheet
+            print(f'Written to {save_sheet(sheet, args["seed_offset"])}.')
+        if args['out'] is not None:
+            print(f'Written to {make_shapes(**args)}.')
+    except (ValueError, FileExistsError) as error:
+        raise SystemExit(f'make_shapes: {error}') from error
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('out', nargs='?', help='folder to write to')
+    add('--layout', dest='layouts', nargs='+', choices=LAYOUTS, default=['coco'],
+        help='one or several, all into the same folder (default: coco)')
+    for split, count in zip(SPLITS, (200, 50, 0), strict=True):
+        add(f'--{split}', type=int, default=count, metavar='N',
+            help=f'number of scenes, of clips for video (default: {count})')
+    add('--size', type=int, default=128, help='side in pixels (default: 128)')
+    add('--seed-offset', type=int, default=0, metavar='N',
+        help='skip the first N scenes of each split')
+    add('--train-combinations', choices=COMBINATIONS, default='all',
+        help='colour-shape pairs in train (default: all)')
+    add('--eval-combinations', choices=COMBINATIONS, default='all',
+        help='colour-shape pairs in val and test (default: all)')
+    add('--num-frames', type=int, default=8, help='frames a clip (default: 8)')
+    add('--overwrite', action='store_true',
+        help='replace what an earlier run wrote to OUT')
+    add('--sheet', metavar='FILE.png', help='write a sheet of samples')
+    return parser
+
+
+if __name__ == '__main__':
+    main()
