@@ -58,7 +58,8 @@ def check_versions() -> None:
     Raises:
         ImportError: What was found, what fits, and the command to run, a line each.
     """
-    problems = [line for line in map(problem_of, NEIGHBOURS) if line]
+    problems = [problem_of(n, n.needed) for n in NEIGHBOURS]
+    problems = [problem for problem in problems if problem]
     if problems:
         raise ImportError('\n  '.join([
             'mmcontrast cannot work with what is installed here:', *problems,
@@ -66,10 +67,10 @@ def check_versions() -> None:
             'everything fits.']))
 
 
-def problem_of(neighbour: Neighbour) -> str:
+def problem_of(neighbour: Neighbour, needed: bool) -> str:
     """One line on what is wrong with a neighbour, '' if it is fine."""
     dist, version = find(neighbour)
-    if dist is None and not neighbour.needed:
+    if dist is None and not needed:
         return ''
     if dist is None:
         found, dist = f'{neighbour.module} is not installed', neighbour.dists[0]
