@@ -1,0 +1,107 @@
+"""Pictures of crops and matched pixels."""
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageColor
+
+from mmcontrast.apis.browse_views import _nearest, _pairs, browse_views
+from mmcontrast.apis.config import UsageError
+from mmcontrast.structures import View
+from mmcontrast.visualization.correspondence import (
+    VIEW_COLORS,
+    draw_correspondence,
+    draw_crops,
+)
+
+ROOT = Path(__file__).parents[2]
+GREY = Image.new('RGB', (100, 100), (90, 90, 90))
+
+
+def test_line_joins_the_matched_points():
+    # Pictures of 200 px with 50 between, the second 20 lower, no matches elsewhere.
+    picture = np.array(draw_correspondence(
+        GREY, GREY, [(10, 50)], [(90, 80)], side=200, gap=50, drop=20)).astype(int)
+    assert picture.shape == (220, 450, 3)
+    start, end = np.array([20, 100]), np.array([250 + 180, 20 + 160])
+    colored = np.ptp(picture, axis=-1) > 40  # neither grey nor white
+    for share in (0, 0.2, 0.45, 0.8, 1):
+        x, y = (start + share * (end - start)).round().astype(int)
+        assert colored[y - 2:y + 3, x - 2:x + 3].any(), share
+    for x in range(450):
+        y = round(start[1] + (x - start[0]) / (end[0] - start[0]) * (end[1] - start[1]))
+        colored[max(y - 6, 0):y + 7, x] = False
+    # Inside of the frames and between them nothing else is drawn.
+    assert not colored[6:194, 6:194].any() and not colored[26:214, 256:444].any()
+    assert not colored[:, 200:250].any()
+
+
+def test_lines_are_thinned_evenly_and_colours_follow_the_place():
+    points = np.stack([np.linspace(5, 95, 300), np.full(300, 30)], 1)
+    picture = np.array(draw_correspondence(
+        GREY, GREY, points, points, side=100, gap=10, drop=0, max_lines=5)).astype(int)
+    row = picture[30, 8:92]
+    # Red to the left, green in the middle, violet to the right; thinned to 5 dots.
+    assert row[:4, 0].max() > 150 and row[-4:, 2].max() > 120
+    dots = np.abs(np.diff((row.sum(-1) > 700).astype(int))).sum()
+    assert dots <= 5 * 4
+
+
+def test_pictures_without_matches_stay_as_they_are():
+    picture = np.array(draw_correspondence(GREY, GREY, [], [], side=100, gap=10))
+    assert (picture[10:90, 10:90] == 90).all()
+    with pytest.raises(ValueError, match='got 1 in picture 1 and 0 in picture 2'):
+        draw_correspondence(GREY, GREY, [(1, 1)], [])
+
+
+def test_frames_lie_on_the_crop_edges():
+    picture = np.array(draw_crops(GREY, [(10, 20, 60, 90), (40, 0, 100, 50)], 200))
+    first, second = (ImageColor.getrgb(color) for color in VIEW_COLORS)
+    assert tuple(picture[100, 20]) == tuple(picture[178, 60]) == first
+    assert tuple(picture[60, 199]) == tuple(picture[0, 150]) == second
+    assert tuple(picture[100, 18]) == (90, 90, 90)
+
+
+def test_nearest_pair_of_a_mirrored_view_is_the_mirrored_cell():
+    plain = View(0, 0, 60, 60, False, 100, 100)
+    mirrored = View(0, 0, 60, 60, True, 100, 100)
+    pairs = _pairs((plain, mirrored), (3, 3), 0.7)
+    cells, nearest = _nearest(pairs, (plain, mirrored), (3, 3))
+    assert cells.tolist() == list(range(9))
+    assert nearest.tolist() == [2, 1, 0, 5, 4, 3, 8, 7, 6]
+
+
+CONFIG = """
+_base_ = '{root}/configs/_base_/datasets/shapes_two_views.py'
+default_scope = 'mmcontrast'
+model = dict(backbone=dict(type='mmpretrain.ResNet', depth=18),
+             loss=dict(type='PairConsistencyLoss', pos_ratio=0.7))
+"""
+
+
+def test_tool_writes_one_picture_per_image(tmp_path):
+    config = tmp_path / 'toy.py'
+    config.write_text(CONFIG.format(root=ROOT))
+    files = browse_views(str(config), num=3, out=str(tmp_path / 'a'))
+    again = browse_views(str(config), num=3, out=str(tmp_path / 'b'))
+    assert len(files) == len({file.name for file in files}) == 3
+    for one, other in zip(files, again, strict=True):  # the same seed
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_tool_says_what_is_missing(tmp_path):
+    config = tmp_path / 'plain.py'
+    config.write_text("default_scope = 'mmcontrast'\n"
+                      'train_dataloader = dict(dataset=dict(pipeline=[]))\n')
+    with pytest.raises(UsageError, match='no TwoViews in train_dataloader'):
+        browse_views(str(config))
+    config.write_text(CONFIG.format(root=ROOT).split('model')[0])
+    with pytest.raises(UsageError, match='no model.backbone.*--map-size'):
+        browse_views(str(config))
+    done = subprocess.run(
+        [sys.executable, ROOT / 'tools/analysis/browse_views.py', tmp_path / 'none.py'],
+        capture_output=True, text=True)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert 'none.py' in done.stderr

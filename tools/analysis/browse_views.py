@@ -1,0 +1,38 @@
+"""Draw what a two-view config trains on: crops, views and matched pixels.
+
+    python tools/analysis/browse_views.py configs/pixpro/CONFIG.py --num 16
+"""
+import argparse
+import sys
+
+from mmengine.config import DictAction
+
+from mmcontrast.apis.browse_views import browse_views
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog='browse_views.py', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file, or mmcontrast::pixpro/...')
+    parser.add_argument('--num', type=int, default=8, metavar='N',
+                        help='number of pictures (default: 8)')
+    parser.add_argument('--out', metavar='DIR', help='folder for the pictures; '
+                        'default: work_dirs/<name of the config>/views')
+    parser.add_argument('--seed', type=int, default=0,
+                        help='picks the images and the views (default: 0)')
+    parser.add_argument('--map-size', type=int, nargs=2, metavar=('ROWS', 'COLS'),
+                        help="cells to match; default: the backbone's last map")
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=V',
+                        help='override settings, e.g. '
+                        'train_dataloader.dataset.data_root=my_photos')
+    arguments = vars(parser.parse_args())
+    try:
+        files = browse_views(**arguments)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f'{parser.prog}: {error}')
+    print(f'{len(files)} pictures written to {files[0].parent}.')
+
+
+if __name__ == '__main__':
+    main()
