@@ -28,7 +28,7 @@ CONSTRAINED = ['-c', str(REQUIREMENTS / 'constraints.txt')]
 STEPS = (
     ('build tools', 'seconds', ['-r', REQUIREMENTS / 'build.txt']),
     ('PyTorch', 'a download of a few GB', ['-r', REQUIREMENTS / 'torch.txt']),
-    ('onedl-mmcv', 'compiles once: about 9 minutes on 2 cores, longer with CUDA operators',
+    ('onedl-mmcv', 'compiles once: about 9 minutes on 2 cores, more for CUDA',
      ['-v', '--no-build-isolation', '-r', REQUIREMENTS / 'mmcv.txt']),
     ('mmengine, mmdetection, mmsegmentation, mmpretrain, open_clip, test tools',
      'a minute or two', ['-r', REQUIREMENTS / 'all.txt']),
