@@ -1,6 +1,7 @@
 import json
 import logging
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmcontrast.engine.hooks import DenseProbeHook, PretrainMonitorHook
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from ranks import on_ranks  # noqa: E402
 
 CLASSES = ['dark', 'bright']
 
@@ -124,6 +128,24 @@ def test_training_is_the_same_with_and_without_the_probe(tmp_path, probe_cfg):
     assert probed.model.training
     for name, weight in plain.model.state_dict().items():
         assert torch.equal(weight, probed.model.state_dict()[name]), name
+
+
+def probe_on_rank(rank, folder, cfg):
+    """History of the probe on one rank, or the error of a wrong backbone name."""
+    good = train(Path(folder) / 'good', [DenseProbeHook(**cfg)], epochs=1)
+    try:
+        train(Path(folder) / 'bad', [DenseProbeHook(**cfg, backbone='encoder')])
+    except (ValueError, RuntimeError) as error:
+        message = f'{type(error).__name__}: {error}'
+    return good.message_hub.get_scalar('probe/miou').data[0].tolist(), message
+
+
+def test_all_ranks_know_the_result_and_the_failure_of_rank_0(tmp_path, probe_cfg):
+    (first, error), (second, other) = on_ranks(2, probe_on_rank, tmp_path, probe_cfg)
+    assert first == second and len(first) == 2
+    assert error.startswith('ValueError') and "no module 'encoder'" in error
+    assert other.startswith('RuntimeError') and 'failed on rank 0' in other
+    assert "no module 'encoder'" in other
 
 
 def test_probe_takes_the_normalisation_of_the_model(probe_cfg):
