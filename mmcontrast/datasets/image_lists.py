@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 
-from mmengine.fileio import exists, get_file_backend, get_text, join_path
+from mmengine.fileio import exists, get_file_backend, get_text, isdir, join_path
 
 from .zip_backend import zip_members, zip_path
 
@@ -32,6 +32,10 @@ def list_folder(folder: str, suffixes: Sequence[str] = IMAGE_SUFFIXES,
         raise FileNotFoundError(
             f'No folder {folder!r} (looked for {os.path.abspath(folder)}). Set '
             'data_root and data_prefix of the data set to the folder of your images.')
+    if not isdir(folder):
+        raise FileNotFoundError(
+            f'{folder!r} is a file, not a folder. data_root takes a folder or a .zip '
+            'archive; a list of images goes to ann_file.')
     files = get_file_backend(folder).list_dir_or_file(
         folder, list_dir=False, recursive=True)
     paths = _only_images(files, suffixes, folder)

@@ -73,7 +73,8 @@ class UnlabelledImages(BaseDataset):
         self.suffixes = tuple(suffixes)
         self.max_bad_share = max_bad_share
         super().__init__(
-            ann_file=ann_file, data_root=data_root, data_prefix=data_prefix,
+            ann_file=os.path.expanduser(ann_file),
+            data_root=os.path.expanduser(data_root), data_prefix=data_prefix,
             pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step
                       for step in pipeline], **kwargs)
 

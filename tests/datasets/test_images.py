@@ -58,6 +58,11 @@ def test_folder_is_read_recursively_and_sorted(folder):
     assert paths(bitmaps) == [str(folder / 'a/x y.z.bmp')]
 
 
+def test_home_folder_may_be_written_as_tilde(folder, monkeypatch):
+    monkeypatch.setenv('HOME', str(folder.parent))
+    assert len(UnlabelledImages('~/my photos.2024')) == 5
+
+
 def test_class_folders_give_labels_in_the_order_of_their_names(folder):
     (folder / '0.JPEG').unlink()
     dataset = UnlabelledImages(str(folder), with_label=True)
@@ -169,6 +174,8 @@ def test_missing_sources_say_what_was_looked_for(tmp_path, folder):
         UnlabelledImages(str(folder), ann_file='none.txt')
     with pytest.raises(FileNotFoundError, match='No zip archive at .*none.zip'):
         UnlabelledImages(str(tmp_path / 'none.zip'))
+    with pytest.raises(FileNotFoundError, match='0.JPEG.* is a file, not a folder'):
+        UnlabelledImages(str(folder / '0.JPEG'))
     (tmp_path / 'texts').mkdir()
     (tmp_path / 'texts' / 'notes.txt').write_text('no image')
     with pytest.raises(FileNotFoundError, match='none of its 1 files ends in .jpg'):
