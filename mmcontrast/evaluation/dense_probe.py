@@ -9,7 +9,7 @@ _CHUNK = 1 << 24
 
 def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tensor,
                 val_labels: Tensor, num_classes: int, kind: str = 'knn',
-                ignore_index: int = 255, max_cells: int = 20_000, k: int = 20,
+                ignore_index: int = 255, max_cells: int = 10_000, k: int = 20,
                 temperature: float = 0.07, penalty: float = 1e-3) -> dict:
     """Segment held-out images with a probe on frozen features.
 
