@@ -86,7 +86,8 @@ def test_perfect_agreement_gives_minus_four():
 
 
 def test_an_image_without_overlap_counts_in_the_mean():
-    near, far = View(0, 0, 20, 20, False, 100, 100), View(60, 60, 90, 90, False, 100, 100)
+    near = View(0, 0, 20, 20, False, 100, 100)
+    far = View(60, 60, 90, 90, False, 100, 100)
     maps = F.normalize(torch.randn(2, 16, 4, 4), dim=1)
     losses = PairConsistencyLoss()(
         (maps, maps), (maps, maps), (coords(near, near), coords(near, far)))

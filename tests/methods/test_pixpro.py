@@ -1,0 +1,189 @@
+import copy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+from mmengine.structures import BaseDataElement
+
+from mmcontrast.engine import LARS, two_groups
+from mmcontrast.methods.pixpro import PixPro
+from mmcontrast.registry import MODELS
+from mmcontrast.structures import View
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from ranks import on_ranks  # noqa: E402
+
+RESNET18 = dict(type='mmpretrain.ResNet', depth=18, norm_eval=False,
+                strides=(1, 2, 2, 1))
+
+
+def config(**changes) -> dict:
+    return dict(
+        type='PixPro', backbone=RESNET18,
+        projector=dict(type='ConvMLP', hidden_channels=32, out_channels=16),
+        propagation=dict(type='PixelPropagation'),
+        loss=dict(type='PairConsistencyLoss')) | changes
+
+
+def batch(images: int = 4, size: int = 64, seed: int = 0):
+    """Two random views and where they lie; all pairs overlap."""
+    generator = torch.Generator().manual_seed(seed)
+    views = [torch.randn(images, 3, size, size, generator=generator) for _ in range(2)]
+    samples = []
+    for i in range(images):
+        sample = BaseDataElement()
+        sample.views = (View(0, 0, 80, 80, False, 128, 128),
+                        View(20, 10 + i, 100, 90 + i, bool(i % 2), 128, 128))
+        samples.append(sample)
+    return views, samples
+
+
+def losses_of(model, **kwargs):
+    model.train()
+    return model(*batch(**kwargs), mode='loss')
+
+
+def test_the_loss_has_named_parts_and_health():
+    losses = losses_of(MODELS.build(config(instance_weight=0.5)))
+    assert set(losses) == {'loss_pixel', 'loss_instance', 'pairs_per_image',
+                           'no_pair_share', 'feature_std'}
+    assert losses['no_pair_share'] == 0
+    assert not any(v.requires_grad for k, v in losses.items() if 'loss' not in k)
+
+
+def test_the_instance_weight_scales_its_loss():
+    model = MODELS.build(config(instance_weight=1.0))
+    once = losses_of(copy.deepcopy(model))['loss_instance'].item()
+    model.instance_weight = 0.25
+    assert losses_of(model)['loss_instance'].item() == pytest.approx(once / 4, rel=1e-4)
+
+
+def test_collapsed_features_show_in_feature_std():
+    model = MODELS.build(config())
+    with torch.no_grad():
+        for p in model.projector.linear2.parameters():
+            p.zero_()
+        model.projector.linear2.bias.fill_(1.0)
+    assert losses_of(model)['feature_std'] < 1e-3
+
+
+@pytest.mark.parametrize('backbone, channels', [
+    (dict(type='mmpretrain.ResNet', depth=50, norm_eval=False), 2048),
+    (dict(type='mmdet.ResNet', depth=18, norm_eval=False, out_indices=(3,)), 512),
+    (dict(type='mmpretrain.SwinTransformer', arch=dict(
+        embed_dims=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 2]), img_size=64,
+        window_size=2), 128)])
+def test_any_backbone_with_a_feature_map_learns_through_the_loss(backbone, channels):
+    model = MODELS.build(config(backbone=backbone))
+    assert model.projector.linear1.in_channels == channels
+    losses_of(model, images=2)['loss_pixel'].backward()
+    silent = [n for n, p in model.named_parameters()
+              if p.requires_grad and (p.grad is None or p.grad.abs().sum() == 0)]
+    # A bias before a batch norm, and weights behind a last norm that starts at zero,
+    # have no slope; the first layer must have one.
+    first = next(n for n, p in model.named_parameters() if p.ndim > 1)
+    assert first not in silent
+
+
+def test_a_backbone_without_maps_is_refused():
+    with pytest.raises(TypeError, match='must return feature maps'):
+        MODELS.build(config(backbone=dict(
+            type='mmpretrain.VisionTransformer', arch='deit-tiny', img_size=64,
+            patch_size=16)))
+
+
+def test_a_neck_is_pretrained_with_the_loss_averaged_over_its_levels():
+    model = MODELS.build(config(
+        backbone=dict(RESNET18, out_indices=(1, 2, 3)),
+        neck=dict(type='mmdet.FPN', out_channels=24, num_outs=3)))
+    seen = []
+    model.loss_module.register_forward_hook(lambda _, i, o: seen.append(o))
+    loss = losses_of(model)['loss_pixel']
+    assert len(seen) == 3
+    each = [float(x.one_to_two + x.two_to_one) for x in seen]
+    assert loss.item() == pytest.approx(sum(each) / 3, rel=1e-5)
+    loss.backward()
+    assert model.neck.lateral_convs[0].conv.weight.grad.abs().sum() > 0
+    assert any(k.startswith('momentum.neck.') for k in model.state_dict())
+
+
+def test_pixcontrast_trains_without_propagation():
+    model = MODELS.build(config(
+        propagation=None, loss=dict(type='PixContrastLoss', temperature=0.3)))
+    loss = losses_of(model)['loss_pixel']
+    assert loss > 0   # minus the logarithm of a share
+    loss.backward()
+    assert model.backbone.conv1.weight.grad.abs().sum() > 0
+
+
+def test_under_autocast_the_similarities_stay_float32():
+    model = MODELS.build(config())
+    seen = []
+    model.propagation.register_forward_hook(lambda _, i, o: seen.append(o.dtype))
+    with torch.autocast('cpu', torch.bfloat16):
+        loss = losses_of(model)['loss_pixel']
+    assert seen == [torch.float32] * 2 and loss.dtype == torch.float32
+
+
+def test_tensor_and_predict_give_the_maps_of_the_first_view():
+    model = MODELS.build(config()).eval()
+    views, samples = batch(images=2)
+    maps = model(views, mode='tensor')
+    assert maps[-1].shape == (2, 512, 4, 4)
+    predicted = model(views, samples, mode='predict')
+    torch.testing.assert_close(predicted[1].feature_map, maps[-1][1])
+    with pytest.raises(ValueError, match="'loss', 'tensor' or 'predict'"):
+        model(views, samples, mode='train')
+
+
+def test_a_negative_instance_weight_is_refused():
+    with pytest.raises(ValueError, match='instance_weight'):
+        MODELS.build(config(instance_weight=-1.0))
+
+
+@MODELS.register_module()
+class InstanceNormNet(torch.nn.Module):
+    """A backbone whose norm does not mix samples, for the comparison of ranks."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 16, 8, stride=8), torch.nn.GroupNorm(4, 16),
+            torch.nn.ReLU(), torch.nn.Conv2d(16, 24, 1))
+
+    def forward(self, x):
+        return (self.body(x),)
+
+
+def one_step(rank: int, world_size: int) -> dict:
+    """Loss and weights after a step on this rank's share of eight images."""
+    torch.manual_seed(0)
+    norm = dict(type='GN', num_groups=4)
+    model = MODELS.build(config(
+        backbone=dict(type='InstanceNormNet'), instance_weight=0.5,
+        projector=dict(type='ConvMLP', hidden_channels=32, out_channels=16,
+                       norm_cfg=norm))).train()
+    views, samples = batch(images=8)
+    share = slice(rank * 8 // world_size, (rank + 1) * 8 // world_size)
+    data = dict(inputs=[v[share] for v in views], data_samples=samples[share])
+    wrapped = model if world_size == 1 else MMDistributedDataParallel(model)
+    groups = two_groups(model)
+    groups[1]['adapt'] = False
+    optimizer = OptimWrapper(LARS(groups, lr=100.0))
+    losses = wrapped(**data, mode='loss')
+    loss, _ = model.parse_losses(losses)
+    optimizer.update_params(loss)
+    return dict(loss=loss.detach(), state=dict(model.state_dict()))
+
+
+def test_two_processes_step_like_one_on_the_joint_batch():
+    joint = one_step(0, 1)
+    first, second = on_ranks(2, one_step, 2)
+    torch.testing.assert_close((first['loss'] + second['loss']) / 2, joint['loss'])
+    for key, value in joint['state'].items():
+        torch.testing.assert_close(first['state'][key], value, msg=key)
+        torch.testing.assert_close(second['state'][key], first['state'][key],
+                                   rtol=0, atol=0)
