@@ -44,7 +44,8 @@ def compare(name: str, expected: Mapping[str, Tensor], got: Mapping[str, Tensor]
     """One line with the largest difference of every output.
 
     Raises:
-        ValueError: If a difference exceeds 1e-5 of the largest value.
+        ValueError: If a difference exceeds 1e-5 of the largest value, or a value is
+            not finite.
     """
     parts = []
     for key, value in expected.items():
@@ -52,6 +53,9 @@ def compare(name: str, expected: Mapping[str, Tensor], got: Mapping[str, Tensor]
             found = tuple(got[key].shape) if key in got else 'none'
             raise ValueError(f'Proof with {name}: {key} is {tuple(value.shape)} in the '
                              f'source, {found} in the target. No file was written.')
+        if not value.isfinite().all():
+            raise ValueError(f'Proof with {name}: {key} of the source is not finite, so '
+                             'nothing can be compared. Did the training diverge?')
         difference = float((got[key] - value).abs().max())
         limit = 1e-5 * float(value.abs().max())
         if not difference <= limit:

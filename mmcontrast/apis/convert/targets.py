@@ -166,7 +166,7 @@ def _swin(cfg: dict, source: nn.Module, to: str) -> Target:
                          'class without patch_embed); export to '
                          'mmdet, mmseg, mmpretrain or timm.')
     if to == 'timm':
-        return _timm_swin(dims, window, size)
+        return _timm_swin(dims, window)
     out = tuple(source.out_indices)
     shown = dict(**dims, window_size=window)
     if to == 'mmpretrain':
@@ -177,8 +177,11 @@ def _swin(cfg: dict, source: nn.Module, to: str) -> Target:
                   prefix='backbone.' if to == 'mmdet' else '')
 
 
-def _timm_swin(dims: dict, window: int, size: int) -> Target:
+def _timm_swin(dims: dict, window: int) -> Target:
     import timm
+    # timm rolls a map before it pads it, mm libraries after: the outputs agree where
+    # all maps are multiples of the window. Two windows, so that shifting takes part.
+    size = 64 * window
     args = dict(embed_dim=dims['embed_dims'], depths=dims['depths'],
                 num_heads=dims['num_heads'], window_size=window)
     name = 'swin_tiny_patch4_window7_224'

@@ -1,0 +1,302 @@
+"""tools/convert/export_backbone.py: plain libraries load what it writes."""
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+from torch import Tensor, nn
+
+from mmcontrast.apis.convert.proof import randomised, stage_maps
+from mmcontrast.apis.export import export_backbone
+from mmcontrast.engine.checkpoint import read_checkpoint, write_checkpoint
+from mmcontrast.registry import MODELS
+
+ROOT = Path(__file__).parents[2]
+RESNET18 = dict(type='mmpretrain.ResNet', depth=18, norm_eval=False)
+SMALL_SWIN = dict(embed_dims=24, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8])
+SWIN = dict(type='mmpretrain.SwinTransformer', arch=SMALL_SWIN, window_size=4,
+            pad_small_map=True)
+
+
+class Pretrained:
+    """A config and a checkpoint of PixPro with weights that all matter."""
+
+    def __init__(self, folder: Path, backbone: dict, neck: dict | None = None):
+        self.cfg = Config(dict(model=dict(
+            type='PixPro', backbone=backbone, neck=neck,
+            projector=dict(type='ConvMLP', hidden_channels=8, out_channels=8),
+            propagation=dict(type='PixelPropagation'),
+            loss=dict(type='PairConsistencyLoss'))))
+        self.config, self.checkpoint = folder / 'config.py', folder / 'epoch_1.pth'
+        self.cfg.dump(str(self.config))
+        self.folder, self.model = folder, MODELS.build(self.cfg.model).eval()
+        self.model.load_state_dict(randomised(self.model.state_dict()))
+        write_checkpoint(dict(state_dict=self.model.state_dict(),
+                              meta=dict(cfg='', epoch=1)), self.checkpoint)
+
+    def export(self, to: str, name: str = 'out.pth', **options) -> Path:
+        self.report = export_backbone(self.config, self.checkpoint,
+                                      self.folder / name, to, **options)
+        return self.folder / name
+
+
+@pytest.fixture(scope='module')
+def resnet18(tmp_path_factory):
+    return Pretrained(tmp_path_factory.mktemp('resnet18'), RESNET18)
+
+
+@pytest.fixture(scope='module')
+def swin(tmp_path_factory):
+    return Pretrained(tmp_path_factory.mktemp('swin'), SWIN)
+
+
+def assert_same_maps(source: nn.Module, target: nn.Module, size: int = 64):
+    image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected, got = stage_maps(source, image), stage_maps(target, image)
+    assert list(expected) == list(got)
+    for name in expected:
+        torch.testing.assert_close(got[name], expected[name], rtol=1e-5, atol=1e-4)
+
+
+def pretrained(path: Path, **options) -> dict:
+    return dict(type='Pretrained', checkpoint=str(path), **options)
+
+
+def mmdet_retinanet(backbone: dict, channels: list, init_cfg=None) -> nn.Module:
+    import mmdet.models  # noqa: F401
+    from mmdet.registry import MODELS as MMDET
+    return MMDET.build(dict(
+        type='RetinaNet', backbone=backbone, init_cfg=init_cfg,
+        neck=dict(type='FPN', in_channels=channels, out_channels=16, num_outs=5),
+        bbox_head=dict(
+            type='RetinaHead', num_classes=2, in_channels=16, stacked_convs=1,
+            feat_channels=16, anchor_generator=dict(
+                type='AnchorGenerator', octave_base_scale=4, scales_per_octave=3,
+                ratios=[1.0], strides=[8, 16, 32, 64, 128]))))
+
+
+def mmseg_fcn(backbone: dict, channels: int) -> nn.Module:
+    import mmseg.models  # noqa: F401
+    from mmseg.registry import MODELS as MMSEG
+    return MMSEG.build(dict(
+        type='EncoderDecoder', backbone=backbone, decode_head=dict(
+            type='FCNHead', in_channels=channels, channels=8, num_classes=2)))
+
+
+def mmpretrain_classifier(backbone: dict) -> nn.Module:
+    import mmpretrain.models  # noqa: F401
+    from mmpretrain.registry import MODELS as MMPRETRAIN
+    return MMPRETRAIN.build(dict(type='ImageClassifier', backbone=backbone,
+                                 neck=dict(type='GlobalAveragePooling')))
+
+
+def test_resnet_in_an_mmdet_detector(resnet18):
+    path = resnet18.export('mmdet')
+    detector = mmdet_retinanet(
+        dict(type='ResNet', depth=18, init_cfg=pretrained(path)), [64, 128, 256, 512])
+    detector.init_weights()
+    assert_same_maps(resnet18.model.backbone, detector.backbone)
+
+
+def test_resnet_in_an_mmseg_segmentor(resnet18):
+    path = resnet18.export('mmseg')
+    segmentor = mmseg_fcn(
+        dict(type='ResNet', depth=18, init_cfg=pretrained(path)), 512)
+    segmentor.init_weights()
+    assert_same_maps(resnet18.model.backbone, segmentor.backbone)
+
+
+def test_resnet_in_an_mmpretrain_classifier(resnet18):
+    path = resnet18.export('mmpretrain')
+    classifier = mmpretrain_classifier(
+        dict(type='ResNet', depth=18, init_cfg=pretrained(path)))
+    classifier.init_weights()
+    assert_same_maps(resnet18.model.backbone, classifier.backbone)
+
+
+@pytest.mark.parametrize('depth', [18, 50])
+def test_resnet_in_torchvision_misses_the_classifier_alone(tmp_path, depth):
+    from torchvision import models
+    source = Pretrained(tmp_path, dict(RESNET18, depth=depth))
+    network = models.get_model(f'resnet{depth}', weights=None)
+    weights = torch.load(source.export('torchvision'), weights_only=True)
+    missing = network.load_state_dict(weights, strict=False)
+    assert missing.missing_keys == ['fc.weight', 'fc.bias']
+    assert not missing.unexpected_keys
+    assert_same_maps(source.model.backbone, network)
+
+
+@pytest.mark.parametrize('name', ['out.pth', 'out.safetensors'])
+def test_resnet_in_timm(resnet18, name):
+    import timm
+    path = resnet18.export('timm', name)
+    network = timm.create_model('resnet18', num_classes=0, checkpoint_path=str(path))
+    assert_same_maps(resnet18.model.backbone, network)
+
+
+@pytest.mark.parametrize('library', ['mmpretrain', 'mmdet'])
+def test_a_deep_stem_goes_to_every_library_that_has_one(tmp_path, library):
+    import timm
+    source = Pretrained(tmp_path, dict(type=f'{library}.ResNetV1d', depth=18))
+
+    def backbone(to):
+        return dict(type='ResNetV1d', depth=18, init_cfg=pretrained(
+            source.export(to, f'{to}.pth')))
+    for model in (mmdet_retinanet(backbone('mmdet'), [64, 128, 256, 512]),
+                  mmseg_fcn(backbone('mmseg'), 512),
+                  mmpretrain_classifier(backbone('mmpretrain'))):
+        model.init_weights()
+        assert_same_maps(source.model.backbone, model.backbone)
+    network = timm.create_model('resnet18d', num_classes=0,
+                                checkpoint_path=str(source.export('timm')))
+    assert_same_maps(source.model.backbone, network)
+    with pytest.raises(ValueError, match='has no ResNet.*mmpretrain or timm'):
+        source.export('torchvision')
+
+
+def test_what_a_library_cannot_express_is_refused(tmp_path):
+    caffe = Pretrained(tmp_path, dict(type='mmdet.ResNet', depth=50, style='caffe'))
+    caffe.export('mmseg')
+    with pytest.raises(ValueError, match="torchvision has no ResNet.*'style': 'caffe'"):
+        caffe.export('torchvision', 'other.pth')
+    assert not (tmp_path / 'other.pth').exists()
+
+
+def test_branches_hold_different_weights(resnet18):
+    def first(branch):
+        path = resnet18.export('mmdet', branch=branch)
+        return read_checkpoint(path)['state_dict']['conv1.weight']
+    model = resnet18.model
+    assert torch.equal(first('momentum'), model.momentum.backbone.conv1.weight)
+    assert torch.equal(first('online'), model.backbone.conv1.weight)
+    # PixPro says that its online branch is the one to use.
+    assert torch.equal(first(None), model.backbone.conv1.weight)
+    assert not torch.equal(first('online'), first('momentum'))
+
+
+def test_the_file_is_plain_tensors_and_text(resnet18):
+    path = resnet18.export('mmdet')
+    read = torch.load(path, weights_only=True)      # with torch's own list alone
+    assert set(read) == {'state_dict', 'meta'}
+    assert all(type(value) is str for value in read['meta'].values())
+    assert len(read['meta']['source_sha256']) == 64
+    bare = torch.load(resnet18.export('torchvision'), weights_only=True)
+    assert all(isinstance(value, Tensor) for value in bare.values())
+
+
+def test_the_report_names_every_key_and_how_to_load(resnet18):
+    path = resnet18.export('mmdet')
+    text = str(resnet18.report)
+    assert 'layer4.1.bn2.running_var' in text
+    assert f'{len(resnet18.model.backbone.state_dict())} keys converted' in text
+    assert ("backbone=dict(type='ResNet', depth=18, init_cfg=dict(type='Pretrained', "
+            f"checkpoint='{path}'))") in text
+
+
+def test_the_tool_runs_and_ends_errors_with_a_sentence(resnet18, monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, 'argv', ['export_backbone.py', *map(str, arguments)])
+        runpy.run_path(str(ROOT / 'tools/convert/export_backbone.py'),
+                       run_name='__main__')
+    dst = resnet18.folder / 'tool.pth'
+    run(resnet18.config, resnet18.checkpoint, dst, '--to', 'torchvision')
+    assert 'Equal outputs with random weights' in capsys.readouterr().out
+    assert dst.exists()
+    with pytest.raises(SystemExit, match='none.pth'):
+        run(resnet18.config, resnet18.folder / 'none.pth', dst, '--to', 'timm')
+
+
+def test_checkpoints_that_do_not_fit_are_named(resnet18, tmp_path):
+    state = resnet18.model.state_dict()
+    write_checkpoint({k: v for k, v in state.items() if 'momentum' not in k},
+                     tmp_path / 'a.pth')
+    files = resnet18.config, tmp_path / 'a.pth', tmp_path / 'b.pth'
+    with pytest.raises(KeyError, match=r'no weight of the momentum back.*projector'):
+        export_backbone(*files, 'mmdet', branch='momentum')
+    del state['backbone.layer1.0.conv1.weight']
+    write_checkpoint(state, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match='does not fit the backbone of .*config.py'):
+        export_backbone(*files, 'mmdet')
+    assert not (tmp_path / 'b.pth').exists()
+
+
+def test_swin_in_mmdet_mmseg_and_mmpretrain(swin):
+    def backbone(to, **arch):
+        # As in a config file: mmdet reads init_cfg.checkpoint as an attribute.
+        return ConfigDict(type='SwinTransformer', window_size=4, **arch, init_cfg=
+                          pretrained(swin.export(to, f'{to}.pth')))
+    detector = mmdet_retinanet(backbone('mmdet', **SMALL_SWIN), [24, 48, 96, 192])
+    segmentor = mmseg_fcn(backbone('mmseg', **SMALL_SWIN), 192)
+    classifier = mmpretrain_classifier(backbone('mmpretrain', arch=SMALL_SWIN))
+    for model in (detector, segmentor, classifier):
+        model.init_weights()
+        assert_same_maps(swin.model.backbone, model.backbone, 160)
+
+
+def test_swin_in_timm(swin):
+    import timm
+    network = timm.create_model(
+        'swin_tiny_patch4_window7_224', embed_dim=24, depths=(2, 2, 2, 2),
+        num_heads=(1, 2, 4, 8), window_size=4, img_size=256, num_classes=0,
+        checkpoint_path=str(swin.export('timm')))
+    assert_same_maps(swin.model.backbone, network, 256)
+
+
+def test_output_norms_that_a_library_lacks_are_not_lost_in_silence(tmp_path):
+    source = Pretrained(tmp_path, dict(SWIN, out_indices=(2, 3)))
+    with pytest.raises(ValueError, match=r'no place for norm2.weight \[96\]'):
+        source.export('timm')
+    source.export('timm', drop=['norm2.*'])
+    assert ('norm2.weight', "--drop 'norm2.*'") in source.report.dropped
+    source.export('mmdet')
+    assert not source.report.dropped
+
+
+def test_swin_in_torchvision_names_the_libraries_that_have_it(swin):
+    with pytest.raises(ValueError, match='export to mmdet, mmseg, mmpretrain or timm'):
+        swin.export('torchvision')
+
+
+def test_other_backbones_go_to_their_own_library(tmp_path):
+    source = Pretrained(tmp_path, dict(
+        type='mmpretrain.ConvNeXt', arch=dict(depths=[1, 1, 1, 1], channels=[8] * 4),
+        gap_before_final_norm=False))
+    path = source.export('mmpretrain')
+    classifier = mmpretrain_classifier(dict(
+        type='ConvNeXt', arch=dict(depths=[1, 1, 1, 1], channels=[8] * 4),
+        gap_before_final_norm=False, init_cfg=pretrained(path)))
+    classifier.init_weights()
+    assert_same_maps(source.model.backbone, classifier.backbone)
+    with pytest.raises(ValueError, match="as it is: type='mmpretrain.ConvNeXt'"):
+        source.export('mmdet')
+
+
+@pytest.fixture(scope='module')
+def fpn(tmp_path_factory):
+    return Pretrained(
+        tmp_path_factory.mktemp('fpn'),
+        dict(type='mmdet.ResNet', depth=18, norm_eval=False),
+        dict(type='mmdet.FPN', out_channels=16, num_outs=5))
+
+
+def test_a_neck_goes_to_mmdet_with_its_backbone(fpn):
+    path = fpn.export('mmdet', with_neck=True)
+    detector = mmdet_retinanet(dict(type='ResNet', depth=18), [64, 128, 256, 512],
+                               pretrained(path))
+    detector.init_weights()
+    with torch.no_grad():
+        maps = fpn.model.backbone(torch.ones(1, 3, 64, 64))
+        expected = fpn.model.neck(maps)
+        got = detector.eval().extract_feat(torch.ones(1, 3, 64, 64))
+    for ours, theirs in zip(expected, got, strict=True):
+        torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
+def test_a_neck_without_a_place_is_refused(fpn, resnet18):
+    with pytest.raises(ValueError, match="got 'mmdet.FPN' to mmseg"):
+        fpn.export('mmseg', with_neck=True)
+    with pytest.raises(ValueError, match='got None to mmdet'):
+        resnet18.export('mmdet', with_neck=True)
