@@ -2,6 +2,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,12 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from PIL import Image
 
+from mmcontrast.datasets import Reason, UnlabelledImages
+from mmcontrast.engine.hooks.bad_images import BadImagesHook
 from mmcontrast.models.preprocessor import TwoViewPreprocessor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from ranks import on_ranks  # noqa: E402
 
 
 class Mean(BaseModel):
@@ -83,3 +89,23 @@ def test_run_that_breaks_off_leaves_the_list(folder, tmp_path):
     lines = (tmp_path / 'run' / 'bad_images.txt').read_text().splitlines()
     assert lines and {line.split('\t')[0] for line in lines} <= {
         f'{folder}/03.png', f'{folder}/11.png'}
+
+
+def _meet_one_bad_image_each(rank, folder, work_dir):
+    dataset = UnlabelledImages(folder)
+    hook = BadImagesHook()
+    runner = SimpleNamespace(work_dir=work_dir,
+                             train_dataloader=SimpleNamespace(dataset=dataset))
+    hook.before_train(runner)
+    dataset.status.set_good(5)
+    dataset.status.set_bad((3, 11)[rank], (Reason.EMPTY, Reason.NOT_AN_IMAGE)[rank])
+    hook.after_train_epoch(runner)
+    return dataset.status.counts()
+
+
+def test_ranks_write_one_list_together(folder, tmp_path):
+    counts = on_ranks(2, _meet_one_bad_image_each, str(folder), str(tmp_path))
+    assert counts == [(3, 2), (3, 2)]
+    assert (tmp_path / 'bad_images.txt').read_text().splitlines() == [
+        f'{folder}/03.png\tempty file',
+        f'{folder}/11.png\tnot an image Pillow knows']
