@@ -54,6 +54,8 @@ def export_backbone(config: str | Path | Config, checkpoint: str | Path,
     source = MODELS.build(cfg)
     _check_fits(source, weights, checkpoint, config.filename)
     target = build_target(cfg, source, to)
+    if target.without:
+        source = MODELS.build({k: v for k, v in cfg.items() if k not in target.without})
     title = f'{Path(checkpoint).name}, {branch} {cfg["type"]} -> {to}'
     state, report = _renamed(weights, target, title, drop)
     own = target.network.state_dict()
@@ -70,6 +72,10 @@ def export_backbone(config: str | Path | Config, checkpoint: str | Path,
         exported_from=Path(checkpoint).name, source_sha256=file_sha256(checkpoint),
         branch=branch, to=to, backbone=Config(dict(backbone=cfg)).pretty_text,
         mmcontrast_version=__version__, torch_version=str(torch.__version__)))
+    if target.without:
+        report.proofs.append(
+            f'Trained with {target.without}, proven without: the network of {to} strides '
+            'as usual, on the same weights.')
     report.proofs.append('Load it with\n  ' + usage.replace('{path}', str(dst)))
     return report
 

@@ -165,6 +165,22 @@ def test_what_a_library_cannot_express_is_refused(tmp_path):
     assert not (tmp_path / 'other.pth').exists()
 
 
+def test_other_strides_leave_the_weights_as_they_are(tmp_path):
+    import timm
+    source = Pretrained(tmp_path, dict(RESNET18, strides=(1, 2, 2, 1),
+                                       dilations=(1, 1, 1, 2)))
+    network = timm.create_model('resnet18', num_classes=0,
+                                checkpoint_path=str(source.export('timm')))
+    assert "'strides': (1, 2, 2, 1)" in source.report.summary()
+    source.model.backbone.layer4[0].conv1.stride = (2, 2)
+    source.model.backbone.layer4[0].downsample[0].stride = (2, 2)
+    for block in source.model.backbone.layer4:
+        block.conv1.dilation = block.conv1.padding = (1, 1)
+    assert_same_maps(source.model.backbone, network)
+    source.export('mmdet')
+    assert 'strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)' in source.report.summary()
+
+
 def test_branches_hold_different_weights(resnet18):
     def first(branch):
         path = resnet18.export('mmdet', branch=branch)

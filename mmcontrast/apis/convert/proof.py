@@ -54,7 +54,7 @@ def compare(name: str, expected: Mapping[str, Tensor], got: Mapping[str, Tensor]
             raise ValueError(f'Proof with {name}: {key} is {tuple(value.shape)} in the '
                              f'source, {found} in the target. No file was written.')
         if not value.isfinite().all():
-            raise ValueError(f'Proof with {name}: {key} of the source is not finite, so '
+            raise ValueError(f'Proof with {name}: {key} of the source is not finite; '
                              'nothing can be compared. Did the training diverge?')
         difference = float((got[key] - value).abs().max())
         limit = 1e-5 * float(value.abs().max())

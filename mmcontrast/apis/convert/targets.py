@@ -1,7 +1,7 @@
 """The same backbone as another library builds it."""
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -21,6 +21,8 @@ _NO_STRUCTURE = ('type', 'init_cfg', 'frozen_stages', 'norm_eval', 'with_cp',
                  'zero_init_residual', 'drop_path_rate', 'drop_rate', 'attn_drop_rate',
                  'pretrained', 'convert_weights', 'out_indices', 'img_size',
                  'pretrain_img_size', 'pad_small_map', 'norm_cfg')
+# They say where a ResNet strides; the weights fit every choice.
+_STRIDES = ('strides', 'dilations', 'contract_dilation', 'multi_grid')
 
 
 @dataclass
@@ -35,6 +37,8 @@ class Target:
         derived: Patterns of source keys that the network computes itself.
         ignored: Patterns of target keys that belong to a classifier.
         prefix: Put in front of every key of the file.
+        without: Arguments of the source that the library's network lacks and that leave
+            the weights as they are; the proof builds the source without them.
     """
 
     network: nn.Module
@@ -44,6 +48,7 @@ class Target:
     derived: Sequence[str] = ()
     ignored: Sequence[str] = ()
     prefix: str = ''
+    without: dict = field(default_factory=dict)
 
 
 def build_target(cfg: dict, source: nn.Module, to: str) -> Target:
@@ -113,13 +118,14 @@ def _resnet(cfg: dict, source: nn.Module, to: str) -> Target:
                       usage)
     depth = args.pop('depth')
     stem = args.pop('deep_stem', False), args.pop('avg_down', False)
+    without = {name: args.pop(name) for name in _STRIDES if name in args}
     if args or norm != dict(type='BN'):
         odd = args if norm == dict(type='BN') else args | dict(norm_cfg=norm)
         raise ValueError(f'{to} has no ResNet with {odd}; export to '
                          f'{", ".join(_PACKAGES)}, which have these arguments.')
     network, usage = _torch_resnet(to, depth, *stem)
     rule = resnet_rule(source.state_dict(), network.state_dict())
-    return Target(network, rule, usage, ignored=('fc.*',))
+    return Target(network, rule, usage, ignored=('fc.*',), without=without)
 
 
 def _torch_resnet(to: str, depth: int, deep_stem: bool, avg_down: bool):
@@ -130,7 +136,7 @@ def _torch_resnet(to: str, depth: int, deep_stem: bool, avg_down: bool):
         from torchvision import models
         if name in models.list_models(models):
             return models.get_model(name, weights=None), (
-                f'model = torchvision.models.{name}()\n'
+                f'model = torchvision.models.{name}()\n  '
                 "model.load_state_dict(torch.load('{path}'), strict=False)"
                 '  # fc alone is missing')
     else:
@@ -171,6 +177,8 @@ def _swin(cfg: dict, source: nn.Module, to: str) -> Target:
     shown = dict(**dims, window_size=window)
     if to == 'mmpretrain':
         shown = dict(arch=dims, window_size=window)
+        if cfg.get('pad_small_map'):
+            shown['pad_small_map'] = True
     network = _mm_class(to, 'SwinTransformer', shown)(**shown, out_indices=out)
     # mmdet's Swin reads only keys with this prefix, whatever init_cfg says.
     return Target(network, same_name, _mm_usage('SwinTransformer', shown), size,
