@@ -74,8 +74,8 @@ def export_backbone(config: str | Path | Config, checkpoint: str | Path,
         mmcontrast_version=__version__, torch_version=str(torch.__version__)))
     if target.without:
         report.proofs.append(
-            f'Trained with {target.without}, proven without: the network of {to} strides '
-            'as usual, on the same weights.')
+            f'Trained with {target.without}, proven without: the network of {to} has '
+            'the same weights and the usual strides.')
     report.proofs.append('Load it with\n  ' + usage.replace('{path}', str(dst)))
     return report
 
