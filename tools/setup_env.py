@@ -234,7 +234,8 @@ def check_this_python() -> None:
         needed = neighbour.module != 'open_clip'
         problem = compat.problem_of(neighbour, needed)
         problems.append(problem.replace('pip install', pip))
-    for module in ('numpy', 'PIL', 'tqdm', 'pytest', 'ruff', 'tensorboard'):
+    for module in ('numpy', 'PIL', 'tqdm', 'setuptools', 'pytest', 'ruff',
+                   'tensorboard'):
         if importlib.util.find_spec(module) is None:
             name = 'pillow' if module == 'PIL' else module
             problems.append(f'{name} is not installed; run: {pip} {name}')
@@ -272,4 +273,7 @@ def say(line: str) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
