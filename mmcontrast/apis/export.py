@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..engine.checkpoint import (
@@ -44,6 +45,14 @@ def export_backbone(config: str | Path | Config, checkpoint: str | Path,
         KeyError: If the checkpoint has no such branch.
     """
     config = config if isinstance(config, Config) else Config.fromfile(config)
+    # Whatever a Runner of this process left as the default.
+    scope = config.get('default_scope') or 'mmcontrast'
+    with DefaultScope.overwrite_default_scope(scope):
+        return _export(config, checkpoint, dst, to, branch, with_neck, drop)
+
+
+def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
+            branch: str | None, with_neck: bool, drop: Sequence[str]) -> KeyReport:
     bare = to in ('torchvision', 'timm')
     if Path(dst).suffix == '.safetensors' and not bare:
         raise ValueError(f'{to} reads no safetensors; let DST end in .pth.')
@@ -130,7 +139,7 @@ def _proven_neck(model: Mapping, everything: Mapping[str, Tensor], branch: str, 
     channels = feature_channels(MODELS.build({**model['backbone'], 'init_cfg': None}))
     cfg.setdefault('in_channels', channels)
     ours = MODELS.build(cfg).eval()
-    theirs = MMDET_MODELS.build(dict(cfg, type=cfg['type'].split('.')[-1])).eval()
+    theirs = MMDET_MODELS.build(cfg).eval()
     generator = torch.Generator().manual_seed(0)
     maps = [torch.randn(1, c, 32 >> i, 32 >> i, generator=generator)
             for i, c in enumerate(cfg['in_channels'])]

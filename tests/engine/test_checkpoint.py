@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 from torch import nn
@@ -44,8 +45,9 @@ class Stolen:
 
 @pytest.fixture
 def mmengine_loader():
-    """Leave mmengine's loader of local files as other tests expect it."""
-    yield
+    """Leave mmengine's loader and default scope as other tests expect them."""
+    with DefaultScope.overwrite_default_scope('mmcontrast'):
+        yield
     CheckpointLoader.register_scheme('', load_from_local, force=True)
 
 
@@ -192,7 +194,7 @@ def runner(folder, model=None, **options):
             type='CheckpointHook', interval=1,
             backend_args=dict(backend='atomic'))),
         custom_hooks=[CheckpointKeysHook()], cfg=Config(dict(work_dir=str(folder))),
-        default_scope='mmengine', log_level='WARNING', **options)
+        default_scope='mmcontrast', log_level='WARNING', **options)
 
 
 def test_a_training_checkpoint_is_written_whole_and_resumes(tmp_path, mmengine_loader):

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from pixpro.case import Case
 
 from mmcontrast.methods.pixpro.convert import convert
@@ -58,7 +59,8 @@ def test_a_released_file_becomes_a_model_that_gives_the_reference_maps(name, lib
     assert len(renamed) == len(weights) == 2 * len(case.meta['keys']) + 20
     assert not result.report.dropped and not result.report.unset
 
-    model = MODELS.build(result.model).eval()
+    with DefaultScope.overwrite_default_scope('mmcontrast'):
+        model = MODELS.build(result.model).eval()
     model.load_state_dict(result.state_dict)   # strict: nothing missing or left over
     model.backbone.out_indices = (0, 1, 2, 3)
     with torch.no_grad():

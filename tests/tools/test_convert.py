@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmcontrast.apis.convert import convert_official, prove_stages, rename_keys
@@ -91,7 +92,8 @@ def test_the_tool_prints_every_key_and_writes_a_file_that_the_model_loads(tmp_pa
     # Plain data: torch reads it with its own list of what is harmless.
     written = torch.load(tmp_path / 'dst.pth', weights_only=True)
     assert all(isinstance(value, str) for value in written['meta'].values())
-    model = MODELS.build(convert(weights).model)
+    with DefaultScope.overwrite_default_scope('mmcontrast'):
+        model = MODELS.build(convert(weights).model)
     model.load_state_dict(written['state_dict'])
     assert torch.equal(model.momentum.backbone.conv1.weight,
                        weights['encoder_k.conv1.weight'])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmcontrast.apis.convert.proof import randomised, stage_maps
@@ -31,7 +32,9 @@ class Pretrained:
             loss=dict(type='PairConsistencyLoss'))))
         self.config, self.checkpoint = folder / 'config.py', folder / 'epoch_1.pth'
         self.cfg.dump(str(self.config))
-        self.folder, self.model = folder, MODELS.build(self.cfg.model).eval()
+        with DefaultScope.overwrite_default_scope('mmcontrast'):
+            self.model = MODELS.build(self.cfg.model).eval()
+        self.folder = folder
         self.model.load_state_dict(randomised(self.model.state_dict()))
         write_checkpoint(dict(state_dict=self.model.state_dict(),
                               meta=dict(cfg='', epoch=1)), self.checkpoint)
@@ -65,6 +68,7 @@ def pretrained(path: Path, **options) -> dict:
     return dict(type='Pretrained', checkpoint=str(path), **options)
 
 
+@DefaultScope.overwrite_default_scope('mmdet')
 def mmdet_retinanet(backbone: dict, channels: list, init_cfg=None) -> nn.Module:
     import mmdet.models  # noqa: F401
     from mmdet.registry import MODELS as MMDET
@@ -78,6 +82,7 @@ def mmdet_retinanet(backbone: dict, channels: list, init_cfg=None) -> nn.Module:
                 ratios=[1.0], strides=[8, 16, 32, 64, 128]))))
 
 
+@DefaultScope.overwrite_default_scope('mmseg')
 def mmseg_fcn(backbone: dict, channels: int) -> nn.Module:
     import mmseg.models  # noqa: F401
     from mmseg.registry import MODELS as MMSEG
@@ -86,6 +91,7 @@ def mmseg_fcn(backbone: dict, channels: int) -> nn.Module:
             type='FCNHead', in_channels=channels, channels=8, num_classes=2)))
 
 
+@DefaultScope.overwrite_default_scope('mmpretrain')
 def mmpretrain_classifier(backbone: dict) -> nn.Module:
     import mmpretrain.models  # noqa: F401
     from mmpretrain.registry import MODELS as MMPRETRAIN
@@ -190,6 +196,11 @@ def test_other_strides_leave_the_weights_as_they_are(tmp_path):
     source.export('mmdet')
     assert 'strides=(1, 2, 2, 1), ' in source.report.summary()
     assert 'dilations=(1, 1, 1, 2), ' in source.report.summary()
+
+
+def test_a_default_scope_left_by_another_run_does_no_harm(resnet18):
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        assert resnet18.export('mmdet').exists()
 
 
 def test_branches_hold_different_weights(resnet18):

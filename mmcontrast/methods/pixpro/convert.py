@@ -4,6 +4,7 @@ from fnmatch import fnmatch
 
 import torch
 import torch.nn.functional as F
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ...apis.convert.layouts import resnet_rule
@@ -46,7 +47,9 @@ def convert(weights: Mapping[str, Tensor], model_cfg: dict | None = None,
     kept = {key: value for key, value in weights.items()
             if not any(fnmatch(key, pattern) for pattern in drop)}
     model_cfg = dict(model_cfg or infer_model(kept))
-    model = MODELS.build(model_cfg).eval()
+    # Whatever a Runner of this process left as the default.
+    with DefaultScope.overwrite_default_scope('mmcontrast'):
+        model = MODELS.build(model_cfg).eval()
     expected = model.state_dict()
     encoder, backbone = _part(weights, 'encoder'), _part(expected, 'backbone')
     inner = resnet_rule(encoder, backbone)
