@@ -1,5 +1,5 @@
-# COCO train2017 without labels. Not a released setting: batch, rate and epochs are those
-# of SlotCon on COCO (512 images, 1.0 per 256, 800 epochs), so that the two compare.
+# COCO train2017 without labels. Not a released setting: batch, rate and epochs are
+# those of SlotCon on COCO (512 images, 1.0 per 256, 800 epochs), to compare the two.
 _base_ = [
     '../_base_/datasets/coco_two_views.py',
     '../_base_/models/pixpro_resnet50.py',

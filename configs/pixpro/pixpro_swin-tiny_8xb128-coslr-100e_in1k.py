@@ -1,5 +1,5 @@
-# PixPro on a transformer: Swin-T of mmpretrain, whose last map has 7 x 7 cells as well. Not a
-# released setting: AdamW with the rate and decay of MoBY (arXiv 2105.04553).
+# PixPro on a transformer: Swin-T of mmpretrain, whose last map has 7 x 7 cells as well.
+# Not a released setting: AdamW with the rate and decay of MoBY (arXiv 2105.04553).
 _base_ = './pixpro_resnet50_8xb128-coslr-100e_in1k.py'
 
 num_gpus, batch_size = 8, 128

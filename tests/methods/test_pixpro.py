@@ -9,7 +9,6 @@ from mmengine.optim import OptimWrapper
 from mmengine.structures import BaseDataElement
 
 from mmcontrast.engine import LARS, two_groups
-from mmcontrast.methods.pixpro import PixPro
 from mmcontrast.registry import MODELS
 from mmcontrast.structures import View
 

@@ -1,4 +1,4 @@
-"""FCN with a ResNet-18 on few labelled scenes of the toy world: what ``make demo`` runs.
+"""FCN, ResNet-18, few labelled scenes of the toy world: what ``make demo`` runs.
 
 The scenes come from: python tools/data/make_shapes.py data/shapes --layout mmseg
 """
@@ -10,8 +10,8 @@ classes = ('circle', 'square', 'triangle', 'star', 'ring', 'cross', 'heart', 'mo
            'sky', 'ground')
 metainfo = dict(
     _delete_=True, classes=classes,
-    palette=[[230, 25, 75], [60, 180, 75], [255, 225, 25], [0, 130, 200], [245, 130, 48],
-             [145, 30, 180], [240, 50, 230], [128, 128, 0], [70, 200, 240],
+    palette=[[230, 25, 75], [60, 180, 75], [255, 225, 25], [0, 130, 200],
+             [245, 130, 48], [145, 30, 180], [240, 50, 230], [128, 128, 0], [70, 200, 240],
              [150, 120, 90]])
 ignore_index = 255
 num_labelled = 50

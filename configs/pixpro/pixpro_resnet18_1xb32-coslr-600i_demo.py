@@ -1,0 +1,40 @@
+# What `make demo` runs: a few minutes of PixPro on a CPU, on any folder of pictures.
+# Counted in iterations, so that the time does not depend on how many there are.
+_base_ = [
+    '../_base_/datasets/folder_two_views.py',
+    '../_base_/models/pixpro_resnet18.py',
+    '../_base_/schedules/small_data.py',
+    '../_base_/runtime.py']
+
+batch_size, view_size = 32, 64
+train_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='TwoViews', size=view_size, views='BYOL'),
+    dict(type='PackViews')]
+train_dataloader = dict(
+    batch_size=batch_size, num_workers=1, pin_memory=False,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(data_root='data/shapes/img_dir/train', pipeline=train_pipeline))
+
+max_iters = 600
+train_cfg = dict(
+    _delete_=True, type='IterBasedTrainLoop', max_iters=max_iters,
+    val_interval=max_iters)
+param_scheduler = dict(
+    warmup=max_iters // 10, end=max_iters, by_epoch=False, convert_to_iter_based=False)
+
+# How much a frozen backbone knows about labelled scenes, from random weights on.
+labelled = dict(
+    img_dir='data/shapes/img_dir/train', ann_dir='data/shapes/ann_dir/train',
+    num_classes=10)
+probe = dict(
+    type='DenseProbeHook', kind='linear', interval=max_iters // 5, by_epoch=False,
+    size=128, num_train=60, num_val=60,
+    train_dataset=labelled,
+    val_dataset=dict(labelled, img_dir='data/shapes/img_dir/val',
+                     ann_dir='data/shapes/ann_dir/val'))
+default_hooks = dict(
+    logger=dict(interval=10, log_metric_by_epoch=False),
+    checkpoint=dict(by_epoch=False, interval=max_iters // 2),
+    probe=probe)
+log_processor = dict(by_epoch=False, window_size=10)

@@ -1,0 +1,248 @@
+"""``make demo``: pretrain, export, fine-tune with and without, and a page about it.
+
+Every step is a command that a user can type; the page lists them.
+"""
+import json
+import os
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.fileio import dump
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from ..datasets.image_lists import list_folder
+from ..visualization.demo_report import write_report
+
+PRETRAIN = 'configs/pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py'
+FINETUNE = 'projects/downstream/mmseg/fcn_r18-d16_1xb8-200it_shapes-128x128.py'
+NUM_TRAIN, NUM_VAL = 2000, 100
+
+_ITERATION = re.compile(r'Iter\(train\) \[ *(\d+)/(\d+)\]')
+_MIOU = re.compile(r'mIoU: ([\d.]+)')
+
+
+@dataclass
+class Demo:
+    """What the steps leave behind for the page.
+
+    Attributes:
+        root: The checkout; commands run there.
+        work_dir: Everything is written below it.
+        data: The user's folder of pictures, None for the toy world.
+        seeds: Seeds of the fine-tuning, the same with and without pretraining.
+        commands: Every command that ran, with what it was for.
+        miou: mIoU in per cent by kind of start, one a seed.
+    """
+
+    root: Path
+    work_dir: Path
+    data: Path | None
+    seeds: Sequence[int]
+    commands: list[tuple[str, str]] = field(default_factory=list)
+    miou: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> Path:
+        return self.work_dir / 'shapes'
+
+    @property
+    def pictures(self) -> Path:
+        """The folder that is pretrained on."""
+        return self.data or self.shapes / 'img_dir' / 'train'
+
+    @property
+    def backbone(self) -> Path:
+        return self.work_dir / 'backbone.pth'
+
+
+def run_demo(root: str, work_dir: str = 'work_dirs/demo', data: str | None = None,
+             seeds: Sequence[int] = (0, 1, 2), pretrain_iters: int | None = None,
+             finetune_iters: int | None = None) -> Path:
+    """Run all steps and write ``work_dir/report.html``.
+
+    Args:
+        root: The checkout with ``configs`` and ``tools``.
+        work_dir: Where everything goes.
+        data: A folder of pictures to pretrain on instead of the toy world.
+        seeds: Fine-tuning runs of each kind.
+        pretrain_iters, finetune_iters: Other lengths than the configs'.
+
+    Returns:
+        The page.
+
+    Raises:
+        FileNotFoundError: If ``data`` is missing or holds no picture.
+        subprocess.CalledProcessError: If a step fails; its log was shown.
+    """
+    start = time.time()
+    demo = Demo(Path(root).resolve(), Path(work_dir).resolve(),
+                None if data is None else Path(data).resolve(), seeds)
+    if demo.data is not None:
+        list_folder(str(demo.data))     # says what is wrong, before any work
+    demo.work_dir.mkdir(parents=True, exist_ok=True)
+    with _bars() as bars:
+        runner = StepRunner(demo, bars)
+        draw_scenes(demo, runner)
+        pretrain(demo, runner, pretrain_iters)
+        finetune(demo, runner, finetune_iters)
+        take_pictures(demo, runner)
+    summary = _summary(demo, time.time() - start)
+    dump(summary, str(demo.work_dir / 'result.json'), indent=1)
+    page = write_report(demo.work_dir, summary)
+    Console().print(_sentence(summary) + f'\nThe page: {page}')
+    return page
+
+
+def draw_scenes(demo: Demo, runner: 'StepRunner'):
+    runner('Draw the toy world', [
+        'tools/data/make_shapes.py', demo.shapes, '--layout', 'mmseg',
+        '--train', NUM_TRAIN, '--val', NUM_VAL, '--overwrite'])
+
+
+def pretrain(demo: Demo, runner: 'StepRunner', iters: int | None):
+    options = [f'train_dataloader.dataset.data_root={demo.pictures}']
+    for split in ('train', 'val'):
+        for kind in ('img', 'ann'):
+            options.append(f'default_hooks.probe.{split}_dataset.{kind}_dir='
+                           f'{demo.shapes / f"{kind}_dir" / split}')
+    if iters:
+        options += [f'train_cfg.max_iters={iters}', f'param_scheduler.end={iters}',
+                    f'param_scheduler.warmup={iters // 10}',
+                    f'default_hooks.probe.interval={max(1, iters // 5)}']
+    folder = demo.work_dir / 'pretrain'
+    runner('Pretrain a ResNet-18 with PixPro', [
+        'tools/train.py', PRETRAIN, '--work-dir', folder, '--cfg-options', *options])
+    runner('Export the backbone', [
+        'tools/convert/export_backbone.py', PRETRAIN, _last_checkpoint(folder),
+        demo.backbone, '--to', 'mmseg'])
+
+
+def finetune(demo: Demo, runner: 'StepRunner', iters: int | None):
+    """The same FCN from both starts, once a seed."""
+    starts = {
+        'random': 'model.backbone.init_cfg=None',
+        'pretrained': f'model.backbone.init_cfg.checkpoint={demo.backbone}'}
+    for seed in demo.seeds:
+        for start, option in starts.items():
+            options = [option, f'randomness.seed={seed}']
+            for split in ('train', 'val', 'test'):
+                options.append(f'{split}_dataloader.dataset.data_root={demo.shapes}')
+            if iters:
+                options += [f'train_cfg.max_iters={iters}',
+                            f'train_cfg.val_interval={iters}']
+            log = runner(f'Fine-tune an FCN, {start} start, seed {seed}', [
+                'tools/train.py', FINETUNE, '--work-dir',
+                demo.work_dir / f'finetune_{start}_{seed}', '--cfg-options', *options])
+            demo.miou.setdefault(start, []).append(float(_MIOU.findall(log)[-1]))
+
+
+def take_pictures(demo: Demo, runner: 'StepRunner'):
+    runner('Draw matched pixels', [
+        'tools/analysis/browse_views.py', PRETRAIN, '--num', 4, '--out',
+        demo.work_dir / 'views', '--cfg-options',
+        f'train_dataloader.dataset.data_root={demo.pictures}',
+        'train_dataloader.dataset.pipeline.1.size=224'])
+    images = demo.data or demo.shapes / 'img_dir' / 'val'
+    runner('Draw feature maps', [
+        'tools/analysis/feature_maps.py', PRETRAIN, demo.backbone, images,
+        '--max-images', 6, '--size', 256, '--beside-random',
+        '--out', demo.work_dir / 'feature_maps.png'])
+
+
+class StepRunner:
+    """Run a tool, show how far it is, keep its output as a log."""
+
+    def __init__(self, demo: Demo, bars: Progress):
+        self.demo, self.bars = demo, bars
+        self.environment = dict(
+            os.environ, OMP_WAIT_POLICY='passive', PYTHONWARNINGS='ignore',
+            PYTHONUNBUFFERED='1', PYTHONPATH=os.pathsep.join(
+                [str(demo.root), os.environ.get('PYTHONPATH', '')]))
+
+    def __call__(self, title: str, command: Sequence) -> str:
+        """Returns the output; raises with its tail shown if the tool fails."""
+        command = [str(part) for part in command]
+        self.demo.commands.append((title, shlex.join(
+            ['python', *(self._short(part) for part in command)])))
+        log = self.demo.work_dir / 'logs' / f'{len(self.demo.commands):02}.log'
+        log.parent.mkdir(exist_ok=True)
+        task = self.bars.add_task(title, total=None)
+        lines = []
+        with subprocess.Popen(
+                [sys.executable, *command], cwd=self.demo.root, text=True,
+                env=self.environment, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, errors='replace') as process, \
+                log.open('w') as file:
+            for line in process.stdout:
+                lines.append(line)
+                file.write(line)
+                found = _ITERATION.search(line)
+                if found:
+                    self.bars.update(task, completed=int(found[1]), total=int(found[2]))
+        if process.returncode:
+            self.bars.stop()
+            print(''.join(lines[-25:]))
+            print(f'{title} failed; the whole log is in {log}.')
+            raise subprocess.CalledProcessError(process.returncode, command)
+        self.bars.update(task, completed=1, total=1)
+        return ''.join(lines)
+
+    def _short(self, part: str) -> str:
+        """Paths below the checkout as a user would type them there."""
+        return part.replace(f'{self.demo.root}/', '')
+
+
+def _bars() -> Progress:
+    return Progress(
+        TextColumn('{task.description}'), BarColumn(), TaskProgressColumn(),
+        TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn())
+
+
+def _last_checkpoint(folder: Path) -> Path:
+    return Path((folder / 'last_checkpoint').read_text().strip())
+
+
+def _summary(demo: Demo, took: float) -> dict:
+    means = {start: statistics.mean(values) for start, values in demo.miou.items()}
+    return dict(
+        miou=demo.miou, mean=means, margin=means['pretrained'] - means['random'],
+        seeds=list(demo.seeds), minutes=took / 60,
+        data='the toy world' if demo.data is None else str(demo.data),
+        curves=read_scalars(demo.work_dir / 'pretrain'), commands=demo.commands)
+
+
+def read_scalars(work_dir: Path) -> dict[str, list[tuple[int, float]]]:
+    """Curves (step, value) by name from the newest run below a work dir."""
+    newest = max(work_dir.glob('*/vis_data/scalars.json'),
+                 key=lambda path: path.stat().st_mtime)
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for line in newest.read_text().splitlines():
+        row = json.loads(line)
+        for name, value in row.items():
+            if name not in ('step', 'iter', 'epoch') and isinstance(value, int | float):
+                curves.setdefault(name, []).append((row.get('step', 0), value))
+    return curves
+
+
+def _sentence(summary: dict) -> str:
+    mean, seeds = summary['mean'], ', '.join(map(str, summary['seeds']))
+    return (f'mIoU on held-out scenes: {mean["pretrained"]:.1f} pretrained, '
+            f'{mean["random"]:.1f} from random weights '
+            f'({summary["margin"]:+.1f}; means over seeds {seeds}; '
+            f'{summary["minutes"]:.0f} minutes in all).')
+

@@ -1,0 +1,34 @@
+"""Pretrain, export and fine-tune on the toy world, and write a page about it.
+
+    python tools/demo.py                     # as `make demo`
+    python tools/demo.py --data my/photos    # pretrain on your own pictures
+"""
+import argparse
+import subprocess
+from pathlib import Path
+
+from mmcontrast.apis.demo import run_demo
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('--data', metavar='FOLDER', help='pictures to pretrain on; the labels stay '
+        'those of the toy world')
+    add('--work-dir', default='work_dirs/demo', help='default: work_dirs/demo')
+    add('--seeds', type=int, nargs='+', default=[0, 1, 2], metavar='N',
+        help='fine-tuning runs of each kind (default: 0 1 2)')
+    add('--pretrain-iters', type=int, metavar='N', help="other than the config's 600")
+    add('--finetune-iters', type=int, metavar='N', help="other than the config's 200")
+    args = vars(parser.parse_args())
+    try:
+        run_demo(str(Path(__file__).resolve().parents[1]), **args)
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f'demo: {error}') from error
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(error.returncode) from error
+
+
+if __name__ == '__main__':
+    main()
