@@ -113,7 +113,7 @@ def test_instance_branch_and_transform_are_read_off_the_weights(transform, layer
 
 @pytest.mark.parametrize('depth', [34, 101])
 def test_the_depth_is_read_off_the_weights(depth):
-    assert convert(released(depth)).model['backbone']['depth'] == depth
+    assert infer_model(released(depth))['backbone']['depth'] == depth
 
 
 def test_a_wide_or_odd_encoder_is_named():
