@@ -5,8 +5,13 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
-    sampler_seed=dict(type='DistSamplerSeedHook'))
+    checkpoint=dict(
+        type='CheckpointHook', interval=1, max_keep_ckpts=3,
+        # Written beside, then renamed: a run that dies leaves no half file.
+        backend_args=dict(backend='atomic')),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    bad_images=dict(type='BadImagesHook'),
+    checkpoint_keys=dict(type='CheckpointKeysHook'))
 
 env_cfg = dict(
     # Two views of one size through one network: the fastest algorithm stays so.

@@ -7,6 +7,7 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..engine.hooks import CheckpointKeysHook, ClassCheckHook
 from .config import UsageError, existing_file, load_config
 
 
@@ -48,6 +49,10 @@ def build_runner(cfg: Config) -> Runner:
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     for note in notes:
         runner.logger.info(note)
+    for hook in (CheckpointKeysHook, ClassCheckHook):
+        # Also for plain mmdet and mmseg configs, which cannot name them.
+        if not any(isinstance(present, hook) for present in runner.hooks):
+            runner.register_hook(hook())
     return runner
 
 

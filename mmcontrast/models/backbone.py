@@ -4,8 +4,8 @@ from torch import Tensor, nn
 
 
 @torch.no_grad()
-def feature_channels(backbone: nn.Module, size: int = 64) -> list[int]:
-    """Channels of each map that ``backbone`` returns, from a small zero image.
+def feature_channels(backbone: nn.Module, size: int = 224) -> list[int]:
+    """Channels of each map that ``backbone`` returns, from a zero image.
 
     Leaves the mode and the running statistics of the backbone as they were.
 

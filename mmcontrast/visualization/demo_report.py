@@ -123,7 +123,8 @@ python tools/convert/export_backbone.py \\
     configs/pixpro/pixpro_resnet50_1xb64-coslr-100e_folder.py \\
     work_dirs/mine/epoch_100.pth backbone.pth --to mmdet</pre>
 <p>Then <code>init_cfg=dict(type='Pretrained', checkpoint='backbone.pth')</code> in
-the backbone of any mmdet or mmseg config; <code>projects/downstream</code> has ready ones.</p>
+the backbone of any mmdet or mmseg config; <code>projects/downstream</code> has ready
+ones.</p>
 """
 
 

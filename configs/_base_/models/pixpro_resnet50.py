@@ -22,5 +22,4 @@ model = dict(
 # The momentum of the twin rises from 0.99 to 1 over the run.
 custom_hooks = [
     dict(type='MomentumHook', start=0.99, end=1.0),
-    dict(type='PretrainMonitorHook'),
-    dict(type='BadImagesHook')]
+    dict(type='PretrainMonitorHook')]
