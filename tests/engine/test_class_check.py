@@ -1,5 +1,6 @@
 """ClassCheckHook: heads, class list and labels, with real mmseg and mmdet parts."""
 import json
+import re
 
 import cv2
 import numpy as np
@@ -169,3 +170,14 @@ def test_an_image_label_is_checked_too():
     check_labels(dict(head=head), [DataSample().set_gt_label(9)])
     with pytest.raises(ValueError, match=r'\[10\].*model\.head .*0 to 9'):
         check_labels(dict(head=head), [DataSample().set_gt_label(10)])
+
+
+def test_every_label_out_of_range_is_told_once():
+    from mmengine.structures import BaseDataElement, PixelData
+    head = torch.nn.Identity()
+    head.num_classes, head.ignore_index = 3, 255
+    for odd in ([-1], [7, 200], [-1, 70000]):
+        labels = torch.tensor([[0, 1, 2, 255, *odd, *odd]])[None]
+        sample = BaseDataElement(gt_sem_seg=PixelData(data=labels))
+        with pytest.raises(ValueError, match=re.escape(f'holds the labels {odd}, but')):
+            check_labels(dict(decode_head=head), [sample])

@@ -72,8 +72,9 @@ def check_labels(heads: dict[str, nn.Module], data_samples: Sequence) -> None:
         labels = _labels(sample)
         if labels is None or labels.numel() == 0:
             continue
+        values = _values(labels)
         for name, head in heads.items():
-            _check_range(labels, name, head, getattr(sample, 'img_path', 'a sample'))
+            _check_range(values, name, head, getattr(sample, 'img_path', 'a sample'))
 
 
 def class_heads(model: nn.Module) -> dict[str, nn.Module]:
@@ -127,17 +128,25 @@ def _check_annotated(dataset: object, classes: Sequence[str], split: str) -> Non
         f'the names of the file, letter by letter.')
 
 
-def _check_range(labels: Tensor, name: str, head: nn.Module, image: str) -> None:
+def _check_range(values: Tensor, name: str, head: nn.Module, image: str) -> None:
     ignore_index = getattr(head, 'ignore_index', None)
-    wrong = (labels < 0) | (labels >= head.num_classes)
+    wrong = (values < 0) | (values >= head.num_classes)
     if ignore_index is not None:
-        wrong &= labels != ignore_index
+        wrong &= values != ignore_index
     if wrong.any():
         raise ValueError(
-            f'{image} holds the labels {labels[wrong].unique().tolist()}, but '
+            f'{image} holds the labels {values[wrong].tolist()}, but '
             f'model.{name} ({type(head).__name__}) knows 0 to {head.num_classes - 1}'
             + (f' and ignore_index={ignore_index}' if ignore_index is not None else '')
             + '. Check num_classes, ignore_index and reduce_zero_label, or the file.')
+
+
+def _values(labels: Tensor) -> Tensor:
+    """The distinct labels; a count is several times faster than ``unique``'s sort."""
+    least, most = labels.aminmax()
+    if least < 0 or most >= 2 ** 16:
+        return labels.unique()
+    return labels.flatten().bincount().nonzero().flatten()
 
 
 def _labels(sample: object) -> Tensor | None:
