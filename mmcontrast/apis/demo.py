@@ -187,7 +187,7 @@ class StepRunner:
                 [sys.executable, *command], cwd=self.demo.root, text=True,
                 env=self.environment, stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, errors='replace') as process, \
-                log.open('w') as file:
+                log.open('w', buffering=1) as file:
             for line in process.stdout:
                 lines.append(line)
                 file.write(line)
