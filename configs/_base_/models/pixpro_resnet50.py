@@ -19,7 +19,8 @@ model = dict(
         mean=(123.675, 116.28, 103.53),
         std=(58.395, 57.12, 57.375)))
 
-# The momentum of the twin rises from 0.99 to 1 over the run.
-custom_hooks = [
-    dict(type='MomentumHook', start=0.99, end=1.0),
-    dict(type='PretrainMonitorHook')]
+# By name, so that a config with custom_hooks of its own keeps them.
+default_hooks = dict(
+    # The momentum of the twin rises from 0.99 to 1 over the run.
+    momentum=dict(type='MomentumHook', start=0.99, end=1.0),
+    monitor=dict(type='PretrainMonitorHook'))
