@@ -10,7 +10,6 @@ default_hooks = dict(
         # Written beside, then renamed: a run that dies leaves no half file.
         backend_args=dict(backend='atomic')),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    bad_images=dict(type='BadImagesHook'),
     checkpoint_keys=dict(type='CheckpointKeysHook'))
 
 env_cfg = dict(

@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/datasets/shapes_two_views.py',
     '../_base_/models/pixpro_resnet18.py',
     '../_base_/schedules/lars_cosine.py',
-    '../_base_/runtime.py']
+    '../_base_/pretrain_runtime.py']
 
 batch_size, view_size = 32, 64
 train_pipeline = [

@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/datasets/camvid_two_views.py',
     '../_base_/models/pixpro_resnet18.py',
     '../_base_/schedules/small_data.py',
-    '../_base_/runtime.py']
+    '../_base_/pretrain_runtime.py']
 
 batch_size, view_size, epochs = 32, 96, 60
 train_pipeline = [

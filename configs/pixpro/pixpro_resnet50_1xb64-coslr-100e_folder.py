@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/datasets/folder_two_views.py',
     '../_base_/models/pixpro_resnet50.py',
     '../_base_/schedules/lars_cosine.py',
-    '../_base_/runtime.py']
+    '../_base_/pretrain_runtime.py']
 
 batch_size = 64
 train_dataloader = dict(batch_size=batch_size, num_workers=8)

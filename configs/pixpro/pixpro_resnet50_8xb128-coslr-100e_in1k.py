@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/datasets/imagenet_two_views.py',
     '../_base_/models/pixpro_resnet50.py',
     '../_base_/schedules/lars_cosine.py',
-    '../_base_/runtime.py']
+    '../_base_/pretrain_runtime.py']
 
 num_gpus, batch_size = 8, 128
 train_dataloader = dict(batch_size=batch_size)

@@ -21,8 +21,7 @@ class MomentumTwin(BaseModule):
 
     Attributes:
         coefficient: m, set for every step by
-            :class:`mmcontrast.engine.hooks.MomentumHook`; ``None`` leaves the twin as
-            it is (between two optimizer steps of an accumulated gradient).
+            :class:`mmcontrast.engine.hooks.MomentumHook`; 1 leaves the twin as it is.
     """
 
     def __init__(self, **online: nn.Module):
@@ -31,7 +30,7 @@ class MomentumTwin(BaseModule):
         self._online = online
         for name, module in online.items():
             self.add_module(name, deepcopy(module).requires_grad_(False))
-        self.coefficient: float | None = 0.99
+        self.coefficient: float | None = None
         self._pairs: tuple[list, list] | None = None
 
     def init_weights(self):
@@ -41,8 +40,17 @@ class MomentumTwin(BaseModule):
 
     @torch.no_grad()
     def update(self):
-        """One step of the average over all parameters, in place."""
+        """One step of the average over all parameters, in place.
+
+        Raises:
+            RuntimeError: If nobody set the coefficient.
+        """
         if self.coefficient is None:
+            raise RuntimeError(
+                'The momentum twin has no coefficient. In a config, add '
+                "momentum=dict(type='MomentumHook') to default_hooks; in a loop of "
+                'your own, set model.momentum.coefficient before each step.')
+        if self.coefficient == 1:
             return
         if self._pairs is None:
             self._pairs = (

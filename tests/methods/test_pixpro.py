@@ -42,6 +42,7 @@ def batch(images: int = 4, size: int = 64, seed: int = 0):
 
 def losses_of(model, **kwargs):
     model.train()
+    model.momentum.coefficient = 0.99
     return model(*batch(**kwargs), mode='loss')
 
 
@@ -168,6 +169,7 @@ def one_step(rank: int, world_size: int) -> dict:
     views, samples = batch(images=8)
     share = slice(rank * 8 // world_size, (rank + 1) * 8 // world_size)
     data = dict(inputs=[v[share] for v in views], data_samples=samples[share])
+    model.momentum.coefficient = 0.9
     wrapped = model if world_size == 1 else MMDistributedDataParallel(model)
     groups = two_groups(model)
     groups[1]['adapt'] = False

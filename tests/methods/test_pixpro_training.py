@@ -61,6 +61,7 @@ def test_every_config_builds_and_gives_a_loss(name):
     size = 224 if 'swin' in name else 64
     views = [torch.randn(2, 3, size, size) for _ in range(2)]
     box = torch.tensor([[0., 0., .7, .7]]).repeat(2, 1)
+    model.momentum.coefficient = 0.99
     with torch.no_grad():
         losses = model.losses_of(views, (box, box + .1))
     assert torch.isfinite(losses['loss_pixel']) and losses['no_pair_share'] == 0

@@ -1,5 +1,6 @@
 import copy
 
+import pytest
 import torch
 from torch import nn
 
@@ -20,13 +21,13 @@ def test_parameters_follow_and_buffers_stay_the_twins_own():
     assert twin.net[1].running_mean.tolist() == [0, 0]
 
 
-def test_coefficient_none_leaves_the_twin():
+def test_coefficient_one_leaves_the_twin():
     online = nn.Linear(2, 2)
     twin = MomentumTwin(net=online)
     before = copy.deepcopy(twin.state_dict())
     with torch.no_grad():
         online.weight.add_(1.0)
-    twin.coefficient = None
+    twin.coefficient = 1.0
     twin.update()
     assert all(torch.equal(before[k], v) for k, v in twin.state_dict().items())
 
@@ -47,9 +48,14 @@ def test_init_weights_copies_what_the_online_init_made():
     assert twin.net.running_var.tolist() == [7, 7, 7]
 
 
+def test_a_twin_without_a_coefficient_names_the_hook():
+    with pytest.raises(RuntimeError, match='MomentumHook'):
+        MomentumTwin(net=nn.Linear(2, 2)).update()
+
+
 def test_update_allocates_no_parameter():
-    online, = [nn.Linear(300, 300)]
-    twin = MomentumTwin(net=online)
+    twin = MomentumTwin(net=nn.Linear(300, 300))
+    twin.coefficient = 0.9
     address = twin.net.weight.data_ptr()
     twin.update()
     assert twin.net.weight.data_ptr() == address

@@ -18,9 +18,3 @@ model = dict(
         type='TwoViewPreprocessor',
         mean=(123.675, 116.28, 103.53),
         std=(58.395, 57.12, 57.375)))
-
-# By name, so that a config with custom_hooks of its own keeps them.
-default_hooks = dict(
-    # The momentum of the twin rises from 0.99 to 1 over the run.
-    momentum=dict(type='MomentumHook', start=0.99, end=1.0),
-    monitor=dict(type='PretrainMonitorHook'))

@@ -34,7 +34,7 @@ class MomentumHook(Hook):
         if not self.twins:
             raise ValueError(
                 f'MomentumHook: {type(runner.model).__name__} has no MomentumTwin; '
-                'remove the hook from custom_hooks.')
+                'remove the hook from the config.')
         self.accumulate = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         self.total = max(1, self._total_iters(runner) // self.accumulate)
 
@@ -43,7 +43,7 @@ class MomentumHook(Hook):
         coefficient = cosine_momentum(min(step, self.total), self.total,
                                       self.start, self.end)
         for twin in self.twins:
-            twin.coefficient = None if rest else coefficient
+            twin.coefficient = 1.0 if rest else coefficient
         runner.message_hub.update_scalar('train/momentum', coefficient)
 
     @staticmethod

@@ -54,6 +54,7 @@ class Step:
         self.model = MODELS.build(cfg.model)
         self.model.init_weights()
         self.model.train()
+        self.model.momentum.coefficient = 0.99
         self.views = [torch.randn(images, 3, size, size) for _ in range(2)]
         box = torch.tensor([[0.0, 0.0, 0.7, 0.7]]).repeat(images, 1)
         self.coords = box, box + 0.15

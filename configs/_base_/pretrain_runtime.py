@@ -1,0 +1,9 @@
+# The runtime of two-view pretraining.
+_base_ = './runtime.py'
+
+# By name, so that a config with custom_hooks of its own keeps them.
+default_hooks = dict(
+    # The momentum of the twin rises from 0.99 to 1 over the run.
+    momentum=dict(type='MomentumHook', start=0.99, end=1.0),
+    monitor=dict(type='PretrainMonitorHook'),
+    bad_images=dict(type='BadImagesHook'))
