@@ -234,7 +234,7 @@ def check_this_python() -> None:
         needed = neighbour.module != 'open_clip'
         problem = compat.problem_of(neighbour, needed)
         problems.append(problem.replace('pip install', pip))
-    for module in ('numpy', 'PIL', 'tqdm', 'setuptools', 'pytest', 'ruff',
+    for module in ('numpy', 'PIL', 'rich', 'setuptools', 'pytest', 'ruff',
                    'tensorboard'):
         if importlib.util.find_spec(module) is None:
             name = 'pillow' if module == 'PIL' else module

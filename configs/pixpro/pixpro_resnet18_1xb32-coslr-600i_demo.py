@@ -35,6 +35,7 @@ probe = dict(
                      ann_dir='data/shapes/ann_dir/val'))
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=False),
+    momentum=dict(start=0.95),
     checkpoint=dict(by_epoch=False, interval=max_iters // 2),
     probe=probe)
 log_processor = dict(by_epoch=False, window_size=10)

@@ -1,5 +1,5 @@
 # PixContrast on CamVid, beside the PixPro setting of the same length.
-_base_ = './pixpro_resnet18_1xb32-coslr-60e_camvid.py'
+_base_ = './pixpro_resnet18_1xb32-coslr-40e_camvid.py'
 
 model = dict(
     propagation=None,
