@@ -20,7 +20,7 @@ def main() -> None:
     add('--seeds', type=int, nargs='+', default=[0, 1, 2], metavar='N',
         help='fine-tuning runs of each kind (default: 0 1 2)')
     add('--pretrain-iters', type=int, metavar='N', help="other than the config's 600")
-    add('--finetune-iters', type=int, metavar='N', help="other than the config's 200")
+    add('--finetune-iters', type=int, metavar='N', help="other than the config's 60")
     args = vars(parser.parse_args())
     try:
         run_demo(str(Path(__file__).resolve().parents[1]), **args)

@@ -29,7 +29,7 @@ from ..datasets.image_lists import list_folder
 from ..visualization.demo_report import write_report
 
 PRETRAIN = 'configs/pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py'
-FINETUNE = 'projects/downstream/mmseg/fcn_r18-d16_1xb8-200it_shapes-128x128.py'
+FINETUNE = 'projects/downstream/mmseg/fcn_r18-d16_1xb8-60it_shapes-things-128x128.py'
 NUM_TRAIN, NUM_VAL = 2000, 100
 
 _ITERATION = re.compile(r'Iter\(train\) \[ *(\d+)/(\d+)\]')

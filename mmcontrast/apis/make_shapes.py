@@ -23,8 +23,10 @@ from mmcontrast.datasets.shapes.layouts import (
 )
 
 MANIFEST = 'shapes.json'
-_OUTPUTS = ('images', 'annotations', 'img_dir', 'ann_dir', 'JPEGImages', 'Annotations',
-            'ImageSets', 'classes.json', *(f'meta_{split}.json' for split in SPLITS))
+_OUTPUTS = (
+    'images', 'annotations', 'img_dir', 'ann_dir', 'ann_dir_things', 'JPEGImages',
+    'Annotations', 'ImageSets', 'classes.json',
+    *(f'meta_{split}.json' for split in SPLITS))
 
 
 def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int = 200,

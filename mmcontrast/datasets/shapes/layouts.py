@@ -15,7 +15,12 @@ from pycocotools import mask as coco_mask
 
 from mmcontrast.datasets.shapes.clip import Clip
 from mmcontrast.datasets.shapes.scene import Scene, SceneObject
-from mmcontrast.datasets.shapes.vocabulary import CLASSES, PALETTE, SHAPES
+from mmcontrast.datasets.shapes.vocabulary import CLASSES, PALETTE, SHAPES, STUFF
+
+THINGS_CLASSES = ('object', *STUFF)
+# Label in CLASSES -> label in THINGS_CLASSES.
+THINGS_LABELS = np.array(
+    [0] * len(SHAPES) + list(range(1, 1 + len(STUFF))), dtype=np.uint8)
 
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
 
@@ -81,7 +86,11 @@ class PanopticWriter:
 
 
 class SegmentationWriter:
-    """mmseg: ``img_dir/SPLIT/*.jpg`` and ``ann_dir/SPLIT/*.png``, labels from 0."""
+    """mmseg: ``img_dir/SPLIT/*.jpg`` and ``ann_dir/SPLIT/*.png``, labels from 0.
+
+    ``ann_dir_things/SPLIT/*.png`` holds an easier task, which needs no shape: object,
+    sky, ground (:data:`THINGS_CLASSES`).
+    """
 
     def __init__(self, root: Path, split: str) -> None:
         self.root, self.split = root, split
@@ -90,9 +99,12 @@ class SegmentationWriter:
         _write_rgb(self.root / 'img_dir' / self.split / f'{name}.jpg', scene.image)
         _write_picture(
             self.root / 'ann_dir' / self.split / f'{name}.png', scene.semantic_map)
+        _write_picture(self.root / 'ann_dir_things' / self.split / f'{name}.png',
+                       THINGS_LABELS[scene.semantic_map])
 
     def finish(self) -> None:
-        write_json(self.root / 'classes.json', dict(classes=CLASSES, palette=PALETTE))
+        write_json(self.root / 'classes.json', dict(
+            classes=CLASSES, palette=PALETTE, things_classes=THINGS_CLASSES))
 
 
 class ReferringWriter:
