@@ -103,6 +103,12 @@ def fit_to_devices(cfg: Config) -> list[str]:
             notes.append(
                 f'SyncBN needs several GPUs: {changed} layer setting(s) in the model '
                 'became plain BN for this run.')
+    loader = cfg.get('train_dataloader') or {}
+    if loader.get('num_workers') == 0:
+        # torch refuses the combination, which --cfg-options num_workers=0 leads to.
+        loader['persistent_workers'] = False
+    if loader.get('pin_memory') and not torch.cuda.is_available():
+        loader['pin_memory'] = False
     if cfg.get('launcher') == 'pytorch' and get_device() == 'cpu':
         _train_processes_on_cpu(cfg)
         notes.append('No GPU here: the processes train on the CPU over gloo.')
