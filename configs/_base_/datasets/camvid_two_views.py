@@ -1,21 +1,5 @@
 # CamVid road scenes, 367 training images of 480 x 360 in mmseg layout; labels unused.
-train_pipeline = [
-    dict(type='LoadImage'),
-    # Crop and flip with exact bookkeeping, then the BYOL recipe of PixPro and SlotCon.
-    dict(type='TwoViews', size=224, scale=(0.08, 1.0), interpolation='bilinear',
-         views='BYOL'),
-    dict(type='PackViews')]
+_base_ = './two_views.py'
 
-train_dataloader = dict(
-    batch_size=32,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=True,  # a small last batch would disturb the batch statistics
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
-    worker_init_fn=dict(type='mmcontrast.seed_worker'),
-    dataset=dict(
-        type='UnlabelledImages',
-        data_root='data/camvid',
-        data_prefix=dict(img_path='img_dir/train'),
-        pipeline=train_pipeline))
+train_dataloader = dict(dataset=dict(
+    data_root='data/camvid', data_prefix=dict(img_path='img_dir/train')))

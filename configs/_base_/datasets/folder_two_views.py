@@ -1,22 +1,5 @@
 # Your own images: put or link them into data/images (any sub-folders), or set
 # --cfg-options train_dataloader.dataset.data_root=PATH to a folder or a .zip archive.
-train_pipeline = [
-    dict(type='LoadImage'),
-    # Crop and flip with exact bookkeeping, then the BYOL recipe of PixPro and SlotCon.
-    dict(type='TwoViews', size=224, scale=(0.08, 1.0), interpolation='bilinear',
-         views='BYOL'),
-    dict(type='PackViews')]
+_base_ = './two_views.py'
 
-train_dataloader = dict(
-    batch_size=32,
-    num_workers=2,
-    persistent_workers=True,
-    pin_memory=True,
-    drop_last=True,  # a small last batch would disturb the batch statistics
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
-    worker_init_fn=dict(type='mmcontrast.seed_worker'),
-    dataset=dict(
-        type='UnlabelledImages',
-        data_root='data/images',
-        pipeline=train_pipeline))
+train_dataloader = dict(dataset=dict(data_root='data/images'))

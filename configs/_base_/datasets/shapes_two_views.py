@@ -1,23 +1,15 @@
 # The embedded toy world, drawn while it is read: no files.
+_base_ = './two_views.py'
+
 train_pipeline = [
     dict(type='LoadImage'),
-    # Crop and flip with exact bookkeeping, then the BYOL recipe of PixPro and SlotCon.
-    dict(type='TwoViews', size=128, scale=(0.08, 1.0), interpolation='bilinear',
-         views='BYOL'),
+    dict(type='TwoViews', size=128, views='BYOL'),
     dict(type='PackViews')]
-
-train_dataloader = dict(
-    batch_size=32,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=True,  # a small last batch would disturb the batch statistics
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
-    worker_init_fn=dict(type='mmcontrast.seed_worker'),
-    dataset=dict(
-        type='ShapesDataset',
-        num_images=2000,
-        split='train',
-        size=128,
-        cache=True,
-        pipeline=train_pipeline))
+train_dataloader = dict(dataset=dict(
+    _delete_=True,
+    type='ShapesDataset',
+    num_images=2000,
+    split='train',
+    size=128,
+    cache=True,
+    pipeline=train_pipeline))
