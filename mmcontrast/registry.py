@@ -5,6 +5,7 @@ A config finds our classes without an import line: each registry lists the packa
 nobody registered is an error that says which names come close.
 """
 import difflib
+from contextlib import contextmanager
 from importlib import import_module
 
 from mmengine import registry as roots
@@ -31,6 +32,19 @@ class Registry(roots.Registry):
         if found is None:
             raise UnknownTypeError(self._describe_miss(key))
         return found
+
+    @contextmanager
+    def switch_scope_and_registry(self, scope: str | None):
+        """This registry, unless a config's ``_scope_`` names another one.
+
+        mmengine lets the default scope of the last Runner decide, so that a model of
+        ours would not find its own parts in a config, or a process, of mmdet's.
+        """
+        if scope in (None, self.scope):
+            yield self
+        else:
+            with super().switch_scope_and_registry(scope) as registry:
+                yield registry
 
     def __contains__(self, key: str) -> bool:
         try:

@@ -33,7 +33,7 @@ def test_a_typo_is_found_through_the_root_registry_too(our_scope):
 
 def test_case_is_no_obstacle_to_the_suggestion():
     with pytest.raises(KeyError, match="did you mean 'PixPro'"):
-        MODELS.build(dict(type='pixpro'))
+        MODELS.build(dict(type='pixprO'))
 
 
 def test_a_typo_behind_another_scope_is_looked_up_there():
@@ -115,3 +115,12 @@ def test_an_inherited_model_is_built_in_the_scope_it_comes_from(tmp_path, our_sc
                     "model = dict(backbone=dict(depth=18), pretrained=None)\n")
     model = ROOT_MODELS.build(Config.fromfile(file).model)
     assert type(model.decode_head).__module__.startswith('mmseg')
+
+
+@pytest.mark.parametrize('scope', ['mmseg', 'mmdet', 'mmpretrain'])
+def test_our_parts_are_found_whatever_the_default_scope(scope):
+    with DefaultScope.overwrite_default_scope(scope):
+        layer = MODELS.build(dict(
+            type='ConvMLP', in_channels=3, hidden_channels=4, out_channels=2))
+        assert MODELS.build(dict(type='mmpretrain.ResNet', depth=18)).depth == 18
+    assert layer.out_channels == 2
