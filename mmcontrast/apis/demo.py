@@ -117,9 +117,9 @@ def draw_scenes(demo: Demo, runner: 'StepRunner'):
 def pretrain(demo: Demo, runner: 'StepRunner', iters: int | None):
     options = [f'train_dataloader.dataset.data_root={demo.pictures}']
     for split in ('train', 'val'):
-        for kind in ('img', 'ann'):
-            options.append(f'default_hooks.probe.{split}_dataset.{kind}_dir='
-                           f'{demo.shapes / f"{kind}_dir" / split}')
+        for key, folder in dict(img_dir='img_dir', ann_dir='ann_dir_things').items():
+            options.append(f'default_hooks.probe.{split}_dataset.{key}='
+                           f'{demo.shapes / folder / split}')
     if iters:
         options += [f'train_cfg.max_iters={iters}', f'param_scheduler.end={iters}',
                     f'param_scheduler.warmup={iters // 10}',
@@ -156,7 +156,7 @@ def take_pictures(demo: Demo, runner: 'StepRunner'):
         'tools/analysis/browse_views.py', PRETRAIN, '--num', 4, '--out',
         demo.work_dir / 'views', '--cfg-options',
         f'train_dataloader.dataset.data_root={demo.pictures}',
-        'train_dataloader.dataset.pipeline.1.size=224'])
+        'train_dataloader.dataset.pipeline.1.size=112'])
     images = demo.data or demo.shapes / 'img_dir' / 'val'
     runner('Draw feature maps', [
         'tools/analysis/feature_maps.py', PRETRAIN, demo.backbone, images,
