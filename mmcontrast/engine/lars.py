@@ -29,9 +29,9 @@ class LARS(Optimizer):
     made by :class:`mmcontrast.engine.optim.TwoGroupConstructor`: tensors of one
     dimension get neither decay nor rescaling.
 
-    A step allocates no tensor of the size of a weight. On CPU the norms
-    are taken first, then one fused pass updates each weight; elsewhere multi-tensor kernels run without
-    synchronising with the host, and the gradients are overwritten with ``g'``.
+    A step allocates no tensor of the size of a weight. On CPU the norms are taken
+    first, then one fused pass updates each weight; elsewhere multi-tensor kernels run
+    without synchronising with the host, and overwrite the gradients with ``g'``.
 
     Args:
         params: Parameters or groups; a group may set ``adapt``.
