@@ -1,10 +1,11 @@
 """LARS as PixPro and SlotCon use it."""
+import functools
 from collections.abc import Callable, Iterable
+from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.sgd import sgd
 
 from ..registry import OPTIMIZERS
 
@@ -29,9 +30,10 @@ class LARS(Optimizer):
     made by :class:`mmcontrast.engine.optim.TwoGroupConstructor`: tensors of one
     dimension get neither decay nor rescaling.
 
-    A step allocates no tensor of the size of a weight. On CPU the norms are taken
-    first, then one fused pass updates each weight; elsewhere multi-tensor kernels run
-    without synchronising with the host, and overwrite the gradients with ``g'``.
+    A step allocates no tensor of the size of a weight. On CPU one compiled kernel
+    updates each weight where numba is installed (``pip install 'mmcontrast[cpu]'``), a
+    few tensor operations elsewhere. On other devices multi-tensor kernels run without
+    synchronising with the host, and overwrite the gradients with ``g'``.
 
     Args:
         params: Parameters or groups; a group may set ``adapt``.
@@ -70,7 +72,7 @@ class LARS(Optimizer):
             if not group['adapt']:
                 _plain_step(params, grads, buffers, group)
             elif all(p.device.type == 'cpu' for p in params):
-                _fused_steps(params, grads, buffers, group)
+                _cpu_step(params, grads, buffers, group, _kernel())
             else:
                 _multi_tensor_step(params, grads, buffers, group)
         return loss
@@ -83,19 +85,33 @@ class LARS(Optimizer):
         return state['momentum_buffer']
 
 
-def _plain_step(params: list, grads: list, buffers: list, group: dict,
-                scale: float = 1.0):
-    """``b = momentum * b + scale * (g + weight_decay * w); w -= lr * b``, one pass."""
-    sgd(params, grads, buffers, fused=True, weight_decay=group['weight_decay'],
-        momentum=group['momentum'], lr=group['lr'], dampening=1 - scale,
-        nesterov=False, maximize=False)
+def _plain_step(params: list, grads: list, buffers: list, group: dict):
+    torch._foreach_mul_(buffers, group['momentum'])
+    torch._foreach_add_(buffers, grads)
+    if group['weight_decay']:
+        torch._foreach_add_(buffers, params, alpha=group['weight_decay'])
+    torch._foreach_add_(params, buffers, alpha=-group['lr'])
 
 
-def _fused_steps(params: list, grads: list, buffers: list, group: dict):
+@functools.cache
+def _kernel() -> ModuleType | None:
+    try:
+        from . import lars_kernel
+    except ImportError:     # numba is optional, or does not fit this numpy
+        return None
+    return lars_kernel
+
+
+def _cpu_step(params: list, grads: list, buffers: list, group: dict,
+                 kernel: ModuleType | None):
     for param, grad, buffer in zip(params, grads, buffers, strict=True):
-        # Norms first, then the fused pass, while the tensors are still in the cache.
-        _plain_step([param], [grad], [buffer], group,
-                    scale=trust_ratio(param, grad, group))
+        if kernel and kernel.takes(param, grad, buffer):
+            kernel.step(param, grad, buffer, group)
+            continue
+        ratio = trust_ratio(param, grad, group)
+        buffer.mul_(group['momentum']).add_(grad, alpha=ratio)
+        buffer.add_(param, alpha=ratio * group['weight_decay'])
+        param.add_(buffer, alpha=-group['lr'])
 
 
 def trust_ratio(param: Tensor, grad: Tensor, group: dict) -> float:

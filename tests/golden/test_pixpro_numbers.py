@@ -12,6 +12,7 @@ from torch import nn
 from mmcontrast.engine import (
     LARS,
     cosine_momentum,
+    lars,
     momentum_steps,
     two_groups,
     warmup_cosine,
@@ -210,12 +211,17 @@ def test_momentum_schedule():
     case.check(out)
 
 
-@pytest.mark.parametrize('path', ['fused', 'multi_tensor'])
+@pytest.mark.parametrize('path', ['kernel', 'operations', 'multi_tensor'])
 def test_lars(path, monkeypatch):
-    if path == 'multi_tensor':
+    if path == 'kernel':
+        pytest.importorskip('numba')
+    elif path == 'operations':
+        # As it is without numba.
+        monkeypatch.setattr(lars, '_kernel', lambda: None)
+    else:
         # The path of other devices, run on the CPU.
-        from mmcontrast.engine import lars
-        monkeypatch.setattr(lars, '_fused_steps', lars._multi_tensor_step)
+        monkeypatch.setattr(lars, '_cpu_step',
+                            lambda *args: lars._multi_tensor_step(*args[:4]))
     case = Case(FOLDER, 'lars')
     config, params = case.meta['config'], case.params()
     params['zero.weight'].zero_()

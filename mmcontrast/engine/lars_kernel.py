@@ -1,0 +1,91 @@
+"""One weight's LARS step on a CPU, compiled by numba (the extra ``cpu``).
+
+The update cannot begin before both norms are known, so that weight and gradient must
+be read twice. Torch needs an operation for each of |w|, |g| and w.g, the norms on one
+core; here all three come out of one pass on all cores, and the update finds part of
+the tensors still in the cache. ``tools/benchmark/run.py pixpro_step`` measures it.
+"""
+import math
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+# Sums in float32 within a block and in float64 across: exact enough for any length.
+_BLOCK = 8192
+
+
+# Below this many numbers, waking the other cores takes longer than the work.
+_ALONE = 100_000
+
+
+def _step(weight, grad, buffer, lr, momentum, decay, trust_coef, eps):
+    zero = weight.dtype.type(0)
+    blocks = (weight.size + _BLOCK - 1) // _BLOCK
+    ww, gg, gw = 0.0, 0.0, 0.0
+    for k in numba.prange(blocks):
+        w, g = weight[k * _BLOCK:(k + 1) * _BLOCK], grad[k * _BLOCK:(k + 1) * _BLOCK]
+        w_part, g_part, gw_part = zero, zero, zero
+        for i in range(w.size):
+            w_part += w[i] * w[i]
+            g_part += g[i] * g[i]
+            gw_part += g[i] * w[i]
+        ww += w_part
+        gg += g_part
+        gw += gw_part
+    terms = gg + decay * decay * ww
+    square = terms + 2 * decay * gw
+    decay_ = weight.dtype.type(decay)
+    if square <= 1e-2 * terms:      # g close to -decay * w: the sum has cancelled
+        square = 0.0
+        for k in numba.prange(blocks):
+            w = weight[k * _BLOCK:(k + 1) * _BLOCK]
+            g = grad[k * _BLOCK:(k + 1) * _BLOCK]
+            part = zero
+            for i in range(w.size):
+                decayed = g[i] + decay_ * w[i]
+                part += decayed * decayed
+            square += part
+    ratio = 1.0
+    if ww > 0 and square > 0:
+        ratio = trust_coef * math.sqrt(ww) / (math.sqrt(square) + eps)
+
+    scale, lr_ = weight.dtype.type(ratio), weight.dtype.type(lr)
+    momentum_ = weight.dtype.type(momentum)
+    for i in numba.prange(weight.size):
+        b = momentum_ * buffer[i] + scale * (grad[i] + decay_ * weight[i])
+        buffer[i] = b
+        weight[i] -= lr_ * b
+
+
+# Sums may be reordered, which vectorises them; NaN and infinity keep their meaning.
+# Not cached on disk: numba raises where neither folder it tries can be written.
+_FASTMATH = {'reassoc', 'contract', 'nsz'}
+_on_one_core = numba.njit(fastmath=_FASTMATH)(_step)
+_on_all_cores = numba.njit(parallel=True, fastmath=_FASTMATH)(_step)
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Whether the kernel can walk these tensors as flat memory in the same order."""
+    first = tensors[0]
+    dense = first.is_contiguous() or (
+        first.ndim == 4 and first.is_contiguous(memory_format=torch.channels_last))
+    return dense and all(
+        t.dtype in (torch.float32, torch.float64) and t.dtype == first.dtype
+        and t.stride() == first.stride() and t.device.type == 'cpu' for t in tensors)
+
+
+def step(weight: Tensor, grad: Tensor, buffer: Tensor, group: dict) -> None:
+    """Update ``weight`` and ``buffer`` in place as :class:`LARS` says.
+
+    The tensors are such that :func:`takes` accepts them; ``group`` holds the settings.
+    """
+    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    run = _on_one_core if weight.numel() < _ALONE else _on_all_cores
+    run(_flat(weight), _flat(grad), _flat(buffer), group['lr'], group['momentum'],
+        group['weight_decay'], group['trust_coef'], group['eps'])
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().as_strided((tensor.numel(),), (1,)).numpy()
