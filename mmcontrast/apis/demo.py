@@ -30,9 +30,11 @@ from ..visualization.demo_report import write_report
 
 PRETRAIN = 'configs/pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py'
 FINETUNE = 'projects/downstream/mmseg/fcn_r18-d16_1xb8-60it_shapes-things-128x128.py'
-NUM_TRAIN, NUM_VAL = 2000, 100
+# 'val' is for whoever changes the demo; its score comes from 'test' alone.
+NUM_TRAIN, NUM_VAL, NUM_TEST = 2000, 100, 500
+NUM_LABELLED = 5
 
-_ITERATION = re.compile(r'Iter\(train\) \[ *(\d+)/(\d+)\]')
+_ITERATION = re.compile(r'Iter\((?:train|test)\) \[ *(\d+)/(\d+)\]')
 _MIOU = re.compile(r'mIoU: ([\d.]+)')
 
 
@@ -111,7 +113,7 @@ def run_demo(root: str, work_dir: str = 'work_dirs/demo', data: str | None = Non
 def draw_scenes(demo: Demo, runner: 'StepRunner'):
     runner('Draw the toy world', [
         'tools/data/make_shapes.py', demo.shapes, '--layout', 'mmseg',
-        '--train', NUM_TRAIN, '--val', NUM_VAL, '--overwrite'])
+        '--train', NUM_TRAIN, '--val', NUM_VAL, '--test', NUM_TEST, '--overwrite'])
 
 
 def pretrain(demo: Demo, runner: 'StepRunner', iters: int | None):
@@ -133,21 +135,28 @@ def pretrain(demo: Demo, runner: 'StepRunner', iters: int | None):
 
 
 def finetune(demo: Demo, runner: 'StepRunner', iters: int | None):
-    """The same FCN from both starts, once a seed."""
+    """The same FCN from both starts; each seed has labelled scenes of its own."""
     starts = {
         'random': 'model.backbone.init_cfg=None',
         'pretrained': f'model.backbone.init_cfg.checkpoint={demo.backbone}'}
-    for seed in demo.seeds:
+    roots = [f'{split}_dataloader.dataset.data_root={demo.shapes}'
+             for split in ('train', 'val', 'test')]
+    for number, seed in enumerate(demo.seeds):
+        labelled = range(number * NUM_LABELLED, (number + 1) * NUM_LABELLED)
         for start, option in starts.items():
-            options = [option, f'randomness.seed={seed}']
-            for split in ('train', 'val', 'test'):
-                options.append(f'{split}_dataloader.dataset.data_root={demo.shapes}')
+            options = [
+                option, f'randomness.seed={seed}', *roots,
+                f'train_dataloader.dataset.indices={list(labelled)}'.replace(' ', '')]
             if iters:
                 options += [f'train_cfg.max_iters={iters}',
                             f'train_cfg.val_interval={iters}']
-            log = runner(f'Fine-tune an FCN, {start} start, seed {seed}', [
-                'tools/train.py', FINETUNE, '--work-dir',
-                demo.work_dir / f'finetune_{start}_{seed}', '--cfg-options', *options])
+            folder = demo.work_dir / f'finetune_{start}_{seed}'
+            runner(f'Fine-tune an FCN, {start} start, seed {seed}', [
+                'tools/train.py', FINETUNE, '--work-dir', folder,
+                '--cfg-options', *options])
+            log = runner(f'Score it on {NUM_TEST} test scenes', [
+                'tools/test.py', FINETUNE, _last_checkpoint(folder), '--work-dir',
+                folder / 'test', '--cfg-options', roots[-1]])
             demo.miou.setdefault(start, []).append(float(_MIOU.findall(log)[-1]))
 
 
@@ -241,7 +250,7 @@ def read_scalars(work_dir: Path) -> dict[str, list[tuple[int, float]]]:
 
 def _sentence(summary: dict) -> str:
     mean, seeds = summary['mean'], ', '.join(map(str, summary['seeds']))
-    return (f'mIoU on held-out scenes: {mean["pretrained"]:.1f} pretrained, '
+    return (f'mIoU on test scenes: {mean["pretrained"]:.1f} pretrained, '
             f'{mean["random"]:.1f} from random weights '
             f'({summary["margin"]:+.1f}; means over seeds {seeds}; '
             f'{summary["minutes"]:.0f} minutes in all).')

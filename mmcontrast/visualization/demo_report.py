@@ -72,11 +72,12 @@ def _table(summary: dict) -> str:
         values = ''.join(f'<td>{value:.1f}</td>' for value in summary['miou'][start])
         rows += (f'<tr><td>{title}</td>{values}'
                  f'<td><b>{summary["mean"][start]:.1f}</b></td></tr>')
-    return ('<h2>Held-out mIoU, with and without pretraining</h2>'
+    return ('<h2>Test mIoU, with and without pretraining</h2>'
             f'<table><tr><th>start</th>{head}<th>mean</th></tr>{rows}</table>'
             '<p class="note">Same network, labels, schedule and seeds; 5 labelled '
-            'scenes to learn from, 100 others to be scored on. The classes are object, '
-            'sky and ground; colours and textures say nothing about them.</p>')
+            'scenes to learn from, other ones with each seed, and 500 others to be '
+            'scored on. The classes are object, sky and ground; colours and textures '
+            'say nothing about them.</p>')
 
 
 def _curves(curves: dict[str, Curve]) -> str:

@@ -28,7 +28,7 @@ def test_the_demo_leaves_one_page_with_its_figures(tmp_path):
     assert text.count('src="data:image/png;base64,') == 6
     assert 'src="http' not in text and 'href=' not in text
     # The commands are those of the steps, in the words of a user in the checkout.
-    assert len(result['commands']) == 7
+    assert len(result['commands']) == 9
     assert result['commands'][1][1].startswith('python tools/train.py configs/pixpro/')
     assert str(photos) in result['commands'][1][1]
 

@@ -1,6 +1,6 @@
 """FCN, ResNet-18, few labelled scenes of the toy world: what ``make demo`` runs.
 
-The scenes come from: python tools/data/make_shapes.py data/shapes --layout mmseg
+The scenes: python tools/data/make_shapes.py data/shapes --layout mmseg --test 500
 """
 _base_ = './fcn_r18-d16_1xb8-300it_camvid-160x160.py'
 
@@ -36,7 +36,7 @@ val_dataloader = dict(dataset=dict(
     data_prefix=dict(seg_map_path='ann_dir_things/val')))
 test_dataloader = dict(dataset=dict(
     **common, pipeline=test_pipeline,
-    data_prefix=dict(img_path='img_dir/val', seg_map_path='ann_dir_things/val')))
+    data_prefix=dict(img_path='img_dir/test', seg_map_path='ann_dir_things/test')))
 val_evaluator = dict(ignore_index=ignore_index)
 test_evaluator = dict(ignore_index=ignore_index)
 
