@@ -11,6 +11,7 @@ from mmcontrast.datasets.transforms import (
     CentreCrops,
     Crop,
     LoadImage,
+    OverlapCrops,
     PackViews,
     RandomResizedCrops,
     TwoViews,
@@ -75,6 +76,38 @@ def test_area_of_crops_is_uniform_on_a_square():
     ((1, 1), Crop(0, 0, 1, 1))])
 def test_fallback_is_the_centred_crop(size, crop):
     assert RandomResizedCrops().centred(*size) == crop
+
+
+@pytest.mark.parametrize('first, second, shared', [
+    (Crop(0, 0, 10, 20), Crop(4, 5, 100, 100), 6 * 15),
+    (Crop(0, 0, 10, 20), Crop(2, 3, 4, 5), 4 * 5),
+    (Crop(0, 0, 10, 20), Crop(10, 0, 10, 20), 0),     # side by side
+    (Crop(0, 0, 10, 20), Crop(30, 40, 10, 20), 0)])   # apart in both directions
+def test_crops_share_the_rectangle_that_both_show(first, second, shared):
+    assert first.shared_area(second) == second.shared_area(first) == shared
+
+
+def test_the_second_crop_shows_the_share_of_the_first_that_was_asked_for():
+    # A tenth of the area each: independent crops of such an image rarely meet.
+    crops, rng = RandomResizedCrops(scale=(0.1, 0.1)), random.Random(4)
+    area = 0.1 * 800 * 600
+    apart = {None: 0, 0.01: 0, 0.5: 0}
+    for _ in range(300):
+        apart[None] += crops(800, 600, rng).shared_area(crops(800, 600, rng)) == 0
+        for least in (0.01, 0.5):
+            first, second = OverlapCrops(least)(crops, 800, 600, rng)
+            apart[least] += first.shared_area(second) < least * area
+    # Some pairs stay apart: nothing asks for more than ten attempts.
+    assert apart[0.01] < apart[None] / 5 and 0 < apart[0.5] < 300
+
+
+def test_a_second_crop_that_cannot_meet_the_first_is_drawn_without_the_condition():
+    # Of its area only all of it would do, and no two draws are alike.
+    crops, rng = RandomResizedCrops(scale=(0.2, 0.9)), random.Random(5)
+    pairs = [OverlapCrops(1.0)(crops, 400, 400, rng) for _ in range(50)]
+    assert any(a.shared_area(b) < b.width * b.height for a, b in pairs)
+    with pytest.raises(ValueError, match='min_overlap'):
+        OverlapCrops(2.0)
 
 
 def test_a_condition_on_the_crop_is_kept_or_gives_none():

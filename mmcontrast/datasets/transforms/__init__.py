@@ -1,5 +1,11 @@
 """Transforms: reading images, drawing views, packing them for the model."""
-from .crops import CentreCrops, Crop, IndependentCrops, RandomResizedCrops
+from .crops import (
+    CentreCrops,
+    Crop,
+    IndependentCrops,
+    OverlapCrops,
+    RandomResizedCrops,
+)
 from .loading import LoadImage, read_image, to_rgb
 from .packing import PackViews, image_to_tensor
 from .photometric import (
@@ -15,7 +21,7 @@ from .two_views import INTERPOLATIONS, TwoViews, cut
 
 __all__ = [
     'INTERPOLATIONS', 'RECIPES', 'CentreCrops', 'Crop', 'IndependentCrops',
-    'LoadImage', 'PackViews', 'RandomResizedCrops', 'TwoViews', 'ViewColorJitter',
-    'ViewGaussianBlur', 'ViewGrayscale', 'ViewRandAugment', 'ViewSolarize', 'ViewStep',
-    'cut', 'image_to_tensor', 'read_image', 'to_rgb',
+    'LoadImage', 'OverlapCrops', 'PackViews', 'RandomResizedCrops', 'TwoViews',
+    'ViewColorJitter', 'ViewGaussianBlur', 'ViewGrayscale', 'ViewRandAugment',
+    'ViewSolarize', 'ViewStep', 'cut', 'image_to_tensor', 'read_image', 'to_rgb',
 ]

@@ -20,6 +20,13 @@ class Crop(NamedTuple):
         """(left, top, right, bottom), right and bottom exclusive."""
         return (self.left, self.top, self.left + self.width, self.top + self.height)
 
+    def shared_area(self, other: 'Crop') -> int:
+        """Source pixels that both crops show."""
+        left, top, right, bottom = self.box
+        width = min(right, other.left + other.width) - max(left, other.left)
+        height = min(bottom, other.top + other.height) - max(top, other.top)
+        return max(width, 0) * max(height, 0)
+
 
 class RandomResizedCrops:
     """Draws crops of random area and aspect ratio.
@@ -93,6 +100,37 @@ class IndependentCrops:
     def __call__(self, crops: RandomResizedCrops, width: int, height: int,
                  rng: random.Random = random) -> tuple[Crop, Crop]:
         return crops(width, height, rng), crops(width, height, rng)
+
+
+@TRANSFORMS.register_module()
+class OverlapCrops:
+    """Two crops of which the second shows some of what the first does.
+
+    Source: SlotCon (NeurIPS 2022), released code. An attempt at the second crop is
+    refused if the two share too little; where all attempts fail, the second crop is
+    drawn anew without the condition, so that crops apart from each other remain
+    possible, if rare.
+
+    Args:
+        min_overlap: Least area that both crops show, as a share of the area drawn for
+            the second one (before its sides are rounded to pixels).
+    """
+
+    def __init__(self, min_overlap: float = 0.01) -> None:
+        if not 0 <= min_overlap <= 1:
+            raise ValueError(f'min_overlap must be in [0, 1], got {min_overlap}.')
+        self.min_overlap = min_overlap
+
+    def __call__(self, crops: RandomResizedCrops, width: int, height: int,
+                 rng: random.Random = random) -> tuple[Crop, Crop]:
+        first = crops(width, height, rng)
+
+        def meets_first(crop: Crop, share: float) -> bool:
+            least = self.min_overlap * share * width * height
+            return first.shared_area(crop) >= least
+
+        second = crops.attempt(width, height, rng, accept=meets_first)
+        return first, second or crops(width, height, rng)
 
 
 @TRANSFORMS.register_module()
