@@ -14,8 +14,9 @@ from torch import nn
 from mmcontrast.apis.convert import convert_official, prove_stages, rename_keys
 from mmcontrast.apis.convert.inspection import describe_checkpoint
 from mmcontrast.apis.convert.proof import randomised
+from mmcontrast.apis.convert.resnets import released_encoder
 from mmcontrast.engine.checkpoint import read_checkpoint
-from mmcontrast.methods.pixpro.convert import convert, infer_model, released_encoder
+from mmcontrast.methods.pixpro.convert import convert, infer_model
 from mmcontrast.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
