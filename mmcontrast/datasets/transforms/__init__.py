@@ -16,7 +16,7 @@ from .photometric import (
     ViewSolarize,
     ViewStep,
 )
-from .recipes import RECIPES
+from .recipes import RECIPES, view_steps
 from .two_views import INTERPOLATIONS, TwoViews, cut
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     'LoadImage', 'OverlapCrops', 'PackViews', 'RandomResizedCrops', 'TwoViews',
     'ViewColorJitter', 'ViewGaussianBlur', 'ViewGrayscale', 'ViewRandAugment',
     'ViewSolarize', 'ViewStep', 'cut', 'image_to_tensor', 'read_image', 'to_rgb',
+    'view_steps',
 ]

@@ -5,6 +5,13 @@ alike: InstDisc (CVPR 2018), MoCo v2 (arXiv 2003.04297), SimCLR (ICML 2020) and
 RandAug (SimCLR's colours with RandAugment, as in InfoMin, NeurIPS 2020) with the
 strengths of their papers; NULL leaves crop and flip alone.
 """
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmcontrast.registry import TRANSFORMS
+
+from .photometric import ViewStep
 
 _GRAY = dict(type='ViewGrayscale', prob=0.2)
 _BYOL_JITTER = dict(type='ViewColorJitter', brightness=0.4, contrast=0.4,
@@ -34,3 +41,30 @@ RECIPES = dict(
     RandAug=_alike(_SIMCLR_JITTER,
                    dict(type='ViewRandAugment', num_ops=2, magnitude=10), _GRAY),
 )
+
+
+def view_steps(views: str | Sequence[Sequence[dict]]) -> list[list[ViewStep]]:
+    """The steps of view 1 and of view 2, built.
+
+    Args:
+        views: A name in ``RECIPES``, or the two lists of configs themselves.
+
+    Raises:
+        ValueError: If the name is unknown, or there are not two lists.
+    """
+    if isinstance(views, str):
+        views = known(views, RECIPES, 'recipe of views')
+    if len(views) != 2:
+        raise ValueError(
+            f'views must be the steps of view 1 and of view 2, got {len(views)} '
+            'lists of steps.')
+    return [[TRANSFORMS.build(step) for step in steps] for steps in views]
+
+
+def known(name: str, table: Mapping, what: str) -> Any:
+    """``table[name]``, or a ValueError that says which names there are."""
+    if name not in table:
+        close = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
+        hint = f' Did you mean {close[0]!r}?' if close else ''
+        raise ValueError(f'Unknown {what} {name!r}, known: {sorted(table)}.{hint}')
+    return table[name]

@@ -1,5 +1,4 @@
 """Two augmented views of one image, and exactly where each of them lies."""
-import difflib
 import random
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from mmcontrast.registry import TRANSFORMS
 from mmcontrast.structures import View
 
 from .crops import Crop, RandomResizedCrops
-from .recipes import RECIPES
+from .recipes import known, view_steps
 
 INTERPOLATIONS = dict(
     nearest=Image.Resampling.NEAREST, bilinear=Image.Resampling.BILINEAR,
@@ -48,15 +47,9 @@ class TwoViews(BaseTransform):
                  crop_pair: dict | None = None) -> None:
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         self.crops = RandomResizedCrops(scale, ratio)
-        self.resample = _known(interpolation, INTERPOLATIONS, 'interpolation')
+        self.resample = known(interpolation, INTERPOLATIONS, 'interpolation')
         self.flip_prob = flip_prob
-        if isinstance(views, str):
-            views = _known(views, RECIPES, 'recipe of views')
-        if len(views) != 2:
-            raise ValueError(
-                f'views must be the steps of view 1 and of view 2, got {len(views)} '
-                'lists of steps.')
-        self.steps = [[TRANSFORMS.build(step) for step in steps] for steps in views]
+        self.steps = view_steps(views)
         self.crop_pair = TRANSFORMS.build(crop_pair or dict(type='IndependentCrops'))
 
     def transform(self, results: dict, rng: random.Random = random) -> dict:
@@ -84,11 +77,3 @@ def cut(image: Image.Image, crop: Crop, flipped: bool, size: tuple[int, int],
     # Crop, then resize: resize(box=...) lets pixels outside of the crop shine in.
     view = image.crop(crop.box).resize(size[::-1], resample)
     return view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flipped else view
-
-
-def _known(name: str, table: dict, what: str):
-    if name not in table:
-        close = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
-        hint = f' Did you mean {close[0]!r}?' if close else ''
-        raise ValueError(f'Unknown {what} {name!r}, known: {sorted(table)}.{hint}')
-    return table[name]
