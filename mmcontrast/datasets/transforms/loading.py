@@ -20,7 +20,8 @@ class LoadImage(BaseTransform):
     rotation is applied. A file is decoded in full or not at all.
 
     A sample that already holds ``img``, an (H, W, 3) uint8 RGB array or a picture, is
-    not read from disk: the toy world draws its images.
+    not read from disk: the toy world draws its images. One that holds ``img_bytes``,
+    the encoded file, is decoded from them; ``img_path`` then names it in messages.
 
     Sets ``img`` (PIL.Image, RGB), ``ori_shape`` and ``img_shape`` (H, W).
 
@@ -38,7 +39,8 @@ class LoadImage(BaseTransform):
     def transform(self, results: dict) -> dict:
         image = results.get('img')
         if image is None:
-            image = read_image(results['img_path'], self.backend_args)
+            data = encoded_bytes(results, self.backend_args)
+            image = decode_bytes(data, results.get('img_path', '?'))
         elif isinstance(image, Image.Image):
             image = to_rgb(image)
         else:
@@ -50,7 +52,20 @@ class LoadImage(BaseTransform):
 
 def read_image(path: str, backend_args: dict | None = None) -> Image.Image:
     """The picture in file ``path`` (any address mmengine reads), upright, RGB."""
-    data = _read_bytes(path, backend_args)
+    return decode_bytes(read_bytes(path, backend_args), path)
+
+
+def decode_bytes(data: bytes, path: str) -> Image.Image:
+    """The picture that an encoded file holds, upright, RGB.
+
+    Args:
+        path: Name of the file, for messages.
+
+    Raises:
+        BadImage: If there are no bytes, or they are no image, or damaged.
+    """
+    if not data:
+        raise BadImage(path, Reason.EMPTY)
     try:
         image = Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
@@ -108,18 +123,26 @@ def _to_8_bit(grey: np.ndarray, mode: str) -> np.ndarray:
     return np.round(grey * 255).astype(np.uint8)
 
 
-def _read_bytes(path: str, backend_args: dict | None) -> bytes:
+def encoded_bytes(results: dict, backend_args: dict | None = None) -> bytes:
+    """The encoded file of a sample: ``img_bytes`` if it is there, else read it."""
+    data = results.get('img_bytes')
+    return read_bytes(results['img_path'], backend_args) if data is None else data
+
+
+def read_bytes(path: str, backend_args: dict | None = None) -> bytes:
+    """The bytes of file ``path``.
+
+    Raises:
+        BadImage: If the file is missing or cannot be read.
+    """
     try:
-        data = get(path, backend_args)
+        return get(path, backend_args)
     except FileNotFoundError:
         raise BadImage(path, Reason.MISSING) from None
     except MemoryError:
         raise
     except Exception as error:  # disk, network, a damaged archive
         raise BadImage(path, Reason.UNREADABLE, _say(error)) from None
-    if not data:
-        raise BadImage(path, Reason.EMPTY)
-    return data
 
 
 def _from_array(image: np.ndarray, path: str) -> Image.Image:
