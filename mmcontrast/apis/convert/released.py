@@ -3,7 +3,7 @@
 A method's ``convert.py`` describes its files with :class:`ReleasedLayout`.
 """
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 
 import torch
@@ -55,7 +55,7 @@ class ReleasedLayout:
     encoders: Mapping[str, str]
     heads: Mapping[str, Head]
     infer_model: Callable[[Weights], dict]
-    single: Mapping[str, str]
+    single: Mapping[str, str] = field(default_factory=dict)
 
 
 def convert_released(layout: ReleasedLayout, weights: Weights,

@@ -73,5 +73,4 @@ LAYOUT = ReleasedLayout(
         value_transform=_head('propagation.transform'),
         projector_instance=_head('instance_projector'),
         projector_instance_k=_head('momentum.instance_projector'),
-        predictor=_head('instance_predictor')),
-    single={})
+        predictor=_head('instance_predictor')))
