@@ -2,21 +2,19 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ...models.backbone import feature_channels
 from ...models.momentum import MomentumTwin
+from ...models.two_views import TwoViewModel, stack_views
+from ...models.unit_vectors import spread, unit
 from ...registry import MODELS
-from ...structures import ViewBatch
 from .losses import PixelLosses
 from .pairs import published_coords
 
 
 @MODELS.register_module()
-class PixPro(BaseModel):
+class PixPro(TwoViewModel):
     """Pretrain a backbone, and optionally a neck, by agreement of pixels.
 
     Two views of an image pass an online network and its momentum twin. Pixels that show
@@ -44,65 +42,26 @@ class PixPro(BaseModel):
         init_cfg: Initialisation, see mmengine's ``BaseModule``.
     """
 
-    #: The network whose weights are exported.
-    export_branch = 'online'
-
     def __init__(self, backbone: dict, projector: dict, propagation: dict | None,
                  loss: dict, neck: dict | None = None, instance_weight: float = 0.0,
                  data_preprocessor: dict | None = None, init_cfg: dict | None = None):
-        # Built here: mmengine would look it up in the default scope.
-        super().__init__(
-            MODELS.build(data_preprocessor or dict(type='TwoViewPreprocessor')),
-            init_cfg)
+        super().__init__(backbone, neck, data_preprocessor, init_cfg)
         if instance_weight < 0:
             raise ValueError(
                 f'PixPro: instance_weight must not be negative, got {instance_weight}.')
-        self.backbone = MODELS.build(backbone)
-        channels = feature_channels(self.backbone)
-        twins = dict(backbone=self.backbone)
-        self.neck = None
-        if neck is not None:
-            self.neck = twins['neck'] = MODELS.build(
-                dict(neck, in_channels=channels))
-        map_channels = self.neck.out_channels if neck is not None else channels[-1]
+        twins = self.encoders()
         self.projector = twins['projector'] = MODELS.build(
-            dict(projector, in_channels=map_channels))
+            dict(projector, in_channels=self.map_channels))
         self.propagation = nn.Identity() if propagation is None else MODELS.build(
             dict(propagation, channels=self.projector.out_channels))
         self.loss_module = MODELS.build(loss)
         self.instance_weight = instance_weight
         if instance_weight:
             self.instance_projector = twins['instance_projector'] = MODELS.build(
-                dict(projector, in_channels=channels[-1]))
+                dict(projector, in_channels=self.backbone_channels[-1]))
             self.instance_predictor = MODELS.build(
                 dict(projector, in_channels=self.instance_projector.out_channels))
         self.momentum = MomentumTwin(**twins)
-
-    def forward(self, inputs: Sequence[Tensor] | Tensor,
-                data_samples: Sequence[BaseDataElement] | None = None,
-                mode: str = 'tensor'):
-        """Run the model.
-
-        Args:
-            inputs: Two batches of views, (N, 3, H, W) each, normalised; for ``tensor``
-                and ``predict`` also one batch.
-            data_samples: N samples with ``views``, needed for ``loss``.
-            mode: ``loss`` gives named scalars, ``tensor`` the maps of the online
-                backbone (and neck) for the first batch, ``predict`` the samples with
-                the last of those maps as ``feature_map`` (C, h, w).
-        """
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        maps = self._maps(self, inputs if isinstance(inputs, Tensor) else inputs[0])[0]
-        if mode == 'tensor':
-            return maps
-        if mode == 'predict':
-            samples = data_samples or [BaseDataElement() for _ in maps[-1]]
-            for sample, feature_map in zip(samples, maps[-1], strict=True):
-                sample.feature_map = feature_map
-            return samples
-        raise ValueError(f"PixPro: mode must be 'loss', 'tensor' or 'predict', "
-                         f'got {mode!r}.')
 
     def loss(self, inputs: Sequence[Tensor], data_samples: Sequence[BaseDataElement]
              ) -> dict[str, Tensor]:
@@ -113,10 +72,8 @@ class PixPro(BaseModel):
             without gradient: ``pairs_per_image``, ``no_pair_share`` (share of images
             whose views have no pair), ``feature_std`` (1: spread out, 0: collapsed).
         """
-        coords = tuple(
-            published_coords(ViewBatch.stack([s.views[v] for s in data_samples],
-                                             inputs[0].device)) for v in range(2))
-        return self.losses_of(inputs, coords)
+        views = stack_views(data_samples, inputs[0])
+        return self.losses_of(inputs, tuple(map(published_coords, views)))
 
     def losses_of(self, views: Sequence[Tensor], coords: tuple[Tensor, Tensor]
                   ) -> dict[str, Tensor]:
@@ -140,41 +97,24 @@ class PixPro(BaseModel):
         return losses | _health(levels[-1], online[0][0][-1])
 
     def _online_branch(self, view: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        maps, last = self._maps(self, view)
-        queries = [_unit(self.propagation(self.projector(x))) for x in maps]
+        maps, last = self.feature_maps(self, view)
+        queries = [unit(self.propagation(self.projector(x))) for x in maps]
         if not self.instance_weight:
             return queries, None
         instance = self.instance_predictor(self.instance_projector(last))
-        return queries, _unit(instance.mean((2, 3)))
+        return queries, unit(instance.mean((2, 3)))
 
     def _momentum_branch(self, view: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        maps, last = self._maps(self.momentum, view)
-        keys = [_unit(self.momentum.projector(x)) for x in maps]
+        maps, last = self.feature_maps(self.momentum, view)
+        keys = [unit(self.momentum.projector(x)) for x in maps]
         if not self.instance_weight:
             return keys, None
-        return keys, _unit(self.momentum.instance_projector(last).mean((2, 3)))
-
-    def _maps(self, branch: nn.Module, view: Tensor
-              ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Maps for the pixel loss, and the last map of the backbone."""
-        maps = branch.backbone(view)
-        maps = (maps,) if isinstance(maps, Tensor) else tuple(maps)
-        if self.neck is not None:
-            return tuple(branch.neck(maps)), maps[-1]
-        return maps[-1:], maps[-1]
-
-
-def _unit(x: Tensor) -> Tensor:
-    """L2-normalise over channels, in float32 also under autocast."""
-    with torch.autocast(x.device.type, enabled=False):
-        x = x if x.dtype == torch.float64 else x.float()
-        return F.normalize(x, dim=1, eps=1e-12)
+        return keys, unit(self.momentum.instance_projector(last).mean((2, 3)))
 
 
 @torch.no_grad()
 def _health(losses: PixelLosses, query: Tensor) -> dict[str, Tensor]:
-    features = query.detach().transpose(0, 1).flatten(1)            # (C, N * H * W)
     return dict(
         pairs_per_image=losses.num_pairs.mean(),
         no_pair_share=(losses.num_pairs == 0).float().mean(),
-        feature_std=features.std(1).mean() * len(features) ** 0.5)
+        feature_std=spread(query))

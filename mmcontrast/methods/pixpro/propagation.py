@@ -1,9 +1,9 @@
 """The pixel propagation module."""
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.layers import ConvMLP
+from ...models.unit_vectors import unit
 from ...registry import MODELS
 
 
@@ -49,9 +49,8 @@ class PixelPropagation(nn.Module):
         values = self.transform(x)
         # float32 and no autocast: half precision loses the power's small terms.
         with torch.autocast(x.device.type, enabled=False):
-            unit = F.normalize(_at_least_float(x).flatten(2), dim=1, eps=1e-12)
-            values = F.normalize(_at_least_float(values).flatten(2), dim=1, eps=1e-12)
-            similarity = (unit.transpose(1, 2) @ unit).clamp(min=self.clamp)
+            pixels, values = unit(x.flatten(2)), unit(values.flatten(2))
+            similarity = (pixels.transpose(1, 2) @ pixels).clamp(min=self.clamp)
             if self.power < 1:
                 # The slope of s ** p is infinite at 0.
                 similarity = similarity + 1e-6
@@ -59,7 +58,3 @@ class PixelPropagation(nn.Module):
                 similarity = similarity ** self.power
             # s is symmetric: sum_j s_ij v_j = (v s)_i.
             return (values @ similarity).view_as(x)
-
-
-def _at_least_float(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
