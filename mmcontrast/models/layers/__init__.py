@@ -1,3 +1,3 @@
-from .conv_mlp import ConvMLP
+from .conv_mlp import ConvMLP, RowMLP
 
-__all__ = ['ConvMLP']
+__all__ = ['ConvMLP', 'RowMLP']
