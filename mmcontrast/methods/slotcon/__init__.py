@@ -1,0 +1,10 @@
+"""SlotCon (NeurIPS 2022): pretraining by semantic grouping."""
+from .alignment import Aligner, Overlap, overlaps
+from .grouping import SlotGrouping, Slots
+from .losses import distillation, slot_contrast, update_center
+from .slotcon import SlotCon
+
+__all__ = [
+    'Aligner', 'Overlap', 'SlotCon', 'SlotGrouping', 'Slots', 'distillation',
+    'overlaps', 'slot_contrast', 'update_center',
+]

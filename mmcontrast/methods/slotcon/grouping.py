@@ -1,0 +1,115 @@
+"""Learned prototypes that group the pixels of an image into slots."""
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ...models.unit_vectors import at_least_float, unit
+from ...registry import MODELS
+
+
+class Slots(NamedTuple):
+    """Pooled features of the slots that are present in each of N images.
+
+    A slot is present if it wins a pixel: is the most similar of all K there.
+
+    Attributes:
+        vectors: (N, S, C), not normalised. A slot may stand there more than once.
+        place: (N, K) position of each slot among the S; S where it is absent.
+        winners: (N, P) the slot that wins each pixel.
+    """
+
+    vectors: Tensor
+    place: Tensor
+    winners: Tensor
+
+    @property
+    def present(self) -> Tensor:
+        """(N, K) bool."""
+        return self.place < self.vectors.shape[1]
+
+    def rows(self, image_idx: Tensor, slot_idx: Tensor) -> Tensor:
+        """(R, C) vectors of the present slots that two (R,) tensors name."""
+        return self.vectors[image_idx, self.place[image_idx, slot_idx]]
+
+
+@MODELS.register_module()
+class SlotGrouping(nn.Module):
+    """Cosine similarities to K prototypes, and features pooled by them.
+
+    ``A[k, p] = softmax_k(cos(prototype_k, x_p) / temperature) + eps``; slot k of an
+    image is the mean of its features x_p, not normalised, weighted by ``A[k, p]``. eps
+    decides the slot of a prototype that attracts no pixel: close to the plain mean.
+
+    Source: SlotCon (NeurIPS 2022), section 3.1. As in the released code both branches
+    group with the teacher's temperature.
+
+    Scores have the prototypes last, (N, H, W, K): softmax, argmax and the centre run
+    over them.
+
+    Args:
+        channels: Width of the features.
+        num_slots: K, number of prototypes.
+        temperature: Sharpness of the assignment.
+        eps: Added to each assignment.
+    """
+
+    def __init__(self, channels: int, num_slots: int = 256, temperature: float = 0.07,
+                 eps: float = 1e-6):
+        super().__init__()
+        if num_slots < 1 or temperature <= 0:
+            raise ValueError('SlotGrouping: need num_slots >= 1 and temperature > 0, '
+                             f'got {num_slots} and {temperature}.')
+        self.temperature, self.eps = temperature, eps
+        self.prototypes = nn.Parameter(torch.randn(num_slots, channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, H, W) features -> (N, H, W, K) cosine similarities, float32."""
+        with torch.autocast(features.device.type, enabled=False):
+            pixels = unit(features).permute(0, 2, 3, 1).contiguous()
+            return pixels @ unit(self.prototypes).t()
+
+    def pool(self, features: Tensor, scores: Tensor, slot_idx: Tensor | None = None
+             ) -> Tensor:
+        """Slots, pooled from the whole view.
+
+        Args:
+            features: (N, C, H, W), as given to :meth:`forward`.
+            scores: What it returned.
+            slot_idx: (N, S) which slots of each image; all K if None.
+
+        Returns:
+            (N, S, C), float32.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            weights = (scores.flatten(1, 2) / self.temperature).softmax(2)  # (N, P, K)
+            if slot_idx is not None:
+                weights = weights.gather(
+                    2, slot_idx[:, None].expand(-1, weights.shape[1], -1))
+            weights = weights + self.eps                                    # (N, P, S)
+            weights = weights / weights.sum(1, keepdim=True)
+            pixels = at_least_float(features).flatten(2)                    # (N, C, P)
+            return weights.transpose(1, 2) @ pixels.transpose(1, 2)
+
+    def present_slots(self, features: Tensor, scores: Tensor) -> Slots:
+        """The slots that win a pixel; with many prototypes only these are pooled.
+
+        Of K > P slots at most P are present, so the slot that wins pixel p stands at
+        position p. No size depends on the data: nothing waits for the device.
+        """
+        winners = scores.detach().flatten(1, 2).argmax(2)                   # (N, P)
+        place = first_pixel(winners, scores.shape[3])
+        num_pixels, num_slots = winners.shape[1], scores.shape[3]
+        if num_slots > num_pixels:
+            return Slots(self.pool(features, scores, winners), place, winners)
+        own = torch.arange(num_slots, device=place.device)
+        place = torch.where(place < num_pixels, own, num_slots)
+        return Slots(self.pool(features, scores), place, winners)
+
+
+def first_pixel(winners: Tensor, num_slots: int) -> Tensor:
+    """(N, P) winning slots -> (N, K) the first pixel each wins, P if it wins none."""
+    images, num_pixels = winners.shape
+    pixels = torch.arange(num_pixels, device=winners.device).expand(images, -1)
+    return winners.new_full((images, num_slots), num_pixels).scatter_reduce_(
+        1, winners, pixels, 'amin')

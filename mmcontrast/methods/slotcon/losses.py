@@ -1,0 +1,132 @@
+"""Self-distillation of the assignments, and contrast between slots."""
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine import dist
+from torch import Tensor, nn
+
+from ...models.unit_vectors import at_least_float, unit
+from .gather import gather_counts, gather_rows
+from .grouping import Slots
+
+
+def distillation(student: Tensor, teacher: Tensor, center: Tensor,
+                 student_temperature: float = 0.1, teacher_temperature: float = 0.07
+                 ) -> Tensor:
+    """Cross entropy of the student's assignment against the teacher's, cell by cell.
+
+    Rows of disjoint views are zeros on both sides: they add a constant and count in
+    the mean, as in the released code.
+
+    Source: SlotCon (NeurIPS 2022), equation 3.
+
+    Args:
+        student: (..., K) aligned scores that receive the gradient.
+        teacher: (..., K) aligned scores of the momentum branch; detached here.
+        center: (1, K) running mean of the teacher's scores, before this step.
+        student_temperature, teacher_temperature: Sharpness of the two.
+
+    Returns:
+        Scalar, the mean over all rows.
+    """
+    with torch.autocast(student.device.type, enabled=False):
+        with torch.no_grad():
+            target = (at_least_float(teacher) - center).div_(teacher_temperature)
+            target = target.softmax(-1)
+        logits = (at_least_float(student) / student_temperature).log_softmax(-1)
+        return -(target * logits).sum(-1).mean()
+
+
+@torch.no_grad()
+def update_center(center: Tensor, rows: Sequence[Tensor], momentum: float = 0.9):
+    """Move ``center`` in place to the mean of scores over rows, views and ranks.
+
+    Args:
+        center: (1, K).
+        rows: For each view, (..., K) scores of the teacher, not aligned.
+        momentum: Weight of the old centre.
+    """
+    mean = torch.stack([scores.flatten(0, -2).mean(0) for scores in rows]).mean(0)
+    dist.all_reduce(mean, 'mean')
+    center.lerp_(mean[None].to(center.dtype), 1 - momentum)
+
+
+class Contrast(NamedTuple):
+    """Slot contrast of one direction.
+
+    Attributes:
+        loss: Scalar.
+        logits: (R, M) of R queries against M keys of all ranks; None without a loss.
+        labels: (R,) the key of each query; None without a loss.
+    """
+
+    loss: Tensor
+    logits: Tensor | None = None
+    labels: Tensor | None = None
+
+
+def slot_contrast(pairs: Sequence[tuple[Slots, Slots]], predictor: nn.Module,
+                  temperature: float = 0.2) -> list[Contrast]:
+    """Each slot of the student must find itself among all slots of the teacher.
+
+    Queries are the slots present in both views of an image, keys all present slots of
+    the teacher over all ranks, in the order rank, image, slot. Keys are chosen before
+    they are normalised and gathered, and all pairs go in one gather.
+
+    Source: SlotCon (NeurIPS 2022), equation 6. Unlike the released code, fewer than
+    two queries (batch norm needs two) give 0 with a gradient path to the predictor,
+    so that every rank takes part in the reduction.
+
+    Args:
+        pairs: For each direction, slots of the student and of the teacher in the other
+            view; teacher slots carry no gradient.
+        predictor: (R, C) -> (R, C), on all queries of a direction at once.
+        temperature: Of the logits.
+
+    Returns:
+        One :class:`Contrast` a pair; the loss is scaled by ``2 * temperature``.
+    """
+    directions = len(pairs)
+    masks = torch.stack([q.present & k.present for q, k in pairs]
+                        + [k.present for _, k in pairs])                # (2 D, N, K)
+    counts = gather_counts(masks.flatten(1).sum(1))
+    # The host waits here and in gather_counts: batch norm needs exactly these rows.
+    rows = masks.nonzero()[:, 1:].split(counts[dist.get_rank()])
+    own_keys = [unit(k.rows(*idx.unbind(1)))
+                for (_, k), idx in zip(pairs, rows[directions:], strict=True)]
+    all_keys = gather_rows(own_keys, [each[directions:] for each in counts])
+    results = []
+    for i, (student, teacher) in enumerate(pairs):
+        if not _enough(predictor, [each[i] for each in counts]):
+            results.append(Contrast(_untouched(predictor)))
+            continue
+        image_idx, slot_idx = rows[i].unbind(1)
+        offset = sum(each[directions + i] for each in counts[:dist.get_rank()])
+        order = teacher.present.flatten().cumsum(0).view_as(teacher.place) - 1
+        results.append(_contrast(
+            predictor(student.rows(image_idx, slot_idx)), all_keys[i],
+            order[image_idx, slot_idx] + offset, temperature))
+    return results
+
+
+def _contrast(queries: Tensor, keys: Tensor, labels: Tensor, temperature: float
+              ) -> Contrast:
+    with torch.autocast(queries.device.type, enabled=False):
+        logits = unit(queries) @ keys.t() / temperature
+        # Not reduction='mean': a rank without queries must give 0, and take part in
+        # the synchronised batch norm of the others.
+        loss = F.cross_entropy(logits, labels, reduction='sum') / max(1, len(labels))
+        return Contrast(2 * temperature * loss, logits.detach(), labels)
+
+
+def _enough(predictor: nn.Module, queries: Sequence[int]) -> bool:
+    """Whether the predictor's batch norm can run; the same on ranks that share it."""
+    synced = any(isinstance(m, nn.SyncBatchNorm) for m in predictor.modules())
+    return (sum(queries) if synced else queries[dist.get_rank()]) >= 2
+
+
+def _untouched(predictor: nn.Module) -> Tensor:
+    """0 that gives every parameter of the predictor a gradient of zeros."""
+    return sum(parameter[:0].sum() for parameter in predictor.parameters())

@@ -1,0 +1,205 @@
+"""SlotCon: grouping of pixels into slots that two views of an image share."""
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+from ...models.momentum import MomentumTwin
+from ...models.two_views import TwoViewModel, stack_views
+from ...models.unit_vectors import spread, unit
+from ...registry import MODELS
+from .alignment import Aligner, Overlap, overlaps
+from .grouping import Slots
+from .losses import Contrast, distillation, slot_contrast, update_center
+from .usage import agreement, slot_usage
+
+
+class Grouped(NamedTuple):
+    """One view in one branch.
+
+    Attributes:
+        features: (N, C, H, W) of the projector.
+        scores: (N, H, W, K) over the whole view.
+        aligned: The same over the overlap, upright.
+        slots: The slots that are present in the whole view.
+    """
+
+    features: Tensor
+    scores: Tensor
+    aligned: Tensor
+    slots: Slots
+
+
+class Terms(NamedTuple):
+    """The four terms of a step before they are weighted, and what to watch.
+
+    Attributes:
+        distill: Student view 1 against teacher view 2, and view 2 against view 1.
+        contrast: The same two directions.
+        watch: Scalars without gradient.
+    """
+
+    distill: tuple[Tensor, Tensor]
+    contrast: list[Contrast]
+    watch: dict[str, Tensor]
+
+
+@MODELS.register_module()
+class SlotCon(TwoViewModel):
+    """Pretrain a backbone by grouping pixels and contrasting the groups.
+
+    K learned prototypes group the pixels of each view into slots. Where two views of an
+    image overlap, the momentum twin's grouping teaches the student's (distillation),
+    and a slot must find itself in the other view among all slots of the batch
+    (contrast).
+
+    Source: "Self-Supervised Visual Representation Learning with Semantic Grouping"
+    (NeurIPS 2022). Where paper and released code differ we follow the code. The twin
+    is what is exported, with batch-norm statistics of its own.
+
+    Args:
+        backbone: Config, see :class:`TwoViewModel`.
+        projector: Config of a projector over maps; ``in_channels`` follows from the
+            backbone or neck.
+        predictor: Config of a predictor over rows of slots, which the student alone
+            has; its widths follow from the projector.
+        grouping: Config of :class:`SlotGrouping`; ``channels`` follows.
+        student_temperature, teacher_temperature: Of the distillation. Grouping has a
+            temperature of its own, the same in both branches.
+        contrast_temperature: Of the slot contrast.
+        center_momentum: Weight of the old centre of the teacher's scores, which keeps
+            one prototype from taking all pixels.
+        distill_weight: Weight of the distillation; the contrast has the rest of 1.
+        neck: Optional neck; its last map is grouped.
+        data_preprocessor, init_cfg: See :class:`TwoViewModel`.
+    """
+
+    export_branch = 'momentum'
+
+    def __init__(self, backbone: dict, projector: dict, predictor: dict,
+                 grouping: dict | None = None, student_temperature: float = 0.1,
+                 teacher_temperature: float = 0.07, contrast_temperature: float = 0.2,
+                 center_momentum: float = 0.9, distill_weight: float = 0.5,
+                 neck: dict | None = None, data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None):
+        super().__init__(backbone, neck, data_preprocessor, init_cfg)
+        _check(student_temperature, teacher_temperature, contrast_temperature,
+               center_momentum, distill_weight)
+        self.projector = MODELS.build(dict(projector, in_channels=self.map_channels))
+        channels = self.projector.out_channels
+        self.grouping = MODELS.build(
+            dict(grouping or dict(type='SlotGrouping'), channels=channels))
+        self.predictor = MODELS.build(
+            dict(predictor, in_channels=channels, out_channels=channels))
+        self.register_buffer('center', torch.zeros(1, len(self.grouping.prototypes)))
+        self.student_temperature = student_temperature
+        self.teacher_temperature = teacher_temperature
+        self.contrast_temperature = contrast_temperature
+        self.center_momentum, self.distill_weight = center_momentum, distill_weight
+        self.momentum = MomentumTwin(
+            **self.encoders(), projector=self.projector, grouping=self.grouping)
+
+    def loss(self, inputs: Sequence[Tensor], data_samples: Sequence[BaseDataElement]
+             ) -> dict[str, Tensor]:
+        """One training step up to the loss.
+
+        Returns:
+            ``loss_distill`` and ``loss_slot``, weighted; to watch, without gradient:
+            those of :func:`slot_usage`, ``agreement`` (share of aligned cells where
+            student and teacher pick the same slot), ``center_norm``,
+            ``no_pair_share`` (share of images whose views do not overlap) and
+            ``feature_std`` (1: spread out, 0: collapsed).
+        """
+        return self.losses_of(inputs, overlaps(*stack_views(data_samples, inputs[0])))
+
+    def losses_of(self, views: Sequence[Tensor], regions: tuple[Overlap, Overlap]
+                  ) -> dict[str, Tensor]:
+        """:meth:`loss` from the overlap as each view sees it."""
+        terms = self.terms_of(views, regions)
+        return dict(
+            loss_distill=self.distill_weight * sum(terms.distill),
+            loss_slot=(1 - self.distill_weight) * sum(x.loss for x in terms.contrast),
+            **terms.watch)
+
+    def terms_of(self, views: Sequence[Tensor], regions: tuple[Overlap, Overlap]
+                 ) -> Terms:
+        """The terms of the loss; moves the twin and the centre by one step."""
+        # Each view passes on its own: batch statistics are per view.
+        online = [self._features(self, view) for view in views]
+        # Between the two branches: with the weights before this step's update.
+        self.momentum.update()
+        with torch.no_grad():
+            twin = [self._features(self.momentum, view) for view in views]
+        aligners = [Aligner(region, *features.shape[2:])
+                    for region, features in zip(regions, online, strict=True)]
+        students = [_group(self.grouping, *x)
+                    for x in zip(online, aligners, strict=True)]
+        with torch.no_grad():
+            teachers = [_group(self.momentum.grouping, *x)
+                        for x in zip(twin, aligners, strict=True)]
+        directions = [(students[0], teachers[1]), (students[1], teachers[0])]
+        distill = tuple(
+            distillation(student.aligned, teacher.aligned, self.center,
+                         self.student_temperature, self.teacher_temperature)
+            for student, teacher in directions)
+        # After its use, from the whole views.
+        update_center(self.center, [teacher.scores for teacher in teachers],
+                      self.center_momentum)
+        contrast = slot_contrast(
+            [(student.slots, teacher.slots) for student, teacher in directions],
+            self.predictor, self.contrast_temperature)
+        return Terms(distill, contrast, self._watch(directions, regions[0].exists))
+
+    @torch.no_grad()
+    def slot_scores(self, images: Tensor, branch: str = 'momentum') -> Tensor:
+        """How similar each place of an image is to each prototype.
+
+        The model stays in the mode it is in; use ``eval()`` for single images.
+
+        Args:
+            images: (N, 3, H, W), normalised.
+            branch: ``momentum`` or ``online``.
+
+        Returns:
+            (N, K, h, w) cosine similarities in [-1, 1].
+        """
+        if branch not in ('momentum', 'online'):
+            raise ValueError("SlotCon: branch must be 'momentum' or 'online', got "
+                             f'{branch!r}.')
+        network = self if branch == 'online' else self.momentum
+        return network.grouping(self._features(network, images)).permute(0, 3, 1, 2)
+
+    def _features(self, branch: nn.Module, view: Tensor) -> Tensor:
+        return branch.projector(self.feature_maps(branch, view)[0][-1])
+
+    @torch.no_grad()
+    def _watch(self, directions: Sequence[tuple[Grouped, Grouped]], exists: Tensor
+               ) -> dict[str, Tensor]:
+        student, teacher = directions[0]
+        return dict(
+            **slot_usage([(x.slots, y.slots) for x, y in directions]),
+            agreement=agreement(student.aligned, teacher.aligned, exists),
+            center_norm=self.center.norm(),
+            no_pair_share=1 - exists.float().mean(),
+            feature_std=spread(unit(student.features)))
+
+
+def _group(grouping: nn.Module, features: Tensor, align: Aligner) -> Grouped:
+    scores = grouping(features)
+    return Grouped(features, scores, align(scores),
+                   grouping.present_slots(features, scores))
+
+
+def _check(student_temperature: float, teacher_temperature: float,
+           contrast_temperature: float, center_momentum: float, distill_weight: float):
+    for name, value in dict(student_temperature=student_temperature,
+                            teacher_temperature=teacher_temperature,
+                            contrast_temperature=contrast_temperature).items():
+        if value <= 0:
+            raise ValueError(f'SlotCon: {name} must be positive, got {value}.')
+    for name, value in dict(center_momentum=center_momentum,
+                            distill_weight=distill_weight).items():
+        if not 0 <= value <= 1:
+            raise ValueError(f'SlotCon: {name} must be in [0, 1], got {value}.')
