@@ -2,15 +2,26 @@
 from collections.abc import Sequence
 
 import torch
+from mmengine.dist import get_rank, get_world_size
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from mmcontrast.registry import MODELS
 
+from .photometric import BatchedSteps, Choices, batched_recipe
+
 
 @MODELS.register_module()
 class TwoViewPreprocessor(BaseDataPreprocessor):
-    """Move both views to the device, then convert and normalise them there.
+    """Move both views to the device, then recolour and normalise them there.
+
+    Photometric steps belong either here, a whole batch at a time and in training
+    only, or into ``TwoViews`` in the loader, which works on one picture after the
+    other. Both draw from the same distributions and give the same pixels for the same
+    choices; they differ in which generator decides. Here it is torch's on the CPU, and
+    every rank draws for all ranks and keeps its own part: with one seed for all, as
+    mmengine sets it, ranks choose differently, and as one process on the joint batch
+    would.
 
     Args:
         mean, std: Per RGB channel, in grey levels from 0 to 255.
@@ -18,34 +29,46 @@ class TwoViewPreprocessor(BaseDataPreprocessor):
             tensor cores prefer.
         non_blocking: Whether the copy to the device runs beside the computation; it
             does if the loader pins memory.
+        photometric: Colours and blur of training views: the name of a recipe
+            (``'BYOL'``, see ``datasets/transforms/recipes.py``), or the steps of view
+            1 and of view 2 as configs. By default the views come recoloured.
+
+    Raises:
+        TypeError: If a step has no batched form (``ViewRandAugment``).
     """
 
     def __init__(self, mean: Sequence[float] = (123.675, 116.28, 103.53),
                  std: Sequence[float] = (58.395, 57.12, 57.375),
-                 channels_last: bool = False, non_blocking: bool = True) -> None:
+                 channels_last: bool = False, non_blocking: bool = True,
+                 photometric: str | Sequence[Sequence[dict]] | None = None) -> None:
         super().__init__(non_blocking=non_blocking)
         if len(mean) != 3 or len(std) != 3:
             raise ValueError(
                 f'mean and std need three values (RGB), got {mean} and {std}.')
         self.memory_format = (
             torch.channels_last if channels_last else torch.contiguous_format)
+        self.photometric = photometric and batched_recipe(photometric)
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Normalise a batch.
+        """Recolour a training batch, normalise any batch.
 
         Args:
             data: ``inputs``, one entry per view: an (N, 3, H, W) uint8 tensor or a
                 list of N (3, H, W) ones; ``data_samples``, passed on as they are.
+            training: Whether the photometric steps happen.
 
         Returns:
             ``inputs``, a list of (N, 3, H, W) float32 tensors, and ``data_samples``.
         """
-        return dict(inputs=[self._normalise(view) for view in data['inputs']],
+        views = [self._on_device(view) for view in data['inputs']]
+        if training and self.photometric:
+            views = self._recolour(views)
+        return dict(inputs=[self._normalise(view) for view in views],
                     data_samples=data.get('data_samples'))
 
-    def _normalise(self, view: Tensor | Sequence[Tensor]) -> Tensor:
+    def _on_device(self, view: Tensor | Sequence[Tensor]) -> Tensor:
         if not isinstance(view, Tensor):
             view = torch.stack(list(view))
         if view.ndim != 4 or view.shape[1] != 3:
@@ -53,6 +76,22 @@ class TwoViewPreprocessor(BaseDataPreprocessor):
                 'Each view must be a batch (N, 3, H, W), got shape '
                 f'{tuple(view.shape)}; does the pipeline end in PackViews, and the '
                 "loader use collate_fn=dict(type='default_collate')?")
-        view = view.to(self.device, non_blocking=self._non_blocking).to(
-            torch.float32, memory_format=self.memory_format)
+        return view.to(self.device, non_blocking=self._non_blocking)
+
+    def _recolour(self, views: list[Tensor]) -> list[Tensor]:
+        if len(views) != len(self.photometric):
+            raise ValueError(
+                f'photometric holds the steps of {len(self.photometric)} views, the '
+                f'batch has {len(views)}.')
+        return [steps.apply(view, _own_choices(steps, len(view)))
+                for steps, view in zip(self.photometric, views, strict=True)]
+
+    def _normalise(self, view: Tensor) -> Tensor:
+        view = view.to(torch.float32, memory_format=self.memory_format)
         return view.sub(self.mean).div_(self.std)
+
+
+def _own_choices(steps: BatchedSteps, n: int) -> Choices:
+    """This rank's rows of the choices for the joint batch of all ranks."""
+    first = get_rank() * n
+    return steps.draw(get_world_size() * n)[first:first + n]

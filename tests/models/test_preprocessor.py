@@ -1,8 +1,14 @@
 """Normalising both views on the device."""
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from mmcontrast.models.preprocessor import TwoViewPreprocessor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from ranks import on_ranks  # noqa: E402
 
 
 def test_views_are_normalised_per_channel():
@@ -52,3 +58,78 @@ def test_wrong_shapes_are_named():
         TwoViewPreprocessor()(dict(inputs=[torch.zeros(2, 1, 4, 4)]))
     with pytest.raises(ValueError, match='need three values'):
         TwoViewPreprocessor(mean=(1, 2))
+
+
+def test_photometric_steps_happen_in_training_only():
+    views = [torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8) for _ in range(2)]
+    preprocess = TwoViewPreprocessor(photometric='BYOL')
+    plain = TwoViewPreprocessor()(dict(inputs=views))['inputs']
+    for view, expected in zip(preprocess(dict(inputs=views))['inputs'], plain,
+                              strict=True):
+        assert view.equal(expected)
+    torch.manual_seed(0)
+    trained = preprocess(dict(inputs=views, data_samples=['s']), training=True)
+    assert trained['data_samples'] == ['s']
+    for view, expected in zip(trained['inputs'], plain, strict=True):
+        assert view.dtype == torch.float32 and not view.equal(expected)
+
+
+def test_each_view_gets_its_own_steps():
+    """Solarising from 0 on inverts every pixel of view 2 alone."""
+    views = [torch.full((2, 3, 4, 4), 100, dtype=torch.uint8)] * 2
+    preprocess = TwoViewPreprocessor(
+        mean=(0, 0, 0), std=(1, 1, 1), channels_last=True,
+        photometric=([], [dict(type='ViewSolarize', threshold=0)]))
+    first, second = preprocess(dict(inputs=views), training=True)['inputs']
+    assert (first == 100).all() and (second == 155).all()
+    assert second.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_seed_of_torch_repeats_the_photometric_choices():
+    views = [torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)] * 2
+    preprocess = TwoViewPreprocessor(photometric='BYOL')
+    runs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        runs.append(preprocess(dict(inputs=views), training=True)['inputs'])
+    for once, again, other in zip(*runs, strict=True):
+        assert once.equal(again) and not once.equal(other)
+
+
+def test_lower_precision_around_it_leaves_photometric_work_alone():
+    views = [torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)] * 2
+    preprocess = TwoViewPreprocessor(photometric='SimCLR')
+    torch.manual_seed(0)
+    plain = preprocess(dict(inputs=views), training=True)['inputs']
+    torch.manual_seed(0)
+    with torch.autocast('cpu', torch.bfloat16):
+        mixed = preprocess(dict(inputs=views), training=True)['inputs']
+    assert all(a.equal(b) and a.dtype == torch.float32
+               for a, b in zip(plain, mixed, strict=True))
+
+
+def test_one_view_for_two_lists_of_steps_is_refused():
+    preprocess = TwoViewPreprocessor(photometric='BYOL')
+    view = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+    with pytest.raises(ValueError, match='steps of 2 views, the batch has 1'):
+        preprocess(dict(inputs=[view]), training=True)
+    with pytest.raises(TypeError, match='ViewRandAugment has no batched form'):
+        TwoViewPreprocessor(photometric='RandAug')
+
+
+def _recolour(rank, views):
+    """One of two ranks: its half of each view's batch."""
+    torch.manual_seed(3)
+    preprocess = TwoViewPreprocessor(photometric='BYOL')
+    own = [view.chunk(2)[rank] for view in views]
+    return preprocess(dict(inputs=own), training=True)['inputs']
+
+
+def test_two_ranks_recolour_as_one_process_does_with_the_joint_batch():
+    views = list(torch.randint(0, 256, (2, 4, 3, 8, 8), dtype=torch.uint8))
+    torch.manual_seed(3)
+    joint = TwoViewPreprocessor(photometric='BYOL')(
+        dict(inputs=views), training=True)['inputs']
+    ranks = on_ranks(2, _recolour, views)
+    for k in range(2):
+        assert torch.cat([inputs[k] for inputs in ranks]).equal(joint[k])

@@ -1,0 +1,117 @@
+"""Changes of colour and sharpness as tensor operations, with Pillow's pixels.
+
+Each function takes M views (M, 3, H, W), float32 holding whole grey levels, and one
+value a view, (M, 1, 1, 1); it gives grey levels whose fraction is to be cut off, as
+Pillow does when it stores them. No function asks the host for a number.
+"""
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Pillow approximates a Gaussian by so many box filters along each axis.
+BOXES = 3
+
+
+def blend(flat: Tensor, views: Tensor, factor: Tensor) -> Tensor:
+    """From ``flat`` (factor 0) through the views (factor 1) and on, clipped."""
+    return flat.add((views - flat).mul_(factor)).clamp_(0, 255)
+
+
+def luma(views: Tensor) -> Tensor:
+    """(M, 1, H, W) whole grey levels, from Pillow's 16-bit weights of ITU-R 601."""
+    red, green, blue = views.split(1, 1)
+    # Every sum is a whole number below 2^24: float32 holds it exactly.
+    return (red * 19595).add_(green * 38470).add_(blue * 7471).add_(
+        0x8000).div_(0x10000).floor_()
+
+
+def brightness(views: Tensor, factor: Tensor) -> Tensor:
+    """Towards black or away from it."""
+    return (views * factor).clamp_(max=255)
+
+
+def contrast(views: Tensor, factor: Tensor) -> Tensor:
+    """Towards the mean luma of the view or away from it."""
+    mean = luma(views).mean((2, 3), keepdim=True).add_(0.5).floor_()
+    return blend(mean, views, factor)
+
+
+def saturation(views: Tensor, factor: Tensor) -> Tensor:
+    """Towards grey or away from it."""
+    return blend(luma(views), views, factor)
+
+
+def grayscale(views: Tensor, _: Tensor) -> Tensor:
+    """Luma in all three channels."""
+    return luma(views).expand_as(views)
+
+
+def solarize(views: Tensor, threshold: Tensor) -> Tensor:
+    """Inverted from ``threshold`` on."""
+    return torch.where(views < threshold, views, 255 - views)
+
+
+def hue(views: Tensor, turns: Tensor) -> Tensor:
+    """Turned on the colour wheel, by way of Pillow's 8-bit HSV."""
+    red, green, _ = views.split(1, 1)
+    value = views.amax(1, keepdim=True)
+    chroma = value - views.amin(1, keepdim=True)
+    # On grey, hue and saturation are 0 whatever they are divided by.
+    gaps = (value - views).div_(chroma.clamp(min=1))
+    # Rounded to float32 where Pillow rounds: it decides how hues are cut to 8 bits.
+    to_red, to_green, to_blue = gaps.double().split(1, 1)
+    angle = torch.where(
+        red == value, to_blue - to_green, torch.where(
+            green == value, to_red - to_blue + 2, to_green - to_red + 4)).float()
+    angle = angle.double().div_(6).add_(1).remainder_(1).float()
+    level = angle.double().mul_(255).floor_().float()
+    level = level.add_((turns * 255).trunc_()).remainder_(256).mul_(6 / 255)
+    drop = (chroma * 255).div_(value.clamp(min=1)).floor_().div_(255).mul_(value)
+    start = torch.arange(5, 0, -2, device=views.device).view(3, 1, 1)
+    sector = (level + start).remainder_(6)
+    return value - drop * torch.minimum(sector, 4 - sector).clamp_(0, 1) + 0.5
+
+
+def blur(views: Tensor, radius: Tensor, reach: int) -> Tensor:
+    """Pillow's Gaussian blur: box filters along the rows, then along the columns.
+
+    Args:
+        radius: (M, 1, 1, 1) of the box filters, from :func:`box_radius`.
+        reach: At least the largest radius, rounded up to whole pixels.
+    """
+    whole = radius.floor()
+    inner = 1 / (2 * radius + 1)
+    edge = (1 - (2 * whole + 1) * inner) / 2
+    taps = [torch.where(k <= whole, inner, edge * (k <= whole + 1))
+            for k in range(reach + 1)]
+    for axis in (3, 2):
+        for _ in range(BOXES):
+            views = _box(views, taps, axis)
+    return views
+
+
+def _box(views: Tensor, taps: list[Tensor], axis: int) -> Tensor:
+    """One symmetric filter along ``axis``; beyond the border stands its pixel."""
+    reach, size = len(taps) - 1, views.shape[axis]
+    sides = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
+    padded = F.pad(views, sides, mode='replicate')
+    out = padded.narrow(axis, reach, size) * taps[0]
+    for k in range(1, reach + 1):
+        pair = padded.narrow(axis, reach - k, size) + padded.narrow(
+            axis, reach + k, size)
+        out.addcmul_(pair, taps[k])
+    # Pillow's fixed-point weights are cut off, so that most ties fall.
+    return out.add_(0.4999).floor_()
+
+
+def box_radius(sigma: Tensor) -> Tensor:
+    """Radius of Pillow's box filters for a standard deviation, both in pixels.
+
+    Source: "Theoretical foundations of Gaussian convolution by extended box
+    filtering" (Gwosdek et al., SSVM 2011), equations 7, 11 and 14.
+    """
+    square = sigma.double() ** 2 / BOXES
+    whole = ((12 * square + 1).sqrt().sub(1) / 2).floor()
+    part = (2 * whole + 1) * (whole * (whole + 1) - 3 * square) / (
+        6 * (square - (whole + 1) ** 2))
+    return (whole + part).float()
