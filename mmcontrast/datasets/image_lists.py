@@ -1,14 +1,15 @@
-"""Where unlabelled images come from: a folder, a zip, a text list, a COCO file.
+"""Where unlabelled images come from: folder, zip, lmdb, text list or COCO file.
 
 Each function gives a list of ``dict(img_path=...)`` in a fixed order, with an integer
 ``label`` where one is asked for.
 """
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mmengine.fileio import exists, get_file_backend, get_text, isdir, join_path
 
+from .lmdb_backend import lmdb_keys, lmdb_path
 from .zip_backend import zip_members, zip_path
 
 IMAGE_SUFFIXES = (
@@ -45,12 +46,16 @@ def list_folder(folder: str, suffixes: Sequence[str] = IMAGE_SUFFIXES,
 def list_zip(archive: str, inside: str = '', suffixes: Sequence[str] = IMAGE_SUFFIXES,
              with_label: bool = False) -> tuple[list[dict], list[str]]:
     """All images of a zip archive below the path ``inside``, as :func:`list_folder`."""
-    inside = f'{inside.strip("/")}/' if inside.strip('/') else ''
-    members = [m.removeprefix(inside) for m in zip_members(archive)
-               if m.startswith(inside) and not m.startswith('__MACOSX/')]
-    paths = _only_images(members, suffixes, f'{archive}@/{inside}')
-    return _with_classes(
-        paths, archive, with_label, lambda p: zip_path(archive, inside + p))
+    members = (m for m in zip_members(archive) if not m.startswith('__MACOSX/'))
+    return _list_archive(archive, members, zip_path, inside, suffixes, with_label)
+
+
+def list_lmdb(database: str, inside: str = '', suffixes: Sequence[str] = IMAGE_SUFFIXES,
+              with_label: bool = False) -> tuple[list[dict], list[str]]:
+    """All images of an lmdb database whose keys start with ``inside``, as
+    :func:`list_folder`; keys are paths, values encoded files."""
+    return _list_archive(
+        database, lmdb_keys(database), lmdb_path, inside, suffixes, with_label)
 
 
 def read_text_list(list_file: str, locate: Callable[[str], str],
@@ -94,6 +99,16 @@ def read_coco_images(ann_file: str, locate: Callable[[str], str]) -> list[dict]:
     if not names:
         raise ValueError(f"{ann_file} lists no image: its 'images' is empty.")
     return [dict(img_path=locate(name)) for name in names]
+
+
+def _list_archive(archive: str, members: Iterable[str], address: Callable, inside: str,
+                  suffixes: Sequence[str], with_label: bool
+                  ) -> tuple[list[dict], list[str]]:
+    inside = f'{inside.strip("/")}/' if inside.strip('/') else ''
+    below = (m.removeprefix(inside) for m in members if m.startswith(inside))
+    paths = _only_images(below, suffixes, f'{archive}@/{inside}')
+    return _with_classes(
+        paths, archive, with_label, lambda p: address(archive, inside + p))
 
 
 def _only_images(paths, suffixes, where: str) -> list[str]:

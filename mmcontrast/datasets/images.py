@@ -3,6 +3,7 @@ import logging
 import os
 import random
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
@@ -14,10 +15,12 @@ from .bad_images import BadImage, ImageStatus, Reason
 from .image_lists import (
     IMAGE_SUFFIXES,
     list_folder,
+    list_lmdb,
     list_zip,
     read_coco_images,
     read_text_list,
 )
+from .lmdb_backend import lmdb_path
 from .zip_backend import zip_path
 
 # Fewer images say nothing about the share of bad ones.
@@ -26,11 +29,12 @@ _MIN_TRIED = 20
 
 @DATASETS.register_module()
 class UnlabelledImages(BaseDataset):
-    """Images of a folder, an ImageNet tree, a zip, a text list or a COCO file.
+    """Images of a folder, an ImageNet tree, a zip, an lmdb, a text list or COCO file.
 
     ``ann_file`` decides: ``*.json`` is read as COCO, any other name as a text list of
     ``path[<TAB>label]``; without one, all images below ``data_root`` are taken, or all
-    images in it if it is a ``.zip``. Lists have a fixed order (folders are sorted).
+    images in it if it is a ``.zip`` or an ``.lmdb`` (keys are paths, values encoded
+    files). Lists have a fixed order (folders are sorted).
 
     An image that cannot be decoded in full raises
     :class:`~mmcontrast.datasets.bad_images.BadImage` in the pipeline. Such an image is
@@ -38,9 +42,9 @@ class UnlabelledImages(BaseDataset):
     ``BadImagesHook`` writes the list of them.
 
     Args:
-        data_root: Folder, or ``.zip`` archive.
+        data_root: Folder, ``.zip`` archive, or ``.lmdb`` database (folder or file).
         ann_file: List of images, relative to ``data_root`` (to the folder of the
-            archive if that is a zip).
+            archive if that is a zip or lmdb).
         data_prefix: ``dict(img_path=...)``, folder of the images below ``data_root``.
         with_label: Whether to read labels: class folders, or numbers in the list.
         suffixes: File name endings that count as images, in any case.
@@ -72,18 +76,26 @@ class UnlabelledImages(BaseDataset):
         self.with_label = with_label
         self.suffixes = tuple(suffixes)
         self.max_bad_share = max_bad_share
+        data_root = os.path.expanduser(data_root)
         super().__init__(
             ann_file=os.path.expanduser(ann_file),
-            data_root=os.path.expanduser(data_root), data_prefix=data_prefix,
+            # An lmdb is often a folder, and those are often written with a slash.
+            data_root=data_root.rstrip('/') or data_root, data_prefix=data_prefix,
             pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step
                       for step in pipeline], **kwargs)
 
     @property
-    def in_zip(self) -> bool:
-        return self.data_root.lower().endswith('.zip')
+    def archive(self) -> '_Archive | None':
+        """How to list and address the archive ``data_root``; None for a folder."""
+        return _ARCHIVES.get(os.path.splitext(self.data_root)[1].lower())
+
+    @property
+    def source(self) -> str:
+        """What the images were read from, for messages."""
+        return self.ann_file or self.data_root or self.data_prefix['img_path']
 
     def _join_prefix(self) -> None:
-        if not self.in_zip:
+        if not self.archive:
             super()._join_prefix()
             if self.data_root and self.data_prefix['img_path'] != '/':
                 prefix = self.data_prefix['img_path'].rstrip('/')
@@ -108,19 +120,21 @@ class UnlabelledImages(BaseDataset):
             return read_coco_images(self.ann_file, self._locate)
         if self.ann_file:
             return read_text_list(self.ann_file, self._locate, self.with_label)
-        images, classes = (
-            list_zip(self.data_root, self.data_prefix['img_path'], self.suffixes,
-                     self.with_label) if self.in_zip else
-            list_folder(self.data_prefix['img_path'], self.suffixes, self.with_label))
+        prefix, options = self.data_prefix['img_path'], (self.suffixes, self.with_label)
+        if self.archive:
+            images, classes = self.archive.list_images(self.data_root, prefix, *options)
+        else:
+            images, classes = list_folder(prefix, *options)
         if classes:
             self._metainfo.setdefault('classes', tuple(classes))
         return images
 
     def _locate(self, path: str) -> str:
         prefix = self.data_prefix['img_path']
-        if self.in_zip:
+        if self.archive:
             path = path.lstrip('/')
-            return zip_path(self.data_root, join_path(prefix, path) if prefix else path)
+            return self.archive.address(
+                self.data_root, join_path(prefix, path) if prefix else path)
         return path if _is_absolute(path) or not prefix else join_path(prefix, path)
 
     def get_subset(self, indices):
@@ -178,11 +192,19 @@ class UnlabelledImages(BaseDataset):
                           for path, reason in self.bad_images()[:5])
         return (
             f'{num_bad} of the first {tried} images ({num_bad / tried:.0%}) of '
-            f'{self.ann_file or self.data_root or self.data_prefix["img_path"]} cannot '
-            f'be used, max_bad_share={self.max_bad_share} allows '
+            f'{self.source} cannot be used, max_bad_share={self.max_bad_share} allows '
             f'{self.max_bad_share:.0%}. The first of them:\n{first}\nRepair or remove '
             'them, or raise max_bad_share of the data set.')
 
 
 def _is_absolute(path: str) -> bool:
     return os.path.isabs(path) or '://' in path
+
+
+class _Archive(NamedTuple):
+    list_images: Callable
+    address: Callable
+
+
+_ARCHIVES = {'.zip': _Archive(list_zip, zip_path),
+             '.lmdb': _Archive(list_lmdb, lmdb_path)}

@@ -1,0 +1,104 @@
+"""Reading images straight out of an lmdb database through ``mmengine.fileio``."""
+import os
+
+from mmengine.fileio import BaseStorageBackend, register_backend
+
+_PREFIX = 'lmdb://'
+_SEPARATOR = '@/'
+
+
+def lmdb_path(database: str, key: str) -> str:
+    """Address of a value in a database, e.g. ``lmdb://data/train.lmdb@/n01/a.jpg``."""
+    return f'{_PREFIX}{database}{_SEPARATOR}{key}'
+
+
+def split_lmdb_path(path: str) -> tuple[str, str]:
+    """Database and key of an address made by :func:`lmdb_path`."""
+    database, separator, key = str(path).removeprefix(_PREFIX).partition(_SEPARATOR)
+    if not separator:
+        raise ValueError(
+            f'{path!r} is no address in an lmdb database; expected '
+            f"'{_PREFIX}DATABASE.lmdb{_SEPARATOR}KEY'.")
+    return database, key
+
+
+def lmdb_keys(database: str) -> list[str]:
+    """All keys of ``database`` in the order of their bytes.
+
+    Raises:
+        ValueError: If it is no database, or a key is no UTF-8 text.
+    """
+    with _open(database).begin() as view:
+        keys = list(view.cursor().iternext(values=False))
+    try:
+        return [key.decode() for key in keys]
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{database} has the key {error.object!r}, which is no UTF-8 text; keys '
+            'must be the paths of the images.') from None
+
+
+@register_backend('lmdb_images', prefixes='lmdb', force=True)
+class LmdbImagesBackend(BaseStorageBackend):
+    """Reads ``lmdb://DATABASE@/KEY``; every process opens a database for itself."""
+
+    def get(self, filepath: str) -> bytes:
+        database, key = split_lmdb_path(filepath)
+        with _open(database).begin() as view:
+            value = view.get(key.encode())
+        if value is None:
+            raise FileNotFoundError(f'{database} holds no key {key!r}.')
+        return value
+
+    def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
+        return self.get(filepath).decode(encoding)
+
+
+def import_lmdb():
+    """The library, or a sentence that says how to get it."""
+    try:
+        import lmdb
+    except ImportError:
+        raise ImportError(
+            'Reading and writing .lmdb needs the library lmdb: '
+            "pip install 'mmcontrast[shards]'") from None
+    return lmdb
+
+
+_databases: dict[str, tuple] = {}
+
+
+def _open(database: str):
+    lmdb = import_lmdb()
+    path = os.path.abspath(database)
+    file = os.path.join(path, 'data.mdb') if os.path.isdir(path) else path
+    try:
+        stat = os.stat(file)
+    except FileNotFoundError:
+        raise FileNotFoundError(f'No lmdb database at {path}: there is no '
+                                f'{os.path.basename(file)}.') from None
+    version = (stat.st_mtime_ns, stat.st_size)
+    known, environment = _databases.get(path, (None, None))
+    if known == version:
+        return environment
+    if environment is not None:  # written anew under the same name
+        _databases.pop(path)[1].close()
+    try:
+        # No lock file: the folder may be read-only, and nobody writes during a run.
+        environment = lmdb.open(
+            path, subdir=os.path.isdir(path), readonly=True, lock=False,
+            readahead=False, create=False)
+    except lmdb.Error as error:
+        raise ValueError(f'{database} cannot be opened as an lmdb database: '
+                         f'{error}.') from None
+    _databases[path] = (version, environment)
+    return environment
+
+
+def _close_all() -> None:
+    while _databases:
+        _databases.popitem()[1][1].close()
+
+
+# An open database does not survive a fork; both processes open it again when they read.
+os.register_at_fork(before=_close_all)
