@@ -28,15 +28,14 @@ class Head:
         module: Name of our module.
         rename: Our name of a key in it, None for an unknown one.
         input_of: Input of the proof, from the released weights.
-        released: What the released code computes, in plain torch functions.
-        ours: What our module must give for the same input; by default its output.
+        released: What the released code computes from weights and input, in plain
+            torch functions; our module must give the same.
     """
 
     module: str
     rename: Callable[[str], str | None]
     input_of: Callable[[Weights], Tensor]
     released: Callable[[Weights, Tensor], Tensor]
-    ours: Callable[[nn.Module, Tensor], Tensor] = nn.Module.__call__
 
 
 @dataclass(frozen=True)
@@ -138,5 +137,5 @@ def _prove_head(name: str, head: Head, part: Weights, model: nn.Module) -> list[
         module.load_state_dict({head.rename(k): v for k, v in given.items()})
         lines += [f'{name}: {line}' for line in compare(
             label, dict(map=head.released(given, given_input)),
-            dict(map=head.ours(module, given_input)))]
+            dict(map=module(given_input)))]
     return lines
