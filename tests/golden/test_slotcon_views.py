@@ -13,7 +13,9 @@ from mmcontrast.datasets.transforms import (
     TwoViews,
     image_to_tensor,
 )
+from mmcontrast.methods.slotcon.alignment import overlaps
 from mmcontrast.models.preprocessor import TwoViewPreprocessor
+from mmcontrast.structures import View, ViewBatch
 
 FOLDER = str(Path(__file__).parent / 'slotcon')
 VIEW_PIXELS = Case(FOLDER, 'view_pixels')
@@ -39,6 +41,21 @@ def test_the_second_crop_meets_the_first_as_in_the_released_code():
             [draws.num_uniforms for *_, draws in drawn])))
 
 
+def test_the_overlap_lies_in_each_view_where_the_released_code_has_it():
+    case = Case(FOLDER, 'two_crops')
+    rows = [(pair, row['flips']) for row, pair, _ in drawn_crops(case)]
+    unflipped = [(pair, (False, False)) for pair, _ in rows]
+    case.check(dict(
+        overlap=overlap_boxes(unflipped), overlap_after_flip=overlap_boxes(rows)))
+
+
+def overlap_boxes(rows) -> torch.Tensor:
+    """(N, 2, 4) boxes from N rows of two crops and two flags."""
+    views = [ViewBatch.stack([View(*crops[v].box, bool(flags[v]))
+                              for crops, flags in rows]) for v in range(2)]
+    return torch.stack([overlap.boxes for overlap in overlaps(*views)], 1)
+
+
 @pytest.mark.parametrize('idx', range(len(VIEW_PIXELS.meta['rows'])))
 def test_the_whole_transform_replays_the_released_views(idx):
     row, image = VIEW_PIXELS.meta['rows'][idx], made_up_picture(VIEW_PIXELS)
@@ -49,7 +66,10 @@ def test_the_whole_transform_replays_the_released_views(idx):
         (v.left, v.top, v.right, v.bottom) for v in results['views']]
     batch = TwoViewPreprocessor()(dict(inputs=[
         image_to_tensor(view)[None] for view in results['img']]))
-    VIEW_PIXELS.check({f'out_{idx}_{v + 1}': batch['inputs'][v][0] for v in range(2)})
+    boxes = overlap_boxes([(crops, flags)])[0]
+    VIEW_PIXELS.check(
+        {f'out_{idx}_{v + 1}': batch['inputs'][v][0] for v in range(2)}
+        | {f'overlap_{idx}_{v + 1}': boxes[v] for v in range(2)})
 
 
 class FlipDraws:
