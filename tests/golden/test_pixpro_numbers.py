@@ -4,26 +4,18 @@ from pathlib import Path
 import fill
 import numpy as np
 import pytest
+import stand_in  # noqa: F401
 import torch
 import torch.nn.functional as F
 from pixpro.case import Case
-from torch import nn
 
-from mmcontrast.engine import (
-    LARS,
-    cosine_momentum,
-    lars,
-    momentum_steps,
-    two_groups,
-    warmup_cosine,
-)
+from mmcontrast.engine import LARS, cosine_momentum, two_groups, warmup_cosine
 from mmcontrast.methods.pixpro import (
     PairConsistencyLoss,
     PixelPropagation,
     PixPro,
     positive_pairs,
 )
-from mmcontrast.registry import MODELS
 
 FOLDER = str(Path(__file__).parent / 'pixpro')
 RENAMES = {
@@ -41,19 +33,6 @@ def ours(key: str) -> str:
     return f'{RENAMES[first]}.{rest}'
 
 
-@MODELS.register_module()
-class GoldenEncoder(nn.Module):
-    """The stand-in encoder of the small cases."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 2048, 8, stride=8)
-        self.bn = nn.BatchNorm2d(2048)
-
-    def forward(self, x):
-        return F.relu(self.bn(self.conv(x)))
-
-
 def pixpro(backbone: dict, instance_weight: float = 0.0) -> PixPro:
     return PixPro(
         backbone=backbone,
@@ -65,6 +44,7 @@ def pixpro(backbone: dict, instance_weight: float = 0.0) -> PixPro:
 
 
 RESNET50 = dict(type='mmpretrain.ResNet', depth=50, norm_eval=False)
+STAND_IN = dict(type='GoldenEncoder', channels=2048)
 
 
 def boxes(case: Case, which: str) -> torch.Tensor:
@@ -125,7 +105,7 @@ def test_ppm():
 def test_model(name):
     case = Case(FOLDER, name)
     config = case.meta['config']
-    backbone = RESNET50 if name != 'instance_tiny' else dict(type='GoldenEncoder')
+    backbone = RESNET50 if name != 'instance_tiny' else STAND_IN
     model = pixpro(backbone, config['ins_loss_weight'])
     model.load_state_dict({ours(k): v.double() for k, v in case.params().items()})
     model.momentum.coefficient = cosine_momentum(config['momentum_step_k'],
@@ -168,7 +148,7 @@ def test_model(name):
 def test_trajectory():
     case = Case(FOLDER, 'trajectory_tiny')
     config = case.meta['config']
-    model = pixpro(dict(type='GoldenEncoder'))
+    model = pixpro(STAND_IN)
     params = case.params()
     model.load_state_dict({
         ours(k): params[k.replace('_k.', '.')].double() for k in params})
@@ -197,65 +177,3 @@ def test_trajectory():
     case.check(dict(loss=torch.stack(losses), lr=np.array(rates)) | {
         key: state[ours(key.split(':')[1])]
         for key in case.meta['outputs'] if key.startswith('after:')})
-
-
-def test_momentum_schedule():
-    case = Case(FOLDER, 'momentum_schedule')
-    out = {}
-    for i, row in enumerate(case.meta['rows']):
-        sizes = row['num_instances'], row['world_size'], row['batch_size']
-        total = momentum_steps(*sizes, row['epochs'])
-        out[f'K_{i}'] = np.array(total)
-        out[f'k_start_{i}'] = np.array(momentum_steps(*sizes, row['start_epoch'] - 1))
-        out[f'm_{i}'] = np.array([cosine_momentum(k, total) for k in row['step_k']])
-    case.check(out)
-
-
-@pytest.mark.parametrize('path', ['kernel', 'operations', 'multi_tensor'])
-def test_lars(path, monkeypatch):
-    if path == 'kernel':
-        pytest.importorskip('numba')
-    elif path == 'operations':
-        # As it is without numba.
-        monkeypatch.setattr(lars, '_kernel', lambda: None)
-    else:
-        # The path of other devices, run on the CPU.
-        monkeypatch.setattr(lars, '_cpu_step',
-                            lambda *args: lars._multi_tensor_step(*args[:4]))
-    case = Case(FOLDER, 'lars')
-    config, params = case.meta['config'], case.params()
-    params['zero.weight'].zero_()
-    params = {k: nn.Parameter(v) for k, v in params.items()}
-    optimizer = LARS(
-        [dict(params=[p for p in params.values() if p.ndim > 1]),
-         dict(params=[p for p in params.values() if p.ndim <= 1], weight_decay=0.0,
-              adapt=False)],
-        lr=0.0, momentum=config['momentum'], weight_decay=config['weight_decay'],
-        trust_coef=config['trust_coef'], eps=config['eps'])
-    out = {}
-    for step, rate in enumerate(config['lr_of_step']):
-        for name, param in params.items():
-            key = case.meta['inputs']['grad']['key']
-            key = key.replace('<step>', str(step)).replace('<name>', name)
-            param.grad = fill.randn(key, param.shape, 0.3)
-            if name == 'zgrad.weight' and step in (0, 2):
-                param.grad.zero_()
-        for group in optimizer.param_groups:
-            group['lr'] = rate
-        optimizer.step()
-        out |= {f'step{step}:{name}': p.detach().clone() for name, p in params.items()}
-    out |= {f'buf:{name}': optimizer.state[p]['momentum_buffer']
-            for name, p in params.items()}
-    case.check(out)
-
-
-def test_lr_schedule():
-    case = Case(FOLDER, 'lr_schedule')
-    out = {}
-    for i, row in enumerate(case.meta['rows']):
-        peak = row['batch_size'] * row['world_size'] / 256 * row['base_lr']
-        out[f'lr_{i}'] = np.array([
-            warmup_cosine(t, row['epochs'] * row['n_iter'],
-                          row['warmup_epoch'] * row['n_iter'], peak,
-                          row['warmup_multiplier']) for t in row['iterations']])
-    case.check(out)
