@@ -48,7 +48,8 @@ def version() -> str:
 # Every extra but 'dev' is of the maintained line; beside the original mm* packages
 # leave them out.
 EXTRAS = {name: requirements(name)
-          for name in ('det', 'seg', 'pretrain', 'text', 'cpu', 'shards', 'dev')}
+          for name in ('det', 'seg', 'pretrain', 'text', 'cpu', 'jpeg', 'shards',
+                       'dev')}
 EXTRAS['mm'] = requirements('core') + requirements('mmcv')
 EXTRAS['all'] = sorted({line for lines in EXTRAS.values() for line in lines})
 

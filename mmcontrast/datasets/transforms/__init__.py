@@ -6,6 +6,7 @@ from .crops import (
     OverlapCrops,
     RandomResizedCrops,
 )
+from .fast_views import FastTwoViews
 from .loading import LoadImage, read_image, to_rgb
 from .packing import PackViews, image_to_tensor
 from .photometric import (
@@ -20,9 +21,9 @@ from .recipes import RECIPES, view_steps
 from .two_views import INTERPOLATIONS, TwoViews, cut
 
 __all__ = [
-    'INTERPOLATIONS', 'RECIPES', 'CentreCrops', 'Crop', 'IndependentCrops',
-    'LoadImage', 'OverlapCrops', 'PackViews', 'RandomResizedCrops', 'TwoViews',
-    'ViewColorJitter', 'ViewGaussianBlur', 'ViewGrayscale', 'ViewRandAugment',
-    'ViewSolarize', 'ViewStep', 'cut', 'image_to_tensor', 'read_image', 'to_rgb',
-    'view_steps',
+    'INTERPOLATIONS', 'RECIPES', 'CentreCrops', 'Crop', 'FastTwoViews',
+    'IndependentCrops', 'LoadImage', 'OverlapCrops', 'PackViews', 'RandomResizedCrops',
+    'TwoViews', 'ViewColorJitter', 'ViewGaussianBlur', 'ViewGrayscale',
+    'ViewRandAugment', 'ViewSolarize', 'ViewStep', 'cut', 'image_to_tensor',
+    'read_image', 'to_rgb', 'view_steps',
 ]

@@ -41,10 +41,8 @@ class LoadImage(BaseTransform):
         if image is None:
             data = encoded_bytes(results, self.backend_args)
             image = decode_bytes(data, results.get('img_path', '?'))
-        elif isinstance(image, Image.Image):
-            image = to_rgb(image)
         else:
-            image = _from_array(image, results.get('img_path', '?'))
+            image = as_picture(image, results.get('img_path', '?'))
         results['img'] = image
         results['ori_shape'] = results['img_shape'] = image.size[::-1]
         return results
@@ -64,21 +62,41 @@ def decode_bytes(data: bytes, path: str) -> Image.Image:
     Raises:
         BadImage: If there are no bytes, or they are no image, or damaged.
     """
+    return load_upright(open_image(data, path), path)
+
+
+def open_image(data: bytes, path: str) -> Image.Image:
+    """An image whose header has been read, and no pixel yet.
+
+    Raises:
+        BadImage: If there are no bytes, or they are no image, or the header is broken.
+    """
     if not data:
         raise BadImage(path, Reason.EMPTY)
     try:
-        image = Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
         raise BadImage(path, Reason.NOT_AN_IMAGE) from None
     except Image.DecompressionBombError as error:
         raise BadImage(path, Reason.TOO_LARGE, str(error)) from None
     except Exception as error:  # a broken header; see below
         raise BadImage(path, Reason.DAMAGED, _say(error)) from None
+
+
+def load_upright(image: Image.Image, path: str, turn: bool = True) -> Image.Image:
+    """Decode what :func:`open_image` opened, in full: upright, RGB.
+
+    Args:
+        turn: Whether to apply the EXIF rotation.
+
+    Raises:
+        BadImage: If the file is damaged.
+    """
     # Some library may have allowed half pictures; not for us.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         image.load()
-        return to_rgb(upright(image))
+        return to_rgb(upright(image) if turn else image)
     except MemoryError:
         raise
     except Exception as error:
@@ -89,12 +107,17 @@ def decode_bytes(data: bytes, path: str) -> Image.Image:
 
 def upright(image: Image.Image) -> Image.Image:
     """Apply the rotation that the camera noted in the EXIF data."""
+    return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
+
+
+def orientation(image: Image.Image) -> int:
+    """How the camera was held, 1 (upright) to 8, as the EXIF data counts."""
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        found = image.getexif().get(_ORIENTATION, 1)
     except Exception:
         # Damaged EXIF data says nothing about the picture itself.
-        return image
-    return image if orientation == 1 else ImageOps.exif_transpose(image)
+        return 1
+    return found if found in range(1, 9) else 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -145,7 +168,14 @@ def read_bytes(path: str, backend_args: dict | None = None) -> bytes:
         raise BadImage(path, Reason.UNREADABLE, _say(error)) from None
 
 
-def _from_array(image: np.ndarray, path: str) -> Image.Image:
+def as_picture(image: np.ndarray | Image.Image, path: str) -> Image.Image:
+    """An image that a sample already holds, RGB.
+
+    Raises:
+        TypeError, ValueError: If it is no picture and no (H, W, 3) uint8 array.
+    """
+    if isinstance(image, Image.Image):
+        return to_rgb(image)
     if not isinstance(image, np.ndarray):
         raise TypeError(
             f"{path}: 'img' must be a PIL.Image or an (H, W, 3) uint8 array, got "

@@ -33,6 +33,14 @@ class PackViews(BaseTransform):
                     data_samples=sample)
 
 
-def image_to_tensor(image: Image.Image) -> Tensor:
-    """An RGB picture as a (3, H, W) uint8 tensor."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+def image_to_tensor(image: Image.Image | np.ndarray | Tensor) -> Tensor:
+    """An RGB picture, or an (H, W, 3) uint8 array or tensor, as a (3, H, W) tensor."""
+    if isinstance(image, Image.Image):
+        image = np.array(image)
+    if isinstance(image, np.ndarray):
+        image = torch.from_numpy(np.ascontiguousarray(image))
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != torch.uint8:
+        raise ValueError(
+            'A view must be an RGB picture or (H, W, 3) uint8, got shape '
+            f'{tuple(image.shape)} and {image.dtype}.')
+    return image.permute(2, 0, 1).contiguous()

@@ -1,0 +1,90 @@
+"""Two views of an image with no more decoding than they need, in bytes throughout."""
+import random
+
+from mmcv.transforms import BaseTransform
+from PIL import Image
+
+from mmcontrast.registry import TRANSFORMS
+from mmcontrast.structures import View
+
+from .crops import RandomResizedCrops
+from .cutting import Pixels, cut_pixels
+from .decoding import best_shrink, decode_jpeg, is_jpeg, upright_size
+from .loading import as_picture, encoded_bytes, load_upright, open_image
+
+
+@TRANSFORMS.register_module()
+class FastTwoViews(BaseTransform):
+    """Read, crop, resize and mirror an image twice, with little work.
+
+    Takes the place of ``LoadImage`` and of the geometry of ``TwoViews``: the same crops
+    from the same random numbers, so ``views`` are equal. Colours are left to the
+    preprocessor (``TwoViewPreprocessor(photometric='BYOL')``), which changes them in
+    batches on the training device.
+
+    Of a JPEG only the header is read before the crops are drawn. Both views share one
+    decode, and a large photograph is decoded at 1/2, 1/4 or 1/8 of its size if both
+    crops then still have the pixels of a view; their edges keep their exact place.
+    Decoded in full, views differ from those of ``TwoViews`` by one grey level at most.
+
+    A sample that holds ``img`` or ``img_bytes`` is taken as ``LoadImage`` takes it, and
+    a file that ``LoadImage`` refuses is refused for the same reason.
+
+    Sets ``img`` (a list of two (H, W, 3) uint8 tensors), ``views``, ``ori_shape`` and
+    ``img_shape`` (H, W).
+
+    Args:
+        size, scale, ratio, flip_prob, crop_pair: See :class:`TwoViews`.
+        interpolation: ``bilinear`` or ``bicubic``; it widens when shrinking, so views
+            are antialiased.
+        reduced: Whether large JPEGs may be decoded at a fraction of their size.
+        backend_args: Options of ``mmengine.fileio.get``.
+
+    Raises:
+        BadImage: If the file is missing, empty, no image, or damaged.
+    """
+
+    def __init__(self, size: int | tuple[int, int] = 224,
+                 scale: tuple[float, float] = (0.08, 1.0),
+                 ratio: tuple[float, float] = (3 / 4, 4 / 3),
+                 interpolation: str = 'bilinear', flip_prob: float = 0.5,
+                 crop_pair: dict | None = None, reduced: bool = True,
+                 backend_args: dict | None = None) -> None:
+        if interpolation not in ('bilinear', 'bicubic'):
+            raise ValueError(
+                "FastTwoViews: interpolation must be 'bilinear' or 'bicubic', got "
+                f'{interpolation!r}; LoadImage and TwoViews know others.')
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        self.crops = RandomResizedCrops(scale, ratio)
+        self.interpolation = interpolation
+        self.flip_prob = flip_prob
+        self.crop_pair = TRANSFORMS.build(crop_pair or dict(type='IndependentCrops'))
+        self.reduced = reduced
+        self.backend_args = backend_args
+
+    def transform(self, results: dict, rng: random.Random = random) -> dict:
+        path = results.get('img_path', '?')
+        data, image = self._open(results, path)
+        size = image.size if data is None else upright_size(image)
+        crops = self.crop_pair(self.crops, *size, rng)
+        views = [View(*crop.box, rng.random() < self.flip_prob, *size)
+                 for crop in crops]
+        if data is None:
+            pixels = Pixels.of(image)
+        else:
+            shrink = best_shrink(size, crops, self.size) if self.reduced else 1
+            pixels = decode_jpeg(data, image, path, shrink)
+        results['img'] = [
+            cut_pixels(pixels, crop, view.flipped, self.size, self.interpolation)
+            for crop, view in zip(crops, views, strict=True)]
+        results['views'] = tuple(views)
+        results['ori_shape'], results['img_shape'] = size[::-1], self.size
+        return results
+
+    def _open(self, results: dict, path: str) -> tuple[bytes | None, Image.Image]:
+        """A JPEG's bytes and its header; or None and a decoded upright picture."""
+        if results.get('img') is not None:
+            return None, as_picture(results['img'], path)
+        data = encoded_bytes(results, self.backend_args)
+        image = open_image(data, path)
+        return (data, image) if is_jpeg(image) else (None, load_upright(image, path))
