@@ -7,9 +7,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from PIL import Image
-from torch import Tensor, nn
-from torchvision.transforms import functional as tvf
+from torch import nn
 
 from mmcontrast.apis.config import load_config
 from mmcontrast.datasets.image_lists import list_folder
@@ -19,12 +17,13 @@ from mmcontrast.engine.checkpoint import (
     find_state_dict,
     read_checkpoint,
 )
-from mmcontrast.evaluation.features import IMAGENET_MEAN, IMAGENET_STD
+from mmcontrast.evaluation.features import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    network_input,
+)
 from mmcontrast.registry import MODELS
 from mmcontrast.visualization.pca import draw_feature_maps, feature_pca_maps
-
-#: Network strides divide it, so that maps and images have the same corners.
-_MULTIPLE = 32
 
 
 def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
@@ -60,7 +59,7 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
     pictures = [read_image(path) for path in paths]
     cfg = load_config(config)
     mean, std = _normalisation(cfg)
-    inputs = [_as_input(picture, size).to(device) for picture in pictures]
+    inputs = [network_input(picture, size).to(device) for picture in pictures]
     columns, notes = {}, []
     for title, path in _sources(checkpoint, beside, beside_random):
         backbone, note = load_backbone(cfg, path, prefix, seed)
@@ -88,7 +87,7 @@ def load_backbone(cfg: Config, checkpoint: str | None, prefix: str | None = None
     # Without init_cfg: weights come from the file, or are random on purpose.
     backbone_cfg = {k: v for k, v in backbone_cfg.items() if k != 'init_cfg'}
     scope = cfg.get('default_scope') or 'mmcontrast'
-    with torch.random.fork_rng(devices=[]), _without_init_log():
+    with torch.random.fork_rng(devices=[]), without_init_log():
         torch.manual_seed(seed)
         backbone = MODELS.build(dict(_scope_=scope) | backbone_cfg)
         if checkpoint is None and hasattr(backbone, 'init_weights'):
@@ -105,8 +104,8 @@ def load_backbone(cfg: Config, checkpoint: str | None, prefix: str | None = None
     return backbone, note
 
 
-def find_images(images: Sequence[str], max_images: int) -> list[str]:
-    """Image files among files and folders, at most so many, evenly spread."""
+def find_images(images: Sequence[str], max_images: int | None = None) -> list[str]:
+    """Image files among files and folders, at most so many (or all), evenly spread."""
     paths = []
     for path in images:
         if Path(path).is_dir():
@@ -115,6 +114,8 @@ def find_images(images: Sequence[str], max_images: int) -> list[str]:
             paths.append(str(path))
         else:
             raise FileNotFoundError(f'{path}: no such image or folder of images.')
+    if max_images is None:
+        return paths
     if max_images < 1:
         raise ValueError(f'max_images must be 1 or more, got {max_images}.')
     step = max(1.0, len(paths) / max_images)
@@ -122,7 +123,7 @@ def find_images(images: Sequence[str], max_images: int) -> list[str]:
 
 
 @contextmanager
-def _without_init_log() -> Iterator[None]:
+def without_init_log() -> Iterator[None]:
     """mmengine logs how each parameter was initialised: pages nobody asked for."""
     logger = MMLogger.get_current_instance()
     level = logger.level
@@ -141,15 +142,6 @@ def _sources(checkpoint: str, beside: str | None, beside_random: bool
         same = Path(beside).name == Path(checkpoint).name
         sources.append((beside if same else Path(beside).name, beside))
     return sources + [('random weights', None)] * beside_random
-
-
-def _as_input(picture: Image.Image, size: int) -> Tensor:
-    """(3, H, W) grey levels; short side ``size``, both sides multiples of 32."""
-    scale = size / min(picture.size)
-    width, height = (max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE)
-                     for side in picture.size)
-    return tvf.pil_to_tensor(
-        picture.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _normalisation(cfg: Config) -> tuple[Sequence[float], Sequence[float]]:

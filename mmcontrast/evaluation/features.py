@@ -3,11 +3,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
+from torchvision.transforms import functional as tvf
 
 #: Per RGB channel, in grey levels, as most published backbones were trained with.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+# Network strides divide it.
+_MULTIPLE = 32
 
 
 @torch.no_grad()
@@ -41,6 +45,30 @@ def feature_maps(backbone: nn.Module, images: Tensor, out_index: int = -1,
             batch = (batch.to(parameter.device, torch.float32) - mean) / std
             maps.append(_pick(backbone(batch.to(parameter.dtype)), out_index).float())
     return torch.cat(maps)
+
+
+def network_input(picture: Image.Image, size: int | None = None) -> Tensor:
+    """(3, H, W) uint8 grey levels of a whole picture.
+
+    Args:
+        size: Short side in pixels; that of the picture if None. Both sides become
+            multiples of 32, so that map and picture have the same corners.
+    """
+    scale = (size or min(picture.size)) / min(picture.size)
+    width, height = (max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE)
+                     for side in picture.size)
+    return tvf.pil_to_tensor(
+        picture.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def normalisation_of(model: nn.Module) -> tuple:
+    """Mean and std that a model itself trains with, in grey levels."""
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    mean = getattr(preprocessor, 'mean', None)
+    std = getattr(preprocessor, 'std', None)
+    if mean is None or std is None:
+        return IMAGENET_MEAN, IMAGENET_STD
+    return mean, std
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def load_labelled_images(dataset: dict, size: int | tuple[int, int] = 192,
     images, labels = [], []
     for name, image, mask in items:
         images.append(np.asarray(image.resize(size[::-1], Image.Resampling.BILINEAR)))
-        labels.append(_checked_labels(name, _nearest(mask, size), classes, ignore))
+        labels.append(checked_labels(name, _nearest(mask, size), classes, ignore))
     return LabelledImages(
         torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
         torch.from_numpy(np.stack(labels)), classes)
@@ -71,11 +71,12 @@ def _registered(dataset: dict, limit: int | None):
         raise ValueError(
             f'{dataset["type"]} has {len(built)} items and classes {classes}; a probe '
             'needs both.')
-    return (_item(built, i) for i in _spread(len(built), limit)), tuple(classes), IGNORE
+    items = (read_item(built[i], i) for i in spread(len(built), limit))
+    return items, tuple(classes), IGNORE
 
 
-def _item(dataset: BaseDataset, index: int) -> tuple[str, Image.Image, np.ndarray]:
-    item = dataset[index]
+def read_item(item: dict, index: int) -> tuple[str, Image.Image, np.ndarray]:
+    """Name, image and labels of an item of a registered dataset."""
     name = item.get('img_path', f'item {index}')
     if 'img' not in item or 'gt_seg_map' not in item:
         raise ValueError(
@@ -96,8 +97,8 @@ def _folders(img_dir: str, ann_dir: str, classes: Sequence[str] | None = None,
                 'know how many there are.')
         classes = [f'class {i}' for i in range(num_classes)]
     pairs = find_pairs(img_dir, ann_dir, img_suffix, seg_map_suffix)
-    items = (_read_pair(*pairs[i], reduce_zero_label)
-             for i in _spread(len(pairs), limit))
+    items = (read_pair(*pairs[i], reduce_zero_label)
+             for i in spread(len(pairs), limit))
     return items, tuple(classes), ignore_index
 
 
@@ -126,8 +127,13 @@ def find_pairs(img_dir: str, ann_dir: str, img_suffix: str = '.jpg',
     return list(zip(images, masks, strict=True))
 
 
-def _read_pair(image_path: Path, mask_path: Path, reduce_zero_label: bool
-               ) -> tuple[str, Image.Image, np.ndarray]:
+def read_pair(image_path: Path, mask_path: Path, reduce_zero_label: bool = False
+              ) -> tuple[str, Image.Image, np.ndarray]:
+    """Path of the mask, the image, and its (H, W) int32 mask.
+
+    Raises:
+        ValueError: If the mask is a colour picture, or does not fit the image.
+    """
     image = read_image(str(image_path))
     with Image.open(mask_path) as opened:
         if opened.mode not in ('L', 'P', 'I', 'I;16', '1'):
@@ -144,8 +150,8 @@ def _read_pair(image_path: Path, mask_path: Path, reduce_zero_label: bool
     return str(mask_path), image, mask
 
 
-def _checked_labels(name: str, mask: np.ndarray, classes: Sequence[str], ignore: int
-                    ) -> np.ndarray:
+def checked_labels(name: str, mask: np.ndarray, classes: Sequence[str], ignore: int
+                   ) -> np.ndarray:
     """Labels as int16, with 255 for what is ignored."""
     ignored = (mask == ignore) | (mask == IGNORE)
     bad = np.unique(mask[(mask >= len(classes)) & ~ignored | (mask < 0)])
@@ -165,10 +171,10 @@ def _nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return mask[rows[:, None], cols]
 
 
-def _spread(count: int, limit: int | None) -> list[int]:
+def spread(count: int, limit: int | None) -> list[int]:
     """At most ``limit`` of ``count`` places, evenly spread, always the same."""
     if limit is None or limit >= count:
         return list(range(count))
     if limit < 1:
-        raise ValueError(f'a probe needs at least 1 image, got a limit of {limit}.')
+        raise ValueError(f'at least 1 image is needed, got a limit of {limit}.')
     return np.linspace(0, count - 1, limit).round().astype(int).tolist()

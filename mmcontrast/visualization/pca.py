@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from mmcontrast.evaluation.features import IMAGENET_MEAN, IMAGENET_STD, feature_maps
+from mmcontrast.visualization.text import cut
 
 _GAP, _LINE = 8, 22
 
@@ -128,12 +129,4 @@ def _smooth(components: Tensor, size: tuple[int, int]) -> np.ndarray:
 
 def _lines(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     """Lines of a text that fit; a line too long loses its beginning."""
-    return [_cut(line, font, width) for line in text.split('\n')]
-
-
-def _cut(line: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    if font.getlength(line) <= width:
-        return line
-    while line and font.getlength(f'...{line}') > width:
-        line = line[1:]
-    return f'...{line}'
+    return [cut(line, font, width) for line in text.split('\n')]
