@@ -8,6 +8,8 @@ from mmcontrast.datasets.shapes.scene import Scene, check_size, draw_scene
 from mmcontrast.datasets.shapes.vocabulary import (
     CLASSES,
     PALETTE,
+    SHAPES,
+    STUFF,
     allowed_combinations,
     scene_seed,
 )
@@ -42,7 +44,8 @@ class ShapesDataset(BaseDataset):
         ValueError: If an argument is out of range.
     """
 
-    METAINFO = dict(classes=CLASSES, palette=PALETTE)
+    METAINFO = dict(classes=CLASSES, palette=PALETTE, thing_classes=SHAPES,
+                    stuff_classes=STUFF)
 
     def __init__(self, num_images: int, split: str = 'train', size: int = 128,
                  combinations: str = 'all', num_objects: tuple[int, int] = (2, 6),

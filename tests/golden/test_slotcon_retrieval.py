@@ -1,0 +1,23 @@
+"""Nearest images of each prototype, against the released script."""
+from pathlib import Path
+
+import torch
+from pixpro.case import Case
+
+from mmcontrast.evaluation.slot_retrieval import SlotSurvey
+from mmcontrast.methods.slotcon import SlotGrouping
+
+FOLDER = str(Path(__file__).parent / 'slotcon')
+
+
+def test_nearest_images_are_those_of_the_released_script():
+    case = Case(FOLDER, 'retrieval')
+    features, prototypes = case.input('features'), case.input('prototypes')
+    grouping = SlotGrouping(channels=16, num_slots=8)
+    grouping.prototypes.data.copy_(prototypes)
+    with torch.no_grad():
+        dots = grouping(features).permute(0, 3, 1, 2)
+    survey = SlotSurvey(num_slots=8, top=case.meta['config']['topk'])
+    for number, image in enumerate(dots):
+        survey.add(image[None], torch.tensor([number]))
+    case.check(dict(dots=dots, idxs=survey.nearest))
