@@ -1,18 +1,19 @@
 """PixPro trained by the real Runner, from its configs."""
-import json
-import uuid
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from PIL import Image
 
-from mmcontrast.apis.train import fit_to_devices, train
+from mmcontrast.apis.train import fit_to_devices
 from mmcontrast.engine import cosine_momentum, warmup_cosine
-from mmcontrast.registry import HOOKS, MODELS
+from mmcontrast.registry import MODELS
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from runs import run, scalars  # noqa: E402
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'pixpro'
 DEBUG = str(CONFIGS / 'pixpro_resnet18_1xb32-coslr-4e_shapes_debug.py')
@@ -23,34 +24,6 @@ SMALL = {
     'train_dataloader.dataset.pipeline.1.size': 32,
     'default_hooks.logger.interval': 1, 'model.backbone.base_channels': 8,
     'model.backbone.stem_channels': 8}
-
-
-@HOOKS.register_module()
-class StopAfterEpoch(Hook):
-    """Break off a run after the checkpoint of an epoch was written."""
-
-    priority = 'LOWEST'
-
-    def __init__(self, epoch: int):
-        self.epoch = epoch
-
-    def after_train_epoch(self, runner):
-        if runner.epoch + 1 == self.epoch:
-            raise KeyboardInterrupt
-
-
-def scalars(work_dir: Path) -> list[dict]:
-    """All rows of all runs below a work dir, oldest first."""
-    files = sorted(work_dir.glob('*/vis_data/scalars.json'),
-                   key=lambda path: path.stat().st_mtime)
-    lines = [line for file in files for line in file.read_text().splitlines()]
-    return [row for row in map(json.loads, lines) if 'loss' in row]
-
-
-def run(config: str, work_dir: Path, options: dict, **kwargs):
-    """Train; each run has a visualizer of its own, which mmengine keeps by name."""
-    return train(config, str(work_dir), cfg_options=options | {
-        'visualizer.name': str(uuid.uuid4())}, **kwargs)
 
 
 @pytest.mark.parametrize('name', sorted(path.name for path in CONFIGS.glob('*.py')))
