@@ -3,7 +3,7 @@ _base_ = ['../_base_/models/slotcon_resnet18.py', '../_base_/shapes_debug.py']
 
 # Bicubic, and a second crop that meets the first.
 train_pipeline = _base_.train_pipeline
-train_pipeline[1].update(
+next(step for step in train_pipeline if 'size' in step).update(
     interpolation='bicubic', crop_pair=dict(type='OverlapCrops'))
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 model = dict(

@@ -8,7 +8,7 @@ _base_ = [
 num_gpus, batch_size = 8, 64
 # Bicubic, and a second crop that meets the first.
 train_pipeline = _base_.train_pipeline
-train_pipeline[1].update(
+next(step for step in train_pipeline if 'size' in step).update(
     interpolation='bicubic', crop_pair=dict(type='OverlapCrops'))
 train_dataloader = dict(
     batch_size=batch_size, num_workers=8, dataset=dict(pipeline=train_pipeline))
