@@ -1,0 +1,108 @@
+"""In which order tar shards are read, by which rank, and from where on."""
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from mmcontrast.registry import DATA_SAMPLERS
+
+from .shards import ShardedImages
+
+
+@DATA_SAMPLERS.register_module()
+class ShardSampler(Sampler):
+    """Shards in random order, images shuffled among their neighbours, split by rank.
+
+    An epoch is a row of all images: the shards one after the other, in an order drawn
+    from (seed, epoch). Rank r of R reads the r-th of R equal pieces of the row, within
+    which every image moves by less than ``buffer_size`` places. So a rank reads few
+    shards, each from one end to the other, and nothing is held in memory. The loader
+    deals whole batches to its workers in turn: number and content of the batches do
+    not depend on how many workers there are.
+
+    The pieces have ceil(N / R) images, so every rank has as many batches as the others;
+    the last piece goes on at the start of the row, and at most R - 1 images are read
+    twice in an epoch.
+
+    Args:
+        dataset: :class:`ShardedImages`.
+        shuffle: Whether to shuffle; else images come as they lie in the shards.
+        buffer_size: How far images are mixed. Larger mixes better; smaller reads a disk
+            or a network more in sequence.
+        seed: By default one that all ranks agree on.
+    """
+
+    def __init__(self, dataset: ShardedImages, shuffle: bool = True,
+                 buffer_size: int = 10000, seed: int | None = None) -> None:
+        if not hasattr(dataset, 'shard_starts'):
+            raise TypeError(
+                f'ShardSampler reads ShardedImages, got {type(dataset).__name__}. For '
+                "other data sets: sampler=dict(type='DefaultSampler', shuffle=True).")
+        if buffer_size < 1:
+            raise ValueError(f'buffer_size must be 1 or more, got {buffer_size}.')
+        self.dataset = dataset
+        self.shuffle = shuffle
+        self.buffer_size = buffer_size
+        self.seed = sync_random_seed() if seed is None else seed
+        self.rank, self.world_size = get_dist_info()
+        self.num_samples = -(-len(dataset) // self.world_size)
+        self.epoch = 0
+        # Whether epochs follow each other without an end, for iteration-based loops.
+        self.endless = False
+        self._done = 0
+        self._placed = False
+
+    def __len__(self) -> int:
+        """Images of one rank in one epoch, wherever in it the sampler is placed."""
+        return self.num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        done, self._done = self._done, 0
+        epoch = self.epoch
+        yield from self.order(epoch)[done:].tolist()
+        while self.endless:
+            epoch += 1
+            yield from self.order(epoch).tolist()
+
+    def order(self, epoch: int) -> np.ndarray:
+        """(num_samples,) indices that this rank reads in an epoch."""
+        starts = self.dataset.shard_starts()
+        counts = np.diff(starts, append=len(self.dataset))
+        shards = np.arange(len(starts))
+        if self.shuffle:
+            shards = np.random.default_rng([self.seed, epoch]).permutation(shards)
+        ends = counts[shards].cumsum()
+        first = self.rank * self.num_samples
+        places = np.arange(first, first + self.num_samples) % len(self.dataset)
+        which = ends.searchsorted(places, side='right')
+        order = places + (starts[shards] - (ends - counts[shards]))[which]
+        if not self.shuffle:
+            return order
+        rng = np.random.default_rng([self.seed, epoch, self.rank])
+        moved = np.arange(len(order)) + rng.random(len(order)) * self.buffer_size
+        return order[moved.argsort(kind='stable')]
+
+    def place(self, epoch: int, done: int) -> None:
+        """Start the next pass in ``epoch``, after the first ``done`` images of it."""
+        self.epoch, self._done, self._placed = epoch, done, True
+
+    def set_epoch(self, epoch: int) -> None:
+        """Start of an epoch; one that the sampler is placed in goes on from there."""
+        if not self.endless and epoch != self.epoch:
+            self.epoch, self._done = epoch, 0
+
+    def skip(self, num_samples: int) -> None:
+        """mmengine's way to resume iteration-based loops: images since the start of the
+        run. ``place``, which knows it exactly, takes precedence."""
+        if not self._placed:
+            self.place(*divmod(num_samples, self.num_samples))
+
+    def layout(self) -> dict[str, int | bool]:
+        """What the order follows from; a position holds for this alone."""
+        names = self.dataset.data_list.names
+        return dict(
+            seed=int(self.seed), shuffle=self.shuffle, buffer_size=self.buffer_size,
+            world_size=self.world_size, num_images=len(self.dataset),
+            names=zlib.crc32(names), shards=zlib.crc32(self.dataset.shard_starts()))
