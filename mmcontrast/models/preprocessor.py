@@ -3,6 +3,7 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.dist import get_rank, get_world_size
+from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
@@ -15,13 +16,13 @@ from .photometric import BatchedSteps, Choices, batched_recipe
 class TwoViewPreprocessor(BaseDataPreprocessor):
     """Move both views to the device, then recolour and normalise them there.
 
-    Photometric steps belong either here, a whole batch at a time and in training
-    only, or into ``TwoViews`` in the loader, which works on one picture after the
-    other. Both draw from the same distributions and give the same pixels for the same
-    choices; they differ in which generator decides. Here it is torch's on the CPU, and
-    every rank draws for all ranks and keeps its own part: with one seed for all, as
-    mmengine sets it, ranks choose differently, and as one process on the joint batch
-    would.
+    Photometric steps happen either here, a whole batch at a time and in training
+    only, or in ``TwoViews`` in the loader, which works on one picture after the other;
+    views that it has recoloured (their samples say so) are left as they are. Both draw
+    from the same distributions and give the same pixels for the same choices; they
+    differ in which generator decides. Here it is torch's on the CPU, and every rank
+    draws for all ranks and keeps its own part: with one seed for all, as mmengine sets
+    it, ranks choose differently, and as one process on the joint batch would.
 
     Args:
         mean, std: Per RGB channel, in grey levels from 0 to 255.
@@ -48,6 +49,7 @@ class TwoViewPreprocessor(BaseDataPreprocessor):
         self.memory_format = (
             torch.channels_last if channels_last else torch.contiguous_format)
         self.photometric = photometric and batched_recipe(photometric)
+        self._told = False
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -63,10 +65,11 @@ class TwoViewPreprocessor(BaseDataPreprocessor):
             ``inputs``, a list of (N, 3, H, W) float32 tensors, and ``data_samples``.
         """
         views = [self._on_device(view) for view in data['inputs']]
-        if training and self.photometric:
+        samples = data.get('data_samples')
+        if training and self.photometric and not self._done_by_loader(samples):
             views = self._recolour(views)
         return dict(inputs=[self._normalise(view) for view in views],
-                    data_samples=data.get('data_samples'))
+                    data_samples=samples)
 
     def _on_device(self, view: Tensor | Sequence[Tensor]) -> Tensor:
         if not isinstance(view, Tensor):
@@ -77,6 +80,17 @@ class TwoViewPreprocessor(BaseDataPreprocessor):
                 f'{tuple(view.shape)}; does the pipeline end in PackViews, and the '
                 "loader use collate_fn=dict(type='default_collate')?")
         return view.to(self.device, non_blocking=self._non_blocking)
+
+    def _done_by_loader(self, samples: Sequence | None) -> bool:
+        """Whether the views come recoloured; the log says so once."""
+        done = bool(samples) and getattr(samples[0], 'recoloured', False)
+        if done and not self._told:
+            print_log(
+                'The views come recoloured from TwoViews in the data pipeline, so '
+                'data_preprocessor.photometric is not applied to them.',
+                logger='current')
+            self._told = True
+        return done
 
     def _recolour(self, views: list[Tensor]) -> list[Tensor]:
         if len(views) != len(self.photometric):

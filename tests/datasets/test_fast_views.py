@@ -132,6 +132,17 @@ def test_files_are_read_through_mmengine(decoder, scene, tmp_path):
     assert grey_levels(read, fast(jpeg(scene), 0, size=64)).max() == 0
 
 
+def test_samples_say_where_colours_were_changed(scene):
+    def recoloured(*steps):
+        results = dict(img=scene)
+        for step in (*steps, PackViews()):
+            results = step.transform(results)
+        return results['data_samples'].get('recoloured', False)
+    assert recoloured(LoadImage(), TwoViews(32, views='BYOL'))
+    assert not recoloured(LoadImage(), TwoViews(32, views='NULL'))
+    assert not recoloured(FastTwoViews(32))
+
+
 # Decoded at a fraction of the size.
 
 @pytest.mark.parametrize('orientation', [1, 2, 3, 4, 5, 6, 7, 8])

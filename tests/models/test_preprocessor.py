@@ -1,14 +1,10 @@
 """Normalising both views on the device."""
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from mmengine.structures import BaseDataElement
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from mmcontrast.models.preprocessor import TwoViewPreprocessor
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from ranks import on_ranks  # noqa: E402
 
 
 def test_views_are_normalised_per_channel():
@@ -58,6 +54,19 @@ def test_wrong_shapes_are_named():
         TwoViewPreprocessor()(dict(inputs=[torch.zeros(2, 1, 4, 4)]))
     with pytest.raises(ValueError, match='need three values'):
         TwoViewPreprocessor(mean=(1, 2))
+
+
+def test_views_that_the_loader_recoloured_are_left_as_they_are():
+    views = [torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8) for _ in range(2)]
+    preprocess = TwoViewPreprocessor(photometric='BYOL')
+    plain = TwoViewPreprocessor()(dict(inputs=views))['inputs']
+
+    def seen(recoloured: bool):
+        samples = [BaseDataElement(metainfo=dict(recoloured=recoloured))] * 4
+        data = dict(inputs=views, data_samples=samples)
+        return preprocess(data, training=True)['inputs']
+    assert all(a.equal(b) for a, b in zip(seen(True), plain, strict=True))
+    assert not any(a.equal(b) for a, b in zip(seen(False), plain, strict=True))
 
 
 def test_photometric_steps_happen_in_training_only():
@@ -117,19 +126,21 @@ def test_one_view_for_two_lists_of_steps_is_refused():
         TwoViewPreprocessor(photometric='RandAug')
 
 
-def _recolour(rank, views):
-    """One of two ranks: its half of each view's batch."""
-    torch.manual_seed(3)
-    preprocess = TwoViewPreprocessor(photometric='BYOL')
-    own = [view.chunk(2)[rank] for view in views]
-    return preprocess(dict(inputs=own), training=True)['inputs']
-
-
 def test_two_ranks_recolour_as_one_process_does_with_the_joint_batch():
     views = list(torch.randint(0, 256, (2, 4, 3, 8, 8), dtype=torch.uint8))
+    preprocess = TwoViewPreprocessor(photometric='BYOL')
     torch.manual_seed(3)
-    joint = TwoViewPreprocessor(photometric='BYOL')(
-        dict(inputs=views), training=True)['inputs']
-    ranks = on_ranks(2, _recolour, views)
+    joint = preprocess(dict(inputs=views), training=True)['inputs']
+    ranks = []
+    for rank in range(2):
+        # No rank speaks to another, so that one process can be each in turn.
+        torch.distributed.init_process_group(
+            'fake', rank=rank, world_size=2, store=FakeStore())
+        try:
+            torch.manual_seed(3)
+            own = [view.chunk(2)[rank] for view in views]
+            ranks.append(preprocess(dict(inputs=own), training=True)['inputs'])
+        finally:
+            torch.distributed.destroy_process_group()
     for k in range(2):
         assert torch.cat([inputs[k] for inputs in ranks]).equal(joint[k])

@@ -22,7 +22,8 @@ class PackViews(BaseTransform):
     """
 
     def __init__(self, meta_keys: tuple[str, ...] = (
-            'img_path', 'sample_idx', 'ori_shape', 'img_shape', 'label')) -> None:
+            'img_path', 'sample_idx', 'ori_shape', 'img_shape', 'label',
+            'recoloured')) -> None:
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:

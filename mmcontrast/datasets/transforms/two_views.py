@@ -25,7 +25,8 @@ class TwoViews(BaseTransform):
     of the result comes from.
 
     ``img`` (a PIL.Image) becomes a list of two, ``views`` the two
-    :class:`~mmcontrast.structures.View`.
+    :class:`~mmcontrast.structures.View`, ``recoloured`` whether there was any step:
+    the preprocessor does not change the colours of such views again.
 
     Args:
         size: Side of the views in pixels, or (height, width).
@@ -64,6 +65,7 @@ class TwoViews(BaseTransform):
                 images[k] = step(images[k], rng)
         results['img'], results['views'] = images, tuple(views)
         results['img_shape'] = self.size
+        results['recoloured'] = any(self.steps)
         return results
 
 
