@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import default_collate
 from mmengine.registry import init_default_scope
 from PIL import Image
 
+from ..datasets.transforms import LoadImage
 from ..registry import DATASETS, MODELS, TRANSFORMS
 from ..structures import ViewBatch
 from ..visualization.correspondence import beside, draw_correspondence, draw_crops
@@ -19,6 +21,7 @@ def browse_views(config: str, num: int = 8, out: str | None = None,
                  map_size: tuple[int, int] | None = None) -> list[Path]:
     """Draw the crops, the two views and their matched pixels for some images.
 
+    Views are drawn as the network sees them, colours of the preprocessor included.
     Pixels are the cells of the backbone's last map, pairs follow PixPro's rule, both
     as the config says. A cell often has several pairs; its line goes to the one
     closest in the source image. Images are picked, and views drawn, by ``seed`` alone.
@@ -41,6 +44,7 @@ def browse_views(config: str, num: int = 8, out: str | None = None,
     cfg = load_config(config, cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmcontrast'))
     dataset, two_views, rest = _split_at_two_views(cfg)
+    preprocess = _preprocessor(cfg)
     map_size = map_size or _map_size(cfg, two_views.size)
     pos_ratio = cfg.model.get('loss', {}).get('pos_ratio', 0.7)
     folder = Path(out or Path(cfg.work_dir) / 'views')
@@ -51,21 +55,32 @@ def browse_views(config: str, num: int = 8, out: str | None = None,
     for number, idx in enumerate(picks):
         results = dataset[idx]
         name = Path(results['img_path']).stem
-        picture = _draw(results, two_views, rest, map_size, pos_ratio)
+        source = results.pop('source')
+        for step in (two_views, *rest):
+            results = step(results)
+        views = results['data_samples'].views
+        picture = _draw(source, _seen(results, preprocess), views, map_size, pos_ratio)
         files.append(folder / f'{number:02}_{name}.png')
         picture.save(files[-1])
     return files
 
 
-def _draw(results: dict, two_views, rest: list, map_size: tuple[int, int],
-          pos_ratio: float) -> Image.Image:
-    source = results['img']
-    results = two_views(results)
-    for step in rest:
-        results = step(results)
-    views = results['data_samples'].views
-    images = [Image.fromarray(view.permute(1, 2, 0).numpy())
-              for view in results['inputs']]
+def _seen(results: dict, preprocess) -> list[Image.Image]:
+    """The two views behind the preprocessor, back in grey levels."""
+    if preprocess is None:
+        return [_picture(view) for view in results['inputs']]
+    batch = preprocess(default_collate([results]), training=True)
+    return [_picture(view[0] * preprocess.std + preprocess.mean)
+            for view in batch['inputs']]
+
+
+def _picture(view: torch.Tensor) -> Image.Image:
+    view = view.round().clamp(0, 255).to(torch.uint8)
+    return Image.fromarray(view.permute(1, 2, 0).contiguous().numpy())
+
+
+def _draw(source: Image.Image, images: list[Image.Image], views,
+          map_size: tuple[int, int], pos_ratio: float) -> Image.Image:
     pairs = _pairs(views, map_size, pos_ratio)
     lines = _nearest(pairs, views, map_size)
     first, second = (_cell_centres(image, map_size)[cells]
@@ -106,20 +121,31 @@ def _cell_centres(image: Image.Image, map_size: tuple[int, int]) -> np.ndarray:
 
 
 def _split_at_two_views(cfg: Config):
-    """The data set up to the whole image, the transform of views, what follows."""
+    """The data set with the whole images, the transform of views, what follows."""
     dataset = cfg.get('train_dataloader', {}).get('dataset', {})
     while 'dataset' in dataset:  # RepeatDataset and the like
         dataset = dataset.dataset
     pipeline = dataset.get('pipeline', [])
-    at = [k for k, step in enumerate(pipeline)
-          if step['type'].rpartition('.')[2] == 'TwoViews']
+    names = [step['type'].rpartition('.')[2] for step in pipeline]
+    at = [k for k, name in enumerate(names) if name in ('TwoViews', 'FastTwoViews')]
     if not at:
         raise UsageError(
             f'{cfg.filename}: no TwoViews in train_dataloader.dataset.pipeline, so '
             'there are no views to draw; name the config of a two-view method.')
     build = TRANSFORMS.build
-    return (DATASETS.build(dict(dataset, pipeline=pipeline[:at[0]])),
+    load = LoadImage(pipeline[at[0]].get('backend_args'))
+
+    def with_source(results: dict) -> dict:
+        return results | dict(source=load(dict(results))['img'])
+    return (DATASETS.build(dict(dataset, pipeline=[*pipeline[:at[0]], with_source])),
             build(pipeline[at[0]]), [build(step) for step in pipeline[at[0] + 1:]])
+
+
+def _preprocessor(cfg: Config):
+    """What the model does to a batch first; None if it is not one of ours."""
+    settings = cfg.get('model', {}).get('data_preprocessor') or {}
+    ours = settings.get('type', '').rpartition('.')[2] == 'TwoViewPreprocessor'
+    return MODELS.build(settings) if ours else None
 
 
 @torch.no_grad()

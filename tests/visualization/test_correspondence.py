@@ -91,6 +91,27 @@ def test_tool_writes_one_picture_per_image(tmp_path):
         assert one.read_bytes() == other.read_bytes()
 
 
+def test_views_are_drawn_as_the_network_sees_them(tmp_path):
+    """A recipe that turns all to grey; a broken file is passed over."""
+    Image.new('RGB', (90, 80), (200, 30, 60)).save(tmp_path / 'a.jpg')
+    (tmp_path / 'b.jpg').write_bytes(b'nothing')
+    config = tmp_path / 'folder.py'
+    config.write_text(f"""
+_base_ = '{ROOT}/configs/_base_/datasets/two_views.py'
+default_scope = 'mmcontrast'
+grey = [dict(type='ViewGrayscale', prob=1.0)]
+model = dict(data_preprocessor=dict(
+    type='TwoViewPreprocessor', photometric=[grey, []]))
+train_dataloader = dict(dataset=dict(data_root='{tmp_path}', max_bad_share=0.9))
+""")
+    for file in browse_views(str(config), num=2, out=str(tmp_path / 'out'),
+                             map_size=(2, 2)):
+        views = np.array(Image.open(file)).astype(int)
+        colour = np.abs(views - [200, 30, 60]).max(-1) < 12
+        luma = np.abs(views - 84).max(-1) < 12   # 0.299 R + 0.587 G + 0.114 B
+        assert colour.sum() > 5000 and luma.sum() > 5000
+
+
 def test_tool_says_what_is_missing(tmp_path):
     config = tmp_path / 'plain.py'
     config.write_text("default_scope = 'mmcontrast'\n"
