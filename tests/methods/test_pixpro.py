@@ -6,17 +6,13 @@ import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
-from mmengine.structures import BaseDataElement
+from two_view_batches import RESNET18, batch
 
 from mmcontrast.engine import LARS, two_groups
 from mmcontrast.registry import MODELS
-from mmcontrast.structures import View
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from ranks import on_ranks  # noqa: E402
-
-RESNET18 = dict(type='mmpretrain.ResNet', depth=18, norm_eval=False,
-                strides=(1, 2, 2, 1))
 
 
 def config(**changes) -> dict:
@@ -25,19 +21,6 @@ def config(**changes) -> dict:
         projector=dict(type='ConvMLP', hidden_channels=32, out_channels=16),
         propagation=dict(type='PixelPropagation'),
         loss=dict(type='PairConsistencyLoss')) | changes
-
-
-def batch(images: int = 4, size: int = 64, seed: int = 0):
-    """Two random views and where they lie; all pairs overlap."""
-    generator = torch.Generator().manual_seed(seed)
-    views = [torch.randn(images, 3, size, size, generator=generator) for _ in range(2)]
-    samples = []
-    for i in range(images):
-        sample = BaseDataElement()
-        sample.views = (View(0, 0, 80, 80, False, 128, 128),
-                        View(20, 10 + i, 100, 90 + i, bool(i % 2), 128, 128))
-        samples.append(sample)
-    return views, samples
 
 
 def losses_of(model, **kwargs):
@@ -142,20 +125,6 @@ def test_tensor_and_predict_give_the_maps_of_the_first_view():
 def test_a_negative_instance_weight_is_refused():
     with pytest.raises(ValueError, match='instance_weight'):
         MODELS.build(config(instance_weight=-1.0))
-
-
-@MODELS.register_module()
-class InstanceNormNet(torch.nn.Module):
-    """A backbone whose norm does not mix samples, for the comparison of ranks."""
-
-    def __init__(self):
-        super().__init__()
-        self.body = torch.nn.Sequential(
-            torch.nn.Conv2d(3, 16, 8, stride=8), torch.nn.GroupNorm(4, 16),
-            torch.nn.ReLU(), torch.nn.Conv2d(16, 24, 1))
-
-    def forward(self, x):
-        return (self.body(x),)
 
 
 def one_step(rank: int, world_size: int) -> dict:

@@ -100,7 +100,7 @@ def slot_contrast(pairs: Sequence[tuple[Slots, Slots]], predictor: nn.Module,
     results = []
     for i, (student, teacher) in enumerate(pairs):
         if not _enough(predictor, [each[i] for each in counts]):
-            results.append(Contrast(_untouched(predictor)))
+            results.append(Contrast(_nothing(student.vectors, predictor)))
             continue
         image_idx, slot_idx = rows[i].unbind(1)
         offset = sum(each[directions + i] for each in counts[:dist.get_rank()])
@@ -127,6 +127,7 @@ def _enough(predictor: nn.Module, queries: Sequence[int]) -> bool:
     return (sum(queries) if synced else queries[dist.get_rank()]) >= 2
 
 
-def _untouched(predictor: nn.Module) -> Tensor:
+def _nothing(vectors: Tensor, predictor: nn.Module) -> Tensor:
     """0 that gives every parameter of the predictor a gradient of zeros."""
-    return sum(parameter[:0].sum() for parameter in predictor.parameters())
+    return sum((parameter[:0].sum() for parameter in predictor.parameters()),
+               at_least_float(vectors[:0]).sum())
