@@ -1,0 +1,43 @@
+"""Config, checkpoint and labelled scenes of a small SlotCon, as files."""
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from mmcontrast.apis.make_shapes import make_shapes
+from mmcontrast.registry import MODELS
+
+CONFIG = """
+default_scope = 'mmcontrast'
+norm_cfg = dict(type='BN')
+mlp = dict(hidden_channels=32, norm_cfg=norm_cfg)
+model = dict(
+    type='SlotCon',
+    backbone=dict(type='mmpretrain.ResNet', depth=18, norm_cfg=norm_cfg,
+                  strides=(1, 2, 2, 1), out_indices=(3, )),
+    projector=dict(type='ConvMLP', out_channels=16, **mlp),
+    predictor=dict(type='RowMLP', **mlp),
+    grouping=dict(type='SlotGrouping', num_slots=12))
+"""
+
+
+def write_config(folder: Path) -> str:
+    path = folder / 'config.py'
+    path.write_text(CONFIG)
+    return str(path)
+
+
+def write_checkpoint(config: str, path: Path) -> str:
+    """Random weights, the momentum branch unlike the online one."""
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(config).model)
+    with torch.no_grad():
+        model.momentum.grouping.prototypes.normal_()
+    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
+    return str(path)
+
+
+def write_scenes(folder: Path, count: int = 6) -> str:
+    make_shapes(folder, ['panoptic', 'mmseg'], train=0, val=0, test=count, size=64,
+                progress=False)
+    return str(folder)

@@ -1,0 +1,47 @@
+"""Score slots as a segmentation of labelled images, beside random prototypes.
+
+    python tools/data/make_shapes.py data/shapes --layout panoptic --test 200
+    python tools/analysis/score_slots.py CONFIG CHECKPOINT --data data/shapes
+"""
+import argparse
+
+from mmcontrast.apis.convert import sentences
+from mmcontrast.apis.score_slots import score_slots, slot_table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of a method with slots')
+    parser.add_argument('checkpoint', help='a checkpoint of its training')
+    parser.add_argument('--data', required=True, metavar='FOLDER', help='labelled '
+                        'images in the layout of COCO panoptic or of mmseg')
+    parser.add_argument('--split', default='test')
+    parser.add_argument('--out', metavar='JSON', help='file for the figures')
+    parser.add_argument('--size', type=int, metavar='PIXELS',
+                        help='short side of the images; default: as they are')
+    parser.add_argument('--max-images', type=int, metavar='N')
+    parser.add_argument('--random-prototypes', type=int, default=3, metavar='N',
+                        help='draws of random prototypes to score on the same '
+                        'features; their mean is shown (default: 3)')
+    parser.add_argument('--kmeans', action='store_true',
+                        help='add as many k-means centres of the same features')
+    parser.add_argument('--beside-random', action='store_true',
+                        help='add a network that was never trained')
+    parser.add_argument('--branch', choices=['momentum', 'online'], default='momentum')
+    parser.add_argument('--num-classes', type=int,
+                        help="for mmseg's layout without a classes.json")
+    parser.add_argument('--ignore-index', type=int, default=255,
+                        help="label for nothing, in mmseg's layout (default: 255)")
+    parser.add_argument('--seed', type=int, default=0, help='of all that is random')
+    parser.add_argument('--device', default='cpu')
+    arguments = vars(parser.parse_args())
+    with sentences(parser):
+        result = score_slots(**arguments)
+    print(slot_table(result))
+    if arguments['out']:
+        print(f'Wrote {arguments["out"]}')
+
+
+if __name__ == '__main__':
+    main()
