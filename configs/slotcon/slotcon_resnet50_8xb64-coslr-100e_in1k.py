@@ -1,20 +1,8 @@
-# The released ImageNet recipe: 2048 prototypes, 8 GPUs x 64 images, 100 epochs.
-_base_ = [
-    '../_base_/datasets/imagenet_two_views.py',
-    '../_base_/models/slotcon_resnet50.py',
-    '../_base_/schedules/lars_cosine_slotcon.py',
-    '../_base_/pretrain_runtime.py']
+# The released ImageNet recipe: that of COCO with 2048 prototypes, 100 epochs.
+_base_ = './slotcon_resnet50_8xb64-coslr-800e_coco.py'
 
-num_gpus, batch_size = 8, 64
-# Bicubic, and a second crop that meets the first.
-train_pipeline = _base_.train_pipeline
-next(step for step in train_pipeline if 'size' in step).update(
-    interpolation='bicubic', crop_pair=dict(type='OverlapCrops'))
-train_dataloader = dict(
-    batch_size=batch_size, num_workers=8, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(dataset=dict(
+    data_root='data/imagenet', data_prefix=dict(img_path='train')))
 model = dict(grouping=dict(num_slots=2048))
-# 1.0 per 256 images.
-optim_wrapper = dict(optimizer=dict(lr=1.0 * num_gpus * batch_size / 256))
 train_cfg = dict(max_epochs=100)
 default_hooks = dict(checkpoint=dict(interval=10))
-auto_scale_lr = dict(base_batch_size=num_gpus * batch_size)

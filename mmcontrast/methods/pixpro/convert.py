@@ -1,31 +1,17 @@
-"""Released PixPro checkpoints into ours."""
-from collections.abc import Mapping, Sequence
+"""Released PixPro checkpoints into ours.
+
+Source: github.com/zdaxie/PixPro, the keys of its training and published files
+(``encoder*``, ``projector*``, ``value_transform``, ``predictor``).
+"""
+from collections.abc import Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...apis.convert.official import Conversion
 from ...apis.convert.released import Head, ReleasedLayout, convert_released, part_of
 from ...apis.convert.resnets import infer_backbone
-
-
-def convert(weights: Mapping[str, Tensor], model_cfg: dict | None = None,
-            drop: Sequence[str] = ()) -> Conversion:
-    """Convert the ``model`` part of a released checkpoint.
-
-    Source: github.com/zdaxie/PixPro, the keys of its training and published files
-    (``encoder*``, ``projector*``, ``value_transform``, ``predictor``).
-
-    Args:
-        weights: Released keys without ``module.``.
-        model_cfg: The PixPro model to fill; read off the weights if None.
-        drop: Patterns of keys that may be lost.
-
-    Raises:
-        ValueError: If this is no PixPro file, keys would be lost or outputs differ.
-    """
-    return convert_released(LAYOUT, weights, model_cfg, drop)
 
 
 def infer_model(weights: Mapping[str, Tensor]) -> dict:
@@ -74,3 +60,6 @@ LAYOUT = ReleasedLayout(
         projector_instance=_head('instance_projector'),
         projector_instance_k=_head('momentum.instance_projector'),
         predictor=_head('instance_predictor')))
+
+#: ``convert(weights, model_cfg=None, drop=())``, see :func:`convert_released`.
+convert = partial(convert_released, LAYOUT)

@@ -1,11 +1,16 @@
-"""Released SlotCon checkpoints into ours."""
-from collections.abc import Mapping, Sequence
+"""Released SlotCon checkpoints into ours.
+
+Source: github.com/CVMI-Lab/SlotCon, the keys of its training files
+(``encoder_{q,k}``, ``projector_{q,k}``, ``grouping_{q,k}``, ``predictor_slot``,
+``center``).
+"""
+from collections.abc import Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...apis.convert.official import Conversion
 from ...apis.convert.released import Head, ReleasedLayout, convert_released, part_of
 from ...apis.convert.resnets import infer_backbone
 
@@ -13,25 +18,6 @@ from ...apis.convert.resnets import infer_backbone
 LAYERS = {'mlp.0': 'linear1', 'mlp.1': 'bn1', 'mlp.3': 'linear2', 'mlp.4': 'bn2',
           'mlp.6': 'linear3'}
 PROTOTYPES = 'slot_embed.weight'
-
-
-def convert(weights: Mapping[str, Tensor], model_cfg: dict | None = None,
-            drop: Sequence[str] = ()) -> Conversion:
-    """Convert the ``model`` part of a released checkpoint.
-
-    Source: github.com/CVMI-Lab/SlotCon, the keys of its training files
-    (``encoder_{q,k}``, ``projector_{q,k}``, ``grouping_{q,k}``, ``predictor_slot``,
-    ``center``).
-
-    Args:
-        weights: Released keys without ``module.``.
-        model_cfg: The SlotCon model to fill; read off the weights if None.
-        drop: Patterns of keys that may be lost.
-
-    Raises:
-        ValueError: If this is no SlotCon file, keys would be lost or outputs differ.
-    """
-    return convert_released(LAYOUT, weights, model_cfg, drop)
 
 
 def infer_model(weights: Mapping[str, Tensor]) -> dict:
@@ -100,3 +86,6 @@ LAYOUT = ReleasedLayout(
         grouping_q=_grouping('grouping'), grouping_k=_grouping('momentum.grouping'),
         predictor_slot=_mlp('predictor')),
     single=dict(center='center'))
+
+#: ``convert(weights, model_cfg=None, drop=())``, see :func:`convert_released`.
+convert = partial(convert_released, LAYOUT)
