@@ -101,8 +101,9 @@ class TwoViewPreprocessor(BaseDataPreprocessor):
                 for steps, view in zip(self.photometric, views, strict=True)]
 
     def _normalise(self, view: Tensor) -> Tensor:
-        view = view.to(torch.float32, memory_format=self.memory_format)
-        return view.sub(self.mean).div_(self.std)
+        # A copy in any case: the loader's tensors are not ours to change.
+        view = view.to(torch.float32, memory_format=self.memory_format, copy=True)
+        return view.sub_(self.mean).div_(self.std)
 
 
 def _own_choices(steps: BatchedSteps, n: int) -> Choices:

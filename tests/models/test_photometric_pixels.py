@@ -4,18 +4,27 @@ import pytest
 import torch
 from PIL import Image
 
-from mmcontrast.datasets.transforms import (
-    ViewColorJitter,
-    ViewGaussianBlur,
-    ViewGrayscale,
-    ViewSolarize,
-    image_to_tensor,
+from mmcontrast.datasets.transforms import image_to_tensor, view_steps
+from mmcontrast.models.photometric import (
+    BatchedSteps,
+    Choices,
+    Op,
+    batched_recipe,
+    pillow,
 )
-from mmcontrast.models.photometric import BatchedSteps, Choices, Op, batched_recipe
-from mmcontrast.models.photometric.batch import change, change_together
+from mmcontrast.models.photometric.batch import (
+    change_one_by_one,
+    change_together,
+)
 
-# How the batch is worked on: whole, as on a GPU, or image by image, as on a CPU.
-PATHS = dict(together=change_together, one_by_one=change)
+
+def compiled(views, choices):
+    kernels = pytest.importorskip('mmcontrast.models.photometric.kernels')
+    return change_one_by_one(views, choices, kernels.change)
+
+
+# By tensor operations, as on a GPU, or by compiled kernels, as on a CPU with numba.
+PATHS = dict(together=change_together, compiled=compiled)
 paths = pytest.mark.parametrize('path', PATHS.values(), ids=PATHS)
 
 
@@ -35,27 +44,10 @@ def photograph(seed, height=96, width=120):
 PHOTOGRAPHS = [photograph(seed) for seed in range(6)]
 
 
-def with_pillow(image, ops, values):
-    """The same choices, by the steps that work on one picture."""
-    for op, value in zip(ops.tolist(), values.tolist(), strict=True):
-        name = Op(op).name.lower()
-        if op in (Op.BRIGHTNESS, Op.CONTRAST, Op.SATURATION, Op.HUE):
-            image = ViewColorJitter.apply(image, [(name, value)])
-        elif op == Op.GRAYSCALE:
-            image = ViewGrayscale.apply(image)
-        elif op == Op.BLUR:
-            image = ViewGaussianBlur.apply(image, value)
-        elif op == Op.SOLARIZE:
-            image = ViewSolarize.apply(image, int(value))
-    return image
-
-
 def difference(path, images, choices):
-    """Grey levels between the batched and Pillow's pixels."""
+    """Grey levels between a path and the steps that work on one picture."""
     batch = torch.stack([image_to_tensor(image) for image in images])
-    expected = torch.stack([
-        image_to_tensor(with_pillow(*row))
-        for row in zip(images, choices.ops, choices.values, strict=True)])
+    expected = change_one_by_one(batch, choices, pillow.change)
     return (path(batch, choices).float() - expected.float()).abs()
 
 
@@ -146,12 +138,57 @@ def test_part_of_a_batch_is_changed_as_it_would_be_in_the_whole():
     assert whole[2:5].equal(change_together(views[2:5], choices[2:5]))
 
 
+@pytest.mark.parametrize('recipe', ['BYOL', 'SimCLR'])
+def test_kernels_and_tensor_operations_agree_to_the_last_bit(recipe):
+    views = torch.stack([image_to_tensor(image) for image in PHOTOGRAPHS * 5])
+    for steps in batched_recipe(recipe):
+        choices = steps.draw(len(views), torch.Generator().manual_seed(2))
+        assert compiled(views, choices).equal(change_together(views, choices))
+
+
+def test_pillow_repeats_choices_as_the_steps_themselves_would():
+    """What the other tests compare with."""
+    jitter, gray, blur, solarize = (type(step).apply for step in view_steps('BYOL')[1])
+    picture = PHOTOGRAPHS[0]
+    expected = jitter(picture, [('hue', 0.06), ('contrast', 1.3), ('brightness', 0.8),
+                                ('saturation', 0.9)])
+    expected = solarize(blur(expected, 1.5), 100)
+    choices = same_for_all(
+        1, (Op.HUE, 0.06), (Op.CONTRAST, 1.3), (Op.BRIGHTNESS, 0.8),
+        (Op.SATURATION, 0.9), (Op.SKIP, 0.5), (Op.BLUR, 1.5), (Op.SOLARIZE, 100))
+    view = image_to_tensor(picture)[None]
+    found = change_one_by_one(view, choices, pillow.change)
+    assert found[0].equal(image_to_tensor(expected))
+    grey = change_one_by_one(view, same_for_all(1, (Op.GRAYSCALE, 0)), pillow.change)
+    assert grey[0].equal(image_to_tensor(gray(picture)))
+
+
+def test_the_host_never_waits_for_the_device():
+    """Meta tensors hold no numbers: asking one for its value is an error."""
+    choices = batched_recipe('SimCLR')[0].draw(16, torch.Generator().manual_seed(4))
+    views = torch.zeros(16, 3, 8, 9, dtype=torch.uint8, device='meta')
+    out = BatchedSteps.apply(views, choices)
+    assert (out.shape, out.dtype, out.device.type) == (views.shape, torch.uint8, 'meta')
+
+
+def test_threads_change_no_pixel():
+    views = torch.randint(0, 256, (7, 3, 16, 16), dtype=torch.uint8)
+    choices, threads = batched_recipe('BYOL')[0].draw(7), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = compiled(views, choices)
+        torch.set_num_threads(3)
+        assert compiled(views, choices).equal(alone)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_no_steps_leave_every_pixel():
     views = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
     nothing = BatchedSteps([])
     assert nothing.apply(views, nothing.draw(2)).equal(views)
-    for change_ in PATHS.values():
-        assert change_(views, nothing.draw(2)).equal(views)
+    for path in PATHS.values():
+        assert path(views, nothing.draw(2)).equal(views)
 
 
 def test_wrong_views_are_named():

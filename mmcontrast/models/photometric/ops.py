@@ -72,13 +72,13 @@ def hue(views: Tensor, turns: Tensor) -> Tensor:
     return value - drop * torch.minimum(sector, 4 - sector).clamp_(0, 1) + 0.5
 
 
-def blur(views: Tensor, radius: Tensor, reach: int) -> Tensor:
+def blur(views: Tensor, sigma: Tensor, reach: int) -> Tensor:
     """Pillow's Gaussian blur: box filters along the rows, then along the columns.
 
     Args:
-        radius: (M, 1, 1, 1) of the box filters, from :func:`box_radius`.
-        reach: At least the largest radius, rounded up to whole pixels.
+        reach: At least the largest radius of a box, rounded up to whole pixels.
     """
+    radius = box_radius(sigma.double()).float()
     whole = radius.floor()
     inner = 1 / (2 * radius + 1)
     edge = (1 - (2 * whole + 1) * inner) / 2
@@ -104,14 +104,14 @@ def _box(views: Tensor, taps: list[Tensor], axis: int) -> Tensor:
     return out.add_(0.4999).floor_()
 
 
-def box_radius(sigma: Tensor) -> Tensor:
+def box_radius(sigma: Tensor | float) -> Tensor | float:
     """Radius of Pillow's box filters for a standard deviation, both in pixels.
 
     Source: "Theoretical foundations of Gaussian convolution by extended box
     filtering" (Gwosdek et al., SSVM 2011), equations 7, 11 and 14.
     """
-    square = sigma.double() ** 2 / BOXES
-    whole = ((12 * square + 1).sqrt().sub(1) / 2).floor()
+    square = sigma ** 2 / BOXES
+    whole = ((12 * square + 1) ** 0.5 - 1) // 2
     part = (2 * whole + 1) * (whole * (whole + 1) - 3 * square) / (
         6 * (square - (whole + 1) ** 2))
-    return (whole + part).float()
+    return whole + part
