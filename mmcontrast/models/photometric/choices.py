@@ -31,7 +31,7 @@ class Op(IntEnum):
 class Choices:
     """The changes of N views, L each, in the order in which they happen.
 
-    A recorded choice can be repeated, and the rows of several batches be joined.
+    Applying draws nothing, so that a recorded choice can be repeated.
 
     Attributes:
         ops: (N, L) int64 on the CPU, members of :class:`Op`.
