@@ -68,8 +68,9 @@ class Batch:
 
     @classmethod
     def draw(cls, images: int, slots: int, seed: int = 0) -> 'Batch':
+        prototypes = torch.randn(
+            slots, _CHANNELS, generator=torch.Generator().manual_seed(slots))
         g = torch.Generator().manual_seed(seed)
-        prototypes = torch.randn(slots, _CHANNELS, generator=g)
         shown = torch.randint(slots, (images, _PRESENT), generator=g)
         pixels = torch.randint(_PRESENT, (images, _CELLS ** 2), generator=g)
         clean = prototypes[shown.gather(1, pixels)].mT.unflatten(2, (_CELLS, _CELLS))
@@ -111,11 +112,11 @@ def alignment(batch: Batch) -> dict[str, Callable]:
 
     def ours():
         x = last.detach().requires_grad_()
-        Aligner(overlap, _CELLS, _CELLS)(x).square().sum().backward()
+        Aligner(overlap, _CELLS, _CELLS)(x).backward(last)
 
     def as_written():
         x = scores.detach().requires_grad_()
-        written.align(x, overlap.boxes, overlap.flipped).square().sum().backward()
+        written.align(x, overlap.boxes, overlap.flipped).backward(scores)
 
     return {'ours': ours, 'as written': as_written}
 
@@ -182,8 +183,6 @@ def exchange_rows(name: str, images: int, slots: int) -> Iterator[Row]:
 @torch.no_grad()
 def exchange_on_rank(rank: int, images: int, slots: int) -> dict:
     batch = Batch.draw(images, slots, seed=rank)
-    # The prototypes of all ranks are the same.
-    batch.prototypes = Batch.draw(1, slots).prototypes
     grouping, identity = batch.grouping(), nn.Identity()
     scores = [grouping(x) for x in batch.maps]
     slots_of = [grouping.present_slots(*x)
