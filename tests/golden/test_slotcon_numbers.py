@@ -212,13 +212,6 @@ def contrast_rank(rank: int) -> dict:
             f'center_{rank}': center}
 
 
-def test_slot_contrast_of_two_ranks():
-    case = Case(FOLDER, 'slot_contrast_2ranks')
-    first, second = on_ranks(2, contrast_rank)
-    assert set(first | second) == set(case.meta['outputs'])
-    case.check(first | second)
-
-
 def step(case: Case, config: dict, backbone: dict, mixed: bool, place: str = ''
          ) -> dict:
     """Everything a whole-model case lists, after a forward and a backward pass."""
@@ -299,11 +292,18 @@ def model_rank(rank: int) -> dict:
             if f'{key}_{rank}' in case.meta['outputs']}
 
 
-def test_model_on_two_ranks():
-    case = Case(FOLDER, 'model_2ranks')
-    first, second = on_ranks(2, model_rank)
-    assert set(first | second) == set(case.meta['outputs'])
-    case.check(first | second)
+def both_cases(rank: int) -> list[dict]:
+    return [contrast_rank(rank), model_rank(rank)]
+
+
+def test_two_ranks():
+    # One start of two processes for both cases: starting takes longer than they do.
+    found = zip(*on_ranks(2, both_cases), strict=True)
+    for name, (first, second) in zip(('slot_contrast_2ranks', 'model_2ranks'), found,
+                                     strict=True):
+        case = Case(FOLDER, name)
+        assert set(first | second) == set(case.meta['outputs'])
+        case.check(first | second)
 
 
 def test_trajectory():

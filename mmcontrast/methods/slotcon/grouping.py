@@ -41,8 +41,8 @@ class SlotGrouping(nn.Module):
     image is the mean of its features x_p, not normalised, weighted by ``A[k, p]``. eps
     decides the slot of a prototype that attracts no pixel: close to the plain mean.
 
-    Source: SlotCon (NeurIPS 2022), section 3.1. As in the released code both branches
-    group with the teacher's temperature.
+    Source: SlotCon (NeurIPS 2022), sections 3.1 and 3.2. As in the released code both
+    branches group with the teacher's temperature.
 
     Scores have the prototypes last, (N, H, W, K): softmax, argmax and the centre run
     over them.

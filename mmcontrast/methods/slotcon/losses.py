@@ -20,7 +20,7 @@ def distillation(student: Tensor, teacher: Tensor, center: Tensor,
     Rows of disjoint views are zeros on both sides: they add a constant and count in
     the mean, as in the released code.
 
-    Source: SlotCon (NeurIPS 2022), equation 3.
+    Source: SlotCon (NeurIPS 2022), section 3.1.
 
     Args:
         student: (..., K) aligned scores that receive the gradient.
@@ -75,13 +75,13 @@ def slot_contrast(pairs: Sequence[tuple[Slots, Slots]], predictor: nn.Module,
     the teacher over all ranks, in the order rank, image, slot. Keys are chosen before
     they are normalised and gathered, and all pairs go in one gather.
 
-    Source: SlotCon (NeurIPS 2022), equation 6. Unlike the released code, fewer than
+    Source: SlotCon (NeurIPS 2022), section 3.2. Unlike the released code, fewer than
     two queries (batch norm needs two) give 0 with a gradient path to the predictor,
     so that every rank takes part in the reduction.
 
     Args:
         pairs: For each direction, slots of the student and of the teacher in the other
-            view; teacher slots carry no gradient.
+            view; the teacher is detached here.
         predictor: (R, C) -> (R, C), on all queries of a direction at once.
         temperature: Of the logits.
 
@@ -94,31 +94,34 @@ def slot_contrast(pairs: Sequence[tuple[Slots, Slots]], predictor: nn.Module,
     counts = gather_counts(masks.flatten(1).sum(1))
     # The host waits here and in gather_counts: batch norm needs exactly these rows.
     rows = masks.nonzero()[:, 1:].split(counts[dist.get_rank()])
-    own_keys = [unit(k.rows(*idx.unbind(1)))
-                for (_, k), idx in zip(pairs, rows[directions:], strict=True)]
+    with torch.no_grad():
+        own_keys = [unit(k.rows(*idx.unbind(1)))
+                    for (_, k), idx in zip(pairs, rows[directions:], strict=True)]
     all_keys = gather_rows(own_keys, [each[directions:] for each in counts])
-    results = []
-    for i, (student, teacher) in enumerate(pairs):
-        if not _enough(predictor, [each[i] for each in counts]):
-            results.append(Contrast(_nothing(student.vectors, predictor)))
-            continue
-        image_idx, slot_idx = rows[i].unbind(1)
-        offset = sum(each[directions + i] for each in counts[:dist.get_rank()])
-        order = teacher.present.flatten().cumsum(0).view_as(teacher.place) - 1
-        results.append(_contrast(
-            predictor(student.rows(image_idx, slot_idx)), all_keys[i],
-            order[image_idx, slot_idx] + offset, temperature))
-    return results
+    return [
+        _contrast(*pair, predictor, rows[i], all_keys[i],
+                  # Keys of the ranks before this one.
+                  sum(each[directions + i] for each in counts[:dist.get_rank()]),
+                  temperature)
+        if _enough(predictor, [each[i] for each in counts])
+        else Contrast(_nothing(pair[0], predictor))
+        for i, pair in enumerate(pairs)]
 
 
-def _contrast(queries: Tensor, keys: Tensor, labels: Tensor, temperature: float
-              ) -> Contrast:
+def _contrast(student: Slots, teacher: Slots, predictor: nn.Module, rows: Tensor,
+              keys: Tensor, offset: int, temperature: float) -> Contrast:
+    """One direction; ``rows`` (R, 2) names image and slot of each query."""
+    image_idx, slot_idx = rows.unbind(1)
+    queries = predictor(student.rows(image_idx, slot_idx))
+    order = teacher.present.flatten().cumsum(0).view_as(teacher.place) - 1
+    labels = order[image_idx, slot_idx] + offset
     with torch.autocast(queries.device.type, enabled=False):
         logits = unit(queries) @ keys.t() / temperature
-        # Not reduction='mean': a rank without queries must give 0, and take part in
-        # the synchronised batch norm of the others.
+        # Not reduction='mean', which is no number on a rank without queries that only
+        # takes part in the synchronised batch norm of the others.
         loss = F.cross_entropy(logits, labels, reduction='sum') / max(1, len(labels))
-        return Contrast(2 * temperature * loss, logits.detach(), labels)
+        loss = 2 * temperature * loss + _nothing(student, predictor)
+        return Contrast(loss, logits.detach(), labels)
 
 
 def _enough(predictor: nn.Module, queries: Sequence[int]) -> bool:
@@ -127,7 +130,7 @@ def _enough(predictor: nn.Module, queries: Sequence[int]) -> bool:
     return (sum(queries) if synced else queries[dist.get_rank()]) >= 2
 
 
-def _nothing(vectors: Tensor, predictor: nn.Module) -> Tensor:
-    """0 that gives every parameter of the predictor a gradient of zeros."""
+def _nothing(student: Slots, predictor: nn.Module) -> Tensor:
+    """0 that gives every parameter of the predictor a gradient, of zeros."""
     return sum((parameter[:0].sum() for parameter in predictor.parameters()),
-               at_least_float(vectors[:0]).sum())
+               at_least_float(student.vectors[:0]).sum())
