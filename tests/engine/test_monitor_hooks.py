@@ -45,7 +45,8 @@ class Tiny(BaseModel):
         return dict(loss=loss, **{k: torch.tensor(v) for k, v in self.reports.items()})
 
 
-def train(work_dir, hooks, reports=None, epochs=2, resume=False, by_epoch=True):
+def train(work_dir, hooks, reports=None, epochs=2, resume=False, by_epoch=True,
+          kind=None):
     """A run of two iterations an epoch; the runner, after training."""
     torch.manual_seed(0)
     np.random.seed(0)
@@ -53,7 +54,7 @@ def train(work_dir, hooks, reports=None, epochs=2, resume=False, by_epoch=True):
     loop = dict(by_epoch=True, max_epochs=epochs) if by_epoch else dict(
         by_epoch=False, max_iters=2 * epochs)
     runner = Runner(
-        Tiny(reports), str(work_dir),
+        (kind or Tiny)(reports), str(work_dir),
         train_dataloader=DataLoader(
             Pictures(), batch_size=4, shuffle=True,
             collate_fn=lambda items: dict(
@@ -195,6 +196,41 @@ def test_a_spell_below_the_threshold_that_ends_is_no_collapse(tmp_path):
     hook = PretrainMonitorHook(min_feature_std=0.1, patience=5)
     train(tmp_path / 'run', [hook], dict(feature_std=0.05), epochs=2)
     assert 'becoming one vector' not in log_text(tmp_path)
+
+
+class Grouped(Tiny):
+    """A method with a sign of collapse of its own."""
+
+    collapse_signs = dict(slot_entropy=dict(
+        below=0.1, means='one slot takes all', do='Do this.'))
+
+
+def test_a_method_may_name_other_signs_of_collapse(tmp_path):
+    hook = PretrainMonitorHook(patience=2)
+    train(tmp_path / 'run', [hook], dict(feature_std=0.9, slot_entropy=0.05),
+          epochs=3, kind=Grouped)
+    lines = [x for x in log_text(tmp_path).splitlines() if '(collapse)' in x]
+    assert len(lines) == 1
+    assert ('slot_entropy is 0.050 and was below 0.1 for 2 log intervals: one slot '
+            'takes all (collapse). Do this.') in lines[0]
+
+
+def test_bounds_go_before_those_of_the_method_and_must_name_a_sign(tmp_path):
+    reports = dict(feature_std=0.9, slot_entropy=0.05)
+    train(tmp_path / 'run', [PretrainMonitorHook(patience=2, bounds=dict(
+        slot_entropy=0.01))], reports, epochs=3, kind=Grouped)
+    assert '(collapse)' not in log_text(tmp_path)
+    with pytest.raises(ValueError, match=r"bounds names \['slots'\].*'slot_entropy'\]"):
+        train(tmp_path / 'bad', [PretrainMonitorHook(bounds=dict(slots=0.1))], reports,
+              kind=Grouped)
+
+
+def test_each_sign_has_a_patience_of_its_own(tmp_path):
+    # Three intervals of low features and none of low entropy are no three of either.
+    train(tmp_path / 'run', [PretrainMonitorHook(patience=3)],
+          dict(feature_std=0.05, slot_entropy=0.5), epochs=4, kind=Grouped)
+    lines = [x for x in log_text(tmp_path).splitlines() if '(collapse)' in x]
+    assert len(lines) == 1 and 'feature_std is 0.050' in lines[0]
 
 
 def test_an_epoch_without_pairs_is_said_once(tmp_path):

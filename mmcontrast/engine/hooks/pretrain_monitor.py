@@ -1,11 +1,21 @@
 """Watching a self-supervised run for the two ways in which it fails quietly."""
+from collections import Counter
 from collections.abc import Sequence
 
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
+from torch import nn
 
 from ...registry import HOOKS
+from .intervals import plain_model
+
+#: What every method can report: ``feature_std``, of its pixel features.
+SPREAD_OF_FEATURES = dict(
+    below=0.1, means='the features of all pixels are becoming one vector',
+    do='Lower the learning rate or lengthen its warm-up, start the momentum nearer to '
+       '1, and check that batch norm sees at least some 16 images a step and that the '
+       'images differ.')
 
 
 @HOOKS.register_module()
@@ -16,17 +26,23 @@ class PretrainMonitorHook(Hook):
     their losses, and mmengine logs these; this hook reads them back where the log is
     written, so that no step waits for it. It adds ``images_per_second`` (all ranks).
 
+    A method with other signs of a collapse says so in an attribute
+    ``collapse_signs``: name of a scalar to ``dict(below=bound, means=..., do=...)``,
+    the last two being parts of the warning.
+
     Args:
         min_feature_std: Below it, features of all pixels are nearly one vector: 1 means
             spread out, 0 collapsed.
         patience: Log intervals in a row below it before the warning; the first ones of
             a healthy run may be low.
+        bounds: Bounds of other signs, by scalar, instead of those of the method.
     """
 
     # After IterTimerHook, which it reads; before LoggerHook, which writes.
     priority = 'NORMAL'
 
-    def __init__(self, min_feature_std: float = 0.1, patience: int = 5) -> None:
+    def __init__(self, min_feature_std: float = SPREAD_OF_FEATURES['below'],
+                 patience: int = 5, bounds: dict[str, float] | None = None) -> None:
         if not 0 <= min_feature_std <= 1:
             raise ValueError(
                 'PretrainMonitorHook: min_feature_std must be in [0, 1], got '
@@ -34,14 +50,16 @@ class PretrainMonitorHook(Hook):
         if patience < 1:
             raise ValueError(
                 f'PretrainMonitorHook: patience must be 1 or more, got {patience}.')
-        self.min_feature_std, self.patience = min_feature_std, patience
-        self._low_intervals = 0
+        self.bounds = dict(bounds or {}, feature_std=min_feature_std)
+        self.patience = patience
+        self._low_intervals: Counter[str] = Counter()
         self._said: set[str] = set()
 
     def before_train(self, runner: Runner) -> None:
         intervals = [hook.interval for hook in runner.hooks
                      if isinstance(hook, LoggerHook)]
         self.interval = min(intervals, default=10)
+        self.signs = self._signs(plain_model(runner))
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                          outputs: dict | None = None) -> None:
@@ -64,23 +82,37 @@ class PretrainMonitorHook(Hook):
         if images and took > 0:
             runner.message_hub.update_scalar('train/images_per_second', images / took)
 
+    def _signs(self, model: nn.Module) -> dict[str, dict]:
+        """Signs of a collapse, with the bounds of this hook."""
+        signs = dict(feature_std=SPREAD_OF_FEATURES) | getattr(
+            model, 'collapse_signs', {})
+        unknown = sorted(set(self.bounds) - set(signs))
+        if unknown:
+            raise ValueError(
+                f'PretrainMonitorHook: bounds names {unknown}, but the signs of '
+                f'{type(model).__name__} are {sorted(signs)}.')
+        return {name: dict(sign, below=self.bounds.get(name, sign['below']))
+                for name, sign in signs.items()}
+
     def _watch_collapse(self, runner: Runner) -> None:
-        if 'train/feature_std' not in runner.message_hub.log_scalars:
+        logged = runner.message_hub.log_scalars
+        reported = {name: sign for name, sign in self.signs.items()
+                    if f'train/{name}' in logged}
+        if not reported:
             return self._warn_once(
                 runner, 'silent',
-                f'{type(runner.model).__name__} reports no feature_std, so nothing '
-                'warns of a collapse; let its loss() return it as a scalar.')
-        std = runner.message_hub.get_scalar('train/feature_std').mean(self.interval)
-        low = std < self.min_feature_std
-        self._low_intervals = self._low_intervals + 1 if low else 0
-        if self._low_intervals >= self.patience:
-            self._warn_once(
-                runner, 'collapse',
-                f'feature_std is {std:.3f} and was below {self.min_feature_std}'
-                f' for {self.patience} log intervals: the features of all pixels are '
-                'becoming one vector (collapse). Lower the learning rate or lengthen '
-                'its warm-up, start the momentum nearer to 1, and check that batch '
-                'norm sees at least some 16 images a step and that the images differ.')
+                f'{type(runner.model).__name__} reports no {" or ".join(self.signs)}, '
+                'so nothing warns of a collapse; let its loss() return it as a scalar.')
+        for name, sign in reported.items():
+            value = runner.message_hub.get_scalar(f'train/{name}').mean(self.interval)
+            low = value < sign['below']
+            self._low_intervals[name] = self._low_intervals[name] + 1 if low else 0
+            if self._low_intervals[name] >= self.patience:
+                self._warn_once(
+                    runner, name,
+                    f'{name} is {value:.3f} and was below {sign["below"]} for '
+                    f'{self.patience} log intervals: {sign["means"]} (collapse). '
+                    f'{sign["do"]}')
 
     def _watch_pairs(self, runner: Runner) -> None:
         if 'train/no_pair_share' not in runner.message_hub.log_scalars:

@@ -77,6 +77,11 @@ class SlotCon(TwoViewModel):
     """
 
     export_branch = 'momentum'
+    #: Read by PretrainMonitorHook, beside feature_std.
+    collapse_signs = dict(slot_entropy=dict(
+        below=0.1, means='one or two slots take nearly all pixels',
+        do='Check that center_momentum is below 1, lower the learning rate or lengthen '
+           'its warm-up, and start the momentum nearer to 1.'))
 
     def __init__(self, backbone: dict, projector: dict, predictor: dict,
                  grouping: dict | None = None, student_temperature: float = 0.1,
