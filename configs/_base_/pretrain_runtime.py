@@ -6,4 +6,6 @@ default_hooks = dict(
     # The momentum of the twin rises from 0.99 to 1 over the run.
     momentum=dict(type='MomentumHook', start=0.99, end=1.0),
     monitor=dict(type='PretrainMonitorHook'),
-    bad_images=dict(type='BadImagesHook'))
+    bad_images=dict(type='BadImagesHook'),
+    # Resuming goes on where a run stood in its tar shards; nothing for other data.
+    shard_position=dict(type='ShardPositionHook'))

@@ -5,11 +5,12 @@ from .class_check import ClassCheckHook, check_classes
 from .dense_probe_hook import DenseProbeHook
 from .momentum import MomentumHook
 from .pretrain_monitor import PretrainMonitorHook
+from .shard_position import ShardPositionHook
 from .slot_pictures import SlotPicturesHook
 from .slot_probe import SlotProbeHook
 
 __all__ = [
     'BadImagesHook', 'CheckpointKeysHook', 'ClassCheckHook', 'DenseProbeHook',
-    'MomentumHook', 'PretrainMonitorHook', 'SlotPicturesHook', 'SlotProbeHook',
-    'check_classes',
+    'MomentumHook', 'PretrainMonitorHook', 'ShardPositionHook', 'SlotPicturesHook',
+    'SlotProbeHook', 'check_classes',
 ]
