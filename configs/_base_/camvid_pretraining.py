@@ -7,10 +7,7 @@ _base_ = [
     './pretrain_runtime.py']
 
 batch_size, view_size, epochs = 32, 96, 40
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='TwoViews', size=view_size, views='BYOL'),
-    dict(type='PackViews')]
+train_pipeline = [dict(type='FastTwoViews', size=view_size), dict(type='PackViews')]
 train_dataloader = dict(
     batch_size=batch_size, num_workers=1, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=2e-3 * batch_size / 32))

@@ -5,10 +5,7 @@ _base_ = [
     './pretrain_runtime.py']
 
 batch_size, view_size = 32, 64
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='TwoViews', size=view_size, views='BYOL'),
-    dict(type='PackViews')]
+train_pipeline = [dict(type='FastTwoViews', size=view_size), dict(type='PackViews')]
 train_dataloader = dict(
     batch_size=batch_size, num_workers=1,
     dataset=dict(num_images=320, pipeline=train_pipeline))

@@ -7,10 +7,7 @@ _base_ = [
     '../_base_/pretrain_runtime.py']
 
 batch_size, view_size = 32, 64
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='TwoViews', size=view_size, views='BYOL'),
-    dict(type='PackViews')]
+train_pipeline = [dict(type='FastTwoViews', size=view_size), dict(type='PackViews')]
 train_dataloader = dict(
     batch_size=batch_size, num_workers=1, pin_memory=False,
     sampler=dict(type='InfiniteSampler', shuffle=True),

@@ -165,7 +165,7 @@ def take_pictures(demo: Demo, runner: 'StepRunner'):
         'tools/analysis/browse_views.py', PRETRAIN, '--num', 4, '--out',
         demo.work_dir / 'views', '--cfg-options',
         f'train_dataloader.dataset.data_root={demo.pictures}',
-        'train_dataloader.dataset.pipeline.1.size=112'])
+        'train_dataloader.dataset.pipeline.0.size=112'])
     images = demo.data or demo.shapes / 'img_dir' / 'val'
     runner('Draw feature maps', [
         'tools/analysis/feature_maps.py', PRETRAIN, demo.backbone, images,

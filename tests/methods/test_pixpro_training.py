@@ -21,7 +21,7 @@ SMALL = {
     'train_dataloader.batch_size': 4, 'train_dataloader.num_workers': 0,
     'train_dataloader.persistent_workers': False,
     'train_dataloader.dataset.num_images': 12,
-    'train_dataloader.dataset.pipeline.1.size': 32,
+    'train_dataloader.dataset.pipeline.0.size': 32,
     'default_hooks.logger.interval': 1, 'model.backbone.base_channels': 8,
     'model.backbone.stem_channels': 8}
 
@@ -86,7 +86,7 @@ def folder_options(folder: Path) -> dict:
 
 
 def without_pipeline(options: dict) -> dict:
-    return {k: v for k, v in options.items() if 'pipeline.1' not in k}
+    return {k: v for k, v in options.items() if 'pipeline.0' not in k}
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -1,10 +1,7 @@
 # The embedded toy world, drawn while it is read: no files.
 _base_ = './two_views.py'
 
-train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='TwoViews', size=128, views='BYOL'),
-    dict(type='PackViews')]
+train_pipeline = [dict(type='FastTwoViews', size=128), dict(type='PackViews')]
 train_dataloader = dict(dataset=dict(
     _delete_=True,
     type='ShapesDataset',

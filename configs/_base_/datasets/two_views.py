@@ -1,9 +1,8 @@
 # What all two-view pretraining reads alike; a set names its images on top.
 train_pipeline = [
-    dict(type='LoadImage'),
-    # Crop and flip with exact bookkeeping, then the BYOL recipe of PixPro and SlotCon.
-    dict(type='TwoViews', size=224, scale=(0.08, 1.0), interpolation='bilinear',
-         views='BYOL'),
+    # Decode, crop and flip in bytes, with exact bookkeeping. Colours follow in batches
+    # on the training device: model.data_preprocessor.photometric.
+    dict(type='FastTwoViews', size=224, scale=(0.08, 1.0), interpolation='bilinear'),
     dict(type='PackViews')]
 
 train_dataloader = dict(

@@ -10,4 +10,7 @@ model = dict(
     data_preprocessor=dict(
         type='TwoViewPreprocessor',
         mean=(123.675, 116.28, 103.53),
-        std=(58.395, 57.12, 57.375)))
+        std=(58.395, 57.12, 57.375),
+        # The recipe of PixPro and SlotCon; colours that the pipeline changed already
+        # (TwoViews) are left alone.
+        photometric='BYOL'))
