@@ -5,8 +5,10 @@ _base_ = [
 
 # Bicubic, and a second crop that meets the first.
 train_pipeline = _base_.train_pipeline
-next(step for step in train_pipeline if 'size' in step).update(
+train_pipeline[0].update(
     interpolation='bicubic', crop_pair=dict(type='OverlapCrops'))
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-# The branch that will be exported.
-default_hooks = dict(probe=dict(backbone='momentum.backbone'))
+default_hooks = dict(
+    # The branch that will be exported.
+    probe=dict(backbone='momentum.backbone'),
+    slot_pictures=dict(type='SlotPicturesHook', interval=10))

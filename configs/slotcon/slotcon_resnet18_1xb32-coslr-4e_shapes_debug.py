@@ -3,11 +3,13 @@ _base_ = ['../_base_/models/slotcon_resnet18.py', '../_base_/shapes_debug.py']
 
 # Bicubic, and a second crop that meets the first.
 train_pipeline = _base_.train_pipeline
-next(step for step in train_pipeline if 'size' in step).update(
+train_pipeline[0].update(
     interpolation='bicubic', crop_pair=dict(type='OverlapCrops'))
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 model = dict(
     projector=dict(hidden_channels=256, out_channels=64),
     grouping=dict(num_slots=16),
     predictor=dict(hidden_channels=256))
-default_hooks = dict(momentum=dict(start=0.95))
+default_hooks = dict(
+    momentum=dict(start=0.95),
+    slot_pictures=dict(type='SlotPicturesHook', interval=2))

@@ -5,12 +5,12 @@ _base_ = [
     '../_base_/datasets/folder_two_views.py',
     '../_base_/models/slotcon_resnet50.py',
     '../_base_/schedules/lars_cosine_slotcon.py',
-    '../_base_/pretrain_runtime.py']
+    '../_base_/slot_runtime.py']
 
 batch_size = 64
 # Bicubic, and a second crop that meets the first.
 train_pipeline = _base_.train_pipeline
-next(step for step in train_pipeline if 'size' in step).update(
+train_pipeline[0].update(
     interpolation='bicubic', crop_pair=dict(type='OverlapCrops'))
 train_dataloader = dict(
     batch_size=batch_size, num_workers=8, dataset=dict(pipeline=train_pipeline))
