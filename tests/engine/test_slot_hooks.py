@@ -114,14 +114,15 @@ def test_bad_settings_are_named():
         SlotPicturesHook(num_images=0)
 
 
-def test_a_set_without_places_asks_for_images(tmp_path):
-    class Stream(torch.utils.data.IterableDataset):
-        def __iter__(self):
-            yield
+def test_nothing_is_drawn_of_a_stream_and_the_log_says_why(tmp_path):
+    from test_monitor_hooks import Tiny, log_text
+    from test_monitor_hooks import train as train_tiny
 
-    class Loader:
-        dataset = Stream()
+    class Slots(Tiny):
+        slot_scores = None
 
-    runner = type('', (), dict(train_dataloader=Loader()))()
-    with pytest.raises(ValueError, match=r'of a Stream; name some: images=\[...\]'):
-        SlotPicturesHook()._read(runner)
+    # The tiny run feeds a plain Dataset, which has no pictures to load.
+    train_tiny(tmp_path / 'run', [SlotPicturesHook()], kind=Slots)
+    text = log_text(tmp_path)
+    assert text.count('SlotPicturesHook cannot pick images of a Pictures') == 1
+    assert not sheets(tmp_path)

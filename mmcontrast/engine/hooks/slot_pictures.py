@@ -68,6 +68,8 @@ class SlotPicturesHook(IntervalHook):
         with preserved_rng():
             if self._pixels is None:
                 self._pixels = self._read(runner)
+            if not self._pixels:
+                return
             sheet = self._draw(model, step)
         runner.visualizer.add_image('slots', sheet, step=step)
 
@@ -121,16 +123,16 @@ def keep_ranks(ranks: Mapping[int, int], used: np.ndarray) -> dict[int, int]:
 def training_images(runner: Runner, num_images: int) -> list[tuple[str, Image.Image]]:
     """Names of training images, evenly spread over the set, and whole pictures.
 
-    Raises:
-        ValueError: If the set has no places to pick from.
+    None, and a warning, if the set is a stream that nothing can be picked from.
     """
     dataset = runner.train_dataloader.dataset
     while hasattr(dataset, 'dataset'):  # RepeatDataset and the like
         dataset = dataset.dataset
     if not isinstance(dataset, BaseDataset):
-        raise ValueError(
-            f'SlotPicturesHook cannot pick images of a {type(dataset).__name__}; name '
-            'some: images=[...].')
+        runner.logger.warning(
+            f'SlotPicturesHook cannot pick images of a {type(dataset).__name__} and '
+            'draws none; name some: images=[...].')
+        return []
     whole = copy(dataset)
     whole.pipeline = Compose([LoadImage()])
     items = [whole[i] for i in spread(len(whole), num_images)]
