@@ -3,16 +3,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.progress import Progress
 
 from mmcontrast.datasets.shapes import SPLITS, draw_clip, draw_scene, scene_seed
 from mmcontrast.datasets.shapes.layouts import (
@@ -21,6 +12,8 @@ from mmcontrast.datasets.shapes.layouts import (
     VideoWriter,
     write_json,
 )
+
+from .progress import progress_bar
 
 MANIFEST = 'shapes.json'
 _OUTPUTS = (
@@ -69,7 +62,7 @@ def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int 
         train_combinations=train_combinations, eval_combinations=eval_combinations,
         num_frames=num_frames)
     write_json(out / MANIFEST, {**manifest, 'complete': False})
-    with _progress_bar(progress) as bar:
+    with progress_bar(progress) as bar:
         for split, count in counts.items():
             combinations = (
                 train_combinations if split == 'train' else eval_combinations)
@@ -135,15 +128,3 @@ def _clear(out: Path, overwrite: bool) -> None:
             else:
                 (out / name).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
-
-
-class _RateColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f'{speed:.0f}/s' if speed else '')
-
-
-def _progress_bar(visible: bool) -> Progress:
-    return Progress(
-        TextColumn('{task.description:13}'), BarColumn(), MofNCompleteColumn(),
-        _RateColumn(), TimeRemainingColumn(), disable=not visible)

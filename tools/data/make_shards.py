@@ -1,0 +1,49 @@
+"""Pack a folder, a zip or a list of images into tar shards or an lmdb.
+
+    python tools/data/make_shards.py data/photos data/photos_shards
+    python tools/data/make_shards.py data/imagenet/train data/in1k_shards --labels
+    python tools/data/make_shards.py data/photos data/photos.lmdb --to lmdb
+"""
+import argparse
+
+from mmcontrast.apis.make_shards import make_shards
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = vars(build_parser().parse_args(argv))
+    try:
+        packed = make_shards(**args)
+    except (ValueError, OSError, ImportError) as error:
+        raise SystemExit(f'make_shards: {error}') from error
+    for bad in packed.skipped[:20]:
+        print(f'Left out: {bad}')
+    if packed.skipped:
+        print(f'{len(packed.skipped)} images could not be read and were left out.')
+    shards = f' in {packed.num_shards} shards' if packed.num_shards else ''
+    print(f'{packed.num_images} images{shards}: {packed.out}. In a config of yours, '
+          f'below the _base_ that it inherits:\n\n{packed.config}')
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('source', help='folder, .zip or .lmdb')
+    add('out', help='new folder for the shards, or a new name in .lmdb')
+    add('--to', choices=['tar', 'lmdb'], default='tar')
+    add('--ann-file', default='', metavar='LIST',
+        help='text list or COCO file of the images, relative to SOURCE')
+    add('--prefix', default='', metavar='DIR', help='folder of the images below SOURCE')
+    add('--labels', dest='with_label', action='store_true',
+        help='write class folders (or the numbers of the list) as .cls')
+    add('--shard-mb', type=float, default=256, metavar='MB',
+        help='size of a shard in megabytes (default: 256)')
+    add('--no-shuffle', dest='shuffle', action='store_false',
+        help='keep the order of the source; by default every shard holds images from '
+        'everywhere')
+    add('--seed', type=int, default=0, help='of the shuffling')
+    return parser
+
+
+if __name__ == '__main__':
+    main()
