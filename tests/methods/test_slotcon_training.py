@@ -24,6 +24,7 @@ DEBUG = str(CONFIGS / 'slotcon_resnet18_1xb32-coslr-4e_shapes_debug.py')
 SMALL = {
     'train_dataloader.batch_size': 8, 'train_dataloader.num_workers': 0,
     'train_dataloader.dataset.num_images': 16, 'default_hooks.logger.interval': 1,
+    'default_hooks.slot_pictures.size': 64,
     'model.backbone.base_channels': 8, 'model.backbone.stem_channels': 8}
 
 
@@ -81,6 +82,27 @@ def test_coco_plus_reads_both_folders(tmp_path):
     paths = [Path(dataset[i]['data_samples'].img_path) for i in range(5)]
     assert [path.parent.name for path in paths] == (
         ['train2017'] * 3 + ['unlabeled2017'] * 2)
+
+
+def test_a_run_on_two_folders_draws_slots_of_both(tmp_path):
+    for name in ('a', 'b'):
+        folder = tmp_path / name
+        folder.mkdir()
+        for i in range(4):
+            pixels = np.random.default_rng(i).integers(0, 255, (72, 80, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f'{i}.jpg')
+    pipeline = Config.fromfile(DEBUG).train_dataloader.dataset.pipeline
+    options = {key: value for key, value in SMALL.items() if 'num_images' not in key}
+    run(DEBUG, tmp_path / 'run', options | {
+        'train_dataloader.batch_size': 4, 'train_cfg.max_epochs': 1,
+        'param_scheduler.warmup': 0, 'train_dataloader.dataset': dict(
+            _delete_=True, type='ConcatDataset', datasets=[
+                dict(type='mmcontrast.UnlabelledImages', data_root=str(tmp_path / name),
+                     pipeline=pipeline) for name in 'ab'])})
+    sheets = sorted((tmp_path / 'run').rglob('vis_image/slots_*.png'))
+    assert len(sheets) == 2     # before training and at the end
+    # Four images below each other.
+    assert Image.open(sheets[0]).height > 4 * 64
 
 
 def test_training_lowers_the_loss_and_resuming_keeps_centre_and_twin(tmp_path):

@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import ConcatDataset
 
 from ...datasets.transforms.loading import LoadImage, read_image
 from ...evaluation.features import network_input
@@ -128,12 +129,15 @@ def training_images(runner: Runner, num_images: int) -> list[tuple[str, Image.Im
     dataset = runner.train_dataloader.dataset
     while hasattr(dataset, 'dataset'):  # RepeatDataset and the like
         dataset = dataset.dataset
-    if not isinstance(dataset, BaseDataset):
+    parts = getattr(dataset, 'datasets', [dataset])  # of mmengine's ConcatDataset
+    if not all(isinstance(part, BaseDataset) for part in parts):
         runner.logger.warning(
             f'SlotPicturesHook cannot pick images of a {type(dataset).__name__} and '
             'draws none; name some: images=[...].')
         return []
-    whole = copy(dataset)
-    whole.pipeline = Compose([LoadImage()])
+    parts = [copy(part) for part in parts]
+    for part in parts:
+        part.pipeline = Compose([LoadImage()])
+    whole = ConcatDataset(parts)
     items = [whole[i] for i in spread(len(whole), num_images)]
     return [(Path(item['img_path']).name, item['img']) for item in items]
