@@ -2,5 +2,16 @@
 from .dense_probe import dense_probe
 from .features import feature_maps
 from .labelled_images import LabelledImages, load_labelled_images
+from .slot_maps import assign_slots, slot_scores
+from .slot_segmentation import (
+    SlotClassCounts,
+    foreground_ari,
+    majority_scores,
+    matched_scores,
+)
 
-__all__ = ['LabelledImages', 'dense_probe', 'feature_maps', 'load_labelled_images']
+__all__ = [
+    'LabelledImages', 'SlotClassCounts', 'assign_slots', 'dense_probe', 'feature_maps',
+    'foreground_ari', 'load_labelled_images', 'majority_scores', 'matched_scores',
+    'slot_scores',
+]
