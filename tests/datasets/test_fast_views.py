@@ -2,11 +2,14 @@
 import io
 import random
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
+from mmcontrast.datasets import UnlabelledImages, seed_worker
 from mmcontrast.datasets.bad_images import BadImage, Reason
 from mmcontrast.datasets.shapes import draw_scene, scene_seed
 from mmcontrast.datasets.transforms import (
@@ -253,6 +256,35 @@ def test_empty_missing_and_other_files_have_their_reasons(tmp_path):
 def test_other_filters_are_left_to_two_views():
     with pytest.raises(ValueError, match='LoadImage and TwoViews'):
         FastTwoViews(64, interpolation='lanczos')
+
+
+# In loader processes.
+
+def boxes_and_threads(results: dict) -> dict:
+    boxes = torch.tensor([(v.left, v.top, v.right, v.bottom, v.flipped)
+                          for v in results['views']])
+    threads = torch.tensor([torch.get_num_threads(), cv2.getNumThreads()])
+    return dict(boxes=boxes, pixels=torch.stack(results['img']), threads=threads)
+
+
+def test_workers_use_one_thread_and_repeat_with_the_seed(scene, tmp_path):
+    for name in 'abcdefgh':
+        (tmp_path / f'{name}.jpg').write_bytes(jpeg(scene))
+    dataset = UnlabelledImages(
+        str(tmp_path), pipeline=[FastTwoViews(32), boxes_and_threads])
+
+    def epoch(seed: int) -> dict:
+        loader = DataLoader(dataset, batch_size=2, num_workers=2,
+                            worker_init_fn=seed_worker,
+                            generator=torch.Generator().manual_seed(seed))
+        batches = list(loader)
+        return {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
+    first, again, other = epoch(1), epoch(1), epoch(2)
+    assert (first['threads'] == 1).all()
+    assert all(first[key].equal(again[key]) for key in first)
+    assert not first['boxes'].equal(other['boxes'])
+    # The same picture eight times, drawn anew each time, in both workers.
+    assert len(first['boxes'].flatten(1).unique(dim=0)) == 8
 
 
 # Packing.
