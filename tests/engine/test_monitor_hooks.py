@@ -1,5 +1,4 @@
 import json
-import logging
 import random
 import sys
 from pathlib import Path
@@ -68,7 +67,6 @@ def train(work_dir, hooks, reports=None, epochs=2, resume=False, by_epoch=True,
         experiment_name=f'{work_dir.parent.name}-{work_dir.name}-{epochs}',
         resume=resume, randomness=dict(seed=0), log_level='INFO')
     runner.train()
-    logging.shutdown()
     return runner
 
 

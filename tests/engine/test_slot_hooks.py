@@ -1,4 +1,3 @@
-import logging
 import sys
 from pathlib import Path
 
@@ -39,7 +38,6 @@ def train(work_dir, hooks, dataset=None, epochs=2):
         custom_hooks=hooks, randomness=dict(seed=0), log_level='WARNING',
         experiment_name=f'{work_dir.parent.name}-{work_dir.name}')
     runner.train()
-    logging.shutdown()
     return runner
 
 
