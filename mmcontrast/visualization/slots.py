@@ -95,9 +95,14 @@ def slot_overlay(image: np.ndarray, slots: np.ndarray, colours: np.ndarray,
     font = ImageFont.load_default(max(11, min(18, image.shape[1] // 18)))
     for slot in np.unique(slots):
         place = _middle_of_largest_region(slots == slot)
-        if place is not None:
-            draw.text(place, str(slot), 'white', font, anchor='mm', stroke_width=2,
-                      stroke_fill='black')
+        if place is None:
+            continue
+        # Whole numbers only, also in regions along an edge.
+        half = draw.textbbox((0, 0), str(slot), font, anchor='mm', stroke_width=2)[2:]
+        place = [min(max(at, space + 1), size - space - 1) for at, space, size in zip(
+            place, half, picture.size, strict=True)]
+        draw.text(place, str(slot), 'white', font, anchor='mm', stroke_width=2,
+                  stroke_fill='black')
     return np.asarray(picture)
 
 

@@ -52,6 +52,15 @@ def test_numbers_stand_inside_of_their_region(image):
         assert abs(rows.mean() - 19.5) < 4 and abs(columns.mean() - 14.5) < 4
 
 
+def test_numbers_of_narrow_regions_at_an_edge_are_whole(image):
+    slots = np.zeros((40, 60), int)
+    slots[:, 57:] = 11
+    colours = np.full((12, 3), 128, np.uint8)
+    plain = slot_overlay(image, slots, colours, numbers=False)
+    written = (slot_overlay(image, slots, colours) != plain).any(2)
+    assert written[:, 45:].any() and not written[:, -1].any()
+
+
 def test_a_speck_carries_no_number(image):
     slots = np.zeros((40, 60), int)
     slots[0, :5] = 1
