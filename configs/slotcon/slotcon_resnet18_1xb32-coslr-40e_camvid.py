@@ -9,6 +9,7 @@ train_pipeline[0].update(
     interpolation='bicubic', crop_pair=dict(type='OverlapCrops'))
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 default_hooks = dict(
+    momentum=dict(start=0.99),
     # The branch that will be exported.
     probe=dict(backbone='momentum.backbone'),
     slot_pictures=dict(type='SlotPicturesHook', interval=10))

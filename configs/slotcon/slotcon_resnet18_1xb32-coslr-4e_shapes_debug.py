@@ -8,8 +8,7 @@ train_pipeline[0].update(
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 model = dict(
     projector=dict(hidden_channels=256, out_channels=64),
-    grouping=dict(num_slots=16),
+    grouping=dict(num_slots=8),
     predictor=dict(hidden_channels=256))
 default_hooks = dict(
-    momentum=dict(start=0.95),
     slot_pictures=dict(type='SlotPicturesHook', interval=2))

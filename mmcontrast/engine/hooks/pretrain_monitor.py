@@ -124,7 +124,7 @@ class PretrainMonitorHook(Hook):
                 runner, 'pairs',
                 f'An epoch of views without overlap: none of its {epoch} '
                 'batches had an image with a pair of matching pixels, so nothing was '
-                'learned. Raise the lower end of scale in TwoViews, raise the '
+                'learned. Raise the lower end of scale of the views, raise the '
                 'distance up to which pixels are pairs, or look at the views with '
                 'tools/analysis/browse_views.py.')
 

@@ -52,16 +52,21 @@ class SlotGrouping(nn.Module):
         num_slots: K, number of prototypes.
         temperature: Sharpness of the assignment.
         eps: Added to each assignment.
+        init_std: Standard deviation of the prototypes at the start. Their length means
+            nothing, but Adam takes steps of a fixed size: the shorter they are, the
+            further a step turns them. LARS scales its steps with the length.
     """
 
     def __init__(self, channels: int, num_slots: int = 256, temperature: float = 0.07,
-                 eps: float = 1e-6):
+                 eps: float = 1e-6, init_std: float = 1.0):
         super().__init__()
-        if num_slots < 1 or temperature <= 0:
-            raise ValueError('SlotGrouping: need num_slots >= 1 and temperature > 0, '
-                             f'got {num_slots} and {temperature}.')
+        if num_slots < 1 or temperature <= 0 or init_std <= 0:
+            raise ValueError(
+                'SlotGrouping: need num_slots >= 1, temperature > 0 and init_std > 0, '
+                f'got {num_slots}, {temperature} and {init_std}.')
         self.temperature, self.eps = temperature, eps
-        self.prototypes = nn.Parameter(torch.randn(num_slots, channels))
+        self.prototypes = nn.Parameter(
+            init_std * torch.randn(num_slots, channels))
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, H, W) features -> (N, H, W, K) cosine similarities, float32."""
