@@ -58,7 +58,7 @@ def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
         ``rows``: name to ``fg_ari`` (where objects are told apart), ``in_use`` (slots
         that win a pixel), and ``miou``, ``accuracy`` (one slot a class),
         ``majority_miou``, ``majority_accuracy`` (each slot its commonest class), the
-        four again as ``things_...``.
+        four again as ``things_...``, and ``object_iou`` of them.
 
     Raises:
         FileNotFoundError: If a file or folder is missing.
@@ -109,6 +109,8 @@ def slot_table(result: Mapping) -> str:
     for prefix, title in groups:
         columns += [(prefix + key, name) for key, name in names.items()]
         above += f' | {title:35}'
+    if result['things_classes']:
+        columns.append(('object_iou', 'object IoU'))
     lines = [f'{result["num_images"]} images, {result["num_slots"]} slots, '
              'scores in %:', above.rstrip(),
              _line('', [name for _, name in columns])]
@@ -121,8 +123,10 @@ def slot_table(result: Mapping) -> str:
 def _line(name: str, cells: Sequence[str]) -> str:
     text = f'{name:22}{cells[0]:>9}{cells[1]:>9}'
     for i in range(2, len(cells), 3):
-        mean, accuracy, majority = cells[i:i + 3]
-        text += f' | {mean:>8}{accuracy:>11}{majority:>16}'
+        group = cells[i:i + 3]
+        widths = (9, 11, 16) if len(group) == 3 else (12,)
+        text += ' |' + ''.join(
+            f'{cell:>{width}}' for cell, width in zip(group, widths, strict=True))
     return text
 
 

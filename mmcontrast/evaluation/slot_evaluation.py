@@ -47,7 +47,7 @@ class SlotTally:
             None without objects), ``miou`` and ``accuracy`` (one slot a class),
             ``majority_miou`` and ``majority_accuracy`` (each slot its commonest
             class); given ``is_thing``, (C,) bool, the four again as ``things_...``,
-            with all objects as one class.
+            with all objects as one class, and ``object_iou``, that of its slot.
         """
         counts = self.counts.counts
         aris = [ari for ari in self.aris if not math.isnan(ari)]
@@ -55,7 +55,9 @@ class SlotTally:
                      fg_ari=sum(aris) / len(aris) if aris else None)
         found |= _class_scores(counts, '')
         if is_thing is not None:
-            found |= _class_scores(_things_as_one(counts, is_thing), 'things_')
+            merged = _things_as_one(counts, is_thing)
+            found |= _class_scores(merged, 'things_')
+            found['object_iou'] = matched_scores(merged)['per_class_iou'][0]
         return found
 
 

@@ -26,6 +26,7 @@ from mmcontrast.evaluation.slot_maps import (  # noqa: E402
     exchanged_prototypes,
     slot_scores,
 )
+from mmcontrast.evaluation.slot_segmentation import matched_scores  # noqa: E402
 from mmcontrast.visualization.slots import mark_region  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -166,6 +167,9 @@ def test_things_are_scored_as_one_class(files, model):
     kinds = torch.stack([counts[:OBJECTS].sum(0), counts[OBJECTS], counts[OBJECTS + 1]])
     best = kinds.max(0).values.sum() / kinds.sum()
     assert found['things_majority_accuracy'] == pytest.approx(best.item())
+    slot = matched_scores(kinds)['slot_of_class'][0]
+    either = kinds[0].sum() + kinds[:, slot].sum() - kinds[0, slot]
+    assert found['object_iou'] == pytest.approx((kinds[0, slot] / either).item())
     assert found['in_use'] == int((counts.sum(0) > 0).sum())
     assert 'things_miou' not in tally.scores()
 
