@@ -1,4 +1,4 @@
-# Slots that tell objects of the toy world apart, in some minutes on a CPU.
+# Slots that tell foreground from background in the toy world, some minutes on a CPU.
 _base_ = './slotcon_resnet18_1xb32-coslr-4e_shapes_debug.py'
 
 train_pipeline = _base_.train_pipeline
