@@ -63,7 +63,7 @@ def rows_of(setting: Setting) -> Iterator[Row]:
     yield Row(f'{setting}: keys and centre sent by a rank', most['others'] / 1e6, 'MB',
               target=f'derived: {derived / 1e6:.3g}')
     yield Row(f'{setting}: logits of a direction', most['logits'] / 1e6, 'MB')
-    yield Row(f'{setting}: score maps, raw and aligned',
+    yield Row(f'{setting}: score maps, raw and aligned (computed)',
               2 * cells * setting.slots * 4 / 1e6, 'MB')
     yield Row(f'{setting}: memory that the steps added', most['memory'] / 1e6, 'MB')
 
