@@ -3,10 +3,24 @@ import json
 import uuid
 from pathlib import Path
 
+import torch
 from mmengine.hooks import Hook
+from mmengine.model import BaseModel
 
 from mmcontrast.apis.train import train
+from mmcontrast.models.preprocessor import TwoViewPreprocessor
 from mmcontrast.registry import HOOKS
+
+
+class Mean(BaseModel):
+    """Learns one number from two views."""
+
+    def __init__(self):
+        super().__init__(data_preprocessor=TwoViewPreprocessor())
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, inputs, data_samples, mode):
+        return dict(loss=(inputs[0].mean() * self.weight - inputs[1].mean()) ** 2)
 
 
 @HOOKS.register_module()

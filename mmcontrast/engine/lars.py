@@ -103,7 +103,7 @@ def _kernel() -> ModuleType | None:
 
 
 def _cpu_step(params: list, grads: list, buffers: list, group: dict,
-                 kernel: ModuleType | None):
+              kernel: ModuleType | None):
     for param, grad, buffer in zip(params, grads, buffers, strict=True):
         if kernel and kernel.takes(param, grad, buffer):
             kernel.step(param, grad, buffer, group)

@@ -14,8 +14,6 @@ from torch import Tensor
 
 # Sums in float32 within a block and in float64 across: exact enough for any length.
 _BLOCK = 8192
-
-
 # Below this many numbers, waking the other cores takes longer than the work.
 _ALONE = 100_000
 
@@ -83,8 +81,9 @@ def step(weight: Tensor, grad: Tensor, buffer: Tensor, group: dict) -> None:
     """
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
     run = _on_one_core if weight.numel() < _ALONE else _on_all_cores
-    run(_flat(weight), _flat(grad), _flat(buffer), group['lr'], group['momentum'],
-        group['weight_decay'], group['trust_coef'], group['eps'])
+    # As floats: a setting of type int (eps=0) would compile the kernel once more.
+    run(_flat(weight), _flat(grad), _flat(buffer), *(float(group[name]) for name in (
+        'lr', 'momentum', 'weight_decay', 'trust_coef', 'eps')))
 
 
 def _flat(tensor: Tensor) -> np.ndarray:

@@ -6,29 +6,15 @@ import uuid
 from pathlib import Path
 
 import pytest
-import torch
 from mmengine.hooks import Hook
-from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmcontrast.models.preprocessor import TwoViewPreprocessor
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from ranks import on_ranks  # noqa: E402
+from runs import Mean  # noqa: E402
 
 BATCH = 3
-
-
-class Mean(BaseModel):
-    """Learns one number from two views."""
-
-    def __init__(self):
-        super().__init__(data_preprocessor=TwoViewPreprocessor())
-        self.weight = torch.nn.Parameter(torch.ones(()))
-
-    def forward(self, inputs, data_samples, mode):
-        return dict(loss=(inputs[0].mean() * self.weight - inputs[1].mean()) ** 2)
 
 
 class Seen(Hook):
