@@ -1,8 +1,10 @@
 """Registries of mmcontrast: children of mmengine's roots.
 
 A config finds our classes without an import line: each registry lists the packages
-(``locations``) that are imported the first time a name is asked for. A name that
-nobody registered is an error that says which names come close.
+(``locations``) that are imported the first time a name is asked for. A class that needs
+another library is only announced there (:meth:`Registry.announce`) and imported when a
+config names it. A name that nobody registered is an error that says which names come
+close.
 """
 import difflib
 from contextlib import contextmanager
@@ -22,16 +24,43 @@ class UnknownTypeError(KeyError):
 class Registry(roots.Registry):
     """mmengine's registry, with a did-you-mean instead of a bare miss."""
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._announced = {}
+
+    def announce(self, module: str, *names: str) -> None:
+        """Say that ``module`` registers ``names``, without importing it yet.
+
+        For classes of ours that are built on mmdet, mmseg or another heavy library, so
+        that the rest works where it is missing.
+        """
+        self._announced.update(dict.fromkeys(names, module))
+
     def get(self, key: str):
         """The class or function registered as ``key``, here, above or in its scope.
 
         Raises:
-            UnknownTypeError: If there is none. The message names the closest ones.
+            UnknownTypeError: If there is none. The message names the closest ones, or
+                the library that a class of ours needs.
         """
         found = super().get(key)
         if found is None:
+            self._import_announced(key)
+            found = super().get(key)
+        if found is None:
             raise UnknownTypeError(self._describe_miss(key))
         return found
+
+    def _import_announced(self, key: str) -> None:
+        scope, name = self.split_scope_key(key)
+        if scope in (None, self.scope) and name in self._announced:
+            try:
+                import_module(self._announced[name])
+            except ImportError as error:
+                library = error.name or self._announced[name]
+                raise UnknownTypeError(
+                    f'{name!r} needs {library}, which cannot be imported here: '
+                    f'{error}. {_how_to_install(library)}') from error
 
     @contextmanager
     def switch_scope_and_registry(self, scope: str | None):
@@ -84,13 +113,14 @@ class Registry(roots.Registry):
                 names.setdefault(name.lower(), f'{scope}.{name}')
         for registry in (self.root, self):
             names.update({name.lower(): name for name in registry.module_dict})
+        names.update({name.lower(): name for name in self._announced})
         return names
 
 
-def _how_to_install(scope: str) -> str:
+def _how_to_install(module: str | None) -> str:
     from ._compat import NEIGHBOURS, command
     for neighbour in NEIGHBOURS:
-        if neighbour.module == scope:
+        if neighbour.module == (module or '').partition('.')[0]:
             return f'Run: {command(neighbour, neighbour.dists[0])}'
     return 'Install it, or correct the scope before the dot.'
 

@@ -1,4 +1,6 @@
 """Names in configs: found lazily, and a typo is answered with what comes close."""
+import sys
+
 import pytest
 from mmengine import MODELS as ROOT_MODELS
 from mmengine.config import Config
@@ -124,3 +126,23 @@ def test_our_parts_are_found_whatever_the_default_scope(scope):
             type='ConvMLP', in_channels=3, hidden_channels=4, out_channels=2))
         assert MODELS.build(dict(type='mmpretrain.ResNet', depth=18)).depth == 18
     assert layer.out_channels == 2
+
+
+def test_an_announced_class_is_imported_when_it_is_asked_for(tmp_path, monkeypatch):
+    (tmp_path / 'announced_here.py').write_text(
+        'from mmcontrast.registry import MODELS\n'
+        '@MODELS.register_module()\nclass AnnouncedHere: ...\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    MODELS.announce('announced_here', 'AnnouncedHere')
+    assert 'announced_here' not in sys.modules
+    with pytest.raises(KeyError, match="did you mean 'AnnouncedHere'"):
+        MODELS.get('AnnouncedHear')
+    assert MODELS.get('mmcontrast.AnnouncedHere').__name__ == 'AnnouncedHere'
+
+
+def test_an_announced_class_whose_library_is_missing_names_it(tmp_path, monkeypatch):
+    (tmp_path / 'announced_there.py').write_text('import mmseg_of_nobody.models')
+    monkeypatch.syspath_prepend(tmp_path)
+    MODELS.announce('announced_there', 'AnnouncedThere')
+    with pytest.raises(KeyError, match="'AnnouncedThere' needs mmseg_of_nobody, which"):
+        MODELS.get('AnnouncedThere')

@@ -1,5 +1,6 @@
 """The methods, one package each."""
+from .denseclip import ContextDecoder
 from .pixpro import PixPro
 from .slotcon import SlotCon
 
-__all__ = ['PixPro', 'SlotCon']
+__all__ = ['ContextDecoder', 'PixPro', 'SlotCon']

@@ -1,0 +1,13 @@
+"""DenseCLIP (CVPR 2022): class texts guide segmentors and detectors.
+
+The models are subclasses of mmseg's and mmdet's, which are imported when a config names
+one of them.
+"""
+from ...registry import MODELS
+from .context_decoder import ContextDecoder
+from .prompting import Matched, TextPrompting, score_map
+
+MODELS.announce('mmcontrast.methods.denseclip.segmentor', 'DenseCLIP')
+MODELS.announce('mmcontrast.methods.denseclip.identity_head', 'IdentityHead')
+
+__all__ = ['ContextDecoder', 'Matched', 'TextPrompting', 'score_map']
