@@ -1,0 +1,174 @@
+"""CLIP's text tower with learnable contexts, the common start computed once."""
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from ...registry import MODELS
+from .shared_start import Layout, attend, finish
+from .tokenizer import without_padding
+from .towers import TextSizes, build_tower, text_sizes
+
+
+@MODELS.register_module()
+class CLIPTextEncoder(BaseModule):
+    """Text transformer of CLIP: tokens, after optional contexts, to one vector a text.
+
+    "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021;
+    with contexts it is the ``CLIPTextContextEncoder`` of DenseCLIP (CVPR 2022). Modules
+    and parameter names are open_clip's, and so OpenAI's.
+
+    The mask is causal: the start token and the contexts, the same for all texts,
+    never look at what follows. Each layer computes them once, and the texts
+    attend to their keys and values. Outputs and gradients equal the plain tower's.
+
+    Args:
+        embed_dims, width, heads, layers, vocab_size: Sizes; those of CLIP's RN50
+            unless ``tower`` says otherwise. What is given must agree with ``tower``.
+        context_length: Longest sequence, contexts included. May be shorter than the
+            tower's: its position table is cut.
+        quick_gelu: OpenAI's activation. False for towers trained with GELU, most of
+            LAION's.
+        frozen: Whether the weights are fixed. Contexts receive gradients all the same.
+        tower: Architecture of open_clip that gives the sizes, such as ``'ViT-B-16'``.
+        init_cfg: ``dict(type='CLIPPretrained', checkpoint=...)``; without it the
+            weights are random as in open_clip.
+
+    Raises:
+        ValueError: If open_clip knows no such tower, a size contradicts it, or it is
+            no transformer of CLIP's kind.
+    """
+
+    def __init__(self, embed_dims: int | None = None, width: int | None = None,
+                 heads: int | None = None, layers: int | None = None,
+                 context_length: int | None = None, vocab_size: int | None = None,
+                 quick_gelu: bool = True, frozen: bool = True,
+                 tower: str | None = None, init_cfg: dict | None = None):
+        super().__init__(init_cfg)
+        self.sizes = text_sizes(tower, TextSizes(
+            embed_dims, width, heads, layers, context_length, vocab_size))
+        self.quick_gelu = quick_gelu
+        self.frozen = frozen
+        for name, child in build_tower(self.sizes, quick_gelu).items():
+            setattr(self, name, child)
+        if frozen:
+            self.requires_grad_(False)
+
+    @property
+    def embed_dims(self) -> int:
+        """Length D of an embedding."""
+        return self.sizes.embed_dims
+
+    @property
+    def width(self) -> int:
+        """Channels of a token, and so of a context."""
+        return self.sizes.width
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of a sequence, contexts included."""
+        return self.sizes.context_length
+
+    def forward(self, tokens: Tensor, contexts: Tensor | None = None) -> Tensor:
+        """Embed K texts, after each of B sets of contexts.
+
+        Args:
+            tokens: (K, L) ids from :func:`tokenize`, on any device. Padding costs
+                nothing while they are on the CPU, where it can be cut off for free.
+            contexts: (B, N, width) vectors that stand after the start token of every
+                text.
+
+        Returns:
+            (K, embed_dims) without contexts, (B, K, embed_dims) with them; not
+            normalised.
+
+        Raises:
+            ValueError: If the shapes do not fit, or contexts and tokens together are
+                longer than the tower's context.
+        """
+        if tokens.device.type == 'cpu':
+            tokens = without_padding(tokens)
+        self._check(tokens, contexts)
+        tokens = tokens.to(self.positional_embedding.device)
+        num_contexts = 0 if contexts is None else contexts.shape[1]
+        layout = Layout(1 + num_contexts, len(tokens), tokens.shape[1] - 1)
+        x = self._embed(tokens, contexts)
+        *blocks, last = self.transformer.resblocks
+        for block in blocks:
+            x = finish(block, x, attend(block, x, layout))
+        # Only the end tokens are read, so the last block goes on with them alone. They
+        # have the highest id; own tokens are counted without the start token.
+        ends = layout.places(tokens.argmax(1) - 1)
+        x = finish(last, x[:, ends], attend(last, x, layout)[:, ends])
+        embeds = self.ln_final(x) @ self.text_projection
+        return embeds[0] if contexts is None else embeds
+
+    def load_clip(self, state: dict[str, Tensor]) -> None:
+        """Fill the tower from the weights of a whole CLIP model.
+
+        Args:
+            state: From :func:`load_clip_state`. Its position table is cut to
+                ``context_length`` rows; the image tower is left aside.
+
+        Raises:
+            KeyError: If weights of the text tower are missing.
+            ValueError: If the tower of the file has other sizes.
+        """
+        state = {key: value for key, value in state.items()
+                 if hasattr(self, key.split('.')[0]) and not key.endswith('attn_mask')}
+        missing = sorted(self.state_dict().keys() - state)
+        if missing:
+            raise KeyError(
+                f'The weights lack {len(missing)} of the text tower: {missing[:4]}. '
+                'Expected those of a whole CLIP model, or fewer layers.')
+        positions = state['positional_embedding']
+        state['positional_embedding'] = positions[:self.context_length]
+        wrong = [f'{key} {tuple(state[key].shape)} where the tower has '
+                 f'{tuple(value.shape)}' for key, value in self.state_dict().items()
+                 if state[key].shape != value.shape]
+        extra = sorted(state.keys() - self.state_dict())
+        if wrong or extra:
+            raise ValueError(
+                'The weights are those of another text tower: '
+                f'{"; ".join(wrong[:4] + extra[:4])}. Build it with '
+                f"{_sizes_in(state)}, or name the architecture: tower='RN50'.")
+        self.load_state_dict(state)
+
+    def _embed(self, tokens: Tensor, contexts: Tensor | None) -> Tensor:
+        """Tokens of the first layer as :class:`Layout` has them, (B, P + K * S, C)."""
+        embeds = self.token_embedding(tokens)                        # (K, 1 + S, C)
+        shared = embeds[:1, :1]
+        if contexts is not None:
+            shared = torch.cat([shared.expand(len(contexts), -1, -1),
+                                contexts.to(embeds.dtype)], dim=1)
+        num_shared, num_own = shared.shape[1], tokens.shape[1] - 1
+        positions = self.positional_embedding[:num_shared + num_own]
+        own = (embeds[:, 1:] + positions[num_shared:]).flatten(0, 1)
+        return torch.cat([shared + positions[:num_shared],
+                          own.expand(len(shared), -1, -1)], dim=1)
+
+    def _check(self, tokens: Tensor, contexts: Tensor | None) -> None:
+        if tokens.ndim != 2 or len(tokens) == 0 or tokens.shape[1] < 2:
+            raise ValueError(
+                'tokens must be (K, L) ids of at least one text with its start and end '
+                f'token, as tokenize(texts) gives them, got {tuple(tokens.shape)}.')
+        num_contexts = 0
+        if contexts is not None:
+            if contexts.ndim != 3 or contexts.shape[2] != self.width:
+                raise ValueError(
+                    f'contexts must be (B, N, {self.width}), the width of the text '
+                    f'tower, got {tuple(contexts.shape)}.')
+            num_contexts = contexts.shape[1]
+        if num_contexts + tokens.shape[1] > self.context_length:
+            raise ValueError(
+                f'{num_contexts} contexts and {tokens.shape[1]} tokens are longer than '
+                f'the {self.context_length} positions of the text tower. Tokenize with '
+                f'context_length={self.context_length - num_contexts} or build the '
+                'tower with a larger context_length (CLIP has 77).')
+
+
+def _sizes_in(state: dict[str, Tensor]) -> str:
+    """The sizes of the tower that weights come from, as arguments."""
+    width, embed_dims = state['text_projection'].shape
+    layers = {key.split('.')[2] for key in state if key.startswith('transformer.')}
+    return (f'embed_dims={embed_dims}, width={width}, layers={len(layers)}, '
+            f'vocab_size={len(state["token_embedding.weight"])}')

@@ -1,0 +1,63 @@
+"""Texts to token ids: CLIP's byte pairs by open_clip, never cut in silence."""
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..clip_weights import open_clip
+
+
+def tokenize(texts: Sequence[str], context_length: int = 77) -> Tensor:
+    """Token ids of texts: start, byte pairs, end, zeros.
+
+    Args:
+        texts: N texts; letter case and surplus white space do not matter.
+        context_length: Ids of a row, start and end token included.
+
+    Returns:
+        (N, context_length) int64.
+
+    Raises:
+        TypeError: If ``texts`` is one string or holds something else than text.
+        ValueError: If a text is longer; open_clip would cut it and say nothing.
+    """
+    rows = _rows(texts)
+    long = [(len(row), text) for row, text in zip(rows, texts, strict=True)
+            if len(row) > context_length]
+    if long:
+        length, text = max(long)
+        others = f' and {len(long) - 1} more' if len(long) > 1 else ''
+        raise ValueError(
+            f'{text!r} has {length} tokens, start and end included{others}; '
+            f'context_length={context_length} is the limit here. Shorten it, or allow '
+            'more: CLIP has room for 77 with the learned contexts.')
+    ids = torch.zeros(len(rows), context_length, dtype=torch.int64)
+    for i, row in enumerate(rows):
+        ids[i, :len(row)] = torch.tensor(row)
+    return ids
+
+
+def token_lengths(texts: Sequence[str]) -> list[int]:
+    """Tokens of each text, start and end token included."""
+    return [len(row) for row in _rows(texts)]
+
+
+def without_padding(tokens: Tensor) -> Tensor:
+    """``tokens`` up to the last column in which a text ends; waits for a GPU."""
+    return tokens[:, :int(tokens.argmax(1).max()) + 1] if len(tokens) else tokens
+
+
+def _rows(texts: Sequence[str]) -> list[list[int]]:
+    wrong = [text for text in texts if not isinstance(text, str)]
+    if isinstance(texts, str) or wrong:
+        raise TypeError(f'texts must be a list of strings, got '
+                        f'{repr(texts) if isinstance(texts, str) else wrong[:3]}.')
+    tokenizer = _tokenizer()
+    return [[tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
+            for text in texts]
+
+
+@functools.cache
+def _tokenizer():
+    return open_clip().SimpleTokenizer()
