@@ -1,9 +1,18 @@
 """What two or more methods use."""
 from .backbone import feature_channels
+from .backbones import (
+    CLIPResNet,
+    CLIPResNetWithAttention,
+    CLIPVisionTransformer,
+    DenseAttentionPool,
+)
+from .clip_weights import CLIPPretrained, load_clip_state
 from .layers import ConvMLP
 from .momentum import MomentumTwin
 from .preprocessor import TwoViewPreprocessor
+from .text import CLIPTextEncoder
 from .two_views import TwoViewModel
 
-__all__ = ['ConvMLP', 'MomentumTwin', 'TwoViewModel', 'TwoViewPreprocessor',
-           'feature_channels']
+__all__ = ['CLIPPretrained', 'CLIPResNet', 'CLIPResNetWithAttention', 'CLIPTextEncoder',
+           'CLIPVisionTransformer', 'ConvMLP', 'DenseAttentionPool', 'MomentumTwin',
+           'TwoViewModel', 'TwoViewPreprocessor', 'feature_channels', 'load_clip_state']

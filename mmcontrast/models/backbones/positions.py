@@ -1,0 +1,127 @@
+"""Position tables of CLIP's image towers, fitted to any map size.
+
+A table has one row for the global token and n x n rows for the positions of a square
+training image. DenseCLIP's segmentation half resizes the square to the map at hand, its
+detection half cuts the map's size out of a larger square.
+"""
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+POS_MODES = ('resize', 'crop')
+# Tables kept for evaluation; detection meets a few dozen sizes of up to 9 MB each.
+_KEPT = 16
+
+
+class FittedPositions(nn.Module):
+    """Base of a module with a ``positional_embedding``, (1 + n * n, C).
+
+    Without gradients, in eval mode, the fitted table of a map size is kept. It is
+    dropped by ``train()`` and ``eval()``, by new weights and by a move to another
+    device or type.
+
+    Args:
+        pos_mode: 'resize' or 'crop', see :func:`resize_positions` and
+            :func:`crop_positions`.
+    """
+
+    positional_embedding: nn.Parameter
+
+    def __init__(self, pos_mode: str = 'resize', **kwargs):
+        super().__init__(**kwargs)
+        if pos_mode not in POS_MODES:
+            raise ValueError(
+                f'pos_mode must be one of {POS_MODES}, got {pos_mode!r}.')
+        self.pos_mode = pos_mode
+        self._kept: dict[tuple[int, int, int], Tensor] = {}
+
+    def positions(self, height: int, width: int) -> Tensor:
+        """(1 + H * W, C), the global token's row first."""
+        # A table kept from a forward without gradients has no path to the parameter.
+        if self.training or torch.is_grad_enabled():
+            return self._fit(height, width)
+        # The version tells of an optimizer that steps in eval mode.
+        size = height, width, self.positional_embedding._version
+        if size not in self._kept:
+            if len(self._kept) == _KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[size] = self._fit(height, width)
+        return self._kept[size]
+
+    def _fit(self, height: int, width: int) -> Tensor:
+        fit = resize_positions if self.pos_mode == 'resize' else crop_positions
+        return fit(self.positional_embedding, height, width)
+
+    def train(self, mode: bool = True):
+        # Also on eval(): hooks that swap averaged weights in do so just before it.
+        self._kept.clear()
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *args, **kwargs):
+        self._kept.clear()
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def _apply(self, *args, **kwargs):
+        self._kept.clear()
+        return super()._apply(*args, **kwargs)
+
+
+def resize_positions(table: Tensor, height: int, width: int) -> Tensor:
+    """Resize the square part of a table; the first row stays.
+
+    Bilinear in float32, ``align_corners=False``, without antialiasing, as the released
+    DenseCLIP does for new weights and on every forward.
+
+    Args:
+        table: (1 + n * n, C).
+
+    Returns:
+        (1 + H * W, C) in the table's type.
+    """
+    side = square_side(table)
+    if (height, width) == (side, side):
+        return table
+    return torch.cat([table[:1], _resized(table, side, height, width).flatten(0, 1)])
+
+
+def crop_positions(table: Tensor, height: int, width: int) -> Tensor:
+    """Cut the top left H x W positions out of the square part of a table.
+
+    An axis along which the map is larger than the square is resized instead; the
+    released detection code stops with a shape error there.
+
+    Args:
+        table: (1 + n * n, C).
+
+    Returns:
+        (1 + H * W, C).
+    """
+    side = square_side(table)
+    if max(height, width) > side:
+        grid = _resized(table, side, max(height, side), max(width, side))
+    else:
+        grid = table[1:].unflatten(0, (side, side))
+    return torch.cat([table[:1], grid[:height, :width].flatten(0, 1)])
+
+
+def square_side(table: Tensor) -> int:
+    """n of a (1 + n * n, C) table.
+
+    Raises:
+        ValueError: If its length is not one more than a square.
+    """
+    side = math.isqrt(max(len(table) - 1, 0))
+    if side < 1 or side * side + 1 != len(table):
+        raise ValueError(
+            f'a position table has 1 + n * n rows, one for the global token and a '
+            f'square grid; got {tuple(table.shape)}.')
+    return side
+
+
+def _resized(table: Tensor, side: int, height: int, width: int) -> Tensor:
+    grid = table[1:].float().unflatten(0, (side, side)).permute(2, 0, 1)
+    grid = F.interpolate(
+        grid[None], (height, width), mode='bilinear', align_corners=False)
+    return grid[0].permute(1, 2, 0).to(table.dtype)

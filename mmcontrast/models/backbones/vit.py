@@ -1,0 +1,196 @@
+"""CLIP's vision transformers as backbones of detectors and segmentors."""
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks.drop import DropPath
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ...registry import MODELS
+from .loading import ClipLoadReport, load_tower
+from .positions import FittedPositions
+from .taps import build_taps, power_of_two
+from .towers import ViTSizes, vit_sizes
+
+
+@MODELS.register_module()
+class CLIPVisionTransformer(FittedPositions, BaseModule):
+    """CLIP's ViT with four feature taps: maps of strides 4, 8, 16 and 32.
+
+    Positions are resized to the image at hand; a tap takes the patch tokens after a
+    block and scales them up or down (see :mod:`.taps`). Where patches are no power of
+    two wide (ViT-L/14), images are scaled so that a patch covers the next one (16
+    pixels) and the strides hold.
+
+    Args:
+        tower: Architecture of open_clip that gives the sizes: 'ViT-B-16', 'ViT-L-14',
+            ... None for sizes of your own.
+        layers, width, patch_size, embed_dims: Those of ViT-B/16 without a tower.
+        heads: None for heads of 64 channels without a tower.
+        input_size: Side in pixels of the images that the position table is laid out
+            for; weights of another size are resized to it. None: the tower's own, 224
+            without a tower.
+        out_indices: The four blocks that are tapped. None: one third, half, two thirds
+            and the whole way up, blocks 3, 5, 7 and 11 of 12.
+        with_embeddings: Add the pair ``(global (B, D), local (B, D, H, W))`` as the
+            last output, both in the space of CLIP's texts; H and W at patch stride.
+        drop_path: Rate of the last block; it rises from 0 linearly. Both branches.
+        quick_gelu: Activation of OpenAI's weights; most others use GELU.
+        class_token_twice: Add the class embedding a second time with the positions: a
+            slip of the released DenseCLIP that its models were trained with. False
+            gives CLIP's own tokens.
+
+    Attributes:
+        out_channels: Channels of the four maps.
+
+    Raises:
+        ValueError: If open_clip has no such tower, or a size contradicts it.
+    """
+
+    def __init__(self, tower: str | None = None, layers: int | None = None,
+                 width: int | None = None, heads: int | None = None,
+                 patch_size: int | None = None, embed_dims: int | None = None,
+                 input_size: int | None = None,
+                 out_indices: Sequence[int] | None = None,
+                 with_embeddings: bool = False, drop_path: float = 0.0,
+                 quick_gelu: bool = True, class_token_twice: bool = True,
+                 init_cfg: dict | None = None):
+        super().__init__(init_cfg=init_cfg)
+        sizes = vit_sizes(tower, layers=layers, width=width, heads=heads,
+                          patch_size=patch_size, embed_dims=embed_dims)
+        self.out_indices = _tapped(sizes.layers, out_indices)
+        self.patch_size = sizes.patch_size
+        self.stride = power_of_two(sizes.patch_size)
+        self.with_embeddings = with_embeddings
+        self.quick_gelu = quick_gelu
+        self.class_token_twice = class_token_twice
+        self.embed_dims = sizes.embed_dims
+        self.out_channels = (sizes.width,) * 4
+        grid = (input_size // self.stride if input_size
+                else sizes.input_size // sizes.patch_size)
+        self._build(sizes, grid, drop_path)
+
+    def _build(self, sizes: ViTSizes, grid: int, drop_path: float) -> None:
+        width, std = sizes.width, sizes.width ** -0.5
+        self.conv1 = nn.Conv2d(3, width, sizes.patch_size, sizes.patch_size, bias=False)
+        self.class_embedding = nn.Parameter(std * torch.randn(width))
+        self.positional_embedding = nn.Parameter(
+            std * torch.randn(grid ** 2 + 1, width))
+        self.ln_pre = nn.LayerNorm(width)
+        rates = torch.linspace(0, drop_path, sizes.layers).tolist()
+        self.transformer = nn.Module()
+        self.transformer.resblocks = nn.ModuleList(
+            TransformerBlock(width, sizes.heads, sizes.mlp_ratio, rate, self.quick_gelu)
+            for rate in rates)
+        for i, tap in enumerate(build_taps(width, self.stride), start=1):
+            self.add_module(f'fpn{i}', tap)
+        if self.with_embeddings:
+            self.ln_post = nn.LayerNorm(width)
+            self.proj = nn.Parameter(std * torch.randn(width, sizes.embed_dims))
+
+    def forward(self, x: Tensor) -> tuple:
+        """Images (B, 3, H, W) -> four maps, then (global, local) if asked for."""
+        x = self.conv1(self._to_patch_scale(x))
+        height, width = x.shape[-2:]
+        tokens = self.ln_pre(self._tokens(x))
+        tapped = {}
+        for i, block in enumerate(self.transformer.resblocks):
+            tokens = block(tokens)
+            if i in self.out_indices:
+                tapped[i] = tokens
+        maps = [getattr(self, f'fpn{n}')(_as_map(tapped[i], height, width))
+                for n, i in enumerate(self.out_indices, start=1)]
+        if self.with_embeddings:
+            embeds = self.ln_post(tokens) @ self.proj
+            maps.append((embeds[:, 0], _as_map(embeds, height, width)))
+        return tuple(maps)
+
+    def _to_patch_scale(self, x: Tensor) -> Tensor:
+        if self.patch_size == self.stride:
+            return x
+        size = [max(1, side // self.stride) * self.patch_size for side in x.shape[-2:]]
+        return F.interpolate(x, size, mode='bilinear', align_corners=False)
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        """Patch map (B, C, H, W) -> class token and patches with positions."""
+        first = self.class_embedding * (2 if self.class_token_twice else 1)
+        first = first.to(x.dtype).expand(len(x), 1, -1)
+        tokens = torch.cat([first, x.flatten(2).mT], 1)
+        return tokens + self.positions(*x.shape[-2:]).to(x.dtype)
+
+    def load_clip(self, state: dict[str, Tensor]) -> ClipLoadReport:
+        """Take CLIP's image tower; see :func:`~.loading.load_tower`."""
+        unused = () if self.with_embeddings else ('ln_post.*', 'proj')
+        return load_tower(self, state, may_miss=('fpn?.*',), may_skip=unused)
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm block with CLIP's key names and drop path on both branches."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float, drop_path: float,
+                 quick_gelu: bool):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(width)
+        self.attn = SelfAttention(width, heads)
+        self.ln_2 = nn.LayerNorm(width)
+        self.mlp = MLP(width, int(width * mlp_ratio), quick_gelu)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> the same."""
+        x = x + self.drop_path(self.attn(self.ln_1(x)))
+        return x + self.drop_path(self.mlp(self.ln_2(x)))
+
+
+class SelfAttention(nn.Module):
+    """``nn.MultiheadAttention``'s keys, always through fused attention."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f'width={width} cannot be divided among heads={heads}.')
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(
+            width ** -0.5 * torch.randn(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        q, k, v = qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(q, k, v)
+        return self.out_proj(out.transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    def __init__(self, width: int, hidden: int, quick_gelu: bool):
+        super().__init__()
+        self.c_fc = nn.Linear(width, hidden)
+        self.c_proj = nn.Linear(hidden, width)
+        self.activation = quick_gelu_ if quick_gelu else F.gelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(self.activation(self.c_fc(x)))
+
+
+def quick_gelu_(x: Tensor) -> Tensor:
+    """x * sigmoid(1.702 x), OpenAI's GELU, keeping one tensor for the backward."""
+    return F.silu(1.702 * x) / 1.702
+
+
+def _as_map(tokens: Tensor, height: int, width: int) -> Tensor:
+    """Patch tokens of (B, 1 + H * W, C) -> (B, C, H, W)."""
+    return tokens[:, 1:].mT.unflatten(2, (height, width))
+
+
+def _tapped(layers: int, out_indices: Sequence[int] | None) -> tuple[int, ...]:
+    if out_indices is None:
+        return tuple(max(1, round(layers * up)) - 1 for up in (1 / 3, 1 / 2, 2 / 3, 1))
+    found = tuple(out_indices)
+    if len(found) != 4 or list(found) != sorted(found) or not (
+            0 <= found[0] and found[-1] < layers):
+        raise ValueError(
+            f'out_indices must name four of the blocks 0 to {layers - 1} in order, for '
+            f'the strides 4, 8, 16 and 32; got {found}.')
+    return found
