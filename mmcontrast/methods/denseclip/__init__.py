@@ -9,5 +9,7 @@ from .prompting import Matched, TextPrompting, score_map
 
 MODELS.announce('mmcontrast.methods.denseclip.segmentor', 'DenseCLIP')
 MODELS.announce('mmcontrast.methods.denseclip.identity_head', 'IdentityHead')
+MODELS.announce('mmcontrast.methods.denseclip.detectors', 'DenseCLIPSingleStage',
+                'DenseCLIPTwoStage')
 
 __all__ = ['ContextDecoder', 'Matched', 'TextPrompting', 'score_map']

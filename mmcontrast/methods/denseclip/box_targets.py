@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...models.unit_vectors import at_least_float
+
 
 def pixel_text_loss(logits: Tensor, boxes: Sequence[Tensor], labels: Sequence[Tensor],
                     image_size: tuple[int, int]) -> Tensor:
@@ -28,7 +30,7 @@ def pixel_text_loss(logits: Tensor, boxes: Sequence[Tensor], labels: Sequence[Te
         Scalar: mean over the K classes and all covered cells. A batch without any
         covered cell gives 0 with a gradient path (the released code: NaN).
     """
-    logits = logits.float()
+    logits = at_least_float(logits)
     size, num_classes = logits.shape[-2:], logits.shape[1]
     image, cells, labels = _joined(boxes, labels, size, image_size)
     mask = covered(cells, image, len(logits), size)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 _here = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(_here, '..'))
+sys.path.insert(0, os.path.dirname(_here))
 import fill  # noqa: E402
 
 

@@ -1,0 +1,6 @@
+_base_ = './denseclip-det_retinanet-rn50_8xb2-12e_coco.py'
+
+pretrained = 'RN101/openai'
+model = dict(
+    backbone=dict(tower='RN101', init_cfg=dict(checkpoint=pretrained)),
+    text_encoder=dict(tower='RN101', init_cfg=dict(checkpoint=pretrained)))

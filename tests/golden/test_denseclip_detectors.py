@@ -1,0 +1,135 @@
+"""DenseCLIP's detectors against the numbers of their reference implementation."""
+from pathlib import Path
+
+import pytest
+import torch
+from denseclip.case import Case
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+
+from mmcontrast.methods.denseclip import TextPrompting
+from mmcontrast.models.text import CLIPTextEncoder
+from mmcontrast.registry import MODELS
+
+pytest.importorskip('mmdet')
+from mmdet.structures import DetDataSample  # noqa: E402
+
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'denseclip'
+
+
+def detector(kind: str, **changes) -> torch.nn.Module:
+    """The published detector with random weights, all of them trained."""
+    config = Config.fromfile(
+        CONFIGS / f'denseclip-det_{kind}-rn50_8xb2-12e_coco.py').model
+    return MODELS.build(config | dict(freeze_text=False, **changes))
+
+
+def samples(case: Case, size) -> list[DetDataSample]:
+    out, inputs = [], case.meta['inputs']
+    for boxes, labels in zip(inputs['boxes_xyxy'], inputs['labels'], strict=True):
+        truth = InstanceData(bboxes=torch.tensor(boxes), labels=torch.tensor(labels))
+        out.append(DetDataSample(gt_instances=truth, metainfo=dict(
+            img_shape=size, pad_shape=size, ori_shape=size, batch_input_shape=size,
+            scale_factor=(1, 1))))
+    return out
+
+
+def maps(model, image) -> dict:
+    """Text, score maps, neck and (for the first stage) head outputs."""
+    matched = model.match_text(model.backbone(image))
+    extracted = model.extract(image)
+    torch.testing.assert_close(model.extract_feat(image), extracted.features)
+    head = model.bbox_head if hasattr(model, 'bbox_head') else model.rpn_head
+    out = dict(text_embeddings=matched.text, score0=extracted.logits,
+               score3=matched.score_map / model.temperature)
+    for name, values in zip(('neck', 'cls', 'reg'), (
+            extracted.features, *head(extracted.features)), strict=True):
+        out |= {f'{name}{i}': value for i, value in enumerate(values)}
+    return out
+
+
+def losses(model, case: Case) -> dict:
+    """As the case names them; a list keeps one loss a level."""
+    image = case.input('img')
+    found = model.loss(image, samples(case, image.shape[2:]))
+    return {f'loss/{key}': torch.stack(value) if isinstance(value, list) else value
+            for key, value in found.items()}
+
+
+@torch.no_grad()
+def test_retinanet():
+    case = Case('retinanet_rn50_eval')
+    model = detector('retinanet').eval()
+    model.load_state_dict(case.state())
+    out = maps(model, case.input('img')) | losses(model, case)
+    assert set(out) == set(case.outputs)
+    case.check(out)
+
+
+@torch.no_grad()
+def test_mask_rcnn():
+    case = Case('maskrcnn_rn50_eval')
+    model = detector('mask-rcnn').eval()
+    model.load_state_dict(case.state())
+    image = case.input('img')
+    out = maps(model, image)
+    # The losses of the two stages sample at random, so they are no part of the case.
+    size = image.shape[2:]
+    out['loss/loss_aux_seg'] = model.aux_loss(
+        model.extract(image).logits, samples(case, size), size)
+    assert set(out) == set(case.outputs)
+    case.check(out)
+
+
+def test_retinanet_in_training():
+    case = Case('retinanet_rn50_train')
+    model = detector('retinanet', context_decoder=dict(
+        type='ContextDecoder', dropout=0.0)).train()
+    model.load_state_dict(case.state())
+    found = losses(model, case)
+    sum(loss.sum() for loss in found.values()).backward()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+
+    def norm(prefix: str) -> torch.Tensor:
+        return torch.stack([g.norm() for name, g in gradients.items()
+                            if name.startswith(prefix)]).norm()
+
+    out = {key: value.detach() for key, value in found.items()}
+    out |= {f'grad/{name}': g for name, g in gradients.items()}
+    out |= dict(grad_norm_all=norm(''), grad_norm_text_encoder=norm('text_encoder'))
+    case.check({key: out[key] for key in case.outputs})
+
+
+def test_score_map():
+    case = Case('score_map_det')
+    config, text = case.meta['config'], case.meta['config']['text_encoder']
+    decoder = config['context_decoder']
+    model = Prompted()
+    model.add_prompting(
+        case.input('class_names'),
+        dict(type='CLIPTextEncoder', embed_dims=text['embed_dim'],
+             width=text['transformer_width'], heads=text['transformer_heads'],
+             layers=text['transformer_layers'], context_length=text['context_length']),
+        dict(type='ContextDecoder', width=decoder['transformer_width'],
+             heads=decoder['transformer_heads'], layers=decoder['transformer_layers'],
+             dropout=decoder['dropout']),
+        temperature=config['tau'], concat_temperature=config['tau'], concat_index=0)
+    state = case.state()
+    state |= {name: case.input(name) for name in ('contexts', 'gamma')}
+    model.load_state_dict(state)
+    assert isinstance(model.text_encoder, CLIPTextEncoder)
+    matched = model.eval().match_text(
+        [case.input('x3'), (case.input('global'), case.input('local'))])
+    score = matched.score_map / model.temperature
+    score0 = torch.nn.functional.interpolate(
+        score, case.meta['inputs']['x0_size'], mode='bilinear', align_corners=False)
+    (score0 * case.input('grad_weight')).sum().backward()
+    out = dict(text_embeddings=matched.text, score3=score, score0=score0,
+               concatenated=matched.features[0], d_contexts=model.contexts.grad,
+               d_gamma=model.gamma.grad)
+    assert set(out) == set(case.outputs)
+    case.check(out)
+
+
+class Prompted(TextPrompting, torch.nn.Module):
+    """Nothing but the prompting."""
