@@ -1,10 +1,14 @@
 """DenseCLIP's detectors against the numbers of their reference implementation."""
+import functools
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 from denseclip.case import Case
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.structures import InstanceData
 
 from mmcontrast.methods.denseclip import TextPrompting
@@ -19,9 +23,12 @@ CONFIGS = Path(__file__).parents[2] / 'configs' / 'denseclip'
 
 def detector(kind: str, **changes) -> torch.nn.Module:
     """The published detector with random weights, all of them trained."""
-    config = Config.fromfile(
-        CONFIGS / f'denseclip-det_{kind}-rn50_8xb2-12e_coco.py').model
-    return MODELS.build(config | dict(freeze_text=False, **changes))
+    return MODELS.build(published(kind).model | dict(freeze_text=False, **changes))
+
+
+@functools.cache
+def published(kind: str) -> Config:
+    return Config.fromfile(CONFIGS / f'denseclip-det_{kind}-rn50_8xb2-12e_coco.py')
 
 
 def samples(case: Case, size) -> list[DetDataSample]:
@@ -133,3 +140,48 @@ def test_score_map():
 
 class Prompted(TextPrompting, torch.nn.Module):
     """Nothing but the prompting."""
+
+
+def test_parameter_groups_and_learning_rates():
+    case, config = Case('optim_retinanet_rn50'), published('retinanet')
+    with torch.device('meta'):
+        model = detector('retinanet')
+    optimizer = build_optim_wrapper(model, config.optim_wrapper).optimizer
+    clip = config.optim_wrapper.clip_grad
+    assert clip == case.meta['config']['optimizer_config']['grad_clip']
+    defaults = case.meta['config']['defaults']
+    assert list(optimizer.defaults['betas']) == defaults['betas']
+    assert (optimizer.defaults['eps'], optimizer.defaults['amsgrad']) == (
+        defaults['eps'], defaults['amsgrad'])
+    names = {id(p): name for name, p in model.named_parameters()}
+    found = {}
+    for group in optimizer.param_groups:
+        found.setdefault((group['lr'], group['weight_decay']), []).extend(
+            names[id(p)] for p in group['params'])
+    groups = {(g['lr'], g['weight_decay']): g for g in case.outputs['groups']['value']}
+    assert set(found) == set(groups)
+    for key, group in groups.items():
+        listed = [name for name in group['names'] if name != '...']
+        assert len(found[key]) == group['tensors'] and set(listed) <= set(found[key])
+        assert Counter(
+            name.split('.')[0] for name in found[key]) == group['by_top_module']
+
+
+def test_schedule():
+    case, config = Case('optim_retinanet_rn50'), published('retinanet')
+    rates = case.outputs['base_lr']['value']
+    optimizer = torch.optim.SGD([dict(params=[torch.zeros(1)], lr=lr) for lr in rates])
+    warmup, steps = (PARAM_SCHEDULERS.build(dict(x, optimizer=optimizer))
+                     for x in config.param_scheduler)
+    iteration = epoch = 0
+    for row in case.outputs['schedule']['value']:
+        # Nothing changes within an epoch after the warm-up.
+        while iteration < min(row['iter'], 600):
+            iteration += 1
+            optimizer.step()
+            warmup.step()
+        while epoch < row['epoch']:
+            epoch += 1
+            steps.step()
+        assert [g['lr'] for g in optimizer.param_groups] == pytest.approx(
+            row['lr'], rel=case.meta['tolerance']['rtol'], abs=0), row
