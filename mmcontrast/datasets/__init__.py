@@ -2,7 +2,7 @@
 from .bad_images import BadImage, ImageStatus, Reason
 from .images import UnlabelledImages
 from .lmdb_backend import LmdbImagesBackend
-from .shapes import ShapesDataset
+from .shapes import ShapesDataset, ShapesQuestions
 from .shard_sampler import ShardSampler
 from .shards import ShardedImages
 from .workers import seed_worker
@@ -10,5 +10,6 @@ from .zip_backend import ZipBackend
 
 __all__ = [
     'BadImage', 'ImageStatus', 'LmdbImagesBackend', 'Reason', 'ShapesDataset',
-    'ShardSampler', 'ShardedImages', 'UnlabelledImages', 'ZipBackend', 'seed_worker',
+    'ShapesQuestions', 'ShardSampler', 'ShardedImages', 'UnlabelledImages',
+    'ZipBackend', 'seed_worker',
 ]

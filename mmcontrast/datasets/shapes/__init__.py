@@ -2,7 +2,9 @@
 from mmcontrast.datasets.shapes.clip import Clip, draw_clip
 from mmcontrast.datasets.shapes.dataset import ShapesDataset
 from mmcontrast.datasets.shapes.placement import Placement, draw_placement
+from mmcontrast.datasets.shapes.questions import Question, ShapesQuestions
 from mmcontrast.datasets.shapes.referring import Referring
+from mmcontrast.datasets.shapes.regions import Region, regions
 from mmcontrast.datasets.shapes.scene import Scene, SceneObject, Segment, draw_scene
 from mmcontrast.datasets.shapes.vocabulary import (
     CLASSES,
@@ -18,6 +20,6 @@ from mmcontrast.datasets.shapes.vocabulary import (
 
 __all__ = [
     'CLASSES', 'COLOURS', 'HELD_OUT_COMBINATIONS', 'PALETTE', 'SHAPES', 'SPLITS',
-    'STUFF', 'TEXTURES', 'Clip', 'Placement', 'Referring', 'Scene', 'SceneObject',
-    'Segment', 'ShapesDataset', 'draw_clip', 'draw_placement', 'draw_scene',
-    'scene_seed']
+    'STUFF', 'TEXTURES', 'Clip', 'Placement', 'Question', 'Referring', 'Region',
+    'Scene', 'SceneObject', 'Segment', 'ShapesDataset', 'ShapesQuestions', 'draw_clip',
+    'draw_placement', 'draw_scene', 'regions', 'scene_seed']

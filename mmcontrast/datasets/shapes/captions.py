@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from mmcontrast.datasets.shapes.words import (
     PLAIN_SHARE,
     RELATIONS,
+    article,
     full_words,
     holds,
     phrase,
@@ -32,27 +33,27 @@ def captions(scene: 'Scene') -> tuple[str, ...]:
     found = [
         _listed(counted),
         f'{_NUMBERS[count] if count < len(_NUMBERS) else count} '
-        f'shape{"s" * (count != 1)} on {_article(ground.texture)} {ground.colour} '
-        f'ground under {_article(sky.texture)} {sky.colour} sky']
+        f'shape{"s" * (count != 1)} on {with_article(ground.texture)} {ground.colour} '
+        f'ground under {with_article(sky.texture)} {sky.colour} sky']
     for left, right in subsets(range(len(things)), 2):
         for relation in RELATIONS:
             if phrases[left] != phrases[right] and holds(
                     relation, things[left], things[right], scene.size * PLAIN_SHARE):
-                found.append(f'{_article(phrases[left])} {relation} '
-                             f'{_article(phrases[right])}')
+                found.append(f'{with_article(phrases[left])} {relation} '
+                             f'{with_article(phrases[right])}')
                 return tuple(found)
     return tuple(found)
 
 
 def _counted(count: int, text: str) -> str:
     if count == 1:
-        return _article(text)
+        return with_article(text)
     number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
     return f'{number} {text}{"es" if text.endswith("cross") else "s"}'
 
 
-def _article(text: str) -> str:
-    return f'{"an" if text[0] in "aeiou" else "a"} {text}'
+def with_article(text: str) -> str:
+    return f'{article(text)} {text}'
 
 
 def _listed(items: Sequence[str]) -> str:

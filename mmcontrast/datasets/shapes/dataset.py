@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mmcontrast.datasets.shapes.regions import regions
 from mmcontrast.datasets.shapes.scene import Scene, check_size, draw_scene
 from mmcontrast.datasets.shapes.vocabulary import (
     CLASSES,
@@ -25,7 +26,7 @@ class ShapesDataset(BaseDataset):
     annotations also ``gt_seg_map`` (S, S) uint8, ``seg_fields``, ``gt_bboxes`` (N, 4)
     float32 pixels, ``gt_bboxes_labels`` (N,) int64 and ``gt_ignore_flags`` (N,) bool,
     under the names that the transforms of mmseg and mmdet read, and ``gt_masks``
-    (N, S, S) bool.
+    (N, S, S) bool; with regions ``regions``, what :func:`regions.regions` gives.
 
     Args:
         num_images: Number of scenes.
@@ -35,6 +36,7 @@ class ShapesDataset(BaseDataset):
         num_objects: Fewest and most objects of a scene.
         with_annotations: Give the labels as well. Off by default: self-supervised
             training needs none.
+        with_regions: Give the parts of the scene with their texts as well.
         cache: Keep drawn scenes in memory (50 kB each at 128 pixels; double that and
             more with annotations). Each worker process keeps what it has drawn itself.
         pipeline: Transforms.
@@ -49,7 +51,8 @@ class ShapesDataset(BaseDataset):
 
     def __init__(self, num_images: int, split: str = 'train', size: int = 128,
                  combinations: str = 'all', num_objects: tuple[int, int] = (2, 6),
-                 with_annotations: bool = False, cache: bool = False,
+                 with_annotations: bool = False, with_regions: bool = False,
+                 cache: bool = False,
                  pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
         if num_images < 1:
             raise ValueError(f'num_images must be 1 or more, got {num_images}.')
@@ -62,6 +65,7 @@ class ShapesDataset(BaseDataset):
         self.combinations = combinations
         self.num_objects = tuple(num_objects)
         self.with_annotations = with_annotations
+        self.with_regions = with_regions
         self.cache = cache
         self._drawn: dict[int, dict] = {}
         super().__init__(pipeline=list(pipeline), **kwargs)
@@ -105,4 +109,6 @@ class ShapesDataset(BaseDataset):
                 gt_seg_map=scene.semantic_map, seg_fields=['gt_seg_map'],
                 gt_bboxes=scene.boxes_xyxy, gt_bboxes_labels=scene.labels,
                 gt_ignore_flags=np.zeros(len(scene.labels), bool), gt_masks=scene.masks)
+        if self.with_regions:
+            item['regions'] = regions(scene)
         return item

@@ -31,6 +31,11 @@ def phrase(words: Description, plural: bool = False) -> str:
     return ' '.join([*adjectives, noun])
 
 
+def article(text: str) -> str:
+    """'a' or 'an', whichever goes before the text."""
+    return 'an' if text[0] in 'aeiou' else 'a'
+
+
 def full_words(thing: 'SceneObject') -> Description:
     """All three words of an object."""
     return {kind: getattr(thing, kind) for kind in KINDS}

@@ -1,0 +1,106 @@
+"""What is to be seen in the toy world, as questions with a few answers to choose from.
+"""
+from typing import NamedTuple
+
+from mmcontrast.datasets.shapes.captions import with_article
+from mmcontrast.datasets.shapes.dataset import ShapesDataset
+from mmcontrast.datasets.shapes.regions import Region, object_texts
+from mmcontrast.datasets.shapes.scene import SceneObject
+from mmcontrast.datasets.shapes.vocabulary import (
+    COLOURS,
+    COMBINATIONS,
+    HELD_OUT_COMBINATIONS,
+    SHAPES,
+)
+from mmcontrast.registry import DATASETS
+
+MIN_SHARE, MIN_SIDE = 0.6, 0.08
+"""Of an object's own pixels, and of the picture's side, that must be seen to ask."""
+
+COLOUR_TEXTS = tuple(f'{with_article(colour)} shape' for colour in COLOURS)
+SHAPE_TEXTS = tuple(with_article(shape) for shape in SHAPES)
+PAIR_TEXTS = tuple(
+    with_article(f'{colour} {shape}') for colour, shape in COMBINATIONS['all'])
+
+
+class Question(NamedTuple):
+    """A choice between texts.
+
+    Attributes:
+        choices: One of them fits.
+        answer: Its place.
+    """
+
+    choices: tuple[str, ...]
+    answer: int
+
+
+@DATASETS.register_module()
+class ShapesQuestions(ShapesDataset):
+    """Objects and scenes of the toy world, with questions about them.
+
+    An item is a scene's ``img`` with one region in ``regions`` and ``questions``, name
+    to :class:`Question`. Plainly visible objects are asked for their colour and shape
+    (8 choices each) and for the pair (64), under names that start with ``seen/`` or
+    ``held_out/``, as the pair is in ``HELD_OUT_COMBINATIONS`` or not. Whole scenes are
+    asked which of some captions fits, ``scene/caption``; the wrong ones are those of
+    the next scenes.
+
+    Args:
+        num_captions: Choices for a scene; 0 leaves whole scenes out.
+        num_images, split, kwargs: As for :class:`ShapesDataset`.
+    """
+
+    def __init__(self, num_images: int, split: str = 'val', num_captions: int = 16,
+                 **kwargs) -> None:
+        if num_captions == 1 or not 0 <= num_captions <= num_images:
+            raise ValueError(
+                f'num_captions must be 0, or from 2 to num_images={num_images}, got '
+                f'{num_captions}.')
+        self.num_captions = num_captions
+        super().__init__(num_images, split, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        infos = super().load_data_list()
+        scenes = [self._draw(info['scene_idx']) for info in infos]
+        things = [
+            {**info, 'kind': 'object', 'questions': object_questions(thing),
+             'region': Region(thing.box_xyxy, object_texts(thing))}
+            for info, scene in zip(infos, scenes, strict=True)
+            for thing in scene.objects if _is_plain(thing, scene.size)]
+        if not self.num_captions:
+            return things
+        captions = [scene.captions[0] for scene in scenes]
+        whole = (0, 0, self.size, self.size)
+        return things + [
+            {**info, 'kind': 'scene', 'region': Region(whole, scene.captions),
+             'questions': {'scene/caption': _caption_question(
+                 captions, i, self.num_captions)}}
+            for i, (info, scene) in enumerate(zip(infos, scenes, strict=True))]
+
+    def prepare_data(self, idx: int) -> dict | None:
+        info = self.get_data_info(idx)
+        info['regions'] = {info.pop('kind'): [info.pop('region')]}
+        return self.pipeline({**info, **self._read(info.pop('scene_idx'))})
+
+
+def object_questions(thing: SceneObject) -> dict[str, Question]:
+    """Colour, shape and pair of an object, each by the group of the pair."""
+    pair = (thing.colour, thing.shape)
+    group = 'held_out' if pair in HELD_OUT_COMBINATIONS else 'seen'
+    return {
+        f'{group}/colour': Question(COLOUR_TEXTS, list(COLOURS).index(thing.colour)),
+        f'{group}/shape': Question(SHAPE_TEXTS, thing.label),
+        f'{group}/pair': Question(PAIR_TEXTS, COMBINATIONS['all'].index(pair))}
+
+
+def _is_plain(thing: SceneObject, size: int) -> bool:
+    left, top, right, bottom = thing.box_xyxy
+    return (thing.area >= MIN_SHARE * thing.amodal_area
+            and min(right - left, bottom - top) >= MIN_SIDE * size)
+
+
+def _caption_question(captions: list[str], index: int, num_choices: int) -> Question:
+    """The caption of a scene among those of the scenes after it, in a ring."""
+    choices = tuple(captions[(index + k) % len(captions)] for k in range(num_choices))
+    return Question(choices, 0)
