@@ -1,25 +1,21 @@
 """From the one stride of a vision transformer to the four of a pyramid."""
 import math
+from collections.abc import Sequence
 
 from torch import nn
 
-STRIDES = (4, 8, 16, 32)
+# How far up the blocks each stride is tapped: 3, 5, 7 and 11 of 12 from 0.
+DEPTHS = {4: 1 / 3, 8: 1 / 2, 16: 2 / 3, 32: 1}
+STRIDES = tuple(DEPTHS)
 
 
-def build_taps(channels: int, stride: int) -> list[nn.Module]:
-    """One module for each of the strides 4, 8, 16 and 32.
+def build_tap(channels: int, stride: int, wanted: int) -> nn.Module:
+    """From a map of ``stride`` to one of ``wanted``, both powers of two.
 
-    Each starts with a group norm of one group. Up: transposed convolutions of 2 x 2
-    with batch norm and GELU between them; down: one max pool.
-
-    Args:
-        channels: C of tokens and maps.
-        stride: Pixels between patches, a power of two.
+    It starts with a group norm of one group. Up: transposed convolutions of 2 x 2 with
+    batch norm and GELU between them; down: one max pool.
     """
-    return [_tap(channels, stride / wanted) for wanted in STRIDES]
-
-
-def _tap(channels: int, factor: float) -> nn.Module:
+    factor = stride / wanted
     norm = nn.GroupNorm(1, channels)
     if factor == 1:
         return norm
@@ -30,6 +26,28 @@ def _tap(channels: int, factor: float) -> nn.Module:
         parts += [nn.BatchNorm2d(channels), nn.GELU(),
                   nn.ConvTranspose2d(channels, channels, 2, stride=2)]
     return nn.Sequential(*parts)
+
+
+def tapped_blocks(layers: int, strides: Sequence[int],
+                  out_indices: Sequence[int] | None) -> tuple[int, ...]:
+    """The block that each of ``strides`` is tapped from; the usual ones for None.
+
+    Raises:
+        ValueError: If ``strides`` are no pyramid, or the blocks do not fit.
+    """
+    if not strides or not set(strides) <= set(STRIDES) or list(strides) != sorted(
+            set(strides)):
+        raise ValueError(
+            f'strides must be some of {STRIDES} in order, got {tuple(strides)}.')
+    if out_indices is None:
+        return tuple(max(1, round(layers * DEPTHS[s])) - 1 for s in strides)
+    found = tuple(out_indices)
+    if len(found) != len(strides) or list(found) != sorted(found) or not (
+            0 <= found[0] and found[-1] < layers):
+        raise ValueError(
+            f'out_indices must name one of the blocks 0 to {layers - 1} for each of '
+            f'the strides {tuple(strides)}, in order; got {found}.')
+    return found
 
 
 def power_of_two(patch_size: int) -> int:

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from ...registry import MODELS
 from .loading import ClipLoadReport, load_tower
 from .positions import FittedPositions
-from .taps import build_taps, power_of_two
+from .taps import STRIDES, build_tap, power_of_two, tapped_blocks
 from .towers import ViTSizes, vit_sizes
 
 
 @MODELS.register_module()
 class CLIPVisionTransformer(FittedPositions, BaseModule):
-    """CLIP's ViT with four feature taps: maps of strides 4, 8, 16 and 32.
+    """CLIP's ViT with feature taps: maps of strides 4, 8, 16 and 32.
 
     Positions are resized to the image at hand; a tap takes the patch tokens after a
     block and scales them up or down (see :mod:`.taps`). Where patches are no power of
@@ -31,8 +31,10 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
         input_size: Side in pixels of the images that the position table is laid out
             for; weights of another size are resized to it. None: the tower's own, 224
             without a tower.
-        out_indices: The four blocks that are tapped. None: one third, half, two thirds
-            and the whole way up, blocks 3, 5, 7 and 11 of 12.
+        strides: Of the maps. Leave out what no neck reads (an FPN that starts at the
+            second map): its tap would wait for gradients.
+        out_indices: The block that each map is tapped from. None: one third, half, two
+            thirds and the whole way up, blocks 3, 5, 7 and 11 of 12.
         with_embeddings: Add the pair ``(global (B, D), local (B, D, H, W))`` as the
             last output, both in the space of CLIP's texts; H and W at patch stride.
         drop_path: Rate of the last block; it rises from 0 linearly. Both branches.
@@ -42,7 +44,7 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
             gives CLIP's own tokens.
 
     Attributes:
-        out_channels: Channels of the four maps.
+        out_channels: Channels of the maps.
 
     Raises:
         ValueError: If open_clip has no such tower, or a size contradicts it.
@@ -51,7 +53,7 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
     def __init__(self, tower: str | None = None, layers: int | None = None,
                  width: int | None = None, heads: int | None = None,
                  patch_size: int | None = None, embed_dims: int | None = None,
-                 input_size: int | None = None,
+                 input_size: int | None = None, strides: Sequence[int] = STRIDES,
                  out_indices: Sequence[int] | None = None,
                  with_embeddings: bool = False, drop_path: float = 0.0,
                  quick_gelu: bool = True, class_token_twice: bool = True,
@@ -59,14 +61,15 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
         super().__init__(init_cfg=init_cfg)
         sizes = vit_sizes(tower, layers=layers, width=width, heads=heads,
                           patch_size=patch_size, embed_dims=embed_dims)
-        self.out_indices = _tapped(sizes.layers, out_indices)
+        self.strides = tuple(strides)
+        self.out_indices = tapped_blocks(sizes.layers, self.strides, out_indices)
         self.patch_size = sizes.patch_size
         self.stride = power_of_two(sizes.patch_size)
         self.with_embeddings = with_embeddings
         self.quick_gelu = quick_gelu
         self.class_token_twice = class_token_twice
         self.embed_dims = sizes.embed_dims
-        self.out_channels = (sizes.width,) * 4
+        self.out_channels = (sizes.width,) * len(self.strides)
         grid = (input_size // self.stride if input_size
                 else sizes.input_size // sizes.patch_size)
         self._build(sizes, grid, drop_path)
@@ -78,19 +81,19 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
         self.positional_embedding = nn.Parameter(
             std * torch.randn(grid ** 2 + 1, width))
         self.ln_pre = nn.LayerNorm(width)
-        rates = torch.linspace(0, drop_path, sizes.layers).tolist()
+        rates = [drop_path * i / max(1, sizes.layers - 1) for i in range(sizes.layers)]
         self.transformer = nn.Module()
         self.transformer.resblocks = nn.ModuleList(
             TransformerBlock(width, sizes.heads, sizes.mlp_ratio, rate, self.quick_gelu)
             for rate in rates)
-        for i, tap in enumerate(build_taps(width, self.stride), start=1):
-            self.add_module(f'fpn{i}', tap)
+        for wanted in self.strides:
+            self.add_module(_tap_name(wanted), build_tap(width, self.stride, wanted))
         if self.with_embeddings:
             self.ln_post = nn.LayerNorm(width)
             self.proj = nn.Parameter(std * torch.randn(width, sizes.embed_dims))
 
     def forward(self, x: Tensor) -> tuple:
-        """Images (B, 3, H, W) -> four maps, then (global, local) if asked for."""
+        """Images (B, 3, H, W) -> the maps, then (global, local) if asked for."""
         x = self.conv1(self._to_patch_scale(x))
         height, width = x.shape[-2:]
         tokens = self.ln_pre(self._tokens(x))
@@ -99,8 +102,8 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
             tokens = block(tokens)
             if i in self.out_indices:
                 tapped[i] = tokens
-        maps = [getattr(self, f'fpn{n}')(_as_map(tapped[i], height, width))
-                for n, i in enumerate(self.out_indices, start=1)]
+        maps = [getattr(self, _tap_name(wanted))(_as_map(tapped[i], height, width))
+                for wanted, i in zip(self.strides, self.out_indices, strict=True)]
         if self.with_embeddings:
             embeds = self.ln_post(tokens) @ self.proj
             maps.append((embeds[:, 0], _as_map(embeds, height, width)))
@@ -179,18 +182,11 @@ def quick_gelu_(x: Tensor) -> Tensor:
     return F.silu(1.702 * x) / 1.702
 
 
+def _tap_name(stride: int) -> str:
+    """The reference's: fpn1 for stride 4 to fpn4 for 32."""
+    return f'fpn{STRIDES.index(stride) + 1}'
+
+
 def _as_map(tokens: Tensor, height: int, width: int) -> Tensor:
     """Patch tokens of (B, 1 + H * W, C) -> (B, C, H, W)."""
     return tokens[:, 1:].mT.unflatten(2, (height, width))
-
-
-def _tapped(layers: int, out_indices: Sequence[int] | None) -> tuple[int, ...]:
-    if out_indices is None:
-        return tuple(max(1, round(layers * up)) - 1 for up in (1 / 3, 1 / 2, 2 / 3, 1))
-    found = tuple(out_indices)
-    if len(found) != 4 or list(found) != sorted(found) or not (
-            0 <= found[0] and found[-1] < layers):
-        raise ValueError(
-            f'out_indices must name four of the blocks 0 to {layers - 1} in order, for '
-            f'the strides 4, 8, 16 and 32; got {found}.')
-    return found
