@@ -5,16 +5,18 @@ from .lars import LARS
 from .optim import TwoGroupConstructor, two_groups
 from .schedules import (
     WarmupCosineLR,
+    WarmupPolyLR,
     WarmupStepLR,
     cosine_momentum,
     momentum_steps,
     warmup_cosine,
+    warmup_poly,
     warmup_steps,
 )
 
 __all__ = [
     'CheckpointKeysHook', 'LARS', 'MomentumHook', 'TwoGroupConstructor',
-    'WarmupCosineLR', 'WarmupStepLR', 'cosine_momentum', 'momentum_steps',
-    'read_checkpoint', 'two_groups', 'use_safe_loading', 'warmup_cosine',
-    'warmup_steps', 'write_checkpoint',
+    'WarmupCosineLR', 'WarmupPolyLR', 'WarmupStepLR', 'cosine_momentum',
+    'momentum_steps', 'read_checkpoint', 'two_groups', 'use_safe_loading',
+    'warmup_cosine', 'warmup_poly', 'warmup_steps', 'write_checkpoint',
 ]

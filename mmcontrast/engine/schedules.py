@@ -1,6 +1,7 @@
 """Schedules as functions of the step, and the parameter schedulers that use them.
 
-Source: PixPro (CVPR 2021) and SlotCon (NeurIPS 2022), released code; both share these.
+Source: PixPro (CVPR 2021) and SlotCon (NeurIPS 2022), released code, which share theirs;
+DenseCLIP (CVPR 2022), released code, for the polynomial one.
 """
 import math
 from collections.abc import Sequence
@@ -59,6 +60,29 @@ def warmup_steps(step: int, milestones: Sequence[int], warmup: int, peak: float,
     if step <= warmup and warmup > 0:
         return peak * warmup_factor(step, warmup, multiplier)
     return peak * gamma ** sum(step >= milestone for milestone in milestones)
+
+
+def warmup_poly(step: int, total: int, warmup: int, peak: float, power: float = 0.9,
+                minimum: float = 0.0, warmup_ratio: float = 1e-6) -> float:
+    """Polynomial decay from ``peak`` to ``minimum``, times a linear warm-up.
+
+    The formula of mmcv 1.x, whose warm-up ramps to the decay as it is by then. No chain
+    of mmengine's ``LinearLR`` and ``PolyLR`` equals it.
+
+    Args:
+        step: Iteration, counted from 0.
+        total: Number of iterations of the whole run.
+        warmup: Iterations of the warm-up.
+        peak: Value at step 0 but for the warm-up. Below ``minimum`` the schedule rises:
+            a group with rate 0 ends at ``minimum``.
+        power: Of the decay.
+        minimum: Value at step ``total``.
+        warmup_ratio: Factor of the warm-up at step 0.
+    """
+    value = (peak - minimum) * (1 - step / total) ** power + minimum
+    if step < warmup:
+        value *= 1 - (1 - step / warmup) * (1 - warmup_ratio)
+    return value
 
 
 class _WarmupLR(LRSchedulerMixin, _ParamScheduler):
@@ -150,3 +174,27 @@ class WarmupStepLR(_WarmupLR):
     def _value(self, peak: float) -> float:
         return warmup_steps(self.last_step, self.milestones, self.warmup, peak,
                             self.multiplier, self.gamma)
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupPolyLR(_WarmupLR):
+    """Polynomial decay with a linear warm-up, as DenseCLIP trains: :func:`warmup_poly`.
+
+    Args:
+        optimizer: Wrapped optimizer.
+        warmup: Length of the warm-up in epochs or iterations, see ``by_epoch``.
+        warmup_ratio: Factor of the first step.
+        power: Of the decay.
+        eta_min: Learning rate at the end, of every parameter group.
+        end: Length of the whole run; the runner fills it in.
+    """
+
+    def __init__(self, optimizer, *args, warmup: int = 1500, warmup_ratio: float = 1e-6,
+                 power: float = 0.9, eta_min: float = 1e-6, **kwargs):
+        self.warmup, self.warmup_ratio = warmup, warmup_ratio
+        self.power, self.eta_min = power, eta_min
+        super().__init__(optimizer, *args, **kwargs)
+
+    def _value(self, peak: float) -> float:
+        return warmup_poly(self.last_step, self.end - self.begin, self.warmup, peak,
+                           self.power, self.eta_min, self.warmup_ratio)

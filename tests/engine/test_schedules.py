@@ -4,6 +4,7 @@ from torch import nn
 
 from mmcontrast.engine import (
     WarmupCosineLR,
+    WarmupPolyLR,
     WarmupStepLR,
     cosine_momentum,
     two_groups,
@@ -43,6 +44,13 @@ def test_step_scheduler_drops_at_the_milestones():
     seen = rates(lambda o: WarmupStepLR.build_iter_from_epoch(
         o, warmup=1, milestones=(2, 3), end=4, epoch_length=2), 8)
     assert seen == pytest.approx([.04, 2.02, 4, 4, .4, .4, .04, .04])
+
+
+def test_polynomial_scheduler_ramps_to_the_decay():
+    seen = rates(lambda o: WarmupPolyLR(o, warmup=2, warmup_ratio=0.5, power=1,
+                                        eta_min=0.4, end=4, by_epoch=False), 4)
+    # Without the ramp 4, 3.1, 2.2, 1.3; half and three quarters of it before step 2.
+    assert seen == pytest.approx([2, 3.1 * .75, 2.2, 1.3])
 
 
 def test_a_warmup_longer_than_the_run_is_refused():

@@ -4,18 +4,25 @@
 level under the names of the released checkpoints: ``contexts``, ``gamma``,
 ``text_encoder.*``, ``context_decoder.*``.
 """
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ...models.backbone import feature_channels
+from ...models.text.tokenizer import token_lengths, tokenize
+from ...models.text.vocabulary import Vocabulary, read_vocabulary
 from ...models.unit_vectors import unit
 from ...registry import MODELS
+from .checkpoint_check import check_weights
 
-# Tokens of a class name with start and end in the released models; their position
-# tables have num_contexts + NAME_LENGTH rows.
-NAME_LENGTH = 5
+# Tokens of a class name, start and end included, in the released models, and positions
+# of CLIP's text towers.
+NAME_LENGTH, CLIP_LENGTH = 5, 77
+# What the released code leaves as the modules' constructors made it.
+HEADS = ('neck', 'decode_head', 'auxiliary_head', 'bbox_head', 'rpn_head', 'roi_head')
 
 
 class Matched(NamedTuple):
@@ -56,23 +63,26 @@ class TextPrompting:
 
     Without gradients in eval mode the embeddings of the class names, before they look
     at a picture, are computed once and kept until :meth:`train` or :meth:`eval` is
-    called, weights are loaded or moved, or names change.
+    called, weights change, or names do.
 
     Source: DenseCLIP (CVPR 2022), sections 3.2 and 3.3, and the released code.
     """
 
     def add_prompting(
-            self, class_names: str | Sequence[str], text_encoder: dict,
-            context_decoder: dict, num_contexts: int = 8, freeze_text: bool = True,
-            gamma: float = 1e-4, temperature: float = 0.07, concat_index: int = 3,
-            concat_temperature: float = 1.0, prompting: str = 'post',
-            attention_pool: dict | None = None, init_heads: bool = True) -> None:
+            self, class_names: str | Sequence | Mapping | Vocabulary,
+            text_encoder: dict, context_decoder: dict, num_contexts: int = 8,
+            freeze_text: bool = True, gamma: float = 1e-4, temperature: float = 0.07,
+            concat_index: int = 3, concat_temperature: float = 1.0,
+            prompting: str = 'post', attention_pool: dict | None = None,
+            init_heads: bool = True) -> None:
         """Build the text side; its sizes follow from the text tower.
 
         Args:
-            class_names: The vocabulary, see :func:`class_list`.
+            class_names: The vocabulary, see :func:`read_vocabulary`. The embedding of
+                a class with synonyms is the mean of theirs.
             text_encoder: Config of a text tower. Its ``context_length`` follows from
-                the contexts and the longest name unless it is given.
+                the contexts and the longest name; give a longer one (up to 77) for
+                longer names at test time.
             context_decoder: Config of a :class:`ContextDecoder`; its widths follow.
             num_contexts: Learnable vectors between the start token and the name.
             freeze_text: Keep the text tower as it is. The released code gives it the
@@ -84,25 +94,27 @@ class TextPrompting:
             concat_temperature: Divides the score map that is concatenated: 1 in the
                 released segmentors, ``temperature`` in the detectors.
             prompting: ``post``: the picture corrects the class embeddings. ``pre``: it
-                makes the contexts, so that the tower runs for every picture.
+                makes the contexts, out of learned queries, so that the text tower runs
+                for every picture; in the paper only, which found it weaker.
             attention_pool: Config of a :class:`DenseAttentionPool` over the last map,
-                for a backbone that is not CLIP's.
+                for a backbone that is not CLIP's; its widths follow.
             init_heads: Whether :meth:`init_weights` initialises neck and heads by
                 their ``init_cfg``, as mmseg and mmdet do. The released code does not.
+
+        Raises:
+            ValueError: If a name does not fit into the text tower or ``prompting`` is
+                neither of the two.
         """
         if prompting not in ('post', 'pre'):
             raise ValueError(
-                f"prompting must be 'post' (the picture corrects class embeddings) or "
+                "prompting must be 'post' (the picture corrects class embeddings) or "
                 f"'pre' (it makes the contexts), got {prompting!r}.")
-        from ...models.text.tokenizer import token_lengths
-        from ...models.text.vocabulary import class_list
-        names = class_list(class_names)
-        longest = max(NAME_LENGTH, *token_lengths(names))
-        self.text_encoder = MODELS.build(dict(
-            dict(context_length=num_contexts + longest) | text_encoder,
-            frozen=freeze_text))
-        width = self.text_encoder.token_embedding.embedding_dim
-        embed_dims = self.text_encoder.text_projection.shape[1]
+        self.temperature, self.concat_temperature = temperature, concat_temperature
+        self.concat_index, self.prompting = concat_index, prompting
+        self.init_heads = init_heads
+        vocabulary = read_vocabulary(class_names)
+        self._add_text_encoder(text_encoder, vocabulary, num_contexts, freeze_text)
+        width, embed_dims = self.text_encoder.width, self.text_encoder.embed_dims
         self.contexts = nn.Parameter(torch.empty(1, num_contexts, width))
         nn.init.trunc_normal_(self.contexts)
         if prompting == 'post':
@@ -111,11 +123,39 @@ class TextPrompting:
             context_decoder, visual_dim=embed_dims,
             text_dim=embed_dims if prompting == 'post' else width))
         if attention_pool is not None:
-            self.attention_pool = MODELS.build(attention_pool)
-        self.temperature, self.concat_temperature = temperature, concat_temperature
-        self.concat_index, self.prompting = concat_index, prompting
-        self.init_heads = init_heads
-        self._set_names(names)
+            self.attention_pool = MODELS.build(dict(
+                dict(in_channels=feature_channels(self.backbone)[-1]) | attention_pool,
+                embed_dims=embed_dims))
+        self.trained_names = vocabulary
+        self.set_names(vocabulary)
+
+    @property
+    def class_names(self) -> list[str]:
+        """One name for each class that the model tells apart."""
+        return self._vocabulary.names
+
+    @property
+    def names_are_trained(self) -> bool:
+        """Whether the classes are those that neck and heads were built for."""
+        return self._vocabulary == self.trained_names
+
+    def set_names(self, class_names: str | Sequence | Mapping | Vocabulary) -> None:
+        """Match these names from now on; neck and heads are not told.
+
+        Raises:
+            ValueError: If a name is longer than the text tower has positions.
+        """
+        vocabulary = read_vocabulary(class_names)
+        words = [word for entry in vocabulary.words for word in entry]
+        room = self.text_encoder.context_length - self.contexts.shape[1]
+        tokens = tokenize(words, room)[:, :max(token_lengths(words))]
+        share = torch.zeros(len(vocabulary), len(words))
+        for label, entry in enumerate(vocabulary.words):
+            share[label, [words.index(word) for word in entry]] = 1 / len(entry)
+        # Buffers, to move along with the model; not among the weights.
+        for name, value in dict(_tokens=tokens, _share=share).items():
+            self.register_buffer(name, value.to(self.contexts.device), persistent=False)
+        self._vocabulary, self._kept = vocabulary, None
 
     def match_text(self, outputs: Sequence) -> Matched:
         """Score map of the class names, concatenated to one of the maps.
@@ -123,43 +163,91 @@ class TextPrompting:
         Args:
             outputs: What the backbone returns: maps, then (with CLIP's) the pair of
                 global (B, D) and local (B, D, h, w) features.
+
+        Raises:
+            ValueError: If those do not fit the text tower.
         """
         maps, (whole, local) = self._split(outputs)
         tokens = torch.cat([whole[:, None], local.flatten(2).transpose(1, 2)], dim=1)
         text = self.embed_names(tokens)
         scores = score_map(text, local)
-        index = self.concat_index
-        maps[index] = torch.cat(
-            [maps[index], (scores / self.concat_temperature).to(maps[index])], dim=1)
+        target = maps[self.concat_index]
+        maps[self.concat_index] = torch.cat(
+            [target, (scores / self.concat_temperature).to(target.dtype)], dim=1)
         return Matched(tuple(maps), scores, text)
 
     def embed_names(self, visual: Tensor) -> Tensor:
         """(B, K, D) class embeddings that looked at the (B, P, D) visual tokens."""
         if self.prompting == 'pre':
             queries = self.contexts.expand(len(visual), -1, -1)
-            return self.text_encoder(
-                self._tokens, contexts=self.context_decoder(queries, visual))
+            return self._encode(self.context_decoder(queries, visual))
         text = self.name_embeddings().expand(len(visual), -1, -1)
         return text + self.gamma * self.context_decoder(text, visual)
 
     def name_embeddings(self) -> Tensor:
         """(1, K, D) class embeddings before any picture is looked at."""
         if self.training or torch.is_grad_enabled():
-            return self.text_encoder(self._tokens, contexts=self.contexts)
-        # An optimizer that steps in eval mode is seen by the version.
-        version = self.contexts._version
-        if self._kept is None or self._kept[0] != version:
-            embeddings = self.text_encoder(self._tokens, contexts=self.contexts)
-            self._kept = version, embeddings
+            return self._encode(self.contexts)
+        # Steps of an optimizer in eval mode change the versions.
+        versions = [parameter._version for parameter in
+                    (self.contexts, *self.text_encoder.parameters())]
+        if self._kept is None or self._kept[0] != versions:
+            with torch.autocast(self.contexts.device.type, enabled=False):
+                self._kept = versions, self._encode(self.contexts)
         return self._kept[1]
 
-    def _set_names(self, names: list[str]) -> None:
-        from ...models.text.tokenizer import tokenize
-        self.class_names = tuple(names)
-        self.register_buffer('_tokens', tokenize(names), persistent=False)
+    def init_weights(self) -> None:
+        """As mmengine does; neck and heads only if ``init_heads``."""
+        for name in () if self.init_heads else HEADS:
+            for module in getattr(self, name, None) and getattr(self, name).modules():
+                if isinstance(module, BaseModule):
+                    module.is_init = True
+        super().init_weights()
+
+    def train(self, mode: bool = True):
+        """Also drops the kept embeddings: weights may be swapped between epochs."""
         self._kept = None
+        return super().train(mode)
+
+    def _apply(self, *args, **kwargs):
+        self._kept = None
+        return super()._apply(*args, **kwargs)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        # mmengine loads with strict=False and would only log a misfit.
+        check_weights(self, state_dict, prefix)
+        self._kept = None
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _add_text_encoder(self, cfg: dict, vocabulary: Vocabulary, num_contexts: int,
+                          freeze: bool) -> None:
+        longest = max(token_lengths([w for entry in vocabulary.words for w in entry]))
+        length = num_contexts + max(longest, NAME_LENGTH)
+        self.text_encoder = MODELS.build(dict(
+            dict(context_length=min(length, CLIP_LENGTH)) | cfg, frozen=freeze))
+
+    def _encode(self, contexts: Tensor) -> Tensor:
+        """(B, K, D) from (B, N, width) contexts."""
+        words = self.text_encoder(self._tokens, contexts=contexts)
+        if words.shape[1] == len(self._share):
+            return words
+        return self._share.to(words.dtype) @ words
 
     def _split(self, outputs: Sequence) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
+        """Maps, and the pair of global and local features."""
         if hasattr(self, 'attention_pool'):
             return list(outputs), self.attention_pool(outputs[-1])
-        return list(outputs[:-1]), outputs[-1]
+        *maps, pair = outputs
+        name, wanted = type(self.backbone).__name__, self.text_encoder.embed_dims
+        if isinstance(pair, Tensor):
+            raise ValueError(
+                f'{name} returns maps without CLIP embeddings. Use '
+                'CLIPResNetWithAttention, CLIPVisionTransformer with '
+                'with_embeddings=True, or, on top of any backbone, '
+                "attention_pool=dict(type='DenseAttentionPool').")
+        if pair[0].shape[1] != wanted:
+            raise ValueError(
+                f'{name} gives embeddings of {pair[0].shape[1]} numbers, but the text '
+                f'tower gives {wanted}: set embed_dims of one to that of the other, or '
+                'name the same tower in both.')
+        return maps, pair
