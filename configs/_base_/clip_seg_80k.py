@@ -21,7 +21,7 @@ tta_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='TestTimeAug', transforms=[
         [dict(type='Resize', scale=scale, keep_ratio=True) for scale in tta_scales],
-        [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0., 1.)],
+        [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)],
         [dict(type='LoadAnnotations', reduce_zero_label=True)],
         [dict(type='PackSegInputs')]])]
 

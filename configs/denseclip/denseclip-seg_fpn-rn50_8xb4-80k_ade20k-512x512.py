@@ -1,4 +1,4 @@
-"""Semantic FPN guided by the names of ADE20K's classes, on both towers of CLIP's RN50."""
+"""Semantic FPN guided by ADE20K's class names, on both towers of CLIP's RN50."""
 _base_ = './clip-seg_fpn-rn50_8xb4-80k_ade20k-512x512.py'
 
 model = dict(

@@ -1,7 +1,7 @@
 """Schedules as functions of the step, and the parameter schedulers that use them.
 
-Source: PixPro (CVPR 2021) and SlotCon (NeurIPS 2022), released code, which share theirs;
-DenseCLIP (CVPR 2022), released code, for the polynomial one.
+Source: PixPro (CVPR 2021) and SlotCon (NeurIPS 2022), released code; both share
+theirs. DenseCLIP (CVPR 2022), released code, for the polynomial one.
 """
 import math
 from collections.abc import Sequence

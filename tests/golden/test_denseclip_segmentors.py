@@ -67,7 +67,8 @@ class Prompted(TextPrompting, BaseModule):
 @pytest.mark.parametrize('name', ['score_map', 'score_map_gamma_init'])
 def test_score_map(name):
     case = Case(name)
-    text, decoder = (case.meta['config'][k] for k in ('text_encoder', 'context_decoder'))
+    text, decoder = (case.meta['config'][part]
+                     for part in ('text_encoder', 'context_decoder'))
     model = Prompted(
         class_names=case.input('class_names'),
         text_encoder=dict(
