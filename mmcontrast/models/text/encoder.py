@@ -1,11 +1,11 @@
 """CLIP's text tower with learnable contexts, the common start computed once."""
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from ...registry import MODELS
-from .shared_start import Layout, attend, finish
-from .tokenizer import without_padding
+from .packing import PackedTexts, attend, finish
 from .towers import TextSizes, build_tower, text_sizes
 
 
@@ -18,8 +18,9 @@ class CLIPTextEncoder(BaseModule):
     and parameter names are open_clip's, and so OpenAI's.
 
     The mask is causal: the start token and the contexts, the same for all texts,
-    never look at what follows. Each layer computes them once, and the texts
-    attend to their keys and values. Outputs and gradients equal the plain tower's.
+    never look at what follows. Each layer computes them once, the texts attend to
+    their keys and values, and padding is left out. Outputs and gradients equal the
+    plain tower's.
 
     Args:
         embed_dims, width, heads, layers, vocab_size: Sizes; those of CLIP's RN50
@@ -48,6 +49,7 @@ class CLIPTextEncoder(BaseModule):
             embed_dims, width, heads, layers, context_length, vocab_size))
         self.quick_gelu = quick_gelu
         self.frozen = frozen
+        self._packed = None, None, None
         for name, child in build_tower(self.sizes, quick_gelu).items():
             setattr(self, name, child)
         if frozen:
@@ -72,8 +74,8 @@ class CLIPTextEncoder(BaseModule):
         """Embed K texts, after each of B sets of contexts.
 
         Args:
-            tokens: (K, L) ids from :func:`tokenize`, on any device. Padding costs
-                nothing while they are on the CPU, where it can be cut off for free.
+            tokens: (K, L) ids from :func:`tokenize`, on any device; padding costs
+                nothing.
             contexts: (B, N, width) vectors that stand after the start token of every
                 text.
 
@@ -85,20 +87,14 @@ class CLIPTextEncoder(BaseModule):
             ValueError: If the shapes do not fit, or contexts and tokens together are
                 longer than the tower's context.
         """
-        if tokens.device.type == 'cpu':
-            tokens = without_padding(tokens)
-        self._check(tokens, contexts)
-        tokens = tokens.to(self.positional_embedding.device)
-        num_contexts = 0 if contexts is None else contexts.shape[1]
-        layout = Layout(1 + num_contexts, len(tokens), tokens.shape[1] - 1)
-        x = self._embed(tokens, contexts)
+        texts = self._pack(tokens)
+        x = self._embed(tokens[:1, 0], contexts, texts)
         *blocks, last = self.transformer.resblocks
         for block in blocks:
-            x = finish(block, x, attend(block, x, layout))
-        # Only the end tokens are read, so the last block goes on with them alone. They
-        # have the highest id; own tokens are counted without the start token.
-        ends = layout.places(tokens.argmax(1) - 1)
-        x = finish(last, x[:, ends], attend(last, x, layout)[:, ends])
+            x = finish(block, x, attend(block, x, texts))
+        # Only the end tokens are read: the last block goes on with them alone.
+        ends = texts.ends + x.shape[1] - len(texts.ids)
+        x = finish(last, x[:, ends], attend(last, x, texts)[:, ends])
         embeds = self.ln_final(x) @ self.text_projection
         return embeds[0] if contexts is None else embeds
 
@@ -113,9 +109,12 @@ class CLIPTextEncoder(BaseModule):
             KeyError: If weights of the text tower are missing.
             ValueError: If the tower of the file has other sizes.
         """
+        ours = self.state_dict()
+        parts = {key.split('.')[0] for key in ours}
+        # TorchScript archives may hold the causal mask of each block.
         state = {key: value for key, value in state.items()
-                 if hasattr(self, key.split('.')[0]) and not key.endswith('attn_mask')}
-        missing = sorted(self.state_dict().keys() - state)
+                 if key.split('.')[0] in parts and not key.endswith('attn_mask')}
+        missing = sorted(ours.keys() - state)
         if missing:
             raise KeyError(
                 f'The weights lack {len(missing)} of the text tower: {missing[:4]}. '
@@ -123,9 +122,9 @@ class CLIPTextEncoder(BaseModule):
         positions = state['positional_embedding']
         state['positional_embedding'] = positions[:self.context_length]
         wrong = [f'{key} {tuple(state[key].shape)} where the tower has '
-                 f'{tuple(value.shape)}' for key, value in self.state_dict().items()
+                 f'{tuple(value.shape)}' for key, value in ours.items()
                  if state[key].shape != value.shape]
-        extra = sorted(state.keys() - self.state_dict())
+        extra = sorted(state.keys() - ours)
         if wrong or extra:
             raise ValueError(
                 'The weights are those of another text tower: '
@@ -133,24 +132,34 @@ class CLIPTextEncoder(BaseModule):
                 f"{_sizes_in(state)}, or name the architecture: tower='RN50'.")
         self.load_state_dict(state)
 
-    def _embed(self, tokens: Tensor, contexts: Tensor | None) -> Tensor:
-        """Tokens of the first layer as :class:`Layout` has them, (B, P + K * S, C)."""
-        embeds = self.token_embedding(tokens)                        # (K, 1 + S, C)
-        shared = embeds[:1, :1]
-        if contexts is not None:
-            shared = torch.cat([shared.expand(len(contexts), -1, -1),
-                                contexts.to(embeds.dtype)], dim=1)
-        num_shared, num_own = shared.shape[1], tokens.shape[1] - 1
-        positions = self.positional_embedding[:num_shared + num_own]
-        own = (embeds[:, 1:] + positions[num_shared:]).flatten(0, 1)
-        return torch.cat([shared + positions[:num_shared],
-                          own.expand(len(shared), -1, -1)], dim=1)
-
-    def _check(self, tokens: Tensor, contexts: Tensor | None) -> None:
+    def _pack(self, tokens: Tensor) -> PackedTexts:
+        """:class:`PackedTexts` of ``tokens`` on the tower's device."""
         if tokens.ndim != 2 or len(tokens) == 0 or tokens.shape[1] < 2:
             raise ValueError(
                 'tokens must be (K, L) ids of at least one text with its start and end '
                 f'token, as tokenize(texts) gives them, got {tuple(tokens.shape)}.')
+        # Kept for as long as the same tensor comes: on a GPU a look at it is a wait.
+        version = None if tokens.is_inference() else tokens._version
+        known = version, self.positional_embedding.device
+        if self._packed[0] is not tokens or self._packed[1] != known:
+            self._packed = tokens, known, PackedTexts.of(tokens).to(known[1])
+        return self._packed[2]
+
+    def _embed(self, start: Tensor, contexts: Tensor | None,
+               texts: PackedTexts) -> Tensor:
+        """(B, P + T, C) tokens of the first layer, positions added."""
+        self._check(contexts, texts)
+        shared = self.token_embedding(start.to(texts.ids.device))[None]
+        if contexts is not None:
+            shared = torch.cat([shared.expand(len(contexts), -1, -1),
+                                contexts.to(shared.dtype)], dim=1)
+        num_shared = shared.shape[1]
+        shared = shared + self.positional_embedding[:num_shared]
+        own = self.token_embedding(texts.ids) + F.embedding(
+            texts.places + num_shared, self.positional_embedding)
+        return torch.cat([shared, own.expand(len(shared), -1, -1)], dim=1)
+
+    def _check(self, contexts: Tensor | None, texts: PackedTexts) -> None:
         num_contexts = 0
         if contexts is not None:
             if contexts.ndim != 3 or contexts.shape[2] != self.width:
@@ -158,12 +167,13 @@ class CLIPTextEncoder(BaseModule):
                     f'contexts must be (B, N, {self.width}), the width of the text '
                     f'tower, got {tuple(contexts.shape)}.')
             num_contexts = contexts.shape[1]
-        if num_contexts + tokens.shape[1] > self.context_length:
+        length = num_contexts + 1 + texts.longest
+        if length > self.context_length:
             raise ValueError(
-                f'{num_contexts} contexts and {tokens.shape[1]} tokens are longer than '
-                f'the {self.context_length} positions of the text tower. Tokenize with '
-                f'context_length={self.context_length - num_contexts} or build the '
-                'tower with a larger context_length (CLIP has 77).')
+                f'{num_contexts} contexts and the {1 + texts.longest} tokens of the '
+                f'longest text need {length} positions, the text tower has '
+                f'{self.context_length}. Shorten the text, use fewer contexts or build '
+                'the tower with a larger context_length (CLIP has 77).')
 
 
 def _sizes_in(state: dict[str, Tensor]) -> str:

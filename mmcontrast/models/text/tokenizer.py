@@ -43,11 +43,6 @@ def token_lengths(texts: Sequence[str]) -> list[int]:
     return [len(row) for row in _rows(texts)]
 
 
-def without_padding(tokens: Tensor) -> Tensor:
-    """``tokens`` up to the last column in which a text ends; waits for a GPU."""
-    return tokens[:, :int(tokens.argmax(1).max()) + 1] if len(tokens) else tokens
-
-
 def _rows(texts: Sequence[str]) -> list[list[int]]:
     wrong = [text for text in texts if not isinstance(text, str)]
     if isinstance(texts, str) or wrong:
