@@ -1,6 +1,10 @@
 """Do weights fit the class names of a model? Said before anything is loaded."""
 from torch import Tensor, nn
 
+# Parts of a model whose sizes the class names do not touch.
+WITHOUT_CLASSES = ('backbone.', 'text_encoder.', 'contexts', 'context_decoder.',
+                   'gamma', 'attention_pool.')
+
 
 def check_weights(model: nn.Module, state: dict[str, Tensor], prefix: str = '') -> None:
     """Compare shapes, and say in terms of names what does not fit.
@@ -48,9 +52,10 @@ def _about_lengths(model: nn.Module, theirs: int) -> str:
 def _classes_more(wrong: dict[str, tuple[tuple, tuple]]) -> int | None:
     """How many classes more the file has, None if that is not what differs."""
     found = set()
-    for theirs, ours in wrong.values():
+    for key, (theirs, ours) in wrong.items():
         gaps = [a - b for a, b in zip(theirs, ours, strict=False) if a != b]
-        if len(theirs) != len(ours) or len(gaps) != 1:
+        if key.startswith(WITHOUT_CLASSES) or len(theirs) != len(ours) or len(
+                gaps) != 1:
             return None
         found.update(gaps)
     # Heads of detectors have several channels a class.

@@ -198,10 +198,11 @@ class TextPrompting:
 
     def init_weights(self) -> None:
         """As mmengine does; neck and heads only if ``init_heads``."""
-        for name in () if self.init_heads else HEADS:
-            for module in getattr(self, name, None) and getattr(self, name).modules():
-                if isinstance(module, BaseModule):
-                    module.is_init = True
+        heads = [] if self.init_heads else [
+            getattr(self, name) for name in HEADS if getattr(self, name, None)]
+        for module in nn.ModuleList(heads).modules():
+            if isinstance(module, BaseModule):
+                module.is_init = True
         super().init_weights()
 
     def train(self, mode: bool = True):

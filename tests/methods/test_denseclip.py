@@ -1,0 +1,379 @@
+"""DenseCLIP's segmentor: what follows from the class names, and what is kept."""
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+pytest.importorskip('mmseg')
+from tiny_denseclip import (  # noqa: E402
+    CHANNELS,
+    NAMES,
+    TEXT,
+    Calls,
+    images,
+    model,
+    samples,
+)
+
+from mmcontrast.methods.denseclip import score_map  # noqa: E402
+
+META = [dict(img_shape=torch.Size((64, 96)))]
+UPERNET = dict(
+    type='UPerHead', in_channels=list(CHANNELS), in_index=[0, 1, 2, 3], channels=8,
+    pool_scales=(1, 2), norm_cfg=dict(type='BN'),
+    loss_decode=dict(type='CrossEntropyLoss'))
+
+
+def logits(net, size=(64, 96)):
+    with torch.no_grad():
+        return net.eval().encode_decode(images(size=size), META)
+
+
+# What follows from the names.
+
+@pytest.mark.parametrize('names', [NAMES, ('sky', 'ground'), 'a;b;c;d;e'])
+def test_class_counts_follow_from_the_names(names):
+    net = model(class_names=names)
+    count = len(names.split(';') if isinstance(names, str) else names)
+    assert [conv.conv.in_channels for conv in net.neck.lateral_convs] == [
+        16, 32, 64, 128 + count]
+    assert net.decode_head.conv_seg.out_channels == count
+    assert net.num_classes == net.out_channels == count == len(net.class_names)
+    assert logits(net).shape == (2, count, 64, 96)
+
+
+def test_without_a_neck_the_heads_make_room():
+    net = model(neck=None, decode_head=dict(UPERNET), auxiliary_head=dict(
+        type='FCNHead', in_channels=64, in_index=2, channels=8, num_convs=1,
+        loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4)))
+    assert net.decode_head.in_channels == [16, 32, 64, 128 + 3]
+    # Takes another map than the one with the scores.
+    assert net.auxiliary_head.in_channels == 64
+    assert set(net.loss(images(), samples())) == {
+        'decode.loss_ce', 'decode.acc_seg', 'aux.loss_ce', 'aux.acc_seg',
+        'aux_identity.loss_ce', 'aux_identity.acc_seg'}
+    assert logits(net).shape == (2, 3, 64, 96)
+
+
+def test_scores_are_concatenated_where_the_config_says():
+    net = model(concat_index=1)
+    with torch.no_grad():
+        outputs = net.backbone(images(size=(64, 64)))
+        net.attention_pool = nn.Identity()
+        # A local map of the size of the second one.
+        fit = (outputs[-1][0], F.interpolate(outputs[-1][1], (8, 8)))
+        net.attention_pool.forward = lambda x: fit
+        matched = net.match_text(outputs[:-1])
+    assert [m.shape[1] for m in matched.features] == [16, 32 + 3, 64, 128]
+    assert matched.features[1][:, 32:].equal(matched.score_map)
+
+
+def test_scores_are_cosines():
+    text, local = torch.randn(1, 2, 5), torch.randn(1, 5, 3, 4)
+    found = score_map(text, local)
+    t, x = text[0, 1], local[0, :, 2, 3]
+    assert found.shape == (1, 2, 3, 4)
+    torch.testing.assert_close(found[0, 1, 2, 3], t @ x / t.norm() / x.norm())
+    with torch.autocast('cpu', torch.bfloat16):
+        assert score_map(text, local).equal(found)
+
+
+def test_the_released_scale_of_detectors_is_an_argument():
+    net = model().eval()
+    with torch.no_grad():
+        plain = net.match_text(net.backbone(images()))
+        net.concat_temperature = 0.07
+        scaled = net.match_text(net.backbone(images()))
+    assert scaled.score_map.equal(plain.score_map)
+    torch.testing.assert_close(
+        scaled.features[3][:, 128:], plain.features[3][:, 128:] / 0.07)
+
+
+def test_a_long_name_finds_room_and_leaves_the_others_alone():
+    short, long = model().eval(), model(class_names=(*NAMES, 'a chest of drawers made '
+                                                     'of very old and brittle wood'))
+    assert short.text_encoder.context_length == 8 + 5
+    assert long.text_encoder.context_length == 8 + 14
+    state = {k: v for k, v in short.state_dict().items() if k.startswith(
+        ('contexts', 'text_encoder')) and 'positional' not in k}
+    long.eval().load_state_dict(state, strict=False)
+    with torch.no_grad():
+        long.text_encoder.positional_embedding[:13] = (
+            short.text_encoder.positional_embedding)
+        torch.testing.assert_close(
+            long.name_embeddings()[:, :3], short.name_embeddings())
+
+
+def test_synonyms_share_a_class():
+    net = model(class_names=['tree', ['car', 'a red car']]).eval()
+    with torch.no_grad():
+        tree, car = net.name_embeddings()[0]
+        net.set_classes(['tree', 'car', 'a red car'])
+        alone = net.name_embeddings()[0]
+    torch.testing.assert_close(tree, alone[0])
+    torch.testing.assert_close(car, (alone[1] + alone[2]) / 2)
+    assert net.trained_names.names == ['tree', 'car']
+
+
+# What is computed once.
+
+def test_the_text_tower_runs_once_for_a_sliding_window():
+    net = model(test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(32, 32))).eval()
+    tower, backbone = Calls(net.text_encoder), Calls(net.backbone)
+    with torch.no_grad():
+        for _ in range(2):
+            net.predict(images(1, (96, 160)), samples(1, (96, 160)))
+    assert backbone.count == 2 * 2 * 4
+    assert tower.count == 1
+
+
+def test_what_is_kept_equals_what_is_computed():
+    net = model().eval()
+    with torch.no_grad():
+        kept = net.name_embeddings(), net.name_embeddings()
+    assert kept[0] is kept[1]
+    torch.testing.assert_close(kept[0], net.name_embeddings().detach())
+
+
+@pytest.mark.parametrize('change', [
+    lambda net: net.train().eval(),
+    lambda net: net.eval(),
+    lambda net: net.double().float(),
+    lambda net: net.load_state_dict(net.state_dict()),
+    lambda net: net.text_encoder.load_state_dict(net.text_encoder.state_dict()),
+    lambda net: net.set_classes(('tree', 'sky', 'car')),
+    lambda net: net.contexts.add_(1),
+])
+@torch.no_grad()
+def test_kept_embeddings_are_dropped(change):
+    net = model().eval()
+    net.name_embeddings()
+    tower = Calls(net.text_encoder)
+    net.name_embeddings()
+    assert tower.count == 0
+    change(net)
+    net.name_embeddings()
+    assert tower.count == 1
+
+
+@torch.no_grad()
+def test_loaded_weights_show_at_once():
+    net, other = model().eval(), model().eval()
+    other.contexts.normal_()
+    before, wanted = logits(net), logits(other)
+    assert not torch.allclose(before, wanted)
+    net.load_state_dict(other.state_dict())
+    torch.testing.assert_close(net.encode_decode(images(), META), wanted)
+
+
+def test_training_and_gradients_in_eval_mode_run_the_tower():
+    net = model()
+    tower = Calls(net.text_encoder)
+    for step in range(2):
+        net.loss(images(), samples())
+        assert tower.count == step + 1
+    net.eval()
+    net.match_text(net.backbone(images())).score_map.sum().backward()
+    assert tower.count == 3 and net.contexts.grad.abs().sum() > 0
+
+
+@torch.no_grad()
+def test_a_copy_keeps_embeddings_of_its_own():
+    """mmengine's EMA copies the model and swaps weights in between epochs."""
+    net = model().eval()
+    logits(net)
+    twin = copy.deepcopy(net)
+    twin.contexts.zero_()
+    assert not torch.allclose(logits(twin), logits(net))
+
+
+# Other names at test time.
+
+@torch.no_grad()
+def test_new_names_are_told_apart_by_the_score_map_alone():
+    net = model().eval()
+    head = Calls(net.decode_head)
+    net.set_classes('dog;a blue car;sky;tree')
+    scores = net.match_text(net.backbone(images())).score_map
+    torch.testing.assert_close(
+        net.encode_decode(images(), META), F.interpolate(
+            scores / 0.07, (64, 96), mode='bilinear', align_corners=False))
+    found = net.predict(images(), samples())
+    assert head.count == 0 and net.out_channels == 4
+    assert found[0].seg_logits.data.shape == (4, 64, 96)
+    torch.testing.assert_close(net(images()), scores / 0.07)
+
+
+@torch.no_grad()
+def test_a_sliding_window_knows_the_new_number_of_classes():
+    net = model(test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(32, 32))).eval()
+    net.set_classes('dog;cat')
+    found, = net.predict(images(1, (96, 160)), samples(1, (96, 160)))
+    assert found.seg_logits.data.shape == (2, 96, 160)
+
+
+@torch.no_grad()
+def test_the_trained_names_bring_the_heads_back():
+    net = model().eval()
+    before = logits(net)
+    net.set_classes('dog;cat')
+    net.set_classes(None)
+    assert net.encode_decode(images(), META).equal(before)
+    net.set_classes(NAMES)
+    assert net.encode_decode(images(), META).equal(before)
+    # The same number, but not the same classes.
+    net.set_classes(NAMES[::-1])
+    assert not torch.allclose(net.encode_decode(images(), META), before)
+
+
+def test_weights_can_be_loaded_while_other_names_are_set():
+    net = model().eval()
+    state = net.state_dict()
+    net.set_classes('dog;cat')
+    net.load_state_dict(state)
+    with pytest.raises(ValueError, match='set_classes gave this model other classes'):
+        net.loss(images(), samples())
+
+
+def test_names_at_test_time_that_cannot_work_are_refused():
+    net = model()
+    with pytest.raises(ValueError, match=r"\['sky'\] is one class"):
+        net.set_classes('sky;')
+    with pytest.raises(ValueError, match="'a very small red car' has 7 tokens.*=5"):
+        net.set_classes(['sky', 'a very small red car'])
+    with pytest.raises(ValueError, match="'Sky' twice"):
+        net.set_classes(['sky', 'Sky'])
+    assert net.names_are_trained
+    roomy = model(text_encoder=dict(TEXT, context_length=77))
+    roomy.set_classes(['sky', 'a very small red car'])
+
+
+# What is trained.
+
+def test_the_text_tower_is_frozen_by_default_and_contexts_learn():
+    net = model()
+    sum(v for k, v in net.loss(images(), samples()).items() if 'loss' in k).backward()
+    assert all(p.grad is None for p in net.text_encoder.parameters())
+    missed = [name for name, p in net.named_parameters()
+              if p.grad is None and not name.startswith('text_encoder')]
+    assert missed == []
+    assert net.contexts.grad.abs().sum() > 0 and net.gamma.grad.abs().sum() > 0
+
+
+def test_gamma_of_zero_takes_the_picture_out_of_the_texts():
+    net = model(gamma=0.).eval()
+    net.gamma.data.zero_()
+    with torch.no_grad():
+        text = net.match_text(net.backbone(images())).text
+    assert text[0].equal(text[1]) and text[:1].equal(net.name_embeddings().detach())
+
+
+def test_heads_are_initialised_as_mmseg_does_or_not_at_all():
+    plain, released = model(), model(init_heads=False)
+    before = released.decode_head.conv_seg.weight.clone()
+    neck = released.neck.lateral_convs[0].conv.weight.clone()
+    plain.init_weights()
+    released.init_weights()
+    # mmseg: std 0.01; torch: uniform up to 8 ** -0.5.
+    assert plain.decode_head.conv_seg.weight.std() < 0.02
+    assert before.std() > 0.1 and released.decode_head.conv_seg.weight.equal(before)
+    assert released.neck.lateral_convs[0].conv.weight.equal(neck)
+
+
+def test_paper_prompting_makes_contexts_of_each_picture():
+    net = model(prompting='pre')
+    assert not hasattr(net, 'gamma')
+    net.eval()
+    with torch.no_grad():
+        both = net.match_text(net.backbone(images())).text
+        second = net.match_text(net.backbone(images()[1:])).text
+    torch.testing.assert_close(both[1:], second)
+    assert (both[0] - both[1]).abs().max() > 1e-4
+    net.train()
+    sum(v for k, v in net.loss(images(), samples()).items() if 'loss' in k).backward()
+    for parameter in (net.contexts, net.context_decoder.out_proj[1].weight):
+        assert parameter.grad.abs().sum() > 0
+
+
+def test_empty_pictures_cost_nothing_and_keep_the_graph():
+    net = model()
+    losses = net.loss(images(), samples(ignored=1.1))
+    total = losses['decode.loss_ce'] + losses['aux_identity.loss_ce']
+    total.backward()
+    assert total.item() == 0 and net.contexts.grad.abs().sum() == 0
+    assert losses['decode.acc_seg'].item() == 0
+
+
+# Any backbone.
+
+@pytest.mark.parametrize('backbone, channels', [
+    (dict(type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8,
+          out_indices=(0, 1, 2, 3)), [8, 16, 32, 64]),
+    (dict(type='mmdet.SwinTransformer', embed_dims=8, depths=(1, 1, 1, 1),
+          num_heads=(1, 1, 2, 2), window_size=4), [8, 16, 32, 64])])
+def test_any_backbone_gets_an_attention_pool(backbone, channels):
+    pytest.importorskip(backbone['type'].partition('.')[0])
+    net = model(
+        backbone=backbone, attention_pool=dict(type='DenseAttentionPool', grid_size=4),
+        neck=dict(type='FPN', in_channels=channels, out_channels=8, num_outs=4))
+    assert net.attention_pool.c_proj.weight.shape == (24, channels[-1])
+    sum(v for k, v in net.loss(images(), samples()).items() if 'loss' in k).backward()
+    assert net.attention_pool.q_proj.weight.grad.abs().sum() > 0
+    assert logits(net).shape == (2, 3, 64, 96)
+
+
+# What cannot work.
+
+def test_a_backbone_without_embeddings_leads_to_the_pool():
+    net = model(backbone=dict(type='mmcontrast.CLIPResNet', layers=(1, 1, 1, 1),
+                              width=4))
+    with pytest.raises(ValueError, match='CLIPResNet returns maps without CLIP embed'):
+        net.loss(images(), samples())
+
+
+def test_towers_of_different_width_are_named():
+    net = model(text_encoder=dict(TEXT, embed_dims=32))
+    with pytest.raises(ValueError, match='embeddings of 24 numbers.*tower gives 32'):
+        net.loss(images(), samples())
+
+
+@pytest.mark.parametrize('names, message', [
+    ([], 'names no class'), (['sky'], 'at least two'), (['sky', 'sky'], 'twice'),
+    (['sky', 'word ' * 80], "'word word .*82 tokens")])
+def test_names_that_cannot_work_are_refused(names, message):
+    with pytest.raises(ValueError, match=message):
+        model(class_names=names)
+
+
+def test_a_concat_index_without_a_map_is_refused():
+    with pytest.raises(ValueError, match=r'concat_index=4 .* neck.in_channels is'):
+        model(concat_index=4)
+    with pytest.raises(ValueError, match="'post' .* or 'pre' .*got 'mid'"):
+        model(prompting='mid')
+
+
+@pytest.mark.parametrize('load', ['torch', 'mmengine'])
+def test_weights_of_another_vocabulary_are_refused(load):
+    """mmengine would load what fits and only log the rest."""
+    from mmengine.runner.checkpoint import load_state_dict
+    state = model(class_names=('a', 'b', 'c', 'd', 'e')).state_dict()
+    net = model()
+    with pytest.raises(ValueError, match=(
+            'trained on 5 classes, this model is built for 3: sky, a red car, tree .*'
+            'set_classes')):
+        net.load_state_dict(state) if load == 'torch' else load_state_dict(net, state)
+
+
+def test_weights_of_longer_names_are_refused():
+    state = model(class_names=(*NAMES[:2], 'a very small red car')).state_dict()
+    with pytest.raises(ValueError, match='15 text positions, this model 13: 8 contexts '
+                       "and 5 for its longest class name, 'a red car'"):
+        model().load_state_dict(state)
+
+
+def test_weights_of_another_model_are_refused():
+    state = model().state_dict() | {'contexts': torch.zeros(1, 4, 16)}
+    with pytest.raises(ValueError, match=r'another model: contexts \(1, 4, 16\) in the'):
+        model().load_state_dict(state)
