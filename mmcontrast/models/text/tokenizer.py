@@ -27,11 +27,11 @@ def tokenize(texts: Sequence[str], context_length: int = 77) -> Tensor:
             if len(row) > context_length]
     if long:
         length, text = max(long)
-        others = f' and {len(long) - 1} more' if len(long) > 1 else ''
+        others = f' ({len(long) - 1} more too long)' if len(long) > 1 else ''
         raise ValueError(
-            f'{text!r} has {length} tokens, start and end included{others}; '
-            f'context_length={context_length} is the limit here. Shorten it, or allow '
-            'more: CLIP has room for 77 with the learned contexts.')
+            f'{text!r} has {length} tokens, start and end included; the limit here is '
+            f'context_length={context_length}{others}. Shorten it, or allow more: CLIP '
+            'has room for 77, learned contexts included.')
     ids = torch.zeros(len(rows), context_length, dtype=torch.int64)
     for i, row in enumerate(rows):
         ids[i, :len(row)] = torch.tensor(row)
