@@ -1,0 +1,268 @@
+"""DenseCLIP against a transcription of its published description, same weights."""
+import copy
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+
+import torch
+import torch.nn.functional as F
+from mmengine.model.utils import revert_sync_batchnorm
+from mmengine.structures import PixelData
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from mmcontrast.apis.benchmark import Row, compare, suite
+from mmcontrast.apis.config import load_config
+from mmcontrast.methods.denseclip.box_targets import pixel_text_loss
+from mmcontrast.methods.denseclip.pixel_loss import resized_cross_entropy
+from mmcontrast.registry import MODELS
+
+from . import denseclip_as_written as written
+
+_CONFIG = 'mmcontrast::denseclip/denseclip-seg_fpn-rn50_8xb4-80k_ade20k-512x512.py'
+_SPEC = 'DenseCLIP spec, section 6'
+
+
+@suite('denseclip', "DenseCLIP beside the spec sheet's, line by line", threads=0)
+def denseclip(images: int = 1, size: int = 512, classes: int = 150, boxes: int = 20,
+              turns: int = 3, device: str = 'cpu', config: str = _CONFIG):
+    """RN50 and Semantic FPN: inference, text tower, training step, losses, boxes.
+
+    --images   pictures of a batch
+    --size     their side in pixels
+    --classes  the first so many of ADE20K's
+    --boxes    in each of two pictures of 800 x 1344 pixels, of 80 classes
+    --turns    turns of each comparison within a run
+    --device   'cpu' or 'cuda'
+    --config   another segmentor with a CLIP ResNet
+    """
+    pair = Pair(config, images, size, classes, device)
+
+    def run() -> Iterator[Row]:
+        yield from pair.difference_rows()
+        yield from pair.inference_rows(turns)
+        yield from time_rows('text tower, forward and backward', pair.text(), turns,
+                             'at least 2.5', f'2.01 s / 0.69 s, {_SPEC}')
+        yield from pair.step_rows(turns)
+        for name, functions in pixel_losses(images, size, classes, device).items():
+            yield from time_rows(name, functions, turns)
+            yield from memory_rows(name, {n: peak(f) for n, f in functions.items()})
+        yield from time_rows('targets and loss of boxes', box_losses(boxes, device),
+                             turns)
+    return run
+
+
+class Pair:
+    """Our segmentor and the transcription on the same tensors, and one batch."""
+
+    def __init__(self, config: str, images: int, size: int, classes: int, device: str
+                 ):
+        from mmseg.structures import SegDataSample
+        from mmseg.utils import get_classes
+        torch.manual_seed(0)
+        cfg = load_config(config).model
+        for part in (cfg.backbone, cfg.text_encoder):
+            part.pop('init_cfg')        # random weights cost the same
+        cfg.class_names = get_classes('ade')[:classes]
+        self.ours = revert_sync_batchnorm(MODELS.build(cfg)).to(device)
+        self.written = transcribe(self.ours)
+        self.models = {'ours': self.ours, 'as written': self.written}
+        self.optimizers = {name: adamw(model) for name, model in self.models.items()}
+        self.images = torch.randn(images, 3, size, size, device=device)
+        self.labels = random_labels(images, size, classes, device)
+        self.samples = [SegDataSample(
+            gt_sem_seg=PixelData(data=label[None]),
+            metainfo=dict(img_shape=(size, size), ori_shape=(size, size)))
+            for label in self.labels]
+
+    def train(self, mode: bool) -> None:
+        for model in self.models.values():
+            model.train(mode)
+
+    def logits(self) -> dict[str, Callable]:
+        metas = [sample.metainfo for sample in self.samples]
+        return {'ours': lambda: self.ours.encode_decode(self.images, metas),
+                'as written': lambda: self.written.segment(self.images)}
+
+    def losses(self) -> dict[str, Callable]:
+        def ours() -> Tensor:
+            losses = self.ours.loss(self.images, self.samples)
+            return sum(value for name, value in losses.items() if 'loss' in name)
+        return {'ours': ours,
+                'as written': lambda: self.written.loss(self.images, self.labels)}
+
+    def difference_rows(self) -> Iterator[Row]:
+        """In eval mode, as dropout draws differ; with gradients all the same."""
+        self.train(False)
+        with torch.no_grad():
+            logits = [function() for function in self.logits().values()]
+        yield Row('logits, largest difference / largest', relative(*logits), '')
+        losses = {name: loss() for name, loss in self.losses().items()}
+        yield Row('loss, difference / loss', relative(*losses.values()), '')
+        gradients = [torch.autograd.grad(loss, self.models[name].contexts)[0]
+                     for name, loss in losses.items()]
+        yield Row("contexts' gradient, largest difference / largest",
+                  relative(*gradients), '')
+
+    def inference_rows(self, turns: int) -> Iterator[Row]:
+        self.train(False)
+        with torch.no_grad():
+            yield from time_rows('inference', self.logits(), turns, 'at least 1.8')
+
+    def text(self) -> dict[str, Callable]:
+        """Class embeddings, and the way back to the contexts."""
+        self.train(True)
+        gradient = torch.randn_like(self.ours.name_embeddings())
+        frozen = share_weights(written_tower(self.ours), self.ours.text_encoder)
+        frozen.requires_grad_(False)
+
+        def as_written(tower: nn.Module):
+            tower(self.written.tokens, self.written.contexts).backward(gradient)
+            tower.zero_grad()
+
+        return {'ours': lambda: self.ours.name_embeddings().backward(gradient),
+                'as written': lambda: as_written(self.written.text_encoder),
+                'as written but frozen': lambda: as_written(frozen)}
+
+    def step_rows(self, turns: int) -> Iterator[Row]:
+        self.train(True)
+
+        def step(name: str):
+            self.losses()[name]().backward()
+            self.optimizers[name].step()
+            self.optimizers[name].zero_grad()
+
+        functions = {name: lambda name=name: step(name) for name in self.models}
+        yield from time_rows('training step', functions, turns, 'at least 1.3')
+        yield from memory_rows(
+            'training step with weights and AdamW',
+            {name: self.held(name) + peak(f) for name, f in functions.items()},
+            'at most 0.8')
+
+    def held(self, name: str) -> int:
+        """Bytes of weights and optimizer state, there before a step begins."""
+        model, states = self.models[name], self.optimizers[name].state.values()
+        tensors = [*model.parameters(), *model.buffers(), *(
+            x for state in states for x in state.values() if isinstance(x, Tensor))]
+        return sum(x.numel() * x.element_size() for x in tensors)
+
+
+def transcribe(ours: nn.Module) -> written.Segmentor:
+    """The transcription with the weights of our segmentor, not copies of them."""
+    backbone, dims = ours.backbone, ours.text_encoder.embed_dims
+    tower = written.ImageTower(
+        [len(getattr(backbone, f'layer{i}')) for i in (1, 2, 3, 4)],
+        backbone.conv3.out_channels, dims, backbone.attnpool.num_heads,
+        32 * round((len(backbone.attnpool.positional_embedding) - 1) ** 0.5))
+    model = written.Segmentor(
+        tower, written_tower(ours), written.ContextDecoder(dims),
+        copy.deepcopy(ours.neck), copy.deepcopy(ours.decode_head), ours.contexts,
+        ours._tokens)
+    return share_weights(model, ours)
+
+
+def written_tower(ours: nn.Module) -> written.TextTower:
+    sizes = ours.text_encoder.sizes
+    return written.TextTower(sizes.width, sizes.heads, sizes.layers,
+                             sizes.context_length, sizes.vocab_size, sizes.embed_dims)
+
+
+def share_weights(model: nn.Module, source: nn.Module) -> nn.Module:
+    """Let ``model`` use the tensors of ``source``; it keeps its own gradients."""
+    state = {key: value.detach() for key, value in source.state_dict().items()}
+    model.load_state_dict(state, assign=True)
+    return model
+
+
+def adamw(model: nn.Module) -> torch.optim.Optimizer:
+    """The published groups that matter for cost: texts at rate 0 unless frozen."""
+    groups = {0.0: [], 1e-5: [], 1e-4: []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            rate = (0.0 if 'text_encoder' in name else
+                    1e-5 if 'backbone' in name else 1e-4)
+            groups[rate].append(parameter)
+    return torch.optim.AdamW([dict(params=params, lr=rate)
+                              for rate, params in groups.items() if params],
+                             weight_decay=1e-4)
+
+
+def pixel_losses(images: int, size: int, classes: int, device: str
+                 ) -> dict[str, dict[str, Callable]]:
+    """Cross entropy of the head's logits and of the score map, and back."""
+    labels = random_labels(images, size, classes, device)
+
+    def functions(stride: int) -> dict[str, Callable]:
+        logits = torch.randn(images, classes, size // stride, size // stride,
+                             device=device, requires_grad=True)
+        return {
+            'ours': lambda: torch.autograd.grad(
+                resized_cross_entropy(logits, labels).loss / labels.numel(), logits),
+            'as written': lambda: torch.autograd.grad(
+                written.cross_entropy(logits, labels), logits)}
+
+    return {f'cross entropy of maps of stride {stride}': functions(stride)
+            for stride in (4, 32)}
+
+
+def box_losses(count: int, device: str, images: int = 2, classes: int = 80
+               ) -> dict[str, Callable]:
+    """The detectors' auxiliary loss from boxes, and back to the score map."""
+    size = height, width = 800, 1344
+    logits = torch.randn(images, classes, height // 4, width // 4, device=device,
+                         requires_grad=True)
+    corners = torch.rand(images, count, 2, 2, device=device).sort(2).values
+    boxes = list((corners * corners.new_tensor([width, height])).flatten(2))
+    labels = list(torch.randint(classes, (images, count), device=device))
+    return {
+        'ours': lambda: torch.autograd.grad(
+            pixel_text_loss(logits, boxes, labels, size), logits),
+        'as written': lambda: torch.autograd.grad(
+            written.box_loss(logits, boxes, labels), logits)}
+
+
+def random_labels(images: int, size: int, classes: int, device: str) -> Tensor:
+    """(B, H, W) blocks of 8 pixels, a tenth of the rows ignored."""
+    blocks = torch.randint(classes, (images, 1, size // 8, size // 8), device=device)
+    labels = F.interpolate(blocks.float(), (size, size)).long()[:, 0]
+    labels[:, :size // 10] = 255
+    return labels
+
+
+def relative(ours: Tensor, theirs: Tensor) -> float:
+    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+
+
+def peak(function: Callable) -> int:
+    """Most bytes at once that a call allocates on top of what is there before it."""
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        function()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True,
+                 acc_events=True) as found:
+        function()
+    changes = sorted((event.start_ns(), event.nbytes())
+                     for event in found.profiler.kineto_results.events()
+                     if event.name() == '[memory]')
+    return max(accumulate(change for _, change in changes))
+
+
+def time_rows(name: str, functions: dict[str, Callable], turns: int, target: str = '',
+              reference: str = '') -> Iterator[Row]:
+    """Times of all, and how many times as long as ours the others take."""
+    found = compare(functions, turns)
+    for who, spread in found.times.items():
+        yield Row(f'{name}, {who}', [v * 1e3 for v in spread.values], 'ms')
+    for who in list(functions)[1:]:
+        promised = who == 'as written'
+        yield Row(f'{name}, {who} / ours', found.ratios[who].values, 'x',
+                  target=target if promised else '',
+                  reference='' if promised else reference)
+
+
+def memory_rows(name: str, peaks: dict[str, int], target: str = '') -> Iterator[Row]:
+    for who, most in peaks.items():
+        yield Row(f'{name}, peak memory, {who}', most / 1e6, 'MB')
+    yield Row(f'{name}, peak memory, ours / as written',
+              peaks['ours'] / peaks['as written'], 'x', target=target)
