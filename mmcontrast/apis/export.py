@@ -77,7 +77,7 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
         prefix, usage = 'backbone.', "load_from = '{path}'  # in the detector's config"
     state = {prefix + key: value for key, value in state.items()}
     state |= neck if with_neck else {}
-    _write(state, dst, bare, dict(
+    write_weights(state, dst, bare, dict(
         exported_from=Path(checkpoint).name, source_sha256=file_sha256(checkpoint),
         branch=branch, to=to, backbone=Config(dict(backbone=cfg)).pretty_text,
         mmcontrast_version=__version__, torch_version=str(torch.__version__)))
@@ -155,7 +155,18 @@ def _proven_neck(model: Mapping, everything: Mapping[str, Tensor], branch: str, 
     return {f'neck.{key}': value for key, value in weights.items()}
 
 
-def _write(state: dict[str, Tensor], dst: str | Path, bare: bool, meta: dict[str, str]):
+def write_weights(state: dict[str, Tensor], dst: str | Path, bare: bool,
+                  meta: dict[str, str]) -> None:
+    """Write weights, whole or not at all.
+
+    Args:
+        state: The weights.
+        dst: A ``.safetensors`` file, with ``meta`` in its head; or one of
+            ``torch.save``.
+        bare: Whether ``torch.save`` gets the weights alone, not
+            ``dict(state_dict, meta)``.
+        meta: Where the weights come from.
+    """
     state = {key: value.contiguous() for key, value in state.items()}
     if Path(dst).suffix == '.safetensors':
         from safetensors.torch import save
