@@ -67,7 +67,7 @@ class ShapesQuestions(ShapesDataset):
             {**info, 'kind': 'object', 'questions': object_questions(thing),
              'region': Region(thing.box_xyxy, object_texts(thing))}
             for info, scene in zip(infos, scenes, strict=True)
-            for thing in scene.objects if _is_plain(thing, scene.size)]
+            for thing in scene.objects if is_plain(thing, scene.size)]
         if not self.num_captions:
             return things
         captions = [scene.captions[0] for scene in scenes]
@@ -94,7 +94,8 @@ def object_questions(thing: SceneObject) -> dict[str, Question]:
         f'{group}/pair': Question(PAIR_TEXTS, COMBINATIONS['all'].index(pair))}
 
 
-def _is_plain(thing: SceneObject, size: int) -> bool:
+def is_plain(thing: SceneObject, size: int) -> bool:
+    """Whether enough of an object is seen, in a picture of this side, to ask."""
     left, top, right, bottom = thing.box_xyxy
     return (thing.area >= MIN_SHARE * thing.amodal_area
             and min(right - left, bottom - top) >= MIN_SIDE * size)
