@@ -129,7 +129,8 @@ class CLIPTextEncoder(BaseModule):
             raise ValueError(
                 'The weights are those of another text tower: '
                 f'{"; ".join(wrong[:4] + extra[:4])}. Build it with '
-                f"{_sizes_in(state)}, or name the architecture: tower='RN50'.")
+                f'{_sizes_in(state)}, context_length={len(positions)} or less, or name '
+                "the architecture: tower='RN50'.")
         self.load_state_dict(state)
 
     def _pack(self, tokens: Tensor) -> PackedTexts:

@@ -1,5 +1,6 @@
 """The text tower: the same numbers as open_clip's plain one, with less work."""
 import math
+import sys
 
 import pytest
 import torch
@@ -126,6 +127,25 @@ def test_half_precision_stays_close(dtype):
     assert half.dtype == dtype
     cosine = nn.functional.cosine_similarity(half.double(), exact, dim=-1)
     assert cosine.min() > 0.999
+
+
+def test_autocast_computes_in_bfloat16_and_trains():
+    encoder = encoder_like(plain_tower(), frozen=False).float()
+    contexts = torch.randn(2, 4, 16, requires_grad=True)
+    exact = encoder(tokenize(TEXTS, 6), contexts)
+    with torch.autocast('cpu', torch.bfloat16):
+        embeds = encoder(tokenize(TEXTS, 6), contexts)
+    assert embeds.dtype == torch.bfloat16
+    cosine = nn.functional.cosine_similarity(embeds.float(), exact, dim=-1)
+    assert cosine.min() > 0.999
+    embeds.float().sum().backward()
+    assert contexts.grad.isfinite().all()
+
+
+def test_without_open_clip_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'open_clip', None)
+    with pytest.raises(ImportError, match=r"pip install 'mmcontrast\[text\]'"):
+        CLIPTextEncoder(**SIZES)
 
 
 def test_the_config_names_it_and_a_tower_gives_its_sizes():
