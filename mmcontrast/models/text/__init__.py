@@ -4,8 +4,8 @@ from .class_embeddings import embed_classes
 from .encoder import CLIPTextEncoder
 from .templates import TEMPLATES, read_templates
 from .tokenizer import token_lengths, tokenize
-from .vocabulary import Vocabulary, check_same_classes, class_list, read_vocabulary
+from .vocabulary import Vocabulary, class_list, read_vocabulary
 
-__all__ = ['CLIPTextEncoder', 'EmbeddingCache', 'TEMPLATES', 'Vocabulary',
-           'check_same_classes', 'class_list', 'embed_classes', 'read_templates',
-           'read_vocabulary', 'token_lengths', 'tokenize']
+__all__ = ['CLIPTextEncoder', 'EmbeddingCache', 'TEMPLATES', 'Vocabulary', 'class_list',
+           'embed_classes', 'read_templates', 'read_vocabulary', 'token_lengths',
+           'tokenize']

@@ -1,7 +1,6 @@
 """Class vocabularies: from a list, a file, a dataset's metainfo or a dataset's name."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 from .dataset_classes import classes_of
@@ -67,36 +66,6 @@ def read_vocabulary(source: str | Path | Sequence | Mapping | Vocabulary) -> Voc
     words = tuple(_clean(entry, place) for entry in words)
     _check(words, place)
     return Vocabulary(words)
-
-
-def check_same_classes(source: Vocabulary | Sequence[str], checkpoint: Mapping,
-                       path: str | Path) -> None:
-    """Compare a vocabulary with the classes that a checkpoint was trained on.
-
-    Args:
-        checkpoint: From :func:`read_checkpoint`; mmengine keeps the classes in
-            ``meta.dataset_meta``, older OpenMMLab in ``meta.CLASSES``. Without them
-            nothing is compared.
-        path: Named in the error.
-
-    Raises:
-        ValueError: If number, names or order differ, with the first difference.
-    """
-    meta = checkpoint.get('meta') or {}
-    trained = (meta.get('dataset_meta') or {}).get('classes') or meta.get('CLASSES')
-    if not trained:
-        return
-    names = class_list(source)
-    pairs = list(zip_longest(names, map(_spaced, trained)))
-    wrong = [label for label, (ours, theirs) in enumerate(pairs)
-             if ours is None or theirs is None or _folded(ours) != _folded(theirs)]
-    if wrong:
-        ours, theirs = pairs[wrong[0]]
-        raise ValueError(
-            f'{path} was trained on {len(trained)} classes, the vocabulary has '
-            f'{len(names)}; they first differ at label {wrong[0]}: {theirs!r} in the '
-            f'file, {ours!r} in the vocabulary. Give the list of the training in its '
-            'order, or predict in a mode that takes a new vocabulary.')
 
 
 def _read_text(source: str | Path) -> tuple[Sequence, str]:

@@ -4,7 +4,6 @@ import pytest
 from mmcontrast.datasets.shapes import ShapesDataset
 from mmcontrast.models.text import (
     Vocabulary,
-    check_same_classes,
     class_list,
     read_templates,
     read_vocabulary,
@@ -82,24 +81,6 @@ def test_an_unknown_dataset_is_answered_with_what_would_do():
     with pytest.raises(ValueError, match="'mmseg.add' is neither a text file nor the "
                                          "name of a dataset.*'mmseg.ade'.*'sky;tree'"):
         class_list('mmseg.add')
-
-
-@pytest.mark.parametrize('meta', [
-    dict(dataset_meta=dict(classes=('sky', 'traffic_light'))),
-    dict(CLASSES=['Sky ', 'traffic light'])])
-def test_a_vocabulary_is_compared_with_the_one_of_a_checkpoint(meta):
-    checkpoint = dict(meta=meta, state_dict={})
-    check_same_classes(['sky', 'traffic light'], checkpoint, 'epoch_1.pth')
-    with pytest.raises(ValueError, match=(
-            "epoch_1.pth was trained on 2 classes, the vocabulary has 2; they first "
-            "differ at label 1: 'traffic light' in the file, 'road' in the vocab")):
-        check_same_classes(['sky', 'road'], checkpoint, 'epoch_1.pth')
-    with pytest.raises(ValueError, match="label 2: None in the file, 'road' in"):
-        check_same_classes(['sky', 'traffic light', 'road'], checkpoint, 'epoch_1.pth')
-
-
-def test_a_checkpoint_that_names_no_classes_fits_all():
-    check_same_classes(['sky'], dict(state_dict={}), 'weights.pth')
 
 
 def test_templates_come_alone_in_lists_by_name_and_from_files(tmp_path):
