@@ -141,6 +141,8 @@ def test_score_map():
 class Prompted(TextPrompting, torch.nn.Module):
     """Nothing but the prompting."""
 
+    backbone = None
+
 
 def test_parameter_groups_and_learning_rates():
     case, config = Case('optim_retinanet_rn50'), published('retinanet')

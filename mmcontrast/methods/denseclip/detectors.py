@@ -1,5 +1,5 @@
 """DenseCLIP as detectors of mmdet: any one-stage or two-stage one, by its config."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -7,10 +7,11 @@ from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from ...models.text.vocabulary import class_list
+from ...models.text.vocabulary import Vocabulary, read_vocabulary
 from ...registry import MODELS
 from .box_targets import pixel_text_loss
-from .prompting import TextPrompting
+from .prompting import Matched, TextPrompting
+from .widening import widen
 
 # Parts of a RoI head that count classes, whether their config says so or not.
 CLASS_HEADS = ('bbox_head', 'mask_head')
@@ -40,14 +41,18 @@ class PromptedDetector(TextPrompting):
     #: Name of the loss on the score map.
     aux_loss_name = 'loss_seg'
 
-    def __init__(self, *, backbone: dict, neck: dict, class_names: str | Sequence[str],
-                 text_encoder: dict, context_decoder: dict,
-                 aux_weight: float = 1.0, num_contexts: int = 8,
-                 freeze_text: bool = True, gamma: float = 1e-4,
+    def __init__(self, *, backbone: dict, neck: dict,
+                 class_names: str | Sequence | Mapping | Vocabulary,
+                 text_encoder: dict, context_decoder: dict, aux_weight: float = 1.0,
+                 num_contexts: int = 8, freeze_text: bool = True, gamma: float = 1e-4,
                  temperature: float = 0.07, concat_index: int = 3,
                  prompting: str = 'post', attention_pool: dict | None = None,
                  init_heads: bool = True, **detector) -> None:
-        num_classes = len(class_list(class_names))
+        if neck is None:
+            raise ValueError(f'{type(self).__name__} needs a neck: it takes the score '
+                             "map along with the backbone's maps.")
+        vocabulary = read_vocabulary(class_names)
+        num_classes = len(vocabulary)
         heads = {name: count_classes(head, num_classes)
                  for name, head in detector.items()
                  if name in ('bbox_head', 'roi_head') and head is not None}
@@ -58,7 +63,7 @@ class PromptedDetector(TextPrompting):
                 **detector | heads)
         self.aux_weight = aux_weight
         self.add_prompting(
-            class_names, text_encoder, context_decoder, num_contexts=num_contexts,
+            vocabulary, text_encoder, context_decoder, num_contexts=num_contexts,
             freeze_text=freeze_text, gamma=gamma, temperature=temperature,
             # The released detectors divide the map before they use it.
             concat_index=concat_index, concat_temperature=temperature,
@@ -90,15 +95,23 @@ class PromptedDetector(TextPrompting):
         """Maps of the neck, of pictures or of what was extracted from them before."""
         if isinstance(batch_inputs, Extracted):
             return batch_inputs.features
-        return self.neck(self.match_text(self.backbone(batch_inputs)).features)
+        return self.neck(self._match(batch_inputs).features)
 
     def extract(self, images: Tensor) -> Extracted:
         """Everything the losses need, in one pass through the backbone."""
-        matched = self.match_text(self.backbone(images))
+        matched = self._match(images)
         logits = F.interpolate(
             matched.score_map / self.temperature, matched.features[0].shape[2:],
             mode='bilinear', align_corners=False)
         return Extracted(self.neck(matched.features), logits)
+
+    def _match(self, images: Tensor) -> Matched:
+        if len(self.class_names) != len(self.trained_names):
+            raise ValueError(
+                f'{type(self).__name__} was given {len(self.class_names)} class names, '
+                f'its boxes are of {len(self.trained_names)} classes: names may be '
+                'reworded with set_names, not added or left out.')
+        return self.match_text(self.backbone(images))
 
 
 @MODELS.register_module()
@@ -159,31 +172,6 @@ def count_classes(head: dict, num_classes: int) -> dict:
         counted = [count_classes(x, num_classes) for x in parts]
         head[name] = counted if parts is part else counted[0]
     return head
-
-
-def widen(neck: dict, index: int, num_classes: int) -> dict:
-    """A neck's config with room for the score map in one of its inputs.
-
-    Raises:
-        ValueError: If the neck's config has no such input.
-    """
-    channels = (neck or {}).get('in_channels')
-    if isinstance(channels, int):
-        return _with_inputs(neck, channels + num_classes)
-    if channels is None or not 0 <= index < len(channels):
-        raise ValueError(
-            f'concat_index={index} names the input of the neck for the score map, but '
-            f'neck.in_channels is {channels}; give it the channels of the '
-            "backbone's maps, e.g. [256, 512, 1024, 2048].")
-    widened = list(channels)
-    widened[index] += num_classes
-    return _with_inputs(neck, widened)
-
-
-def _with_inputs(neck: dict, channels: int | list[int]) -> dict:
-    neck = neck.copy()
-    neck['in_channels'] = channels
-    return neck
 
 
 def _coordinates(boxes) -> Tensor:
