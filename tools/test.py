@@ -22,6 +22,9 @@ def main() -> None:
                         help='seconds for which --show keeps a window')
     parser.add_argument('--tta', action='store_true',
                         help="test-time augmentation, by the config's tta_model")
+    parser.add_argument('--classes', metavar="'sky;tree;a red car'",
+                        help='other class texts than those of the training, one for '
+                             'each label of the test set; or a text file with them')
     add_run_arguments(parser)
     run(test, parser)
 

@@ -1,7 +1,9 @@
 """Testing a checkpoint with a config's metrics: what ``tools/test.py`` does."""
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
+from mmengine.runner import Runner
 
+from ..engine.bare_model import bare_model
 from .config import UsageError, existing_file, load_config
 from .train import build_runner
 
@@ -14,8 +16,8 @@ backbone.pth --to mmseg, then fine-tune and test a config of projects/downstream
 
 def test(config: str, checkpoint: str, work_dir: str | None = None,
          out: str | None = None, show: bool = False, show_dir: str | None = None,
-         wait_time: float = 2, tta: bool = False, cfg_options: dict | None = None,
-         launcher: str = 'none') -> dict:
+         wait_time: float = 2, tta: bool = False, classes: str | None = None,
+         cfg_options: dict | None = None, launcher: str = 'none') -> dict:
     """Test as a config says; the arguments are those of ``tools/test.py``.
 
     Args:
@@ -27,6 +29,9 @@ def test(config: str, checkpoint: str, work_dir: str | None = None,
         show_dir: Folder that takes the painted images.
         wait_time: Seconds for which a window stays.
         tta: Test-time augmentation, by the config's ``tta_model``, ``tta_pipeline``.
+        classes: Other class texts than those of the training, for a model that reads
+            them: ``'sky;tree;a red car'``, a text file, or another vocabulary of
+            :func:`read_vocabulary`. One for each label of the test set, in order.
         cfg_options: Overrides, dotted keys.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
 
@@ -51,6 +56,8 @@ def test(config: str, checkpoint: str, work_dir: str | None = None,
     if tta:
         augment_at_test_time(cfg)
     runner = build_runner(cfg)
+    if classes is not None:
+        name_classes(runner, classes)
     if out is not None:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=out))
     return runner.test()
@@ -71,6 +78,32 @@ def draw_predictions(cfg: Config, show: bool, show_dir: str | None,
         hook.test_out_dir = show_dir
     elif show_dir:
         cfg.visualizer.save_dir = show_dir
+
+
+def name_classes(runner: Runner, classes: str) -> None:
+    """Give the model of a runner other class texts.
+
+    Raises:
+        UsageError: If the model reads none, they cannot be used, or their number is not
+            that of the labels.
+    """
+    model = bare_model(runner.model)
+    if not hasattr(model, 'set_classes'):
+        raise UsageError(
+            f'--classes: {type(model).__name__} reads no class texts; a DenseCLIP '
+            'segmentor does.')
+    try:
+        model.set_classes(classes)
+    except ValueError as error:
+        raise UsageError(f'--classes: {error}') from error
+    dataset = runner.test_loop.dataloader.dataset
+    labels = dataset.metainfo.get('classes', ())
+    if len(labels) != len(model.class_names):
+        raise UsageError(
+            f'--classes names {len(model.class_names)} classes '
+            f'({", ".join(model.class_names)}), but the test set has {len(labels)} '
+            f'labels to compare with: {", ".join(labels)}. Name one text for each, in '
+            'this order.')
 
 
 def augment_at_test_time(cfg: Config) -> None:

@@ -2,11 +2,11 @@
 import os
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
 from ...registry import HOOKS
+from ..bare_model import bare_model
 from ..checkpoint import (
     check_matching_keys,
     find_state_dict,
@@ -32,14 +32,14 @@ class CheckpointKeysHook(Hook):
         use_safe_loading()
 
     def before_run(self, runner: Runner):
-        for name, module in _model(runner).named_modules():
+        for name, module in bare_model(runner.model).named_modules():
             for cfg in _pretrained_cfgs(module):
                 self._check_pretrained(name, module, cfg)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict):
         path = getattr(runner, '_load_from', None) or 'checkpoint'
         message = check_matching_keys(find_state_dict(checkpoint, path),
-                                      _model(runner), path)
+                                      bare_model(runner.model), path)
         if message:
             runner.logger.warning(message)
 
@@ -52,10 +52,6 @@ class CheckpointKeysHook(Hook):
             prefix = 'backbone.'
         part = {k[len(prefix):]: v for k, v in weights.items() if k.startswith(prefix)}
         check_matching_keys(part or weights, module, f'{path} (init_cfg of {name})')
-
-
-def _model(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def _pretrained_cfgs(module: nn.Module) -> list[dict]:

@@ -3,11 +3,13 @@ from collections.abc import Iterator, Sequence
 
 from mmengine.fileio import load
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmcontrast.registry import HOOKS
+
+from ..bare_model import bare_model
+from .class_texts import check_class_texts, check_order, note_class_texts
 
 # Heads whose num_classes is not about the class list, by their place in the model
 # (objectness; stuff classes alone) and by their type (boundaries; text tokens).
@@ -23,7 +25,8 @@ class ClassCheckHook(Hook):
     the cross entropy, on a GPU as a device-side assert; mmdet drops class names that
     its annotation file does not know. This hook says it first: :func:`check_classes`
     runs before training and before testing, :func:`check_labels` on the labels of every
-    training batch while they are still on the CPU.
+    training batch while they are still on the CPU. Class texts of a model that reads
+    some are noted in its checkpoints and compared when they are loaded.
 
     Works with mmseg, mmdet and mmpretrain models by their attributes and imports none
     of these libraries; models without such heads (pretraining) pass unseen.
@@ -41,6 +44,13 @@ class ClassCheckHook(Hook):
     def before_test(self, runner: Runner) -> None:
         check_classes(runner)
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        note_class_texts(bare_model(runner.model), checkpoint)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        check_class_texts(bare_model(runner.model), checkpoint,
+                          getattr(runner, '_load_from', None) or 'the checkpoint')
+
 
 def check_classes(runner: Runner) -> None:
     """Compare each head's class count with the class list of each built dataset.
@@ -54,6 +64,7 @@ def check_classes(runner: Runner) -> None:
         classes = dataset.metainfo.get('classes')
         if heads and classes is not None:
             _check_counts(heads, classes, split, dataset)
+            check_order(bare_model(runner.model), classes, split)
             for part in _parts(dataset):
                 _check_annotated(part, classes, split)
 
@@ -78,11 +89,16 @@ def check_labels(heads: dict[str, nn.Module], data_samples: Sequence) -> None:
 
 
 def class_heads(model: nn.Module) -> dict[str, nn.Module]:
-    """The heads of ``model`` that predict the classes of its dataset, by name."""
-    model = model.module if is_model_wrapper(model) else model
+    """The heads of ``model`` that predict the classes of its dataset, by name.
+
+    A module may name some of its heads as ``idle_heads``: they take no part.
+    """
+    model = bare_model(model)
+    idle = {getattr(module, name, None) for module in model.modules()
+            for name in getattr(module, 'idle_heads', ())}
     return {
         name: module for name, module in model.named_modules()
-        if _last_word(name).endswith('head')
+        if _last_word(name).endswith('head') and module not in idle
         and not _last_word(name).endswith(OTHER_PLACES)
         and type(module).__name__ not in OTHER_TYPES
         and isinstance(getattr(module, 'num_classes', None), int)}

@@ -100,6 +100,12 @@ class DenseCLIP(TextPrompting, EncoderDecoder):
         self.set_names(names)
         # slide_inference and SegTTAModel ask the model how many maps there are.
         self.num_classes = self.out_channels = len(names)
+        self.identity_head.num_classes = len(names)
+
+    @property
+    def idle_heads(self) -> tuple[str, ...]:
+        """Heads that take no part with the classes as they are set."""
+        return () if self.names_are_trained else ('decode_head', 'auxiliary_head')
 
     def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
         """Losses of the heads, ``decode.*``, and of the score map, ``aux_identity.*``.

@@ -1,0 +1,64 @@
+"""The class texts that a model was trained with travel in its checkpoints."""
+from collections.abc import Sequence
+
+from torch import nn
+
+KEY = 'class_texts'
+
+
+def note_class_texts(model: nn.Module, checkpoint: dict) -> None:
+    """Write the texts of a model that reads some into the ``meta`` of a checkpoint."""
+    names = getattr(model, 'trained_names', None)
+    if names is not None:
+        checkpoint.setdefault('meta', {})[KEY] = [list(entry) for entry in names.words]
+
+
+def check_class_texts(model: nn.Module, checkpoint: dict, path: str) -> None:
+    """Compare the texts of a model with those that a checkpoint was trained with.
+
+    The class names of the data set do not tell: 'SignSymbol' may be read as 'traffic
+    sign'. Checkpoints that note no texts (converted ones) pass.
+
+    Raises:
+        ValueError: If they differ; names the first label that does.
+    """
+    names = getattr(model, 'trained_names', None)
+    theirs = (checkpoint.get('meta') or {}).get(KEY)
+    if names is None or theirs is None:
+        return
+    ours = [list(entry) for entry in names.words]
+    if theirs == ours:
+        return
+    label = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False))
+                  if a != b), min(len(theirs), len(ours)))
+    raise ValueError(
+        f'{path} was trained with {len(theirs)} class texts, the model has '
+        f'{len(ours)}; label {label} is {_entry(theirs, label)} in the file and '
+        f'{_entry(ours, label)} in model.class_names. Write the texts of the training '
+        'there, in their order; other classes are told apart after set_classes (or '
+        '--classes of tools/test.py).')
+
+
+def check_order(model: nn.Module, classes: Sequence[str], split: str) -> None:
+    """Compare the order of a model's texts with that of a data set's classes.
+
+    Raises:
+        ValueError: If both name the same classes in another order. Other names are
+            nobody's business but the user's.
+    """
+    names = getattr(model, 'class_names', None)
+    if not isinstance(names, list):
+        return
+    ours, theirs = ([' '.join(name.lower().split()) for name in part]
+                    for part in (names, classes))
+    if ours != theirs and sorted(ours) == sorted(theirs):
+        label = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True))
+                     if a != b)
+        raise ValueError(
+            f'model.class_names and the classes of {split}_dataloader are the same in '
+            f'another order: label {label} is {names[label]!r} in the model and '
+            f'{classes[label]!r} in the data set. Use the order of the data set.')
+
+
+def _entry(words: list, label: int) -> str:
+    return '; '.join(words[label]).join("''") if label < len(words) else 'nothing'
