@@ -2,7 +2,7 @@
 import hashlib
 import pkgutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
@@ -28,11 +28,13 @@ class Conversion:
         state_dict: Weights under our names.
         model: Config of the model they fill strictly.
         report: The account, proofs included.
+        meta: What else goes into the ``meta`` of the written file.
     """
 
     state_dict: dict[str, Tensor]
     model: dict
     report: KeyReport
+    meta: dict = field(default_factory=dict)
 
 
 def convert_official(method: str, src: str | Path, dst: str | Path,
@@ -40,7 +42,7 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
                      ) -> KeyReport:
     """Convert a released checkpoint into one of mmcontrast.
 
-    Every method brings ``convert.py`` with ``convert(weights, model_cfg, drop)``.
+    Every method brings ``convert.py`` with ``convert(weights, model_cfg, drop, meta)``.
     ``dst`` is written after the proof, and holds ``state_dict`` and a text-only
     ``meta``.
 
@@ -64,7 +66,8 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
     convert = import_module(f'{METHODS}.{method}.convert').convert
     checkpoint = read_checkpoint(src)
     model = Config.fromfile(config).model if config else None
-    conversion: Conversion = convert(find_state_dict(checkpoint, src), model, drop)
+    conversion: Conversion = convert(
+        find_state_dict(checkpoint, src), model, drop, checkpoint.get('meta'))
     report = conversion.report
     others = {'state_dict', 'model'} & set(checkpoint)
     if others:
@@ -73,7 +76,8 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
     write_checkpoint(dict(state_dict=conversion.state_dict, meta=dict(
         converted_from=Path(src).name, source_sha256=file_sha256(src), method=method,
         model=Config(dict(model=conversion.model)).pretty_text,
-        mmcontrast_version=__version__, torch_version=str(torch.__version__))), dst)
+        mmcontrast_version=__version__, torch_version=str(torch.__version__),
+        **conversion.meta)), dst)
     return report
 
 

@@ -58,8 +58,8 @@ class ReleasedLayout:
 
 
 def convert_released(layout: ReleasedLayout, weights: Weights,
-                     model_cfg: dict | None = None, drop: Sequence[str] = ()
-                     ) -> Conversion:
+                     model_cfg: dict | None = None, drop: Sequence[str] = (),
+                     meta: Mapping | None = None) -> Conversion:
     """Convert the ``model`` part of a released checkpoint.
 
     Args:
@@ -67,6 +67,7 @@ def convert_released(layout: ReleasedLayout, weights: Weights,
         weights: Released keys without ``module.``.
         model_cfg: The model to fill; read off the weights if None.
         drop: Patterns of keys that may be lost.
+        meta: What the file says beside its weights; nothing of it is needed.
 
     Raises:
         ValueError: If this is no such file, keys would be lost or outputs differ.
