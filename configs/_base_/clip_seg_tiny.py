@@ -2,8 +2,8 @@
 _base_ = ['mmseg::_base_/models/fpn_r50.py', 'mmseg::_base_/default_runtime.py']
 
 custom_imports = dict(imports=['mmcontrast'], allow_failed_imports=False)
-# Written by tools/convert/export_clip.py. Random weights instead: the _debug configs.
-pretrained = 'work_dirs/clip_tinyrn.pt'
+# See docs/toy_clip.md. Random weights instead: the _debug configs.
+pretrained = 'work_dirs/toy_clip/toy_clip.safetensors'
 
 channels, norm_cfg = 64, dict(type='BN', requires_grad=True)
 model = dict(
