@@ -8,7 +8,7 @@ import torch
 from denseclip.case import Case
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.structures import InstanceData
 
 from mmcontrast.methods.denseclip import TextPrompting
@@ -187,3 +187,22 @@ def test_schedule():
             steps.step()
         assert [g['lr'] for g in optimizer.param_groups] == pytest.approx(
             row['lr'], rel=case.meta['tolerance']['rtol'], abs=0), row
+
+
+# Millions, as counted in the released code; with the text tower where there is one.
+@pytest.mark.parametrize('name, millions', [
+    ('denseclip-det_retinanet-rn50', 124.1), ('denseclip-det_retinanet-rn101', 141.4),
+    ('denseclip-det_mask-rcnn-rn50', 130.4), ('denseclip-det_mask-rcnn-rn101', 147.6),
+    ('clip-det_retinanet-rn50', 38), ('clip-det_retinanet-rn101', 57),
+    ('clip-det_mask-rcnn-rn50', 44), ('clip-det_mask-rcnn-rn101', 63)])
+def test_published_settings_have_the_published_sizes(name, millions):
+    config = Config.fromfile(CONFIGS / f'{name}_8xb2-12e_coco.py')
+    with torch.device('meta'), DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(config.model)
+    found = sum(p.numel() for p in model.parameters()) / 1e6
+    # Given to 0.1 and to 1 million.
+    assert found == pytest.approx(
+        millions, abs=0.06 if name.startswith('dense') else 0.5)
+    assert config.sync_bn == 'torch' and config.train_cfg.max_epochs == 12
+    assert config.optim_wrapper.optimizer.lr == (
+        2e-4 if 'mask' in name else 1e-4)
