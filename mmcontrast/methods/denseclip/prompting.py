@@ -12,15 +12,11 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...models.backbone import feature_channels
-from ...models.text.tokenizer import token_lengths, tokenize
 from ...models.text.vocabulary import Vocabulary, read_vocabulary
 from ...models.unit_vectors import unit
 from ...registry import MODELS
-from .checkpoint_check import check_weights
+from .class_names import ClassNames
 
-# Tokens of a class name, start and end included, in the released models, and positions
-# of CLIP's text towers.
-NAME_LENGTH, CLIP_LENGTH = 5, 77
 # What the released code leaves as the modules' constructors made it.
 HEADS = ('neck', 'decode_head', 'auxiliary_head', 'bbox_head', 'rpn_head', 'roi_head')
 
@@ -55,15 +51,12 @@ def score_map(text: Tensor, local: Tensor) -> Tensor:
     return scores.unflatten(-1, local.shape[2:])
 
 
-class TextPrompting:
+class TextPrompting(ClassNames):
     """Mixin of a model with a ``backbone``: class texts and their score map.
 
     Call :meth:`add_prompting` at the end of the constructor and :meth:`match_text` on
-    what the backbone returns.
-
-    Without gradients in eval mode the embeddings of the class names, before they look
-    at a picture, are computed once and kept until :meth:`train` or :meth:`eval` is
-    called, weights change, or names do.
+    what the backbone returns. The embeddings of the names, before they look at a
+    picture, are kept in eval mode: :class:`ClassNames`.
 
     Source: DenseCLIP (CVPR 2022), sections 3.2 and 3.3, and the released code.
     """
@@ -112,11 +105,9 @@ class TextPrompting:
         self.temperature, self.concat_temperature = temperature, concat_temperature
         self.concat_index, self.prompting = concat_index, prompting
         self.init_heads = init_heads
-        vocabulary = read_vocabulary(class_names)
-        self._add_text_encoder(text_encoder, vocabulary, num_contexts, freeze_text)
+        self.add_names(read_vocabulary(class_names), text_encoder, num_contexts,
+                       freeze_text)
         width, embed_dims = self.text_encoder.width, self.text_encoder.embed_dims
-        self.contexts = nn.Parameter(torch.empty(1, num_contexts, width))
-        nn.init.trunc_normal_(self.contexts)
         if prompting == 'post':
             self.gamma = nn.Parameter(torch.full((embed_dims,), gamma))
         self.context_decoder = MODELS.build(dict(
@@ -126,36 +117,6 @@ class TextPrompting:
             self.attention_pool = MODELS.build(dict(
                 dict(in_channels=feature_channels(self.backbone)[-1]) | attention_pool,
                 embed_dims=embed_dims))
-        self.trained_names = vocabulary
-        self.set_names(vocabulary)
-
-    @property
-    def class_names(self) -> list[str]:
-        """One name for each class that the model tells apart."""
-        return self._vocabulary.names
-
-    @property
-    def names_are_trained(self) -> bool:
-        """Whether the classes are those that neck and heads were built for."""
-        return self._vocabulary == self.trained_names
-
-    def set_names(self, class_names: str | Sequence | Mapping | Vocabulary) -> None:
-        """Match these names from now on; neck and heads are not told.
-
-        Raises:
-            ValueError: If a name is longer than the text tower has positions.
-        """
-        vocabulary = read_vocabulary(class_names)
-        words = [word for entry in vocabulary.words for word in entry]
-        room = self.text_encoder.context_length - self.contexts.shape[1]
-        tokens = tokenize(words, room)[:, :max(token_lengths(words))]
-        share = torch.zeros(len(vocabulary), len(words))
-        for label, entry in enumerate(vocabulary.words):
-            share[label, [words.index(word) for word in entry]] = 1 / len(entry)
-        # Buffers, to move along with the model; not among the weights.
-        for name, value in dict(_tokens=tokens, _share=share).items():
-            self.register_buffer(name, value.to(self.contexts.device), persistent=False)
-        self._vocabulary, self._kept = vocabulary, None
 
     def match_text(self, outputs: Sequence) -> Matched:
         """Score map of the class names, concatenated to one of the maps.
@@ -180,21 +141,9 @@ class TextPrompting:
         """(B, K, D) class embeddings that looked at the (B, P, D) visual tokens."""
         if self.prompting == 'pre':
             queries = self.contexts.expand(len(visual), -1, -1)
-            return self._encode(self.context_decoder(queries, visual))
+            return self.embed_behind(self.context_decoder(queries, visual))
         text = self.name_embeddings().expand(len(visual), -1, -1)
         return text + self.gamma * self.context_decoder(text, visual)
-
-    def name_embeddings(self) -> Tensor:
-        """(1, K, D) class embeddings before any picture is looked at."""
-        if self.training or torch.is_grad_enabled():
-            return self._encode(self.contexts)
-        # Steps of an optimizer in eval mode change the versions.
-        versions = [parameter._version for parameter in
-                    (self.contexts, *self.text_encoder.parameters())]
-        if self._kept is None or self._kept[0] != versions:
-            with torch.autocast(self.contexts.device.type, enabled=False):
-                self._kept = versions, self._encode(self.contexts)
-        return self._kept[1]
 
     def init_weights(self) -> None:
         """As mmengine does; neck and heads only if ``init_heads``."""
@@ -204,35 +153,6 @@ class TextPrompting:
             if isinstance(module, BaseModule):
                 module.is_init = True
         super().init_weights()
-
-    def train(self, mode: bool = True):
-        """Also drops the kept embeddings: weights may be swapped between epochs."""
-        self._kept = None
-        return super().train(mode)
-
-    def _apply(self, *args, **kwargs):
-        self._kept = None
-        return super()._apply(*args, **kwargs)
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        # mmengine loads with strict=False and would only log a misfit.
-        check_weights(self, state_dict, prefix)
-        self._kept = None
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def _add_text_encoder(self, cfg: dict, vocabulary: Vocabulary, num_contexts: int,
-                          freeze: bool) -> None:
-        longest = max(token_lengths([w for entry in vocabulary.words for w in entry]))
-        length = num_contexts + max(longest, NAME_LENGTH)
-        self.text_encoder = MODELS.build(dict(
-            dict(context_length=min(length, CLIP_LENGTH)) | cfg, frozen=freeze))
-
-    def _encode(self, contexts: Tensor) -> Tensor:
-        """(B, K, D) from (B, N, width) contexts."""
-        words = self.text_encoder(self._tokens, contexts=contexts)
-        if words.shape[1] == len(self._share):
-            return words
-        return self._share.to(words.dtype) @ words
 
     def _split(self, outputs: Sequence) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
         """Maps, and the pair of global and local features."""

@@ -58,14 +58,13 @@ class DenseCLIP(TextPrompting, EncoderDecoder):
             raise ValueError(
                 'DenseCLIP needs at least two class names, for a pixel goes to the one '
                 "that fits best; add one for the rest, such as 'background'.")
-        heads = dict(decode_head=decode_head, auxiliary_head=auxiliary_head)
+        heads = {name: _counted(head, num_classes) for name, head in dict(
+            decode_head=decode_head, auxiliary_head=auxiliary_head).items()}
         if neck is not None:
             neck = widen(neck, concat_index, num_classes)
         else:
-            heads = {name: _each(head, lambda cfg, name=name: widen(
-                cfg, concat_index, num_classes, name)) for name, head in heads.items()}
-        heads = {name: _each(head, lambda cfg: _counted(cfg, num_classes))
-                 for name, head in heads.items()}
+            heads = {name: _widened(head, concat_index, num_classes, name)
+                     for name, head in heads.items()}
         # Names without a scope are mmseg's, whatever the Runner's default is.
         with DefaultScope.overwrite_default_scope('mmseg'):
             super().__init__(backbone=backbone, neck=neck, **heads, **segmentor)
@@ -153,14 +152,17 @@ class DenseCLIP(TextPrompting, EncoderDecoder):
         return self.neck(maps) if self.with_neck else maps
 
 
-def _each(cfg: dict | list | None, change) -> dict | list | None:
-    """``change`` of a head's config, or of each in a list."""
-    if cfg is None:
-        return None
-    return [change(part) for part in cfg] if isinstance(cfg, list) else change(cfg)
-
-
-def _counted(head: dict, num_classes: int) -> dict:
+def _counted(head: dict | list | None, num_classes: int) -> dict | list | None:
+    """A head's config, or each in a list, with its class count set."""
+    if head is None or isinstance(head, list):
+        return head and [_counted(part, num_classes) for part in head]
     head = head.copy()
     head['num_classes'] = num_classes
     return head
+
+
+def _widened(head: dict | list | None, *args) -> dict | list | None:
+    """:func:`widen` of a head's config, or of each in a list."""
+    if head is None or isinstance(head, list):
+        return head and [_widened(part, *args) for part in head]
+    return widen(head, *args)
