@@ -1,6 +1,7 @@
 """The toy world on a CPU: the code of the published settings in a minute or two.
 
-The scenes: python tools/data/make_shapes.py data/shapes --layout coco --train 600
+The scenes, 600 and 100 of them:
+    python tools/data/make_shapes.py data/shapes --layout coco --train 600 --val 100
 """
 _base_ = './denseclip-det_retinanet-rn50_8xb2-12e_coco.py'
 
