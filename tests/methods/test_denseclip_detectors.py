@@ -163,15 +163,27 @@ def test_a_plain_backbone_is_guided_through_an_attention_pool():
     assert model.contexts.grad.abs().sum() > 0
 
 
+@torch.no_grad()
 def test_words_may_change_at_test_time_and_their_number_may_not():
     model = one_stage().eval()
-    with torch.no_grad():
-        before = model.extract_feat(images())[-1]
-        model.set_names(('disc', 'red box', 'crescent'))
-        assert not torch.equal(before, model.extract_feat(images())[-1])
-    model.set_names(('disc', 'crescent'))
-    with pytest.raises(ValueError, match='2 class names, its boxes are of 3 classes'):
-        model.predict(images(), samples())
+    trained = model.extract_feat(images())[-1]
+    model.set_classes('disc;red box;crescent')
+    assert not torch.equal(trained, model.extract_feat(images())[-1])
+    model.set_classes(None)
+    assert torch.equal(trained, model.extract_feat(images())[-1])
+    with pytest.raises(ValueError, match='boxes of 3 classes, set_classes got 2'):
+        model.set_classes('disc;crescent')
+
+
+def test_scores_and_their_loss_stay_in_single_precision_under_autocast():
+    model = one_stage().train()
+    with torch.autocast('cpu', torch.bfloat16):
+        extracted = model.extract(images())
+        loss = model.aux_loss(extracted.logits, samples(), (64, 96))
+    assert extracted.features[0].dtype == torch.bfloat16
+    assert extracted.logits.dtype == loss.dtype == torch.float32
+    torch.testing.assert_close(loss, one_stage().train().loss(
+        images(), samples())['loss_seg'], rtol=0.02, atol=0)
 
 
 def test_a_neck_without_room_for_the_score_map_is_refused():

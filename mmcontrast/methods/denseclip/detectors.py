@@ -10,7 +10,7 @@ from torch import Tensor
 from ...models.text.vocabulary import Vocabulary, read_vocabulary
 from ...registry import MODELS
 from .box_targets import pixel_text_loss
-from .prompting import Matched, TextPrompting
+from .prompting import TextPrompting
 from .widening import widen
 
 # Parts of a RoI head that count classes, whether their config says so or not.
@@ -69,6 +69,22 @@ class PromptedDetector(TextPrompting):
             concat_index=concat_index, concat_temperature=temperature,
             prompting=prompting, attention_pool=attention_pool, init_heads=init_heads)
 
+    def set_classes(self, class_names: str | Sequence | Mapping | None) -> None:
+        """Reword the classes from now on, without training; None brings them back.
+
+        Raises:
+            ValueError: If their number changes, for the boxes are of the trained
+                classes, or a name is longer than the text tower has positions.
+        """
+        names = (self.trained_names if class_names is None
+                 else read_vocabulary(class_names))
+        if len(names) != len(self.trained_names):
+            raise ValueError(
+                f'{type(self).__name__} finds boxes of {len(self.trained_names)} '
+                f'classes, set_classes got {len(names)} names: they may be reworded, '
+                'not added or left out.')
+        self.set_names(names)
+
     def loss(self, batch_inputs: Tensor, batch_data_samples: Sequence) -> dict:
         """Losses of the detector, and that of the score map on the boxes.
 
@@ -95,23 +111,15 @@ class PromptedDetector(TextPrompting):
         """Maps of the neck, of pictures or of what was extracted from them before."""
         if isinstance(batch_inputs, Extracted):
             return batch_inputs.features
-        return self.neck(self._match(batch_inputs).features)
+        return self.neck(self.match_text(self.backbone(batch_inputs)).features)
 
     def extract(self, images: Tensor) -> Extracted:
         """Everything the losses need, in one pass through the backbone."""
-        matched = self._match(images)
+        matched = self.match_text(self.backbone(images))
         logits = F.interpolate(
             matched.score_map / self.temperature, matched.features[0].shape[2:],
             mode='bilinear', align_corners=False)
         return Extracted(self.neck(matched.features), logits)
-
-    def _match(self, images: Tensor) -> Matched:
-        if len(self.class_names) != len(self.trained_names):
-            raise ValueError(
-                f'{type(self).__name__} was given {len(self.class_names)} class names, '
-                f'its boxes are of {len(self.trained_names)} classes: names may be '
-                'reworded with set_names, not added or left out.')
-        return self.match_text(self.backbone(images))
 
 
 @MODELS.register_module()
