@@ -52,7 +52,7 @@ def test_models_have_the_published_number_of_parameters(name, with_text, publish
     ('denseclip-seg_fpn-swin-t-in1k' + ADE, [96, 192, 384, 768 + 150]),
     ('denseclip-seg_fpn-rn50_1xb8-4k_camvid-320x320', [256, 512, 1024, 2048 + 11]),
     ('denseclip-seg_fpn-tinyrn_1xb8-300it_camvid-160x160', [64, 128, 256, 512 + 11]),
-    ('denseclip-seg_fpn-tinyrn_1xb8-300it_shapes-128x128', [64, 128, 256, 512 + 10])])
+    ('denseclip-seg_fpn-tinyrn_1xb8-300it_shapes-256x256', [64, 128, 256, 512 + 10])])
 def test_other_models_make_room_for_the_scores(name, channels):
     model = built(name)
     reader = model.neck if model.with_neck else model.decode_head

@@ -14,7 +14,7 @@ from mmcontrast.apis.train import train  # noqa: E402
 from mmcontrast.engine.checkpoint import read_checkpoint  # noqa: E402
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'denseclip'
-DEBUG = str(CONFIGS / 'denseclip-seg_fpn-tinyrn_1xb8-300it_shapes-128x128_debug.py')
+DEBUG = str(CONFIGS / 'denseclip-seg_fpn-tinyrn_1xb8-300it_shapes-256x256_debug.py')
 # Ten texts for the ten labels.
 OTHER_WORDS = ('round disc;box;wedge;red star;hoop;plus sign;valentine;crescent;'
                'blue air;brown soil')
@@ -39,7 +39,7 @@ def trained(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp('run')
     short = {'max_iters': 12, 'train_cfg.max_iters': 12, 'train_cfg.val_interval': 12,
              'default_hooks.checkpoint.interval': 12,
-             'default_hooks.logger.interval': 3, 'train_dataloader.batch_size': 4}
+             'default_hooks.logger.interval': 3, 'train_dataloader.batch_size': 2}
     return folder, train(DEBUG, str(folder), cfg_options=options(root, **short))
 
 
@@ -88,8 +88,8 @@ def test_other_texts_at_test_time(root, trained, tta):
 
 
 def test_a_sliding_window_runs_under_the_test_loop(root, trained):
-    slide = {'model.test_cfg.mode': 'slide', 'model.test_cfg.crop_size': (96, 96),
-             'model.test_cfg.stride': (32, 32)}
+    slide = {'model.test_cfg.mode': 'slide', 'model.test_cfg.crop_size': (192, 192),
+             'model.test_cfg.stride': (64, 64)}
     assert score(root, trained, more=slide)['mIoU'] > 0
 
 
@@ -103,7 +103,7 @@ def test_texts_that_do_not_fit_the_labels_are_refused(root, trained, classes, me
 
 
 def test_a_model_without_texts_says_so(root, trained, tmp_path):
-    plain = str(CONFIGS / 'clip-seg_fpn-tinyrn_1xb8-300it_shapes-128x128.py')
+    plain = str(CONFIGS / 'clip-seg_fpn-tinyrn_1xb8-300it_shapes-256x256.py')
     weights = tmp_path / 'plain.pth'
     torch.save(dict(state_dict={}), weights)
     with pytest.raises(UsageError, match='EncoderDecoder reads no class texts'):

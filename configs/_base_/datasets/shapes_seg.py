@@ -11,7 +11,8 @@ palette = [[230, 25, 75], [60, 180, 75], [255, 225, 25], [0, 130, 200], [245, 13
            [150, 120, 90]]
 metainfo = dict(classes=classes, palette=palette)
 
-crop_size = (128, 128)
+# Scenes of 128 pixels, twice as large: at stride 32 an object is 1 to 5 cells wide.
+crop_size = (256, 256)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
@@ -21,12 +22,13 @@ train_pipeline = [
     dict(type='PackSegInputs')]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=crop_size),
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs')]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='TestTimeAug', transforms=[
-        [dict(type='Resize', scale=(side, side)) for side in (128, 160)],
+        [dict(type='Resize', scale=(side, side)) for side in (256, 320)],
         [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)],
         [dict(type='LoadAnnotations')],
         [dict(type='PackSegInputs')]])]

@@ -1,5 +1,5 @@
 """The code of the published settings in about a minute, from random weights."""
-_base_ = './denseclip-seg_fpn-tinyrn_1xb8-300it_shapes-128x128.py'
+_base_ = './denseclip-seg_fpn-tinyrn_1xb8-300it_shapes-256x256.py'
 
 max_iters = 60
 model = dict(backbone=dict(init_cfg=None), text_encoder=dict(init_cfg=None))

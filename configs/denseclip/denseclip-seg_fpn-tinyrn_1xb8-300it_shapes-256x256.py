@@ -1,5 +1,5 @@
 """The toy world, guided by the names of its shapes."""
-_base_ = './clip-seg_fpn-tinyrn_1xb8-300it_shapes-128x128.py'
+_base_ = './clip-seg_fpn-tinyrn_1xb8-300it_shapes-256x256.py'
 
 model = dict(
     type='mmcontrast.DenseCLIP',
