@@ -167,8 +167,10 @@ def _attention(query: Tensor, memory: Tensor, weights: Weights, heads: int, out:
 
 
 def _resized(grid: Tensor, rows: int, cols: int) -> Tensor:
-    return F.interpolate(grid.permute(2, 0, 1)[None], (rows, cols), mode='bilinear',
-                         align_corners=False)[0].permute(1, 2, 0)
+    # In float32 whatever the rest is computed in, as our towers do it.
+    resized = F.interpolate(grid.float().permute(2, 0, 1)[None], (rows, cols),
+                            mode='bilinear', align_corners=False)
+    return resized[0].permute(1, 2, 0).to(grid)
 
 
 def _norm(x: Tensor, weights: Weights, name: str) -> Tensor:
