@@ -262,6 +262,19 @@ def test_the_text_tower_is_frozen_by_default_and_contexts_learn():
     assert net.contexts.grad.abs().sum() > 0 and net.gamma.grad.abs().sum() > 0
 
 
+def test_half_precision_computes_cosines_and_losses_in_float32():
+    net = model()
+    with torch.autocast('cpu', torch.bfloat16):
+        matched = net.match_text(net.backbone(images()))
+        found = net.loss(images(), samples())
+    assert matched.features[3].dtype == torch.bfloat16
+    assert matched.score_map.dtype == found['decode.loss_ce'].dtype == torch.float32
+    assert matched.score_map.abs().max() < 1.001
+    exact = logits(net)
+    half = net.bfloat16().encode_decode(images().bfloat16(), META)
+    torch.testing.assert_close(half.float(), exact, rtol=0, atol=0.05)
+
+
 def test_gamma_of_zero_takes_the_picture_out_of_the_texts():
     net = model(gamma=0.).eval()
     net.gamma.data.zero_()
