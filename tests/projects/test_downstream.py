@@ -78,14 +78,15 @@ def test_the_file_name_tells_batch_and_schedule(path):
 
 
 @each(CONFIGS)
-def test_images_arrive_as_in_pretraining_and_nothing_is_frozen(path):
+def test_images_arrive_as_in_pretraining_and_only_frozen_means_frozen(path):
     model = load(path).model
     assert model.data_preprocessor.bgr_to_rgb
     assert list(model.data_preprocessor.mean) == [123.675, 116.28, 103.53]
     assert list(model.data_preprocessor.std) == [58.395, 57.12, 57.375]
     assert model.backbone.type == 'ResNet' and model.backbone.style == 'pytorch'
-    assert model.backbone.get('frozen_stages', -1) == -1
-    assert model.backbone.norm_eval is False
+    frozen = '-frozen_' in path.name
+    assert model.backbone.get('frozen_stages', -1) == (4 if frozen else -1)
+    assert model.backbone.norm_eval is frozen
     assert model.backbone.norm_cfg.type == ('BN' if path in SMALL else 'SyncBN')
 
 

@@ -14,7 +14,9 @@ model = dict(
     backbone=dict(
         # The 7x7 stem of the pretrained networks, not the three convs of V1c.
         type='ResNet', depth=18, norm_cfg=norm_cfg,
-        strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2),
+        # As it was pretrained: stride 16 without dilation. A network pretrained at
+        # stride 32 would need dilations=(1, 1, 1, 2) to keep its receptive field.
+        strides=(1, 2, 2, 1), dilations=(1, 1, 1, 1),
         init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
     decode_head=dict(
         in_channels=512, channels=128, num_convs=2, concat_input=False,
