@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 pytest.importorskip('mmseg')
+import tiny_denseclip  # noqa: E402
 from tiny_denseclip import (  # noqa: E402
     CHANNELS,
     NAMES,
@@ -377,6 +378,23 @@ def test_weights_of_another_vocabulary_are_refused(load):
             'trained on 5 classes, this model is built for 3: sky, a red car, tree .*'
             'set_classes')):
         net.load_state_dict(state) if load == 'torch' else load_state_dict(net, state)
+
+
+def test_the_parts_without_classes_start_from_another_vocabulary(tmp_path):
+    other, path = model(class_names=('a', 'b', 'c', 'd')), tmp_path / 'other.pth'
+    torch.save(dict(state_dict=other.state_dict()), path)
+    cfg = tiny_denseclip.config()
+    for part in ('backbone', 'context_decoder'):
+        cfg[part]['init_cfg'] = dict(
+            type='Pretrained', checkpoint=str(path), prefix=f'{part}.')
+    net = model(**cfg)
+    with torch.no_grad():
+        net.backbone.conv1.weight.zero_()
+    net.init_weights()
+    for part in ('backbone', 'context_decoder'):
+        wanted = getattr(other, part).state_dict()
+        for key, value in getattr(net, part).state_dict().items():
+            assert value.equal(wanted[key]), key
 
 
 def test_weights_of_longer_names_are_refused():
