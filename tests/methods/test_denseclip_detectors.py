@@ -149,6 +149,15 @@ def test_pictures_without_boxes_train_too():
     assert losses['loss_seg'] == 0 and torch.isfinite(parts(losses))
 
 
+@pytest.mark.parametrize('init_heads, bias', [(True, -4.595), (False, 0.0)])
+def test_heads_start_as_mmdet_does_it_or_as_released(init_heads, bias):
+    model = one_stage(init_heads=init_heads)
+    model.init_weights()
+    # A prior of 1 %: log(0.01 / 0.99). The released code never sets it.
+    found = model.bbox_head.retina_cls.bias.mean().item()
+    assert found == pytest.approx(bias, abs=0.02)
+
+
 def test_the_score_map_is_weighted():
     plain, half = (one_stage(aux_weight=w).eval().loss(images(), samples())['loss_seg']
                    for w in (1.0, 0.5))
