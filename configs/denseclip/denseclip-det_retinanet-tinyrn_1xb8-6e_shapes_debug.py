@@ -8,7 +8,6 @@ _base_ = './denseclip-det_retinanet-rn50_8xb2-12e_coco.py'
 data_root = 'data/shapes/'
 classes = ('circle', 'square', 'triangle', 'star', 'ring', 'cross', 'heart', 'moon')
 size, num_train, batch_size, max_epochs = 128, 600, 8, 6
-pretrained = None
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
