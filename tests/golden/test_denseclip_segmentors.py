@@ -100,7 +100,7 @@ def test_identity_loss():
     case = Case('identity_loss')
     config = case.meta['config']
     head = IdentityHead(config['num_classes_of_the_map'], dict(
-        type='CrossEntropyLoss', loss_weight=config['loss_weight']))
+        type='mmseg.CrossEntropyLoss', loss_weight=config['loss_weight']))
     scores = case.input('score_map').requires_grad_()
     losses = head_loss(head, scores / config['tau'], samples(case))
     losses['loss_ce'].backward()

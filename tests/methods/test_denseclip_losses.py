@@ -98,7 +98,7 @@ def head(**changes):
         dict(type='mmseg.DiceLoss', loss_name='loss_dice')]),
     dict(loss_decode=[dict(type='mmseg.CrossEntropyLoss', loss_weight=0.5),
                       dict(type='mmseg.CrossEntropyLoss', loss_weight=2.)]),
-    dict(sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=50))])
+    dict(sampler=dict(type='mmseg.OHEMPixelSampler', thresh=0.7, min_kept=50))])
 def test_heads_get_the_losses_that_mmseg_gives_them(changes):
     from tiny_denseclip import samples
 
