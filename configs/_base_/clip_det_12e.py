@@ -1,13 +1,12 @@
 """What the detectors on CLIP's towers share: mmdet's runtime, 12 epochs, AdamW."""
 _base_ = [
-    'mmdet::_base_/schedules/schedule_1x.py', 'mmdet::_base_/default_runtime.py']
+    'mmdet::_base_/schedules/schedule_1x.py', 'mmdet::_base_/default_runtime.py',
+    './clip_pixels.py']
 
 # So that mmdet's own tools know the classes, too.
 custom_imports = dict(imports=['mmcontrast'], allow_failed_imports=False)
 # Where the towers come from: ARCHITECTURE/TAG of open_clip, or a file.
 pretrained = 'RN50/openai'
-clip_mean = [255 * x for x in (0.48145466, 0.4578275, 0.40821073)]
-clip_std = [255 * x for x in (0.26862954, 0.26130258, 0.27577711)]
 
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, weight_decay=1e-4),

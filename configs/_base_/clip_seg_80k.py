@@ -1,17 +1,17 @@
 """What the segmentors on CLIP's towers share: ADE20K, 80 000 steps of 32 pictures."""
 _base_ = [
     'mmseg::_base_/models/fpn_r50.py', 'mmseg::_base_/datasets/ade20k.py',
-    'mmseg::_base_/default_runtime.py', 'mmseg::_base_/schedules/schedule_80k.py']
+    'mmseg::_base_/default_runtime.py', 'mmseg::_base_/schedules/schedule_80k.py',
+    './clip_pixels.py']
 
 # So that mmseg's own tools know the classes, too.
 custom_imports = dict(imports=['mmcontrast'], allow_failed_imports=False)
-clip_mean = [255 * x for x in (0.48145466, 0.4578275, 0.40821073)]
-clip_std = [255 * x for x in (0.26862954, 0.26130258, 0.27577711)]
 
 model = dict(
     # mmseg's own shortcut for a checkpoint; towers have their init_cfg.
     pretrained=None,
-    data_preprocessor=dict(mean=clip_mean, std=clip_std, size=_base_.crop_size),
+    data_preprocessor=dict(
+        mean=_base_.clip_mean, std=_base_.clip_std, size=_base_.crop_size),
     decode_head=dict(channels=256),
     test_cfg=dict(mode='slide', crop_size=_base_.crop_size, stride=(341, 341)))
 

@@ -1,5 +1,6 @@
 """Semantic FPN on the small CLIP of configs/clip: minutes on a CPU."""
-_base_ = ['mmseg::_base_/models/fpn_r50.py', 'mmseg::_base_/default_runtime.py']
+_base_ = ['mmseg::_base_/models/fpn_r50.py', 'mmseg::_base_/default_runtime.py',
+          './clip_pixels.py']
 
 custom_imports = dict(imports=['mmcontrast'], allow_failed_imports=False)
 # See docs/toy_clip.md. Random weights instead: the _debug configs.
@@ -9,8 +10,7 @@ channels, norm_cfg = 64, dict(type='BN', requires_grad=True)
 model = dict(
     pretrained=None,
     data_preprocessor=dict(
-        mean=[255 * x for x in (0.48145466, 0.4578275, 0.40821073)],
-        std=[255 * x for x in (0.26862954, 0.26130258, 0.27577711)]),
+        mean=_base_.clip_mean, std=_base_.clip_std),
     backbone=dict(
         _delete_=True, type='mmcontrast.CLIPResNet', layers=(1, 1, 1, 1), width=16,
         init_cfg=dict(type='CLIPPretrained', checkpoint=pretrained)),

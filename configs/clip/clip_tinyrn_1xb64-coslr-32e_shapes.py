@@ -2,15 +2,15 @@
 # language methods. Minutes on one CPU core.
 _base_ = [
     './tinyrn.json', '../_base_/datasets/shapes_image_text.py',
-    '../_base_/schedules/small_data.py', '../_base_/runtime.py']
+    '../_base_/schedules/small_data.py', '../_base_/runtime.py',
+    '../_base_/clip_pixels.py']
 
 model = dict(
     type='CLIP',
     zero_init_residual=False,
     data_preprocessor=dict(
         type='ImgDataPreprocessor',
-        mean=[255 * x for x in (0.48145466, 0.4578275, 0.40821073)],
-        std=[255 * x for x in (0.26862954, 0.26130258, 0.27577711)]),
+        mean=_base_.clip_mean, std=_base_.clip_std),
     architecture=dict(
         embed_dim=_base_.embed_dim, quick_gelu=_base_.quick_gelu,
         vision_cfg=_base_.vision_cfg, text_cfg=_base_.text_cfg))

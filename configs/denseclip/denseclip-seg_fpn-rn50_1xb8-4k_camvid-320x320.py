@@ -1,7 +1,7 @@
 """Road scenes of CamVid on one GPU, on both towers of CLIP's RN50."""
 _base_ = [
     'mmseg::_base_/models/fpn_r50.py', 'mmseg::_base_/default_runtime.py',
-    '../_base_/datasets/camvid_seg.py']
+    '../_base_/datasets/camvid_seg.py', '../_base_/clip_pixels.py']
 
 custom_imports = dict(imports=['mmcontrast'], allow_failed_imports=False)
 pretrained = 'RN50/openai'
@@ -12,8 +12,7 @@ model = dict(
     pretrained=None,
     class_names=_base_.class_texts,
     data_preprocessor=dict(
-        mean=[255 * x for x in (0.48145466, 0.4578275, 0.40821073)],
-        std=[255 * x for x in (0.26862954, 0.26130258, 0.27577711)],
+        mean=_base_.clip_mean, std=_base_.clip_std,
         size=_base_.crop_size, seg_pad_val=_base_.ignore_index),
     backbone=dict(
         _delete_=True, type='mmcontrast.CLIPResNetWithAttention', tower='RN50',

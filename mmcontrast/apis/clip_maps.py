@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from ..datasets.shapes import HELD_OUT_COMBINATIONS, Scene, draw_scene, scene_seed
 from ..datasets.shapes.questions import PAIR_TEXTS, is_plain
 from ..datasets.shapes.vocabulary import COMBINATIONS
-from ..models.clip_weights import load_clip_state
+from ..models.clip_weights import load_clip_state, open_clip
 from ..models.text import tokenize
 from ..registry import MODELS
 from .config import existing_file
 
-MEAN = (122.7709383, 116.7460125, 104.0937362)
-STD = (68.5005327, 66.6321579, 70.3231630)
 PAIRS = COMBINATIONS['all']
 
 
@@ -92,8 +90,9 @@ def _towers(weights: str) -> tuple[nn.Module, Tensor]:
 @torch.no_grad()
 def _score_maps(tower: nn.Module, texts: Tensor, scene: Scene) -> dict[str, Tensor]:
     """(64, S, S) cosines of a scene's pixels with all pairs, for both maps."""
-    image = torch.from_numpy(scene.image).float()
-    image = ((image - torch.tensor(MEAN)) / torch.tensor(STD)).permute(2, 0, 1)[None]
+    mean, std = (torch.tensor(value) for value in (
+        open_clip().OPENAI_DATASET_MEAN, open_clip().OPENAI_DATASET_STD))
+    image = ((torch.from_numpy(scene.image) / 255 - mean) / std).permute(2, 0, 1)[None]
     *stages, (_, attended) = tower(image)
     pool = tower.attnpool
     tokens = stages[-1].flatten(2).mT
