@@ -19,13 +19,8 @@ from mmcontrast.datasets.workers import seed_worker
 from mmcontrast.evaluation.features import network_input
 from mmcontrast.evaluation.slot_maps import assign_slots, slot_scores
 from mmcontrast.evaluation.slot_retrieval import SlotSurvey
-from mmcontrast.visualization.slots import (
-    SlotRow,
-    draw_nearest,
-    draw_overlays,
-    mark_region,
-    slot_colours,
-)
+from mmcontrast.visualization.label_maps import draw_overlays, label_colours
+from mmcontrast.visualization.slots import SlotRow, draw_nearest, mark_region
 
 _SLOTS_A_SHEET = 12
 
@@ -211,11 +206,12 @@ def _draw_overlays(model: nn.Module, paths: Sequence[str], size: int, branch: st
     maps = [_winners(model, image, branch) for image in pixels]
     used = np.bincount(np.concatenate([slots.ravel() for slots in maps]))
     order = np.argsort(-used, kind='stable')[:np.count_nonzero(used)].tolist()
-    colours = slot_colours({slot: rank for rank, slot in enumerate(order)}, len(used))
+    colours = label_colours({slot: rank for rank, slot in enumerate(order)}, len(used))
     draw_overlays(
         [image.permute(1, 2, 0).numpy() for image in pixels], maps,
         [Path(path).name for path in paths], colours,
-        title=f'{title}: {len(order)} slots in these images, a colour each').save(file)
+        title=f'{title}: {len(order)} slots in these images, a colour each',
+        called='slot {}'.format).save(file)
     return file
 
 

@@ -17,7 +17,7 @@ from ...evaluation.features import network_input
 from ...evaluation.labelled_images import spread
 from ...evaluation.slot_maps import assign_slots, slot_scores
 from ...registry import HOOKS
-from ...visualization.slots import draw_overlays, slot_colours
+from ...visualization.label_maps import draw_overlays, label_colours
 from .intervals import IntervalHook, plain_model, preserved_rng
 
 
@@ -91,8 +91,8 @@ class SlotPicturesHook(IntervalHook):
                  'these images')
         return np.array(draw_overlays(
             [image.permute(1, 2, 0).numpy() for _, image in self._pixels], maps,
-            [name for name, _ in self._pixels], slot_colours(self._ranks, num_slots),
-            title=title))
+            [name for name, _ in self._pixels], label_colours(self._ranks, num_slots),
+            title=title, called='slot {}'.format))
 
     def _read(self, runner: Runner) -> list[tuple[str, Tensor]]:
         """Names and (3, H, W) grey levels."""
