@@ -1,45 +1,15 @@
 """Road scenes of CamVid on a CPU: the small CLIP, pictures at half size."""
-_base_ = ['../_base_/clip_seg_tiny.py', '../_base_/datasets/camvid_seg.py']
+_base_ = './clip-seg_fpn-tinyrn_1xb8-300it_camvid-160x160.py'
 
-scale, crop_size = (240, 180), (160, 160)
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='RandomResize', scale=scale, ratio_range=(1.0, 1.5), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75,
-         ignore_index=_base_.ignore_index),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs')]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')]
-tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='TestTimeAug', transforms=[
-        [dict(type='Resize', scale=(int(240 * r), int(180 * r)), keep_ratio=True)
-         for r in (0.75, 1.0, 1.25)],
-        [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)],
-        [dict(type='LoadAnnotations')],
-        [dict(type='PackSegInputs')]])]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-
-loss = dict(type='CrossEntropyLoss', avg_non_ignore=True)
 model = dict(
     type='mmcontrast.DenseCLIP',
     class_names=_base_.class_texts,
-    data_preprocessor=dict(size=crop_size, seg_pad_val=_base_.ignore_index),
     backbone=dict(
         type='mmcontrast.CLIPResNetWithAttention', embed_dims=128, input_size=64),
     text_encoder=dict(
         type='CLIPTextEncoder', embed_dims=128, width=64, heads=4, layers=2,
         init_cfg=dict(type='CLIPPretrained', checkpoint=_base_.pretrained)),
     context_decoder=dict(type='ContextDecoder', width=64, heads=4, layers=2),
-    decode_head=dict(ignore_index=_base_.ignore_index, loss_decode=loss),
     identity_head=dict(
-        ignore_index=_base_.ignore_index, loss_decode=dict(loss, loss_weight=0.4)))
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=1.0))))
+        ignore_index=_base_.ignore_index,
+        loss_decode=dict(_base_.loss, loss_weight=0.4)))

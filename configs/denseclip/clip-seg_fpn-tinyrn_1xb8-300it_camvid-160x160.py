@@ -1,0 +1,38 @@
+"""Road scenes of CamVid on a CPU, without texts: pictures at half size."""
+_base_ = ['../_base_/clip_seg_tiny.py', '../_base_/datasets/camvid_seg.py']
+
+scale, crop_size = (240, 180), (160, 160)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomResize', scale=scale, ratio_range=(1.0, 1.5), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75,
+         ignore_index=_base_.ignore_index),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='PackSegInputs')]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs')]
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='TestTimeAug', transforms=[
+        [dict(type='Resize', scale=(int(240 * r), int(180 * r)), keep_ratio=True)
+         for r in (0.75, 1.0, 1.25)],
+        [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)],
+        [dict(type='LoadAnnotations')],
+        [dict(type='PackSegInputs')]])]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+
+loss = dict(type='CrossEntropyLoss', avg_non_ignore=True)
+model = dict(
+    data_preprocessor=dict(size=crop_size, seg_pad_val=_base_.ignore_index),
+    decode_head=dict(
+        num_classes=len(_base_.classes), ignore_index=_base_.ignore_index,
+        loss_decode=loss))
+# Photographs are far from the pictures that the small CLIP was trained on.
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=1.0))))
