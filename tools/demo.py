@@ -4,10 +4,10 @@
     python tools/demo.py --data my/photos    # pretrain on your own pictures
 """
 import argparse
-import subprocess
 from pathlib import Path
 
 from mmcontrast.apis.demo import run_demo
+from mmcontrast.apis.tool_process import ToolError
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
         run_demo(str(Path(__file__).resolve().parents[1]), **args)
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(f'demo: {error}') from error
-    except subprocess.CalledProcessError as error:
+    except ToolError as error:
         raise SystemExit(error.returncode) from error
 
 

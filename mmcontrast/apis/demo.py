@@ -2,13 +2,8 @@
 
 Every step is a command that a user can type; the page lists them.
 """
-import json
-import os
-import re
 import shlex
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +22,8 @@ from rich.progress import (
 
 from ..datasets.image_lists import list_folder
 from ..visualization.demo_report import write_report
+from .run_files import last_checkpoint, read_scalars, read_scores
+from .tool_process import ToolError, run_tool
 
 PRETRAIN = 'configs/pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py'
 FINETUNE = 'projects/downstream/mmseg/fcn_r18-d16_1xb8-60it_shapes-things-128x128.py'
@@ -34,8 +31,6 @@ FINETUNE = 'projects/downstream/mmseg/fcn_r18-d16_1xb8-60it_shapes-things-128x12
 NUM_TRAIN, NUM_VAL, NUM_TEST = 2000, 100, 500
 NUM_LABELLED = 5
 
-_ITERATION = re.compile(r'Iter\((?:train|test)\) \[ *(\d+)/(\d+)\]')
-_MIOU = re.compile(r'mIoU: ([\d.]+)')
 
 
 @dataclass
@@ -89,7 +84,7 @@ def run_demo(root: str, work_dir: str = 'work_dirs/demo', data: str | None = Non
 
     Raises:
         FileNotFoundError: If ``data`` is missing or holds no picture.
-        subprocess.CalledProcessError: If a step fails; its log was shown.
+        ToolError: If a step fails; its log was shown.
     """
     start = time.time()
     demo = Demo(Path(root).resolve(), Path(work_dir).resolve(),
@@ -130,7 +125,7 @@ def pretrain(demo: Demo, runner: 'StepRunner', iters: int | None):
     runner('Pretrain a ResNet-18 with PixPro', [
         'tools/train.py', PRETRAIN, '--work-dir', folder, '--cfg-options', *options])
     runner('Export the backbone', [
-        'tools/convert/export_backbone.py', PRETRAIN, _last_checkpoint(folder),
+        'tools/convert/export_backbone.py', PRETRAIN, last_checkpoint(folder),
         demo.backbone, '--to', 'mmseg'])
 
 
@@ -154,10 +149,11 @@ def finetune(demo: Demo, runner: 'StepRunner', iters: int | None):
             runner(f'Fine-tune an FCN, {start} start, seed {seed}', [
                 'tools/train.py', FINETUNE, '--work-dir', folder,
                 '--cfg-options', *options])
-            log = runner(f'Score it on {NUM_TEST} test scenes', [
-                'tools/test.py', FINETUNE, _last_checkpoint(folder), '--work-dir',
+            runner(f'Score it on {NUM_TEST} test scenes', [
+                'tools/test.py', FINETUNE, last_checkpoint(folder), '--work-dir',
                 folder / 'test', '--cfg-options', roots[-1]])
-            demo.miou.setdefault(start, []).append(float(_MIOU.findall(log)[-1]))
+            demo.miou.setdefault(start, []).append(
+                read_scores(folder / 'test')['mIoU'])
 
 
 def take_pictures(demo: Demo, runner: 'StepRunner'):
@@ -178,10 +174,6 @@ class StepRunner:
 
     def __init__(self, demo: Demo, bars: Progress):
         self.demo, self.bars = demo, bars
-        self.environment = dict(
-            os.environ, OMP_WAIT_POLICY='passive', PYTHONWARNINGS='ignore',
-            PYTHONUNBUFFERED='1', PYTHONPATH=os.pathsep.join(
-                [str(demo.root), os.environ.get('PYTHONPATH', '')]))
 
     def __call__(self, title: str, command: Sequence) -> str:
         """Returns the output; raises with its tail shown if the tool fails."""
@@ -189,27 +181,18 @@ class StepRunner:
         self.demo.commands.append((title, shlex.join(
             ['python', *(self._short(part) for part in command)])))
         log = self.demo.work_dir / 'logs' / f'{len(self.demo.commands):02}.log'
-        log.parent.mkdir(exist_ok=True)
+        log.unlink(missing_ok=True)
         task = self.bars.add_task(title, total=None)
-        lines = []
-        with subprocess.Popen(
-                [sys.executable, *command], cwd=self.demo.root, text=True,
-                env=self.environment, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, errors='replace') as process, \
-                log.open('w', buffering=1) as file:
-            for line in process.stdout:
-                lines.append(line)
-                file.write(line)
-                found = _ITERATION.search(line)
-                if found:
-                    self.bars.update(task, completed=int(found[1]), total=int(found[2]))
-        if process.returncode:
+        try:
+            output = run_tool(
+                command, self.demo.root, log, lambda done, total: self.bars.update(
+                    task, completed=done, total=total))
+        except ToolError as error:
             self.bars.stop()
-            print(''.join(lines[-25:]))
-            print(f'{title} failed; the whole log is in {log}.')
-            raise subprocess.CalledProcessError(process.returncode, command)
+            print(f'{error.tail}\n{title} failed: {error}')
+            raise
         self.bars.update(task, completed=1, total=1)
-        return ''.join(lines)
+        return output
 
     def _short(self, part: str) -> str:
         """Paths below the checkout as a user would type them there."""
@@ -222,10 +205,6 @@ def _bars() -> Progress:
         TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn())
 
 
-def _last_checkpoint(folder: Path) -> Path:
-    return Path((folder / 'last_checkpoint').read_text().strip())
-
-
 def _summary(demo: Demo, took: float) -> dict:
     means = {start: statistics.mean(values) for start, values in demo.miou.items()}
     return dict(
@@ -233,19 +212,6 @@ def _summary(demo: Demo, took: float) -> dict:
         seeds=list(demo.seeds), minutes=took / 60,
         data='the toy world' if demo.data is None else str(demo.data),
         curves=read_scalars(demo.work_dir / 'pretrain'), commands=demo.commands)
-
-
-def read_scalars(work_dir: Path) -> dict[str, list[tuple[int, float]]]:
-    """Curves (step, value) by name from the newest run below a work dir."""
-    newest = max(work_dir.glob('*/vis_data/scalars.json'),
-                 key=lambda path: path.stat().st_mtime)
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for line in newest.read_text().splitlines():
-        row = json.loads(line)
-        for name, value in row.items():
-            if name not in ('step', 'iter', 'epoch') and isinstance(value, int | float):
-                curves.setdefault(name, []).append((row.get('step', 0), value))
-    return curves
 
 
 def _sentence(summary: dict) -> str:
