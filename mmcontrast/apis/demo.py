@@ -32,7 +32,6 @@ NUM_TRAIN, NUM_VAL, NUM_TEST = 2000, 100, 500
 NUM_LABELLED = 5
 
 
-
 @dataclass
 class Demo:
     """What the steps leave behind for the page.
