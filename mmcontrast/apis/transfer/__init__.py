@@ -1,0 +1,1 @@
+"""Benchmark tables: pretrain, export, fine-tune and test, seed by seed."""
