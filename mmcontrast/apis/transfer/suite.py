@@ -137,7 +137,7 @@ def read_suite(path: str, reduced: bool = False) -> Suite:
     for key, kind in (('starts', Start), ('tasks', Task), ('published', Published)):
         content[key] = [_build(kind, item, f'{path}: {key}[{i}]')
                         for i, item in enumerate(content.get(key, ()))]
-    suite = _build(Suite, dict(content, name=name), path)
+    suite = _build(Suite, dict(_without_variables(content), name=name), path)
     _check(suite, path)
     return suite
 
@@ -157,6 +157,13 @@ def _build(kind: type, content: Any, where: str) -> Any:
     if missing:
         raise UsageError(f'{where} lacks {" and ".join(missing)}.')
     return kind(**content)
+
+
+def _without_variables(content: Mapping) -> dict:
+    """A suite file may have names of its own, unless they look like typos."""
+    known = [f.name for f in dataclasses.fields(Suite)]
+    return {key: value for key, value in content.items() if key in known
+            or difflib.get_close_matches(key, known, n=1, cutoff=0.75)}
 
 
 def _reduce(content: dict, small: Mapping, path: str) -> dict:
