@@ -1,5 +1,6 @@
 """The class names of a model as embeddings, computed when they must be."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from .checkpoint_check import check_weights
 # Tokens of a class name, start and end included, in the released models, and positions
 # of CLIP's text towers.
 NAME_LENGTH, CLIP_LENGTH = 5, 77
+# Vocabularies whose embeddings are kept at a time.
+KEPT = 2
 
 
 class ClassNames:
@@ -42,7 +45,13 @@ class ClassNames:
             torch.empty(1, num_contexts, self.text_encoder.width))
         nn.init.trunc_normal_(self.contexts)
         self.trained_names = vocabulary
+        self._forget()
         self.set_names(vocabulary)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Names and synonyms that the score map is of."""
+        return self._vocabulary
 
     @property
     def class_names(self) -> list[str]:
@@ -70,7 +79,17 @@ class ClassNames:
         # Buffers, to move along with the model; not among the weights.
         for name, value in dict(_tokens=tokens, _share=share).items():
             self.register_buffer(name, value.to(self.contexts.device), persistent=False)
-        self._vocabulary, self._kept = vocabulary, None
+        self._vocabulary = vocabulary
+
+    @contextmanager
+    def other_names(self, vocabulary: Vocabulary) -> Iterator[None]:
+        """Match other names for a while; the embeddings of both are kept."""
+        before = self._vocabulary
+        self.set_names(vocabulary)
+        try:
+            yield
+        finally:
+            self.set_names(before)
 
     def name_embeddings(self) -> Tensor:
         """(1, K, D) class embeddings, of which no picture knows."""
@@ -79,10 +98,14 @@ class ClassNames:
         # Steps of an optimizer in eval mode change the versions.
         versions = [parameter._version for parameter in
                     (self.contexts, *self.text_encoder.parameters())]
-        if self._kept is None or self._kept[0] != versions:
+        kept = self._kept.get(self._vocabulary)
+        if kept is None or kept[0] != versions:
             with torch.autocast(self.contexts.device.type, enabled=False):
-                self._kept = versions, self.embed_behind(self.contexts)
-        return self._kept[1]
+                kept = versions, self.embed_behind(self.contexts)
+            if len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[self._vocabulary] = kept
+        return kept[1]
 
     def embed_behind(self, contexts: Tensor) -> Tensor:
         """(B, K, D) embeddings of the names behind (B, N, width) contexts."""
@@ -93,18 +116,21 @@ class ClassNames:
 
     def train(self, mode: bool = True):
         """Also drops the kept embeddings: weights may be swapped between epochs."""
-        self._kept = None
+        self._forget()
         return super().train(mode)
 
     def _apply(self, *args, **kwargs):
-        self._kept = None
+        self._forget()
         return super()._apply(*args, **kwargs)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         # mmengine loads with strict=False and would only log a misfit.
         check_weights(self, state_dict, prefix)
-        self._kept = None
+        self._forget()
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _forget(self) -> None:
+        self._kept: dict[Vocabulary, tuple[list[int], Tensor]] = {}
 
 
 def _words(vocabulary: Vocabulary) -> list[str]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from ...models.text.vocabulary import Vocabulary, read_vocabulary
 from ...registry import MODELS
 from .box_targets import pixel_text_loss
+from .box_texts import map_scale, relabel
 from .prompting import TextPrompting
 from .widening import widen
 
@@ -23,7 +24,7 @@ class Extracted(NamedTuple):
     Attributes:
         features: Maps of the neck.
         logits: (B, K, h, w) score map divided by its temperature, at the size of the
-            backbone's first map.
+            backbone's first map; in testing the score map itself.
     """
 
     features: tuple[Tensor, ...]
@@ -40,6 +41,8 @@ class PromptedDetector(TextPrompting):
 
     #: Name of the loss on the score map.
     aux_loss_name = 'loss_seg'
+    #: What labels the boxes instead of the trained classes, see `label_boxes_by`.
+    box_texts: Vocabulary | None = None
 
     def __init__(self, *, backbone: dict, neck: dict,
                  class_names: str | Sequence | Mapping | Vocabulary,
@@ -84,6 +87,47 @@ class PromptedDetector(TextPrompting):
                 f'classes, set_classes got {len(names)} names: they may be reworded, '
                 'not added or left out.')
         self.set_names(names)
+
+    @property
+    def class_names(self) -> list[str]:
+        """One name for each label that a box may have."""
+        return super().class_names if self.box_texts is None else self.box_texts.names
+
+    def label_boxes_by(self, texts: str | Sequence | Mapping | None) -> None:
+        """Label boxes by any number of other texts from now on, without training.
+
+        The trained classes still find the boxes; the text whose score map is highest
+        inside of a box, in the mean, labels it. Objects that are unlike all trained
+        classes are not found by that.
+
+        Args:
+            texts: The texts, see :func:`read_vocabulary`; None, or the classes as they
+                are set, for the labels of the heads.
+
+        Raises:
+            ValueError: If a text is longer than the text tower has positions.
+        """
+        names = None if texts is None else read_vocabulary(texts)
+        if names is not None:
+            with self.other_names(names):
+                pass  # refused now rather than at the first picture
+        self.box_texts = None if names == self.vocabulary else names
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: Sequence,
+                rescale: bool = True) -> Sequence:
+        """Boxes as mmdet gives them; labelled as :meth:`label_boxes_by` asks."""
+        if self.box_texts is None:
+            return super().predict(batch_inputs, batch_data_samples, rescale)
+        outputs = self.backbone(batch_inputs)
+        with self.other_names(self.box_texts):
+            scores = self.match_text(outputs).score_map
+        extracted = Extracted(self.neck(self.match_text(outputs).features), scores)
+        samples = super().predict(extracted, batch_data_samples, rescale)
+        for sample, score in zip(samples, scores, strict=True):
+            factor = sample.scale_factor if rescale else (1.0, 1.0)
+            sample.pred_instances = relabel(sample.pred_instances, score, map_scale(
+                score, batch_inputs.shape[-2:], factor))
+        return samples
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: Sequence) -> dict:
         """Losses of the detector, and that of the score map on the boxes.

@@ -1,0 +1,78 @@
+"""Ask a DenseCLIP about images by class texts: what ``tools/infer.py`` does."""
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .inferencers import DenseCLIPInferencer, Detection
+from .inferencers.images import skipped_sentence
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What :func:`infer` found and wrote.
+
+    Attributes:
+        out: Picture, or folder of pictures and answers.
+        totals: Pixels or boxes of each class text that was found, most first.
+        unit: 'pixels' or 'boxes'.
+        count: Images with an answer.
+        skipped: A sentence for each image that could not be read.
+    """
+
+    out: Path
+    totals: dict[str, int]
+    unit: str
+    count: int
+    skipped: list[str]
+
+    def summary(self) -> str:
+        """For the terminal."""
+        whole = sum(self.totals.values())
+        lines = [f'{100 * amount / whole:5.1f} %  {text}' if self.unit == 'pixels'
+                 else f'{amount:5}  {text}' for text, amount in self.totals.items()]
+        head = [f'{self.unit} of {self.count} image{"s" * (self.count != 1)}:'
+                if lines else f'nothing found in {self.count} images']
+        tail = [skipped_sentence(self.skipped, len(self.skipped) + self.count)
+                ] if self.skipped else []
+        return '\n'.join([*head, *lines, *tail, f'Wrote {self.out}'])
+
+
+def infer(config: str, checkpoint: str, images: Sequence[str],
+          out: str = 'work_dirs/infer', classes: str | None = None,
+          device: str | None = None, score_thr: float = 0.3, batch_size: int = 4,
+          workers: int = 2, cfg_options: dict | None = None, progress: bool = True
+          ) -> Inferred:
+    """Segment images or find objects, and write pictures and answers.
+
+    Args:
+        config: Config of a DenseCLIP segmentor or detector.
+        checkpoint: Its weights.
+        images: Image files and folders of them.
+        out: A folder, or a picture file for a single image.
+        classes: Class texts: ``'sky;tree;a red car'``, a text file or a data set's
+            name; those of the training if None.
+        device: 'cpu', 'cuda:1', ...; a GPU if there is one if None.
+        score_thr: Detectors leave out boxes with a lower score.
+        batch_size: Most images to pass at a time.
+        workers: Processes that read images, where there are many.
+        cfg_options: Overrides of the config, dotted keys.
+        progress: Show a bar where there are several images.
+
+    Raises:
+        FileNotFoundError, ValueError: See :class:`DenseCLIPInferencer`.
+    """
+    inferencer = DenseCLIPInferencer(config, checkpoint, device, cfg_options)
+    totals, count, unit = Counter(), 0, 'pixels'
+    # Results are not kept: a folder may hold more than memory does.
+    for result in inferencer.stream(list(images), classes, out, score_thr, batch_size,
+                                    workers, progress):
+        found, amounts = np.unique(result.labels, return_counts=True)
+        for label, amount in zip(found.tolist(), amounts.tolist(), strict=True):
+            totals[result.classes[label]] += amount
+        count += 1
+        unit = 'boxes' if isinstance(result, Detection) else 'pixels'
+    return Inferred(Path(out), dict(totals.most_common()), unit, count,
+                    inferencer.skipped)

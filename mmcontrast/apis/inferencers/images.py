@@ -1,0 +1,216 @@
+"""Images as a user has them, read and put through the test pipeline of a config."""
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import DefaultScope
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mmcontrast.apis.progress import progress_bar
+from mmcontrast.datasets.bad_images import BadImage
+from mmcontrast.datasets.image_lists import list_folder
+from mmcontrast.datasets.transforms.loading import as_picture, read_image
+from mmcontrast.datasets.workers import seed_worker
+
+from .text_model import tested_dataset
+
+#: What can be asked about.
+Images = str | Path | np.ndarray | Image.Image | Sequence
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image, not read yet.
+
+    Attributes:
+        name: Of the file, below the folder that was named; ``image_3`` of an array.
+        image: File or picture.
+    """
+
+    name: str
+    image: str | np.ndarray | Image.Image
+
+    def read(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, upright.
+
+        Raises:
+            BadImage: If the file is damaged or no image.
+        """
+        if isinstance(self.image, str):
+            return np.asarray(read_image(self.image))
+        if isinstance(self.image, np.ndarray):
+            return as_rgb(self.image, self.name)
+        return np.asarray(as_picture(self.image, self.name))
+
+
+class Prepared(NamedTuple):
+    """One image for the network.
+
+    Attributes:
+        index: Its place among the sources.
+        image: (H, W, 3) uint8 RGB as it was read; None for a bad one.
+        inputs: (3, h, w) uint8 BGR, resized as for testing.
+        sample: mmseg's or mmdet's data sample, with the sizes.
+        bad: Why it could not be read, else None.
+    """
+
+    index: int
+    image: np.ndarray | None
+    inputs: Tensor | None
+    sample: Any
+    bad: str | None
+
+
+def find_sources(images: Images) -> list[Source]:
+    """List what was given: a file, folder, array, picture, or a list of these.
+
+    Args:
+        images: Arrays are (H, W, 3) uint8 in BGR, as ``cv2.imread`` and ``mmcv.imread``
+            give and mmdet and mmseg take them; a ``PIL.Image`` knows its own order.
+            Folders are searched with all folders below.
+
+    Raises:
+        FileNotFoundError: If a file is missing or a folder holds no image.
+        TypeError, ValueError: If something is no image, or there is none.
+    """
+    if isinstance(images, str | Path | np.ndarray | Image.Image):
+        images = [images]
+    if not isinstance(images, Sequence):
+        raise TypeError('images: expected a file, a folder, an array, a PIL.Image or a '
+                        f'list of these, got {type(images).__name__}.')
+    if not len(images):
+        raise ValueError('images is an empty list; name at least one image.')
+    sources = []
+    for image in images:
+        sources += _sources(image, len(sources))
+    return sources
+
+
+def _sources(image: Any, number: int) -> list[Source]:
+    if isinstance(image, np.ndarray | Image.Image):
+        if isinstance(image, np.ndarray):
+            as_rgb(image, f'image_{number}')  # refused before anything else is done
+        return [Source(f'image_{number}', image)]
+    if not isinstance(image, str | Path):
+        raise TypeError(f'images[{number}]: expected a file, a folder, an array or a '
+                        f'PIL.Image, got {type(image).__name__}.')
+    path = Path(image).expanduser()
+    if path.is_dir():
+        return [Source(str(Path(item['img_path']).relative_to(path)), item['img_path'])
+                for item in list_folder(str(path))[0]]
+    if not path.is_file():
+        raise FileNotFoundError(f'{image}: no such image or folder of images.')
+    return [Source(path.name, str(path))]
+
+
+def as_rgb(array: np.ndarray, name: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of an (H, W, 3) uint8 BGR array.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise ValueError(
+            f'{name}: expected an (H, W, 3) uint8 array in BGR, as cv2.imread gives '
+            f'it, got {array.dtype} of shape {array.shape}. A PIL.Image of any mode '
+            'is converted.')
+    return np.ascontiguousarray(array[..., ::-1])
+
+
+class PreparedImages(Dataset):
+    """Sources through a test pipeline; an item is a :class:`Prepared`."""
+
+    def __init__(self, sources: Sequence[Source], pipeline: Callable) -> None:
+        self.sources, self.pipeline = list(sources), pipeline
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int) -> Prepared:
+        source = self.sources[index]
+        try:
+            image = source.read()
+        except BadImage as error:
+            return Prepared(index, None, None, None, str(error))
+        size = image.shape[:2]
+        path = source.image if isinstance(source.image, str) else source.name
+        packed = self.pipeline(dict(
+            # Pipelines of mmseg and mmdet work on BGR.
+            img=np.ascontiguousarray(image[..., ::-1]), img_path=path, img_id=index,
+            img_shape=size, ori_shape=size, seg_fields=[], reduce_zero_label=False))
+        return Prepared(index, image, packed['inputs'], packed['data_samples'], None)
+
+
+def image_pipeline(cfg: Config, scope: str) -> Compose:
+    """The test pipeline of a config, for images that were read already.
+
+    Raises:
+        ValueError: If the config has none.
+    """
+    steps = tested_dataset(cfg).get('pipeline')
+    if not steps:
+        raise ValueError(
+            f'{cfg.filename} has no test_dataloader with a pipeline, which says how '
+            'large images go into the network.')
+    # LoadImageFromFile, and labels of whatever kind.
+    kept = [step for step in steps
+            if not str(step['type']).rpartition('.')[2].startswith('Load')]
+    with DefaultScope.overwrite_default_scope(scope):
+        return Compose(kept)
+
+
+def batches(sources: Sequence[Source], pipeline: Callable, batch_size: int,
+            workers: int, progress: bool, skipped: list[str]
+            ) -> Iterator[list[Prepared]]:
+    """Images for the network, neighbours of one size together.
+
+    Padding to a common size would change what the network sees.
+
+    Args:
+        batch_size: Most images in a batch.
+        workers: Most processes that read images; short lists need none.
+        progress: Show a bar where there are several images.
+        skipped: Takes a sentence for each image that cannot be read.
+
+    Raises:
+        ValueError: At the end, if none could be read.
+    """
+    workers = min(workers, len(sources) // batch_size)
+    loader = DataLoader(PreparedImages(sources, pipeline), batch_size=None,
+                        num_workers=workers, collate_fn=_as_it_is,
+                        worker_init_fn=seed_worker if workers else None)
+    batch: list[Prepared] = []
+    with progress_bar(progress and len(sources) > 1) as bar:
+        for item in bar.track(loader, len(sources), description='images'):
+            if item.bad:
+                skipped.append(item.bad)
+                continue
+            if batch and (len(batch) == batch_size
+                          or item.inputs.shape != batch[0].inputs.shape):
+                yield batch
+                batch = []
+            batch.append(item)
+        if batch:
+            yield batch
+    if len(skipped) == len(sources):
+        raise ValueError(skipped_sentence(skipped, len(sources)))
+
+
+def skipped_sentence(skipped: Sequence[str], total: int) -> str:
+    """What was left out of ``total`` images."""
+    if total == 1:
+        return f'The image cannot be used. {skipped[0]}'
+    shown = [*skipped[:5], *['...'] * (len(skipped) > 5)]
+    return '\n  '.join([
+        f'{len(skipped)} of {total} images could not be read and were left out:',
+        *shown])
+
+
+def _as_it_is(item: Prepared) -> Prepared:
+    return item

@@ -1,0 +1,165 @@
+"""Score maps as heat over the photograph, a tile a text, on one colour scale."""
+import math
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib import colormaps
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from mmcontrast.visualization.label_maps import fitted
+from mmcontrast.visualization.text import cut
+
+_GAP, _TEXT, _LINE, _HEAD = 8, 14, 17, 34
+# Room for a peak beside its text, and for the name beside the scale.
+_NUMBER, _NARROWEST = 40, 430
+_INK, _PALE = (33, 37, 41), (110, 110, 110)
+#: (256, 3) uint8, dark to bright: grey photographs still show through.
+HEAT = (255 * colormaps['inferno'](np.arange(256))[:, :3]).round().astype(np.uint8)
+_STRENGTH = 0.65
+
+
+def enlarged(scores: Tensor, size: tuple[int, int],
+             covered: tuple[float, float] = (1.0, 1.0)) -> Tensor:
+    """Score maps at the size of a picture, bilinearly.
+
+    Args:
+        scores: (K, h, w).
+        size: (H, W) of the picture.
+        covered: Share of the map's height and width that shows the picture, from the
+            top left on; the rest is padding.
+    """
+    y, x = (((torch.arange(cells, device=scores.device) + 0.5) / cells * share * 2 - 1)
+            for cells, share in zip(size, covered, strict=True))
+    grid = torch.stack(torch.meshgrid(x, y, indexing='xy'), dim=-1)
+    return F.grid_sample(scores[None].float(), grid[None], padding_mode='border',
+                         align_corners=False)[0]
+
+
+def heat_overlays(image: np.ndarray, scores: np.ndarray, low: float, high: float
+                  ) -> np.ndarray:
+    """(K, H, W, 3) uint8: the grey image under the heat of each map.
+
+    Args:
+        image: (H, W, 3) uint8.
+        scores: (K, H, W).
+        low, high: Scores of the darkest and the brightest colour.
+    """
+    level = (scores - low) / max(high - low, 1e-12)
+    heat = HEAT[(level.clip(0, 1) * 255).round().astype(np.uint8)]
+    grey = image.mean(2, keepdims=True)
+    return ((1 - _STRENGTH) * grey + _STRENGTH * heat).round().astype(np.uint8)
+
+
+def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], name: str,
+                    covered: tuple[float, float] = (1.0, 1.0),
+                    limits: tuple[float, float] | None = None) -> Image.Image:
+    """A photograph and, beside it, where each text matches.
+
+    A ring marks the peak of each map; its cosine stands below, after the text.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        scores: (K, h, w) cosines.
+        texts: One a map.
+        name: Of the image.
+        covered: See :func:`enlarged`.
+        limits: Cosines of the darkest and brightest colour; lowest and highest of these
+            maps if None.
+    """
+    count = len(texts) + 1
+    width, height = fitted(image.shape, _tile(count))
+    small = np.asarray(Image.fromarray(image).resize((width, height), Image.BICUBIC))
+    large = enlarged(scores, (height, width), covered).cpu().numpy()
+    low, high = limits or (float(large.min()), float(large.max()))
+    font = ImageFont.load_default(_TEXT)
+    captions = [_wrapped(text, width - _NUMBER, font) for text in texts]
+    words = _LINE * max(map(len, captions)) + _GAP
+    across, down = width + _GAP, height + words + _GAP
+    columns = _columns(count, across, down)
+    sheet = Image.new('RGB', (
+        _GAP + columns * across, _HEAD + math.ceil(count / columns) * down), 'white')
+    draw = ImageDraw.Draw(sheet)
+    left = _scale(sheet, draw, font, low, high)
+    draw.text((_GAP, 8), cut(name, font, left - 2 * _GAP), _INK, font)
+    tiles = [small, *heat_overlays(small, large, low, high)]
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        place = _GAP + column * across, _HEAD + row * down
+        sheet.paste(Image.fromarray(_ringed(tile, large[number - 1]) if number
+                                    else tile), place)
+        if number:
+            _caption(draw, font, (place[0], place[1] + height + 2), width,
+                     captions[number - 1], peak_cosine(scores[number - 1], covered))
+    return sheet
+
+
+def peak_cosine(scores: Tensor, covered: tuple[float, float] = (1.0, 1.0)) -> float:
+    """Highest of the (h, w) cells whose middle lies in the picture."""
+    rows, columns = (max(1, math.floor(cells * share + 0.5))
+                     for cells, share in zip(scores.shape, covered, strict=True))
+    return float(scores[:rows, :columns].max())
+
+
+def _tile(count: int) -> int:
+    """Longest side of a tile; more tiles are smaller."""
+    return 280 if count <= 6 else 220 if count <= 12 else 170 if count <= 24 else 140
+
+
+def _columns(count: int, across: int, down: int) -> int:
+    """Columns for a sheet about 1.5 times as wide as high, with few places left over.
+
+    As many as the name and the scale need beside each other, too.
+    """
+    ideal = max(round(math.sqrt(1.5 * count * down / across)),
+                math.ceil(_NARROWEST / across))
+    return min((ideal, ideal + 1, max(ideal - 1, math.ceil(_NARROWEST / across))),
+               key=lambda columns: -count % columns)
+
+
+def _scale(sheet: Image.Image, draw: ImageDraw.ImageDraw, font, low: float, high: float
+           ) -> int:
+    """The colour scale at the top right; returns where it begins."""
+    words = f'cosine {low:.2f}', f'{high:.2f}'
+    right = sheet.width - _GAP - round(font.getlength(words[1]))
+    bar = Image.fromarray(np.repeat(HEAT[None, ::2], 14, axis=0))
+    left = right - bar.width - 6 - round(font.getlength(words[0])) - 6
+    draw.text((left, 8), words[0], _PALE, font)
+    draw.text((right, 8), words[1], _PALE, font)
+    sheet.paste(bar, (right - bar.width - 6, 10))
+    return left
+
+
+def _ringed(tile: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """A tile with a ring around the peak of its map."""
+    picture = Image.fromarray(tile)
+    draw = ImageDraw.Draw(picture)
+    height, width = scores.shape
+    # Along an edge an enlarged map is level: the middle of that.
+    highest = np.argwhere(scores == scores.max())
+    y, x = highest[len(highest) // 2].tolist()
+    # Whole rings only, also along an edge.
+    x, y = (min(max(at, 7), max(size - 8, 7)) for at, size in ((x, width), (y, height)))
+    for radius, colour in ((6, 'black'), (5, 'white'), (4, 'black')):
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour)
+    return np.asarray(picture)
+
+
+def _caption(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont,
+             place: tuple[int, int], width: int, lines: Sequence[str], peak: float
+             ) -> None:
+    for i, line in enumerate(lines):
+        draw.text((place[0], place[1] + i * _LINE), line, _INK, font)
+    draw.text((place[0] + width, place[1]), f'{peak:.2f}', _PALE, font, anchor='ra')
+
+
+def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
+    """A text on two lines at most."""
+    letters = max(4, int(width / font.getlength('n')))
+    lines = textwrap.wrap(text, letters)
+    if len(lines) > 2:
+        lines = [lines[0], f'{lines[1][:max(1, letters - 3)]}...']
+    return lines

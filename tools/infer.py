@@ -1,0 +1,53 @@
+"""Segment images, or find objects in them, by the texts of your classes.
+
+    python tools/infer.py CONFIG CHECKPOINT photo.jpg --out result.png
+    python tools/infer.py CONFIG CHECKPOINT my/photos --classes "sky;tree;a red car"
+
+CONFIG is that of a DenseCLIP segmentor or detector, CHECKPOINT its weights. A folder
+given as --out gets a picture of each image with a legend of the texts (NAME.jpg), the
+answer itself (labels/NAME.png: one number a pixel; boxes/NAME.json) and classes.txt,
+the texts in the order of the numbers.
+
+Without --classes the texts of the training are asked for. Others need no training: of
+a segmentor the score map alone decides then, so name what is left over, too, such as
+"background"; a detector finds the objects that it was trained to find, and labels each
+box with the text that fits best.
+"""
+import argparse
+
+from mmengine.config import DictAction
+
+from mmcontrast.apis.convert import sentences
+from mmcontrast.apis.infer import infer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog='infer.py', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of a DenseCLIP segmentor or detector')
+    parser.add_argument('checkpoint', help='a checkpoint of its training')
+    parser.add_argument('images', nargs='+', help='image files or folders')
+    parser.add_argument('--classes', metavar="'sky;tree;a red car'",
+                        help='class texts; or a text file with one a line, or the name '
+                        'of a data set (default: those of the training)')
+    parser.add_argument('--out', default='work_dirs/infer', metavar='DIR',
+                        help='folder for pictures and answers, or a picture file for a '
+                        'single image (default: work_dirs/infer)')
+    parser.add_argument('--score-thr', type=float, default=0.3, metavar='S',
+                        help='detectors leave out boxes below (default: 0.3)')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1; default: a GPU, if any')
+    parser.add_argument('--batch-size', type=int, default=4, metavar='N',
+                        help='images of one size to pass together (default: 4)')
+    parser.add_argument('--workers', type=int, default=2, metavar='N',
+                        help='processes that read images (default: 2)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=V',
+                        help='override settings, e.g. model.test_cfg.mode=whole')
+    arguments = vars(parser.parse_args())
+    with sentences(parser):
+        found = infer(**arguments)
+    print(found.summary())
+
+
+if __name__ == '__main__':
+    main()
