@@ -17,8 +17,8 @@ from .progress import progress_bar
 
 MANIFEST = 'shapes.json'
 _OUTPUTS = (
-    'images', 'annotations', 'img_dir', 'ann_dir', 'ann_dir_things', 'JPEGImages',
-    'Annotations', 'ImageSets', 'classes.json',
+    'images', 'annotations', 'img_dir', 'ann_dir', 'ann_dir_things', 'ann_dir_pairs',
+    'JPEGImages', 'Annotations', 'ImageSets', 'classes.json', 'pair_classes.txt',
     *(f'meta_{split}.json' for split in SPLITS))
 
 

@@ -19,7 +19,7 @@ from mmcontrast.datasets.shapes import (
     draw_scene,
     scene_seed,
 )
-from mmcontrast.datasets.shapes.layouts import LAYOUTS
+from mmcontrast.datasets.shapes.layouts import LAYOUTS, PAIR_CLASSES
 
 ROOT = Path(__file__).parents[2]
 
@@ -227,3 +227,32 @@ def test_the_tool_ends_with_one_sentence_on_bad_input(tool, tmp_path):
         tool.main([str(tmp_path / 'out'), '--size', '4'])
     with pytest.raises(SystemExit):
         tool.main([])
+
+
+def test_pair_labels_name_colour_and_shape_of_what_is_drawn_there(world):
+    names = (world / 'pair_classes.txt').read_text().splitlines()
+    for split in ('train', 'val'):
+        for index in range(3):
+            drawn = scene(split, index)
+            path = world / f'ann_dir_pairs/{split}/{index:06d}.png'
+            label = cv2.imread(str(path), -1)
+            for thing, mask in zip(drawn.objects, drawn.masks, strict=True):
+                found, = set(label[mask])
+                assert names[found] == f'{thing.colour} {thing.shape}'
+            rest = ~drawn.masks.any(0)
+            plain = np.array(CLASSES)[drawn.semantic_map[rest]]
+            assert (np.array(names)[label[rest]] == plain).all()
+
+
+def test_pairs_that_are_held_out_come_last_and_never_in_training(world):
+    held_out = {f'{colour} {shape}' for colour, shape in HELD_OUT_COMBINATIONS}
+    assert set(PAIR_CLASSES[-8:]) == held_out
+    assert PAIR_CLASSES[-10:-8] == ('sky', 'ground')
+    assert len(set(PAIR_CLASSES)) == 66
+    labels = {split: np.concatenate([np.unique(cv2.imread(str(path), -1)) for path in
+                                     (world / 'ann_dir_pairs' / split).iterdir()])
+              for split in ('train', 'val')}
+    assert labels['train'].max() < 58
+    # The validation scenes of this folder hold nothing else.
+    assert set(labels['val']) & set(range(56)) == set()
+    assert labels['val'].max() >= 58

@@ -15,12 +15,25 @@ from pycocotools import mask as coco_mask
 
 from mmcontrast.datasets.shapes.clip import Clip
 from mmcontrast.datasets.shapes.scene import Scene, SceneObject
-from mmcontrast.datasets.shapes.vocabulary import CLASSES, PALETTE, SHAPES, STUFF
+from mmcontrast.datasets.shapes.vocabulary import (
+    CLASSES,
+    COMBINATIONS,
+    PALETTE,
+    SHAPES,
+    SKY_LABEL,
+    STUFF,
+)
 
 THINGS_CLASSES = ('object', *STUFF)
 # Label in CLASSES -> label in THINGS_CLASSES.
 THINGS_LABELS = np.array(
     [0] * len(SHAPES) + list(range(1, 1 + len(STUFF))), dtype=np.uint8)
+# Every colour-shape pair is a class. Those that are held out come last, so that labels
+# of scenes without them fit a model that does not know them.
+PAIRS = COMBINATIONS['seen'] + COMBINATIONS['held_out']
+NUM_SEEN = len(COMBINATIONS['seen'])
+PAIR_CLASSES = (*map(' '.join, PAIRS[:NUM_SEEN]), *STUFF,
+                *map(' '.join, PAIRS[NUM_SEEN:]))
 
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
 
@@ -89,7 +102,9 @@ class SegmentationWriter:
     """mmseg: ``img_dir/SPLIT/*.jpg`` and ``ann_dir/SPLIT/*.png``, labels from 0.
 
     ``ann_dir_things/SPLIT/*.png`` holds an easier task, which needs no shape: object,
-    sky, ground (:data:`THINGS_CLASSES`).
+    sky, ground (:data:`THINGS_CLASSES`). ``ann_dir_pairs/SPLIT/*.png`` holds a harder
+    one, which needs colour and shape (:data:`PAIR_CLASSES`, also line by line in
+    ``pair_classes.txt``).
     """
 
     def __init__(self, root: Path, split: str) -> None:
@@ -101,10 +116,15 @@ class SegmentationWriter:
             self.root / 'ann_dir' / self.split / f'{name}.png', scene.semantic_map)
         _write_picture(self.root / 'ann_dir_things' / self.split / f'{name}.png',
                        THINGS_LABELS[scene.semantic_map])
+        _write_picture(
+            self.root / 'ann_dir_pairs' / self.split / f'{name}.png', pair_map(scene))
 
     def finish(self) -> None:
         write_json(self.root / 'classes.json', dict(
-            classes=CLASSES, palette=PALETTE, things_classes=THINGS_CLASSES))
+            classes=CLASSES, palette=PALETTE, things_classes=THINGS_CLASSES,
+            pair_classes=PAIR_CLASSES))
+        # A vocabulary file, for --classes.
+        write_atomically(self.root / 'pair_classes.txt', '\n'.join(PAIR_CLASSES) + '\n')
 
 
 class ReferringWriter:
@@ -177,6 +197,15 @@ SCENE_LAYOUTS = {
     'coco': CocoWriter, 'panoptic': PanopticWriter, 'mmseg': SegmentationWriter,
     'refcoco': ReferringWriter}
 LAYOUTS = (*SCENE_LAYOUTS, 'video')
+
+
+def pair_map(scene: Scene) -> np.ndarray:
+    """(S, S) uint8, places in :data:`PAIR_CLASSES`; every pixel has a class."""
+    things = [PAIR_CLASSES.index(f'{thing.colour} {thing.shape}')
+              for thing in scene.objects]
+    stuff = scene.semantic_map - np.uint8(SKY_LABEL) + np.uint8(NUM_SEEN)
+    table = np.array([0, *things], np.uint8)
+    return np.where(scene.instance_map == 0, stuff, table.take(scene.instance_map))
 
 
 def write_json(path: Path, content: dict) -> None:
