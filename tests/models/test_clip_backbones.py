@@ -196,6 +196,27 @@ def test_positions_learn_after_a_forward_that_kept_them():
     assert backbone.attnpool.positional_embedding.grad.abs().sum() > 0
 
 
+@torch.no_grad()
+def test_without_attention_a_cell_knows_of_no_other():
+    torch.manual_seed(0)
+    pools = {local: DenseAttentionPool(8, 4, 2, grid_size=3, local=local)
+             for local in ('attention', 'value')}
+    pools['value'].load_state_dict(pools['attention'].state_dict())
+    x = torch.randn(1, 8, 3, 3)
+    changed = x.clone()
+    changed[0, :, 2, 1] += 1
+    moved = {name: (pool(changed)[1] - pool(x)[1]).abs().amax(1)[0] > 1e-6
+             for name, pool in pools.items()}
+    assert moved['attention'].all()
+    assert moved['value'].nonzero().tolist() == [[2, 1]]
+    # The picture as a whole is seen by attention either way.
+    torch.testing.assert_close(pools['value'](x)[0], pools['attention'](x)[0])
+    value = pools['value']
+    token = x[0, :, 0, 2] + value.positional_embedding[3]
+    torch.testing.assert_close(
+        value(x)[1][0, :, 0, 2], value.c_proj(value.v_proj(token)))
+
+
 def test_only_a_few_sizes_are_kept():
     pool = DenseAttentionPool(8, 4, 2, grid_size=3).eval()
     with torch.no_grad():
@@ -268,7 +289,8 @@ def test_norms_follow_the_batch_unless_told_otherwise():
     (lambda: tiny_vit(strides=(8, 4)), r'\(4, 8, 16, 32\) in order, got \(8, 4\)'),
     (lambda: tiny_vit(heads=5), 'width=32 .*heads=5'),
     (lambda: tiny_resnet(pos_mode='cut'), "'resize', 'crop'.*'cut'"),
-    (lambda: DenseAttentionPool(10, 4, num_heads=3), 'in_channels=10 .*num_heads=3')])
+    (lambda: DenseAttentionPool(10, 4, num_heads=3), 'in_channels=10 .*num_heads=3'),
+    (lambda: DenseAttentionPool(8, 4, local='key'), "'attention' .* got 'key'")])
 def test_bad_sizes_are_told(build, message):
     with pytest.raises(ValueError, match=message):
         build()

@@ -14,7 +14,10 @@ class DenseAttentionPool(FittedPositions, BaseModule):
     """Multi-head attention over a map and its mean, with every token as a query.
 
     CLIP keeps the row of the mean token alone; DenseCLIP (Rao et al., CVPR 2022,
-    section 3.1) reads the other rows as a map in the space of CLIP's texts.
+    section 3.1) reads the other rows as a map in the space of CLIP's texts. Only the
+    mean was a query when CLIP was trained, and cells that ask look everywhere; with
+    ``local='value'`` each cell gives its own value instead, without attention
+    (MaskCLIP; Zhou, Loy and Dai, ECCV 2022, section 3.2).
 
     Args:
         in_channels: C of the map.
@@ -24,12 +27,18 @@ class DenseAttentionPool(FittedPositions, BaseModule):
             224 pixels at stride 32.
         pos_mode: How the table is fitted to H x W: 'resize' (segmentation) or 'crop',
             the top left corner (detection).
+        local: What the map holds: 'attention' or 'value'.
     """
 
     def __init__(self, in_channels: int, embed_dims: int, num_heads: int | None = None,
                  grid_size: int = 7, pos_mode: str = 'resize',
-                 init_cfg: dict | None = None):
+                 local: str = 'attention', init_cfg: dict | None = None):
         super().__init__(pos_mode, init_cfg=init_cfg)
+        if local not in ('attention', 'value'):
+            raise ValueError(
+                "local must be 'attention' (each cell asks all others) or 'value' "
+                f'(each cell by itself), got {local!r}.')
+        self.local = local
         self.num_heads = num_heads or max(1, in_channels // 64)
         if in_channels % self.num_heads:
             raise ValueError(
@@ -52,10 +61,14 @@ class DenseAttentionPool(FittedPositions, BaseModule):
         tokens = x.flatten(2).mT
         tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
         tokens = tokens + self.positions(height, width).to(tokens.dtype)
-        q, k, v = (self._heads(projection(tokens)) for projection in
-                   (self.q_proj, self.k_proj, self.v_proj))
+        queries = tokens if self.local == 'attention' else tokens[:, :1]
+        values = self.v_proj(tokens)
+        q, k, v = map(self._heads, (self.q_proj(queries), self.k_proj(tokens), values))
         out = F.scaled_dot_product_attention(q, k, v)  # (B, heads, 1 + HW, C / heads)
-        out = self.c_proj(out.transpose(1, 2).flatten(2))
+        out = out.transpose(1, 2).flatten(2)
+        if self.local == 'value':
+            out = torch.cat([out, values[:, 1:]], 1)
+        out = self.c_proj(out)
         return out[:, 0], out[:, 1:].mT.unflatten(2, (height, width))
 
     def _heads(self, x: Tensor) -> Tensor:

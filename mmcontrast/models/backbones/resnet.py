@@ -124,18 +124,21 @@ class CLIPResNetWithAttention(CLIPResNet):
             without a tower.
         pos_mode: How the table is fitted to a map: 'resize', or 'crop' as in the
             released detectors (with ``input_size=1344``).
+        local: 'attention', or 'value': each cell by itself; see
+            :class:`DenseAttentionPool`.
     """
 
     def __init__(self, tower: str | None = None, layers: Sequence[int] | None = None,
                  width: int | None = None, embed_dims: int | None = None,
                  num_heads: int | None = None, input_size: int | None = None,
-                 pos_mode: str = 'resize', init_cfg: dict | None = None, **kwargs):
+                 pos_mode: str = 'resize', local: str = 'attention',
+                 init_cfg: dict | None = None, **kwargs):
         super().__init__(tower, layers, width, init_cfg=init_cfg, **kwargs)
         sizes = resnet_sizes(tower, layers=layers, width=width, embed_dims=embed_dims)
         self.embed_dims = sizes.embed_dims
         self.attnpool = DenseAttentionPool(
             sizes.width * 32, sizes.embed_dims, num_heads,
-            (input_size or sizes.input_size) // 32, pos_mode)
+            (input_size or sizes.input_size) // 32, pos_mode, local)
 
     def forward(self, x: Tensor) -> tuple:
         """Images (B, 3, H, W) -> maps of ``out_indices``, then (global, local)."""
