@@ -19,6 +19,8 @@ from tiny_denseclip import (  # noqa: E402
 )
 
 from mmcontrast.methods.denseclip import score_map  # noqa: E402
+from mmcontrast.models.text import tokenize  # noqa: E402
+from mmcontrast.registry import MODELS  # noqa: E402
 
 META = [dict(img_shape=torch.Size((64, 96)))]
 UPERNET = dict(
@@ -188,6 +190,55 @@ def test_a_copy_keeps_embeddings_of_its_own():
     twin = copy.deepcopy(net)
     twin.contexts.zero_()
     assert not torch.allclose(logits(twin), logits(net))
+
+
+@torch.no_grad()
+def test_without_contexts_texts_are_the_towers_own():
+    net = model(num_contexts=0).eval()
+    plain = net.text_encoder(tokenize(NAMES, 5))
+    torch.testing.assert_close(net.name_embeddings(), plain.view(1, 3, 24))
+
+
+# The score map in the result.
+
+@torch.no_grad()
+def test_scores_are_added_to_the_logits_with_their_weight():
+    plain, net = model().eval(), model(score_weight=0.5).eval()
+    net.load_state_dict(plain.state_dict())
+    scores = net.match_text(net.backbone(images())).score_map / 0.07
+    added = net.encode_decode(images(), META) - plain.encode_decode(images(), META)
+    small = F.interpolate(scores, (64, 96), mode='bilinear')
+    torch.testing.assert_close(added, 0.5 * small, rtol=1e-4, atol=1e-4)
+    added = net(images()) - plain(images())
+    torch.testing.assert_close(
+        added, 0.5 * F.interpolate(scores, added.shape[2:], mode='bilinear'),
+        rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('changes', [{}, dict(loss_decode=dict(
+    type='CrossEntropyLoss', class_weight=[1., 2., 3.]))])
+def test_training_sees_the_logits_that_the_result_is_made_of(changes):
+    head = tiny_denseclip.config()['decode_head'] | changes
+    net = model(score_weight=2., decode_head=head).eval()
+    batch = samples()
+    labels = torch.stack([sample.gt_sem_seg.data[0] for sample in batch])
+    # mmseg divides by all pixels, or by the weights of those that count.
+    weight = torch.tensor([1., 2., 3.]) if changes else None
+    count = weight[labels[labels < 3]].sum() if changes else labels.numel()
+    wanted = F.cross_entropy(
+        F.interpolate(net(images()), (64, 96), mode='bilinear'), labels, weight,
+        ignore_index=255, reduction='sum') / count
+    torch.testing.assert_close(net.loss(images(), batch)['decode.loss_ce'], wanted)
+
+
+def test_a_head_that_makes_its_loss_otherwise_gets_no_scores():
+    head = tiny_denseclip.config()['decode_head'] | dict(
+        type='PointHead', num_fcs=1, in_channels=[8], in_index=[0])
+    head.pop('feature_strides')
+    from mmcontrast.methods.denseclip.head_loss import head_loss
+    point = MODELS.build(dict(head, num_classes=3, _scope_='mmseg'))
+    with pytest.raises(ValueError, match='PointHead .* score_weight=0'):
+        head_loss(point, [], samples(), scores=torch.zeros(2, 3, 2, 3))
 
 
 # Other names at test time.

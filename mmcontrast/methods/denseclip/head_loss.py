@@ -3,29 +3,49 @@ from collections.abc import Sequence
 
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import CrossEntropyLoss
+from mmseg.models.utils import resize
 from torch import Tensor, nn
 
 from .pixel_loss import resized_cross_entropy
 
 
 def head_loss(head: BaseDecodeHead, inputs: Sequence[Tensor] | Tensor,
-              data_samples: Sequence, train_cfg: dict | None = None
-              ) -> dict[str, Tensor]:
+              data_samples: Sequence, train_cfg: dict | None = None,
+              scores: Tensor | None = None) -> dict[str, Tensor]:
     """``head.loss(inputs, data_samples, train_cfg)``, the same numbers.
 
     A head that takes mmseg's soft-max cross entropy of its enlarged logits gets it by
     :func:`resized_cross_entropy`; any other one (a sampler, class weights, losses of
     its own) runs as it is.
 
+    Args:
+        head: A decode head of mmseg.
+        inputs: What it reads.
+        data_samples: With ``gt_sem_seg``.
+        train_cfg: Of the segmentor.
+        scores: (B, K, h, w), added to the logits: :func:`with_scores`.
+
     Returns:
         The losses by name, weighted, and ``acc_seg``, (1,) in percent.
+
+    Raises:
+        ValueError: If there are ``scores`` and the head makes its loss otherwise than
+            from its logits.
     """
     losses = list(head.loss_decode) if isinstance(
         head.loss_decode, nn.ModuleList) else [head.loss_decode]
+    if scores is not None and type(head).loss is not BaseDecodeHead.loss:
+        raise ValueError(
+            f'score_weight adds the score map to the logits, but {type(head).__name__} '
+            'does not make its loss from logits alone; set score_weight=0 or take a '
+            'head such as FPNHead or UPerHead.')
     if not (_is_plain_head(head) and all(map(_is_plain_loss, losses))):
-        return head.loss(inputs, data_samples, train_cfg)
+        if scores is None:
+            return head.loss(inputs, data_samples, train_cfg)
+        return head.loss_by_feat(with_scores(head(inputs), scores), data_samples)
     labels = head._stack_batch_gt(data_samples).squeeze(1)
-    total = resized_cross_entropy(head(inputs), labels, head.ignore_index)
+    total = resized_cross_entropy(
+        with_scores(head(inputs), scores), labels, head.ignore_index)
     counted = (labels != head.ignore_index).sum().clamp(min=1)
     results = dict(acc_seg=(100 * total.correct / counted)[None])
     for loss in losses:
@@ -33,6 +53,13 @@ def head_loss(head: BaseDecodeHead, inputs: Sequence[Tensor] | Tensor,
         results[loss.loss_name] = (
             results.get(loss.loss_name, 0) + loss.loss_weight * mean)
     return results
+
+
+def with_scores(logits: Tensor, scores: Tensor | None) -> Tensor:
+    """Logits of a head plus a (B, K, h, w) map, enlarged to their size; None: as is."""
+    if scores is None:
+        return logits
+    return logits + resize(scores, logits.shape[2:], mode='bilinear').to(logits)
 
 
 def _is_plain_head(head: BaseDecodeHead) -> bool:

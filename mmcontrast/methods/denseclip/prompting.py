@@ -77,7 +77,8 @@ class TextPrompting(ClassNames):
                 the contexts and the longest name; give a longer one (up to 77) for
                 longer names at test time.
             context_decoder: Config of a :class:`ContextDecoder`; its widths follow.
-            num_contexts: Learnable vectors between the start token and the name.
+            num_contexts: Learnable vectors between the start token and the name. 0
+                keeps to the names as the tower learned them, for few labels.
             freeze_text: Keep the text tower as it is. The released code gives it the
                 learning rate 0, which its schedule then raises to 1e-6 in segmentation:
                 False to train like that.

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ...models.text.vocabulary import Vocabulary, read_vocabulary
 from ...registry import MODELS
-from .head_loss import head_loss
-from .prompting import TextPrompting
+from .head_loss import head_loss, with_scores
+from .prompting import Matched, TextPrompting
 from .widening import widen
 
 
@@ -40,6 +40,10 @@ class DenseCLIP(TextPrompting, EncoderDecoder):
         neck: Config of a neck.
         auxiliary_head: Config of a further head of mmseg, or a list.
         identity_head: Config of the head that holds the score map to the labels.
+        score_weight: The score map, divided by its temperature, is added to the logits
+            of ``decode_head`` with this weight, in training and after. 0, as released:
+            the head has to learn every class from the labels. With few labels a class,
+            1 lets the texts tell classes apart.
         train_cfg, test_cfg, data_preprocessor, init_cfg: See mmseg.
     """
 
@@ -47,8 +51,8 @@ class DenseCLIP(TextPrompting, EncoderDecoder):
                  class_names: str | Sequence | Mapping | Vocabulary, text_encoder: dict,
                  context_decoder: dict, neck: dict | None = None,
                  auxiliary_head: dict | list | None = None,
-                 identity_head: dict | None = None, num_contexts: int = 8,
-                 freeze_text: bool = True, gamma: float = 1e-4,
+                 identity_head: dict | None = None, score_weight: float = 0.,
+                 num_contexts: int = 8, freeze_text: bool = True, gamma: float = 1e-4,
                  temperature: float = 0.07, concat_index: int = 3,
                  prompting: str = 'post', attention_pool: dict | None = None,
                  init_heads: bool = True, **segmentor):
@@ -71,6 +75,7 @@ class DenseCLIP(TextPrompting, EncoderDecoder):
             self.identity_head = MODELS.build(
                 dict(type='IdentityHead', num_classes=num_classes)
                 | (identity_head or {}))
+        self.score_weight = score_weight
         self.add_prompting(
             vocabulary, text_encoder, context_decoder, num_contexts=num_contexts,
             freeze_text=freeze_text, gamma=gamma, temperature=temperature,
@@ -119,7 +124,9 @@ class DenseCLIP(TextPrompting, EncoderDecoder):
                 'set_classes(None) brings those back.')
         matched = self.match_text(self.backbone(inputs))
         features = self._through_neck(matched.features)
-        losses = self._decode_head_forward_train(features, data_samples)
+        losses = add_prefix(head_loss(
+            self.decode_head, features, data_samples, self.train_cfg,
+            self._score_logits(matched)), 'decode')
         if self.with_auxiliary_head:
             losses.update(self._auxiliary_head_forward_train(features, data_samples))
         losses.update(add_prefix(head_loss(
@@ -133,20 +140,26 @@ class DenseCLIP(TextPrompting, EncoderDecoder):
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """(B, K, H, W) logits of whole pictures or of crops of them."""
-        if self.names_are_trained:
-            return super().encode_decode(inputs, batch_img_metas)
-        return resize(self._forward(inputs), inputs.shape[2:], mode='bilinear')
+        if not self.names_are_trained:
+            return resize(self._forward(inputs), inputs.shape[2:], mode='bilinear')
+        matched = self.match_text(self.backbone(inputs))
+        logits = self.decode_head.predict(
+            self._through_neck(matched.features), batch_img_metas, self.test_cfg)
+        return with_scores(logits, self._score_logits(matched))
 
     def _forward(self, inputs: Tensor, data_samples: Sequence | None = None) -> Tensor:
         """(B, K, h, w) logits, as small as they come."""
-        if self.names_are_trained:
-            return super()._forward(inputs, data_samples)
-        return self.match_text(self.backbone(inputs)).score_map / self.temperature
+        matched = self.match_text(self.backbone(inputs))
+        if not self.names_are_trained:
+            return matched.score_map / self.temperature
+        logits = self.decode_head(self._through_neck(matched.features))
+        return with_scores(logits, self._score_logits(matched))
 
-    def _decode_head_forward_train(self, inputs: Sequence[Tensor],
-                                   data_samples: Sequence) -> dict[str, Tensor]:
-        losses = head_loss(self.decode_head, inputs, data_samples, self.train_cfg)
-        return add_prefix(losses, 'decode')
+    def _score_logits(self, matched: Matched) -> Tensor | None:
+        """What is added to the head's logits, (B, K, h, w); None for nothing."""
+        if not self.score_weight:
+            return None
+        return matched.score_map * (self.score_weight / self.temperature)
 
     def _through_neck(self, maps: Sequence[Tensor]) -> Sequence[Tensor]:
         return self.neck(maps) if self.with_neck else maps
