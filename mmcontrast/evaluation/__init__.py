@@ -1,4 +1,5 @@
 """Dense probes and metrics."""
+from ..registry import METRICS
 from .dense_probe import dense_probe
 from .features import feature_maps
 from .labelled_images import LabelledImages, load_labelled_images
@@ -10,6 +11,8 @@ from .slot_segmentation import (
     majority_scores,
     matched_scores,
 )
+
+METRICS.announce('mmcontrast.evaluation.grouped_iou', 'GroupedIoUMetric')
 
 __all__ = [
     'LabelledImages', 'MultipleChoiceAccuracy', 'SlotClassCounts', 'assign_slots',

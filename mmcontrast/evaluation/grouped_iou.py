@@ -1,0 +1,68 @@
+"""Intersection over union of groups of classes, such as those never trained on."""
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from mmengine.logging import MMLogger
+from mmseg.evaluation import IoUMetric
+
+from ..registry import METRICS
+
+
+@METRICS.register_module()
+class GroupedIoUMetric(IoUMetric):
+    """mmseg's IoU metric, which also gives each group of classes its own scores.
+
+    Beside mmseg's numbers of all classes there are, for a group G in per cent:
+    ``G/mIoU`` and ``G/mAcc``, means over its classes as mmseg takes them over all, and
+    ``G/aAcc``, the share of the group's pixels that are right. Every pixel chooses
+    among all classes, those of other groups too.
+
+    Args:
+        groups: Name of a group to names of its classes.
+        kwargs: Those of mmseg's ``IoUMetric``; only ``mIoU`` is grouped.
+    """
+
+    def __init__(self, groups: Mapping[str, Sequence[str]], **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.groups = {name: tuple(classes) for name, classes in groups.items()}
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """See the class.
+
+        Raises:
+            ValueError: If the dataset has no such class as a group names.
+        """
+        metrics = super().compute_metrics(results)
+        if self.format_only:
+            return metrics
+        names = list(self.dataset_meta['classes'])
+        # (4, K): pixels in the intersection, the union, the prediction and the label.
+        areas = np.array([[np.asarray(area) for area in areas]
+                          for areas in results]).sum(0)
+        for group, classes in self.groups.items():
+            metrics.update(self._scores(group, areas[:, _places(classes, names)]))
+        return metrics
+
+    @staticmethod
+    def _scores(group: str, areas: np.ndarray) -> dict[str, float]:
+        hit, union, _, label = areas
+        # Classes that are neither there nor predicted do not count, as in mmseg.
+        ious, recalls = hit[union > 0] / union[union > 0], hit[label > 0] / label[
+            label > 0]
+        lost = not len(ious) or not len(recalls)
+        values = (np.nan,) * 3 if lost else (
+            ious.mean(), recalls.mean(), hit.sum() / label.sum())
+        if lost:
+            MMLogger.get_current_instance().warning(
+                f'No pixel of the test set is of a class of the group {group!r}.')
+        return {f'{group}/{name}': round(100 * float(value), 2)
+                for name, value in zip(('mIoU', 'mAcc', 'aAcc'), values, strict=True)}
+
+
+def _places(classes: Sequence[str], names: list[str]) -> list[int]:
+    unknown = [name for name in classes if name not in names]
+    if unknown:
+        raise ValueError(
+            f'GroupedIoUMetric: the dataset has no class {unknown[0]!r}; its classes '
+            f'are {", ".join(names)}.')
+    return [names.index(name) for name in classes]
