@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ...models.text import tokenize
 from ...registry import MODELS
+from .mosaic import add_dense_pool, encode_cells
 
 LARGEST_SCALE = 100.
 """Of the cosines, as in the paper: training does not get sharper than this."""
@@ -35,13 +36,21 @@ class CLIP(BaseModel):
             a model config of open_clip holds.
         zero_init_residual: Start the residual branches of a ResNet at zero, as CLIP
             does. In a run of some thousand steps they open too late.
+        mosaics: Sides of mosaics, for maps that know where; each step draws one. At 1
+            images are compared with texts as usual. At s, s x s of them become one
+            picture, and each is compared by one cell of the map, see
+            :func:`~.mosaic.encode_cells`; s squared must divide the batch.
         data_preprocessor: Config of the preprocessor.
     """
 
     def __init__(self, architecture: Mapping, zero_init_residual: bool = True,
+                 mosaics: Sequence[int] = (1,),
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
         self.clip = OpenCLIP(**architecture)
+        self.mosaics = tuple(mosaics)
+        if self.mosaics != (1,):
+            add_dense_pool(self.clip, self.mosaics)
         if not zero_init_residual:
             for name, parameter in self.clip.visual.named_parameters():
                 if name.endswith('bn3.weight'):
@@ -78,9 +87,11 @@ class CLIP(BaseModel):
         criterion = ClipLoss(local_loss=True, gather_with_grad=True, rank=get_rank(),
                              world_size=get_world_size())
         scale = log_scale.exp()
+        side = self.mosaics[int(torch.randint(len(self.mosaics), ()))]
+        images = (self.encode_images(inputs) if side == 1 else
+                  encode_cells(self.clip.visual, inputs, side))
         loss = criterion(
-            self.encode_images(inputs),
-            self.encode_texts([sample.text for sample in data_samples]), scale)
+            images, self.encode_texts([sample.text for sample in data_samples]), scale)
         return dict(loss_contrastive=loss, logit_scale=scale.detach())
 
     @torch.no_grad()
