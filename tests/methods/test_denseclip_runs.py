@@ -11,6 +11,7 @@ from mmcontrast.apis.config import UsageError  # noqa: E402
 from mmcontrast.apis.make_shapes import make_shapes  # noqa: E402
 from mmcontrast.apis.test import test as run_test  # noqa: E402
 from mmcontrast.apis.train import train  # noqa: E402
+from mmcontrast.datasets.shapes.layouts import PAIR_CLASSES  # noqa: E402
 from mmcontrast.engine.checkpoint import read_checkpoint  # noqa: E402
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'denseclip'
@@ -124,3 +125,38 @@ def test_texts_in_another_order_than_the_labels_are_refused(root, tmp_path):
     with pytest.raises(ValueError, match="another order: label 0 is 'ground' in"):
         train(DEBUG, str(tmp_path), cfg_options=options(
             root, **{'model.class_names': names[::-1]}))
+
+
+def test_pairs_of_colour_and_shape_are_learned_and_tested_with_those_held_out(
+        tmp_path):
+    """The configs of docs/benchmarks/denseclip_small.md, from random weights."""
+    def world(name, **combinations):
+        return make_shapes(tmp_path / name, ['mmseg'], train=4, val=1, test=2, size=64,
+                           progress=False, **combinations)
+
+    seen = world('seen', train_combinations='seen', eval_combinations='seen')
+    every = world('open')
+    short = {'train_cfg.max_iters': 2, 'default_hooks.checkpoint.interval': 2,
+             'train_cfg.val_interval': 2, 'train_dataloader.batch_size': 2,
+             'model.backbone.init_cfg': None}
+    pairs = str(CONFIGS / '{}-seg_fpn-tinyrn_1xb4-100it_shapes-pairs{}-256x256.py')
+    plain = train(pairs.format('clip', ''), str(tmp_path / 'clip'),
+                  cfg_options=options(seen, **short))
+    assert plain.model.decode_head.num_classes == 58
+    short['model.text_encoder.init_cfg'] = None
+    train(pairs.format('denseclip', ''), str(tmp_path / 'dense'),
+          cfg_options=options(seen, **short))
+    # The checkpoint knows 58 names; the eight others are named now.
+    found = run_test(
+        pairs.format('denseclip', '-open'), str(tmp_path / 'dense/iter_2.pth'),
+        str(tmp_path / 'test'), classes=str(every / 'pair_classes.txt'),
+        cfg_options=options(every, **{key: None for key in short if 'init_cfg' in key}))
+    assert {f'{group}/{score}' for group in ('seen', 'stuff', 'held_out')
+            for score in ('mIoU', 'mAcc', 'aAcc')} <= set(found)
+
+
+def test_the_pairs_of_the_config_are_those_of_the_labels():
+    cfg = Config.fromfile(
+        CONFIGS / 'denseclip-seg_fpn-tinyrn_1xb4-100it_shapes-pairs-open-256x256.py')
+    assert cfg.all_classes == PAIR_CLASSES
+    assert cfg.classes == PAIR_CLASSES[:58] and cfg.held_out == PAIR_CLASSES[58:]
