@@ -85,7 +85,8 @@ class PromptedDetector(TextPrompting):
             raise ValueError(
                 f'{type(self).__name__} finds boxes of {len(self.trained_names)} '
                 f'classes, set_classes got {len(names)} names: they may be reworded, '
-                'not added or left out.')
+                'not added or left out. label_boxes_by (tools/infer.py --classes) '
+                'labels the boxes by any number of texts.')
         self.set_names(names)
 
     @property
