@@ -6,7 +6,7 @@ model = dict(
     class_names=_base_.classes,
     # The names as the small CLIP learned them, nothing before them.
     num_contexts=0,
-    # With two scenes a class at most, the texts tell the classes apart.
+    # A class has two or three pictures: the texts tell them apart.
     score_weight=1.0,
     backbone=dict(
         type='mmcontrast.CLIPResNetWithAttention', embed_dims=128, input_size=64,

@@ -2,7 +2,7 @@
 
 56 pairs that occur in training ("red star"), sky and ground; eight pairs never do.
 The scenes: python tools/data/make_shapes.py data/shapes_pairs --layout mmseg \
-    --train 20 --val 100 --test 300 --train-combinations seen --eval-combinations seen
+    --train 40 --val 100 --test 200 --train-combinations seen --eval-combinations seen
 """
 _base_ = './shapes_seg.py'
 data_root = 'data/shapes_pairs/'
