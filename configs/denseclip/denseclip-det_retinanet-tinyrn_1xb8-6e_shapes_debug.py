@@ -1,11 +1,11 @@
 """The toy world on a CPU: the code of the published settings in a minute or two.
 
-The scenes, 600 and 100 of them:
-    python tools/data/make_shapes.py data/shapes --layout coco --train 600 --val 100
+The scenes: python tools/data/make_shapes.py data/shapes_coco --layout coco \\
+    --train 600 --val 100
 """
 _base_ = './denseclip-det_retinanet-rn50_8xb2-12e_coco.py'
 
-data_root = 'data/shapes/'
+data_root = 'data/shapes_coco/'
 classes = ('circle', 'square', 'triangle', 'star', 'ring', 'cross', 'heart', 'moon')
 size, num_train, batch_size, max_epochs = 128, 600, 8, 6
 

@@ -1,6 +1,7 @@
-"""The same, tested on scenes with pairs that never occurred in training.
+r"""The same, tested on scenes with pairs that never occurred in training.
 
-    python tools/test.py THIS CHECKPOINT --classes data/shapes_pairs_open/pair_classes.txt
+    python tools/test.py THIS CHECKPOINT \
+        --classes data/shapes_pairs_open/pair_classes.txt
 
 The scenes: see docs/benchmarks/denseclip_small.md.
 """
