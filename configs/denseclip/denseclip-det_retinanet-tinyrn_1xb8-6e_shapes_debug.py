@@ -1,6 +1,6 @@
 """The toy world on a CPU: the code of the published settings in a minute or two.
 
-The scenes: python tools/data/make_shapes.py data/shapes_coco --layout coco \\
+The scenes: python tools/data/make_shapes.py data/shapes_coco --layout coco \
     --train 600 --val 100
 """
 _base_ = './denseclip-det_retinanet-rn50_8xb2-12e_coco.py'
