@@ -1,7 +1,7 @@
 """Dense probes and metrics."""
-from ..registry import METRICS
 from .dense_probe import dense_probe
 from .features import feature_maps
+from .grouped_iou import GroupedIoUMetric
 from .labelled_images import LabelledImages, load_labelled_images
 from .multiple_choice import MultipleChoiceAccuracy
 from .slot_maps import assign_slots, slot_scores
@@ -12,10 +12,8 @@ from .slot_segmentation import (
     matched_scores,
 )
 
-METRICS.announce('mmcontrast.evaluation.grouped_iou', 'GroupedIoUMetric')
-
 __all__ = [
-    'LabelledImages', 'MultipleChoiceAccuracy', 'SlotClassCounts', 'assign_slots',
-    'dense_probe', 'feature_maps', 'foreground_ari', 'load_labelled_images',
-    'majority_scores', 'matched_scores', 'slot_scores',
+    'GroupedIoUMetric', 'LabelledImages', 'MultipleChoiceAccuracy', 'SlotClassCounts',
+    'assign_slots', 'dense_probe', 'feature_maps', 'foreground_ari',
+    'load_labelled_images', 'majority_scores', 'matched_scores', 'slot_scores',
 ]

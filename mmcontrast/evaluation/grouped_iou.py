@@ -2,14 +2,14 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
-from mmseg.evaluation import IoUMetric
 
 from ..registry import METRICS
 
 
 @METRICS.register_module()
-class GroupedIoUMetric(IoUMetric):
+class GroupedIoUMetric(BaseMetric):
     """mmseg's IoU metric, which also gives each group of classes its own scores.
 
     Beside mmseg's numbers of all classes there are, for a group G in per cent:
@@ -19,12 +19,23 @@ class GroupedIoUMetric(IoUMetric):
 
     Args:
         groups: Name of a group to names of its classes.
+        collect_device, prefix: See mmengine's ``BaseMetric``.
         kwargs: Those of mmseg's ``IoUMetric``; only ``mIoU`` is grouped.
     """
 
-    def __init__(self, groups: Mapping[str, Sequence[str]], **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, groups: Mapping[str, Sequence[str]], collect_device: str = 'cpu',
+                 prefix: str | None = None, **kwargs) -> None:
+        # Here, as the rest of the package does without mmseg.
+        from mmseg.evaluation import IoUMetric
+        super().__init__(collect_device, prefix)
+        self.whole = IoUMetric(**kwargs)
         self.groups = {name: tuple(classes) for name, classes in groups.items()}
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        self.whole.dataset_meta = self.dataset_meta
+        self.whole.process(data_batch, data_samples)
+        self.results += self.whole.results
+        self.whole.results.clear()
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """See the class.
@@ -32,8 +43,9 @@ class GroupedIoUMetric(IoUMetric):
         Raises:
             ValueError: If the dataset has no such class as a group names.
         """
-        metrics = super().compute_metrics(results)
-        if self.format_only:
+        self.whole.dataset_meta = self.dataset_meta
+        metrics = self.whole.compute_metrics(results)
+        if self.whole.format_only:
             return metrics
         names = list(self.dataset_meta['classes'])
         # (4, K): pixels in the intersection, the union, the prediction and the label.
