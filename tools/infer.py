@@ -15,8 +15,7 @@ box with the text that fits best.
 """
 import argparse
 
-from mmengine.config import DictAction
-
+from mmcontrast.apis.cli import add_ask_arguments
 from mmcontrast.apis.convert import sentences
 from mmcontrast.apis.infer import infer
 
@@ -25,24 +24,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog='infer.py', description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of a DenseCLIP segmentor or detector')
-    parser.add_argument('checkpoint', help='a checkpoint of its training')
-    parser.add_argument('images', nargs='+', help='image files or folders')
-    parser.add_argument('--classes', metavar="'sky;tree;a red car'",
-                        help='class texts; or a text file with one a line, or the name '
-                        'of a data set (default: those of the training)')
+    add_ask_arguments(parser)
     parser.add_argument('--out', default='work_dirs/infer', metavar='DIR',
                         help='folder for pictures and answers, or a picture file for a '
                         'single image (default: work_dirs/infer)')
     parser.add_argument('--score-thr', type=float, default=0.3, metavar='S',
                         help='detectors leave out boxes below (default: 0.3)')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1; default: a GPU, if any')
-    parser.add_argument('--batch-size', type=int, default=4, metavar='N',
-                        help='images of one size to pass together (default: 4)')
-    parser.add_argument('--workers', type=int, default=2, metavar='N',
-                        help='processes that read images (default: 2)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=V',
-                        help='override settings, e.g. model.test_cfg.mode=whole')
     arguments = vars(parser.parse_args())
     with sentences(parser):
         found = infer(**arguments)

@@ -1,4 +1,4 @@
-"""What the command lines of train and test share."""
+"""What the command lines of several tools share."""
 import argparse
 import os
 import sys
@@ -22,6 +22,24 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     # torchrun sets LOCAL_RANK itself; older launchers pass the flag.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help=argparse.SUPPRESS)
+
+
+def add_ask_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the tools take that ask a DenseCLIP about images."""
+    add = parser.add_argument
+    add('config', help='config of a DenseCLIP segmentor or detector')
+    add('checkpoint', help='a checkpoint of its training')
+    add('images', nargs='+', help='image files or folders')
+    add('--classes', metavar="'sky;tree;a red car'",
+        help='class texts; or a text file with one a line, or the name of a data set '
+        '(default: those of the training)')
+    add('--device', help='cpu, cuda, cuda:1; default: a GPU, if any')
+    add('--batch-size', type=int, default=4, metavar='N',
+        help='images of one size to pass together (default: 4)')
+    add('--workers', type=int, default=2, metavar='N',
+        help='processes that read images (default: 2)')
+    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=V',
+        help='override settings, e.g. model.test_cfg.mode=whole')
 
 
 def run(function: Callable, parser: argparse.ArgumentParser) -> None:
