@@ -2,28 +2,14 @@
 _base_ = ['../_base_/clip_seg_tiny.py', '../_base_/datasets/camvid_seg.py']
 
 scale, crop_size = (240, 180), (160, 160)
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='RandomResize', scale=scale, ratio_range=(1.0, 1.5), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75,
-         ignore_index=_base_.ignore_index),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs')]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')]
-tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='TestTimeAug', transforms=[
-        [dict(type='Resize', scale=(int(240 * r), int(180 * r)), keep_ratio=True)
-         for r in (0.75, 1.0, 1.25)],
-        [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)],
-        [dict(type='LoadAnnotations')],
-        [dict(type='PackSegInputs')]])]
+train_pipeline, test_pipeline, tta_pipeline = (
+    _base_.train_pipeline, _base_.test_pipeline, _base_.tta_pipeline)
+train_pipeline[2].update(scale=scale, ratio_range=(1.0, 1.5))
+train_pipeline[3].update(crop_size=crop_size)
+test_pipeline[1].update(scale=scale)
+tta_pipeline[1].transforms[0] = [
+    dict(type='Resize', scale=(int(240 * r), int(180 * r)), keep_ratio=True)
+    for r in (0.75, 1.0, 1.25)]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

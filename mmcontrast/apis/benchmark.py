@@ -28,14 +28,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+
+from .progress import run_bars
 
 SUITES: dict[str, 'Suite'] = {}
 
@@ -156,7 +150,7 @@ def run_suite(name: str, runs: int = 5, progress: bool = True,
     if name not in SUITES:
         raise KeyError(f'no suite {name!r}; there are {sorted(SUITES)}.')
     found: dict[str, list[Row]] = {}
-    with _progress_bar(progress) as bar:
+    with run_bars(progress) as bar:
         task = bar.add_task(f'{name}: set-up', total=runs + 1)
         run = SUITES[name].prepare(**options)
         for turn in range(runs + 1):
@@ -219,9 +213,3 @@ def _measure(rows: list[Row]) -> Measure:
               (row.value if isinstance(row.value, Sequence) else [row.value])]
     return Measure(
         first.name, first.unit, Spread.of(values), first.reference, first.target)
-
-
-def _progress_bar(shown: bool) -> Progress:
-    return Progress(
-        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-        TimeElapsedColumn(), TimeRemainingColumn(), disable=not shown)

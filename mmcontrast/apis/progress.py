@@ -1,4 +1,4 @@
-"""The progress bar of the tools that write many files."""
+"""Progress bars: of tools that write many files, and of long runs."""
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -6,6 +6,7 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
@@ -16,6 +17,14 @@ def progress_bar(visible: bool = True) -> Progress:
     return Progress(
         TextColumn('{task.description:13}'), BarColumn(), MofNCompleteColumn(),
         _RateColumn(), TimeRemainingColumn(), disable=not visible)
+
+
+def run_bars(visible: bool = True) -> Progress:
+    """For runs of minutes: task, bar, count, time so far and remaining time."""
+    return Progress(
+        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn(),
+        disable=not visible)
 
 
 class _RateColumn(ProgressColumn):

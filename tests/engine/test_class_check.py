@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from mmcontrast.engine.hooks import ClassCheckHook
@@ -17,13 +16,7 @@ pytest.importorskip('mmseg')
 pytest.importorskip('mmdet')
 
 
-@pytest.fixture(autouse=True)
-def _leave_scope_as_it_was():
-    """A Runner sets a global default scope; the next test must not inherit it."""
-    before = dict(DefaultScope._instance_dict)
-    yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+pytestmark = pytest.mark.usefixtures('scope_as_it_was')
 
 
 def runner_of(scope, model, dataset, work_dir):

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
 from mmcontrast.apis.make_shapes import make_shapes
@@ -28,12 +27,7 @@ MMDET = Path(mmdet.__file__).parent / '.mim'
 NAMES = ('circle', 'red square', 'moon')
 
 
-@pytest.fixture(autouse=True)
-def _leave_scope_as_it_was():
-    before = dict(DefaultScope._instance_dict)
-    yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+pytestmark = pytest.mark.usefixtures('scope_as_it_was')
 
 
 def tower() -> dict:

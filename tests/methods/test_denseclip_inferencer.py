@@ -41,12 +41,7 @@ PIXELS = dict(type='SegDataPreProcessor', mean=[123., 117., 104.], std=[60., 50.
               bgr_to_rgb=True)
 
 
-@pytest.fixture(autouse=True)
-def _leave_scope_as_it_was():
-    before = dict(DefaultScope._instance_dict)
-    yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+pytestmark = pytest.mark.usefixtures('scope_as_it_was')
 
 
 @pytest.fixture(scope='module')

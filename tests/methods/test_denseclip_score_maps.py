@@ -36,12 +36,7 @@ DETECTOR = (ROOT / 'configs' / 'denseclip'
             / 'denseclip-det_retinanet-tinyrn_1xb8-6e_shapes_debug.py')
 
 
-@pytest.fixture(autouse=True)
-def _leave_scope_as_it_was():
-    before = dict(DefaultScope._instance_dict)
-    yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+pytestmark = pytest.mark.usefixtures('scope_as_it_was')
 
 
 @pytest.fixture(scope='module')

@@ -14,7 +14,7 @@ import pytest
 import torch
 import torchvision
 from mmengine.config import Config
-from mmengine.registry import DATASETS, METRICS, MODELS, DefaultScope
+from mmengine.registry import DATASETS, METRICS, MODELS
 from mmengine.registry import init_default_scope as enter_scope
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
@@ -36,13 +36,7 @@ def each(paths):
     return pytest.mark.parametrize('path', paths, ids=lambda path: path.stem)
 
 
-@pytest.fixture(autouse=True)
-def _leave_scope_as_it_was():
-    """A Runner sets a global default scope; the next test must not inherit it."""
-    before = dict(DefaultScope._instance_dict)
-    yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+pytestmark = pytest.mark.usefixtures('scope_as_it_was')
 
 
 def load(path: Path) -> Config:

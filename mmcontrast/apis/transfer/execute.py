@@ -6,15 +6,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 
+from ..progress import run_bars
 from ..tool_process import ToolError
 from .runs import Run, carry_out
 
@@ -52,7 +46,7 @@ def execute(runs: Sequence[Run], root: Path, jobs: int = 1,
     threads = max(1, (os.cpu_count() or 1) // jobs)
     until = None if minutes is None else time.monotonic() + 60 * minutes
     going: dict[Future, Run] = {}
-    with _bars(visible) as bars, ThreadPoolExecutor(jobs) as pool:
+    with run_bars(visible) as bars, ThreadPoolExecutor(jobs) as pool:
         total = bars.add_task(
             'all runs', total=len(runs), completed=len(outcome.done))
         while True:
@@ -95,10 +89,3 @@ def _note(run: Run, future: Future, outcome: Outcome, bars: Progress) -> None:
         bars.console.print(f'{run.title} failed: {error.args[0]}', markup=False)
     else:
         raise error
-
-
-def _bars(visible: bool) -> Progress:
-    return Progress(
-        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-        TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn(),
-        disable=not visible)

@@ -25,7 +25,8 @@ def draw_plots(suite: Suite, values: Values, results: Sequence[dict], folder: Pa
     """
     figures = {}
     if values:
-        figures['bars'] = 'Every task, mean and seeds', _bars(suite, values)
+        figures['bars'] = (
+            'Every task, mean and seeds; axes do not start at 0', _bars(suite, values))
     curves = [task for task in suite.tasks if task.fraction is not None
               and any(key[1] == task.name for key in values)]
     if len({task.fraction for task in curves}) > 1:

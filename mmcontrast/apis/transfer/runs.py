@@ -1,8 +1,9 @@
 """The runs that a suite consists of, and how each is carried out."""
 import hashlib
 import json
+import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -112,19 +113,23 @@ def carry_out(run: Run, root: Path, threads: int, progress: Progress | None = No
     """
     begin = time.time()
     _prepare(run)
-    commands: list[Sequence[str]] = []
+    commands: list[str] = []
 
     def tool(*command: object):
-        commands.append([str(part) for part in command])
-        run_tool(commands[-1], root, run.folder / 'log.txt', progress, threads)
+        command = [str(part) for part in command]
+        commands.append(shlex.join(
+            ['python', *(part.replace(f'{root}/', '') for part in command)]))
+        run_tool(command, root, run.folder / 'log.txt', progress, threads)
 
-    found = (_pretrain if run.task is None else _fine_tune)(run, tool)
+    try:
+        found = (_pretrain if run.task is None else _fine_tune)(run, tool)
+    finally:
+        minutes = _add_minutes(run, (time.time() - begin) / 60)
     result = dict(
         start=run.start.name, task=run.task.name if run.task else None, seed=run.seed,
         fingerprint=run.fingerprint, **found,
-        minutes=round((time.time() - begin) / 60, 2), commands=[
-            ' '.join(['python', *command]) for command in commands],
-        commit=git_commit(), machine=describe_machine(), threads=threads,
+        minutes=minutes, commands=commands, commit=git_commit(),
+        machine=describe_machine(), threads=threads,
         finished=time.strftime('%Y-%m-%d %H:%M'))
     if run.task and not keep_weights:
         for file in run.folder.rglob('*.pth'):
@@ -143,6 +148,14 @@ def _prepare(run: Run) -> None:
             f'{run.folder.name}_before_{time.strftime("%Y%m%d_%H%M%S")}'))
     run.folder.mkdir(parents=True, exist_ok=True)
     note.write_text(run.fingerprint)
+
+
+def _add_minutes(run: Run, minutes: float) -> float:
+    """Minutes of all attempts at a run, those that failed before included."""
+    note = run.folder / 'minutes.txt'
+    total = minutes + (float(note.read_text()) if note.is_file() else 0.)
+    note.write_text(f'{total:.3f}')
+    return round(total, 2)
 
 
 def _pretrain(run: Run, tool: Callable) -> dict:
@@ -190,7 +203,7 @@ def _probe_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 @cache
 def _settings(config: str | None) -> str:
-    return '' if config is None else Config.fromfile(config).pretty_text
+    return '' if config is None else repr(Config.fromfile(config).to_dict())
 
 
 def _slug(name: str) -> str:
