@@ -10,6 +10,10 @@ from mmengine.runner import Runner
 from ..engine.hooks import CheckpointKeysHook, ClassCheckHook
 from .config import UsageError, existing_file, load_config
 
+# Those that a Runner has without being told; it understands None for them.
+_RUNNER_HOOKS = (
+    'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+
 
 def train(config: str, work_dir: str | None = None, resume: str | None = None,
           amp: bool = False, auto_scale_lr: bool = False,
@@ -46,6 +50,7 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
 def build_runner(cfg: Config) -> Runner:
     """The runner of a config, fitted to the devices of this machine."""
     notes = fit_to_devices(cfg)
+    remove_hooks_set_to_none(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     for note in notes:
         runner.logger.info(note)
@@ -54,6 +59,17 @@ def build_runner(cfg: Config) -> Runner:
         if not any(isinstance(present, hook) for present in runner.hooks):
             runner.register_hook(hook())
     return runner
+
+
+def remove_hooks_set_to_none(cfg: Config) -> None:
+    """Let ``default_hooks=dict(NAME=None)`` remove any hook that a base config names.
+
+    mmengine ends in a bare AssertionError unless NAME is one of its own six.
+    """
+    hooks = cfg.get('default_hooks') or {}
+    for name in [name for name, hook in hooks.items() if hook is None]:
+        if name not in _RUNNER_HOOKS:
+            del hooks[name]
 
 
 def enable_amp(cfg: Config) -> None:

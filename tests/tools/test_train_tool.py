@@ -118,6 +118,16 @@ def weights(path: Path) -> dict:
     return torch.load(path, map_location='cpu', weights_only=False)
 
 
+def test_none_removes_a_hook_of_a_base_config(folder):
+    text = CONFIG + 'default_hooks = dict(checkpoint_keys=None, sampler_seed=None)\n'
+    (folder / 'config.py').write_text(text.replace('custom_imports', 'unused'))
+    cfg = load_config(str(folder / 'config.py'))
+    training.remove_hooks_set_to_none(cfg)
+    assert 'checkpoint_keys' not in cfg.default_hooks
+    # One of the runner's own: None is what tells it.
+    assert cfg.default_hooks.sampler_seed is None
+
+
 def test_a_run_writes_its_checkpoints_where_the_config_is_named(trained):
     folder, log = trained
     last = weights(folder / 'work_dirs/toy_pretrain/epoch_3.pth')
