@@ -1,0 +1,15 @@
+# A method of mmpretrain under the protocol of our own: images, views, colours, steps,
+# optimizer and probe are those of camvid_pretraining.py, the network is theirs at the
+# same size.
+_base_ = './camvid_pretraining.py'
+
+default_hooks = dict(
+    momentum=None,      # they move their momentum encoders themselves
+    monitor=None)       # and report no spread of features
+
+custom_imports = dict(imports=['mmpretrain.models'])
+model = dict(
+    backbone=dict(
+        type='mmpretrain.ResNet', depth=18, norm_cfg=dict(type='BN'),
+        strides=(1, 2, 2, 1), zero_init_residual=False),
+    data_preprocessor=dict(type='mmcontrast.TwoViewPreprocessor', photometric='BYOL'))
