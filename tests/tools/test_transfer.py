@@ -143,12 +143,30 @@ def test_seeds_share_a_pretraining_or_have_their_own(tmp_path):
     assert len({run.folder for run in each}) == 6
 
 
+def test_a_row_may_have_tasks_seeds_and_options_of_its_own(tmp_path):
+    tasks = [dict(name='x', config=str(FCN), metric='mIoU', options=dict(a=1, b=2)),
+             dict(name='y', config=str(FCN), metric='mIoU')]
+    starts = [dict(name='all'), dict(name='some', tasks=['x'], seeds=[1, 2],
+                                     task_options=dict(b=3)),
+              dict(name='A', config=str(PRETRAIN), seeds=[1])]
+    runs = list_runs(read_suite(write(tmp_path, starts=starts, tasks=tasks)), tmp_path)
+    done = [(run.start.name, run.task and run.task.name, run.seed) for run in runs]
+    assert [row for row in done if row[0] == 'some'] == [
+        ('some', 'x', 1), ('some', 'x', 2)]
+    assert [row for row in done if row[0] == 'A'] == [
+        ('A', None, 0), ('A', 'x', 1), ('A', 'y', 1)]
+    assert [run.task.options for run in runs if run.seed == 1 and run.task
+            and run.task.name == 'x'] == [
+        dict(a=1, b=2), dict(a=1, b=3), dict(a=1, b=2)]
+
+
 @pytest.mark.parametrize(('changes', 'message'), [
     (dict(starts=[dict(nam='a')]), "unknown key 'nam'.*Did you mean 'name'"),
     (dict(starts=[dict(name='a'), dict(name='a')]), "'a'.* twice"),
     (dict(tasks=[]), 'tasks is empty'),
     (dict(tasks=[dict(name='x', config=str(FCN))]), r'tasks\[0\] lacks metric'),
     (dict(starts=[dict(name='a', config=str(FCN), checkpoint='b.pth')]), 'one of them'),
+    (dict(starts=[dict(name='a', tasks=['z'])]), r"the tasks \['z'\], which"),
     (dict(seeds=['0']), 'seeds must be whole numbers'),
     (dict(tittle='x'), "unknown key 'tittle'.*'title'"),
 ])

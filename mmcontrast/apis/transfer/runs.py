@@ -79,8 +79,9 @@ def list_runs(suite: Suite, work_dir: Path) -> list[Run]:
         seed for task in suite.tasks for seed in suite.task_seeds(task))
     for seed in seeds:
         for start in suite.starts:
+            tasks = suite.row_tasks(start, seed)
             needs = None
-            if start.config:
+            if start.config and tasks:
                 number = suite.pretrain_seed(seed)
                 key = start.name, number
                 if key not in pretrainings:
@@ -91,7 +92,7 @@ def list_runs(suite: Suite, work_dir: Path) -> list[Run]:
             runs += [
                 Run(start, task, seed, work_dir / _slug(start.name) /
                     f'{_slug(task.name)}_seed{seed}', needs)
-                for task in suite.tasks if seed in suite.task_seeds(task)]
+                for task in tasks]
     return runs
 
 

@@ -33,12 +33,18 @@ class Start:
         checkpoint: Weights of the backbone for ``init_cfg``, if there is no config.
             Neither of both is a start from random weights.
         options: Overrides of the config, dotted keys.
+        task_options: Overrides of the configs of the row's tasks.
+        tasks: Names of the tasks the row has; all, if it does not say.
+        seeds: The row's seeds out of its tasks'; all, if it does not say.
     """
 
     name: str
     config: str | None = None
     checkpoint: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    tasks: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,15 @@ class Suite:
 
     def task_seeds(self, task: Task) -> Sequence[int]:
         return self.seeds if task.seeds is None else task.seeds
+
+    def row_tasks(self, start: Start, seed: int) -> list[Task]:
+        """The tasks that a row does with a seed, with the overrides of both."""
+        if start.seeds is not None and seed not in start.seeds:
+            return []
+        return [
+            dataclasses.replace(task, options={**task.options, **start.task_options})
+            for task in self.tasks if seed in self.task_seeds(task)
+            and (start.tasks is None or task.name in start.tasks)]
 
     def pretrain_seed(self, seed: int) -> int:
         """The seed of the pretraining that the tasks of ``seed`` start from."""
@@ -197,6 +212,10 @@ def _check(suite: Suite, path: str) -> None:
         if start.config and start.checkpoint:
             raise UsageError(f'{path}: start {start.name!r} has a config and a '
                              'checkpoint; give one of them.')
+        unknown = sorted(set(start.tasks or ()) - {task.name for task in suite.tasks})
+        if unknown:
+            raise UsageError(f'{path}: start {start.name!r} names the tasks {unknown}, '
+                             'which the suite does not have.')
     for key in ('seeds', 'pretrain_seeds'):
         seeds = getattr(suite, key)
         if not seeds or not all(isinstance(seed, int) for seed in seeds):
