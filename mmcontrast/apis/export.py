@@ -14,9 +14,9 @@ from ..engine.checkpoint import (
     read_checkpoint,
     replacing,
 )
+from ..engine.manifest import file_sha256
 from ..registry import MODELS
 from ..version import __version__
-from .convert.official import file_sha256
 from .convert.proof import compare, prove_stages, randomised
 from .convert.report import KeyReport, rename_keys
 from .convert.targets import Target, build_target

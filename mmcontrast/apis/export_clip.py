@@ -8,12 +8,12 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..engine.checkpoint import find_state_dict, read_checkpoint, replacing
+from ..engine.manifest import file_sha256
 from ..models.clip_weights import open_clip
 from ..models.text import tokenize
 from ..registry import MODELS
 from ..version import __version__
 from .config import load_config
-from .convert.official import file_sha256
 from .convert.proof import compare, randomised
 from .convert.report import KeyReport
 from .export import write_weights

@@ -1,9 +1,7 @@
 """Checkpoints: read as data only, written whole or not at all."""
-import os
 import pickle
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,10 +11,12 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from .harmless import harmless, refusal
+from .replacing import replacing
 
 
 def read_checkpoint(path: str | Path,
-                    map_location: str | torch.device | Callable | None = 'cpu') -> dict:
+                    map_location: str | torch.device | Callable | None = 'cpu',
+                    mmap: bool = False) -> dict:
     """Read a checkpoint file without executing anything in it.
 
     Tensors, plain Python values, numpy arrays and scalars, mmengine's log buffers and
@@ -26,6 +26,8 @@ def read_checkpoint(path: str | Path,
     Args:
         path: A file of ``torch.save``, of mmengine or a ``.safetensors`` file.
         map_location: Where the tensors go, as in ``torch.load``.
+        mmap: Leave the tensors on the disk until they are used; the file must stay.
+            Not for the format before torch 1.6.
 
     Returns:
         What the file holds. A safetensors file gives ``dict(state_dict, meta)``.
@@ -41,10 +43,11 @@ def read_checkpoint(path: str | Path,
         return _read_safetensors(path, map_location)
     try:
         with harmless():
-            checkpoint = torch.load(path, map_location, weights_only=True)
+            checkpoint = torch.load(path, map_location, weights_only=True,
+                                    mmap=mmap)
     except pickle.UnpicklingError as error:
         raise ValueError(refusal(path, error)) from error
-    except (RuntimeError, EOFError, OSError, KeyError, AttributeError) as error:
+    except Exception as error:  # Damaged bytes fail in any way they like.
         raise ValueError(
             f'{path} cannot be read as a checkpoint ({error}). It may be cut short: '
             'compare its size with the original and copy it again.') from error
@@ -83,25 +86,6 @@ def write_checkpoint(checkpoint: Mapping, path: str | Path):
     """Save with ``torch.save``; ``path`` appears complete or not at all."""
     with replacing(path) as file:
         torch.save(dict(checkpoint), file)
-
-
-@contextmanager
-def replacing(path: str | Path):
-    """Open a neighbour of ``path`` for writing that takes its place at the end.
-
-    The data are on the disk before the name is. If writing fails the old file stays.
-    """
-    path = Path(path).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    try:
-        with open(partial, 'wb') as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 class AtomicBackend(LocalBackend):

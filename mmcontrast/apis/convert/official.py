@@ -1,5 +1,4 @@
 """Released checkpoints into ours."""
-import hashlib
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from ...engine.checkpoint import find_state_dict, read_checkpoint, write_checkpoint
+from ...engine.manifest import file_sha256
 from ...version import __version__
 from .report import KeyReport
 
@@ -85,12 +85,3 @@ def converter_names() -> list[str]:
     """Methods that have a converter."""
     return [m.name for m in pkgutil.iter_modules(import_module(METHODS).__path__)
             if m.ispkg and find_spec(f'{METHODS}.{m.name}.convert') is not None]
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(Path(path).expanduser(), 'rb') as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""Files that cannot be written: seen in time, and said in one sentence."""
+import errno
+import shutil
+import uuid
+from pathlib import Path
+
+# What an operating system answers when there is no room, or none for this user.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class DiskError(OSError):
+    """A file or folder that cannot be written; the message says why and what to do."""
+
+
+def cannot_write(path: str | Path, error: OSError,
+                 needed: int | None = None) -> DiskError:
+    """What to raise when writing ``path`` failed with ``error``.
+
+    Args:
+        path: The file or folder that was to be written.
+        error: What the operating system said.
+        needed: Bytes that the file takes, where known.
+    """
+    size = '' if needed is None else f', {mebibytes(needed)} are needed'
+    text = f'{path} could not be written: {error.strerror or error}'
+    if error.errno in _FULL:
+        text += (f'. {_free_text(path)} free there{size}. Make room (or raise the '
+                 'quota or file size limit), or choose another --work-dir')
+    elif error.errno in _FORBIDDEN:
+        text += ('. Give this user the right to write there, or choose another '
+                 '--work-dir')
+    else:
+        text += size
+    return DiskError(f'{text}.')
+
+
+def check_room(path: str | Path, needed: int) -> None:
+    """See that a file of ``needed`` bytes fits where ``path`` lies.
+
+    Raises:
+        DiskError: Otherwise. Quotas are not seen here; writing meets them.
+    """
+    free = _free(path)
+    if free is not None and free < needed:
+        raise cannot_write(path, OSError(errno.ENOSPC, 'too little room'), needed)
+
+
+def check_work_dir(work_dir: str | Path) -> None:
+    """Create a folder and write a file in it, which goes again.
+
+    Raises:
+        DiskError: If that is impossible: a file in the way, no permission, a
+            read-only or full disk.
+    """
+    folder = Path(work_dir).expanduser()
+    for part in (folder, *folder.parents):
+        if part.exists() and not part.is_dir():
+            raise DiskError(
+                f'The work dir {work_dir} cannot be a folder: {part} is a file. Move '
+                'it away, or choose another --work-dir.')
+    probe = folder / f'.can_write.{uuid.uuid4().hex}'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(probe, 'wb') as file:
+                file.write(bytes(4096))
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def mebibytes(size: float) -> str:
+    """``12.3 MiB``."""
+    return f'{size / 2**20:.1f} MiB'
+
+
+def _free(path: str | Path) -> int | None:
+    """Bytes that this user may still write where ``path`` lies; None if unknown."""
+    folder = Path(path).expanduser().absolute()
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    # Some network file systems answer zero for everything.
+    return usage.free if usage.total else None
+
+
+def _free_text(path: str | Path) -> str:
+    free = _free(path)
+    return 'An unknown number of bytes are' if free is None else (
+        f'{mebibytes(free)} are')
