@@ -1,10 +1,11 @@
 """How well frozen features tell the classes of pixels apart."""
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Elements of the largest intermediate tensor: 64 MB of float32.
-_CHUNK = 1 << 24
+from .probes import CHUNK, KNNScores, LinearScores
 
 
 def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tensor,
@@ -53,7 +54,8 @@ def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tens
         score = KNNScores(cells, targets, num_classes, k, temperature)
     else:
         score = LinearScores(cells, targets, num_classes, penalty)
-    confusion = _confusion(score, val_features, val_labels, num_classes, ignore_index)
+    confusion = confusion_counts(
+        score, val_features, val_labels, num_classes, ignore_index)
     return scores_of(confusion)
 
 
@@ -86,74 +88,13 @@ def cell_labels(labels: Tensor, grid: tuple[int, int], num_classes: int,
                 ignore_index: int = 255) -> Tensor:
     """(N, H, W) labels as (N, rows, cols) commonest labels of the cells of a grid."""
     labels = torch.where(labels == ignore_index, num_classes, labels.long())
-    step = max(1, _CHUNK // ((num_classes + 1) * labels[0].numel()))
+    step = max(1, CHUNK // ((num_classes + 1) * labels[0].numel()))
     found = []
     for part in labels.split(step):
         one_hot = F.one_hot(part, num_classes + 1).permute(0, 3, 1, 2).float()
         found.append(F.adaptive_avg_pool2d(one_hot, tuple(grid)).argmax(1))
     commonest = torch.cat(found)
     return torch.where(commonest == num_classes, ignore_index, commonest)
-
-
-class KNNScores:
-    """Share of the votes of the most similar training cells.
-
-    Source: the weighted kNN classifier of "Unsupervised Feature Learning via
-    Non-Parametric Instance Discrimination" (CVPR 2018), on cells instead of images.
-    """
-
-    def __init__(self, cells: Tensor, targets: Tensor, num_classes: int, k: int,
-                 temperature: float) -> None:
-        self.bank = F.normalize(cells, dim=1)
-        self.targets = targets
-        self.num_classes = num_classes
-        self.k = min(k, len(cells))
-        self.temperature = temperature
-
-    def __call__(self, cells: Tensor) -> Tensor:
-        """(A, C) features to (A, K) shares of the votes, which sum to 1."""
-        step = max(1, _CHUNK // len(self.bank))
-        return torch.cat([self._vote(part) for part in cells.split(step)])
-
-    def _vote(self, cells: Tensor) -> Tensor:
-        cosine, nearest = (F.normalize(cells, dim=1) @ self.bank.T).topk(self.k, dim=1)
-        # softmax: the weights exp(cosine / temperature), scaled to sum up to 1.
-        weights = (cosine / self.temperature).softmax(1)
-        votes = weights.new_zeros(len(cells), self.num_classes)
-        return votes.scatter_add_(1, self.targets[nearest], weights)
-
-
-class LinearScores:
-    """Logits of a multinomial logistic regression, fitted by L-BFGS."""
-
-    def __init__(self, cells: Tensor, targets: Tensor, num_classes: int,
-                 penalty: float, steps: int = 100) -> None:
-        self.mean = cells.mean(0)
-        # A channel that never changes stays zero.
-        self.scale = 1 / cells.std(0, unbiased=False).clamp_min(1e-6)
-        cells = self._standardise(cells)
-        self.weight = cells.new_zeros(num_classes, cells.shape[1], requires_grad=True)
-        self.bias = cells.new_zeros(num_classes, requires_grad=True)
-        optimizer = torch.optim.LBFGS(
-            [self.weight, self.bias], max_iter=steps, line_search_fn='strong_wolfe')
-
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(F.linear(cells, self.weight, self.bias), targets)
-            loss = loss + penalty * self.weight.square().sum()
-            loss.backward()
-            return loss
-
-        with torch.enable_grad():
-            optimizer.step(closure)
-
-    @torch.no_grad()
-    def __call__(self, cells: Tensor) -> Tensor:
-        """(A, C) features to (A, K) logits."""
-        return F.linear(self._standardise(cells), self.weight, self.bias)
-
-    def _standardise(self, cells: Tensor) -> Tensor:
-        return (cells - self.mean) * self.scale
 
 
 def scores_of(confusion: Tensor) -> dict:
@@ -171,11 +112,20 @@ def scores_of(confusion: Tensor) -> dict:
 
 
 @torch.no_grad()
-def _confusion(score, features: Tensor, labels: Tensor, num_classes: int,
-               ignore_index: int) -> Tensor:
-    """(K, K) pixel counts, label by prediction."""
+def confusion_counts(score: Callable[[Tensor], Tensor], features: Tensor,
+                     labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """Pixels by label and prediction, at the resolution of the labels.
+
+    Args:
+        score: (A, C) features of cells to (A, K) scores.
+        features: (N, C, h, w).
+        labels: (N, H, W), on any grid.
+
+    Returns:
+        (K, K) int64, rows are labels.
+    """
     counts = torch.zeros(num_classes ** 2, dtype=torch.int64, device=features.device)
-    step = max(1, _CHUNK // (num_classes * labels[0].numel()))
+    step = max(1, CHUNK // (num_classes * labels[0].numel()))
     for maps, truth in zip(features.split(step), labels.split(step), strict=True):
         n, _, rows, cols = maps.shape
         cells = maps.detach().float().permute(0, 2, 3, 1).flatten(0, 2)
