@@ -1,8 +1,9 @@
 """What training does around a model."""
-from .checkpoint import read_checkpoint, use_safe_loading, write_checkpoint
+from .checkpoint import read_checkpoint, write_checkpoint
 from .hooks import CheckpointKeysHook, MomentumHook
 from .lars import LARS
 from .optim import TwoGroupConstructor, two_groups
+from .safe_loading import use_safe_loading
 from .schedules import (
     WarmupCosineLR,
     WarmupPolyLR,

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from mmengine.fileio import register_backend
 from mmengine.fileio.backends import LocalBackend
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from .harmless import harmless, refusal
@@ -101,20 +100,6 @@ class AtomicBackend(LocalBackend):
 
 
 register_backend('atomic', AtomicBackend, force=True)
-
-
-def use_safe_loading():
-    """Let mmengine (``load_from``, ``--resume``, ``init_cfg``) read files as we do."""
-    CheckpointLoader.register_scheme('', load_from_local, force=True)
-
-
-def load_from_local(filename: str, map_location=None) -> dict:
-    """:func:`read_checkpoint` as a loader of mmengine, which logs its name."""
-    checkpoint = read_checkpoint(filename, map_location)
-    # Released files keep their weights under 'model', where mmengine does not look.
-    if 'state_dict' not in checkpoint and isinstance(checkpoint.get('model'), dict):
-        return checkpoint | dict(state_dict=checkpoint['model'])
-    return checkpoint
 
 
 def check_matching_keys(state_dict: Mapping[str, Tensor], model: nn.Module,

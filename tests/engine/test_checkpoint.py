@@ -20,10 +20,10 @@ from mmcontrast.engine.checkpoint import (
     find_state_dict,
     read_checkpoint,
     replacing,
-    use_safe_loading,
     write_checkpoint,
 )
 from mmcontrast.engine.hooks.checkpoint_keys import CheckpointKeysHook
+from mmcontrast.engine.safe_loading import use_safe_loading
 
 
 class Payload:

@@ -7,12 +7,8 @@ from torch import nn
 
 from ...registry import HOOKS
 from ..bare_model import bare_model
-from ..checkpoint import (
-    check_matching_keys,
-    find_state_dict,
-    read_checkpoint,
-    use_safe_loading,
-)
+from ..checkpoint import check_matching_keys, find_state_dict, read_checkpoint
+from ..safe_loading import use_safe_loading
 
 # These two take their keys with the prefix 'backbone.', unasked.
 _STRIP_BACKBONE = ('mmdet.models.backbones.swin', 'mmseg.models.backbones.swin')
