@@ -7,9 +7,9 @@ from rich.progress import Progress
 
 from mmcontrast.datasets.shapes import SPLITS, draw_clip, draw_scene, scene_seed
 from mmcontrast.datasets.shapes.layouts import (
+    CLIP_LAYOUTS,
     LAYOUTS,
     SCENE_LAYOUTS,
-    VideoWriter,
     write_json,
 )
 
@@ -18,8 +18,8 @@ from .progress import progress_bar
 MANIFEST = 'shapes.json'
 _OUTPUTS = (
     'images', 'annotations', 'img_dir', 'ann_dir', 'ann_dir_things', 'ann_dir_pairs',
-    'JPEGImages', 'Annotations', 'ImageSets', 'classes.json', 'pair_classes.txt',
-    *(f'meta_{split}.json' for split in SPLITS))
+    'by_shape', 'JPEGImages', 'Annotations', 'ImageSets', 'classes.json',
+    'pair_classes.txt', *(f'meta_{split}.json' for split in SPLITS))
 
 
 def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int = 200,
@@ -27,13 +27,14 @@ def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int 
                 train_combinations: str = 'all', eval_combinations: str = 'all',
                 num_frames: int = 8, overwrite: bool = False, progress: bool = True
                 ) -> Path:
-    """Write scenes (and clips, for the layout 'video') in one or several layouts.
+    """Write scenes (and clips, for 'video' and 'davis') in one or several layouts.
 
     Args:
         out: Folder; made if missing. All layouts share it, and the pictures of
             'coco', 'panoptic' and 'refcoco'.
-        layouts: Some of 'coco', 'panoptic', 'mmseg', 'refcoco', 'video'.
-        train, val, test: Number of scenes (of clips, for 'video') of each split.
+        layouts: Some of 'coco', 'panoptic', 'mmseg', 'refcoco', 'classes', 'video',
+            'davis'.
+        train, val, test: Number of scenes (and of clips) of each split.
         size: Side of the pictures in pixels.
         seed_offset: Skip this many scenes of each split, to get other ones.
         train_combinations: Colour-shape pairs of the training split: 'all', 'seen' or
@@ -69,8 +70,8 @@ def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int 
             seeds = {f'{i:06d}': scene_seed(split, i + seed_offset)
                      for i in range(count)}
             _write_scenes(out, split, layouts, seeds, bar, size, combinations)
-            if 'video' in layouts and seeds:
-                _write_clips(out, split, seeds, bar, size, combinations, num_frames)
+            _write_clips(
+                out, split, layouts, seeds, bar, size, combinations, num_frames)
     write_json(out / MANIFEST, {**manifest, 'complete': True})
     return out
 
@@ -89,12 +90,18 @@ def _write_scenes(out: Path, split: str, layouts: Sequence[str], seeds: dict[str
         writer.finish()
 
 
-def _write_clips(out: Path, split: str, seeds: dict[str, int], bar: Progress,
-                 size: int, combinations: str, num_frames: int) -> None:
-    writer = VideoWriter(out, split)
+def _write_clips(out: Path, split: str, layouts: Sequence[str], seeds: dict[str, int],
+                 bar: Progress, size: int, combinations: str, num_frames: int) -> None:
+    writers = [CLIP_LAYOUTS[name](out, split)
+               for name in layouts if name in CLIP_LAYOUTS]
+    if not writers or not seeds:
+        return
     for name, seed in bar.track(seeds.items(), description=f'{split} clips'):
-        writer.add(name, draw_clip(seed, num_frames, size, combinations=combinations))
-    writer.finish()
+        clip = draw_clip(seed, num_frames, size, combinations=combinations)
+        for writer in writers:
+            writer.add(name, clip)
+    for writer in writers:
+        writer.finish()
 
 
 def _check(layouts: Sequence[str], counts: dict[str, int], seed_offset: int) -> None:

@@ -164,6 +164,26 @@ def test_video_layout_keeps_object_ids_over_the_clip(world):
             for i in range(len(frame.objects))] == [o.shape for o in frame.objects]
 
 
+def test_davis_layout_holds_the_clips_where_davis_keeps_them(world):
+    names = (world / 'ImageSets/2017/val.txt').read_text().split()
+    assert names == (world / 'ImageSets/val.txt').read_text().split()
+    for folder, suffix in (('JPEGImages', 'jpg'), ('Annotations', 'png')):
+        for path in sorted((world / folder / 'val_000001').glob(f'*.{suffix}')):
+            same = world / folder / '480p/val_000001' / path.name
+            assert same.read_bytes() == path.read_bytes()
+
+
+def test_close_ups_lie_in_the_folder_of_the_shape_of_a_whole_object(world):
+    files = sorted((world / 'by_shape').rglob('*.jpg'))
+    assert len(files) == 7 and len(list((world / 'by_shape/val').iterdir())) == 8
+    for path in files:
+        drawn = scene(path.parts[-3], int(path.stem))
+        things = [thing for thing in drawn.objects if thing.shape == path.parts[-2]
+                  and thing.area == thing.amodal_area]
+        assert things
+        assert Image.open(path).size == (64, 64)
+
+
 def test_seed_offset_skips_scenes(tmp_path):
     make_shapes(tmp_path, ['mmseg'], train=1, val=0, size=64, seed_offset=3,
                 progress=False)

@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         help='one or several, all into the same folder (default: coco)')
     for split, count in zip(SPLITS, (200, 50, 0), strict=True):
         add(f'--{split}', type=int, default=count, metavar='N',
-            help=f'number of scenes, of clips for video (default: {count})')
+            help=f'number of scenes, and of clips (default: {count})')
     add('--size', type=int, default=128, help='side in pixels (default: 128)')
     add('--seed-offset', type=int, default=0, metavar='N',
         help='skip the first N scenes of each split')

@@ -164,10 +164,15 @@ class ReferringWriter:
 
 
 class VideoWriter:
-    """DAVIS: ``JPEGImages/CLIP/*.jpg``, ``Annotations/CLIP/*.png``, ``ImageSets``.
+    """``JPEGImages/CLIP/*.jpg``, ``Annotations/CLIP/*.png``, ``ImageSets/SPLIT.txt``.
 
     A palette PNG holds object ids, 0 for none; ``meta_SPLIT.json`` names each object.
+
+    Attributes:
+        resolution, year: Folders above the clips and above the lists.
     """
+
+    resolution = year = ''
 
     def __init__(self, root: Path, split: str) -> None:
         self.root, self.split = root, split
@@ -176,9 +181,10 @@ class VideoWriter:
     def add(self, name: str, clip: Clip) -> None:
         name = f'{self.split}_{name}'
         for time, frame in enumerate(clip.frames):
-            _write_rgb(
-                self.root / 'JPEGImages' / name / f'{time:05d}.jpg', frame.image)
-            path = self.root / 'Annotations' / name / f'{time:05d}.png'
+            images, masks = (self.root / folder / self.resolution / name
+                             for folder in ('JPEGImages', 'Annotations'))
+            _write_rgb(images / f'{time:05d}.jpg', frame.image)
+            path = masks / f'{time:05d}.png'
             path.parent.mkdir(parents=True, exist_ok=True)
             ids = Image.fromarray(frame.instance_map, mode='P')
             ids.putpalette([0, 0, 0, *(tone for rgb in PALETTE for tone in rgb)])
@@ -188,15 +194,53 @@ class VideoWriter:
             for i, thing in enumerate(clip.frames[0].objects)})
 
     def finish(self) -> None:
-        write_atomically(self.root / 'ImageSets' / f'{self.split}.txt',
+        write_atomically(self.root / 'ImageSets' / self.year / f'{self.split}.txt',
                          ''.join(f'{name}\n' for name in self.videos))
         write_json(self.root / f'meta_{self.split}.json', dict(videos=self.videos))
 
 
+class DavisWriter(VideoWriter):
+    """The same with the folders of DAVIS 2017, where its own evaluation looks:
+    ``JPEGImages/480p/CLIP``, ``Annotations/480p/CLIP``, ``ImageSets/2017``."""
+
+    resolution, year = '480p', '2017'
+
+
+class ClassWriter:
+    """ImageNet: ``by_shape/SPLIT/SHAPE/*.jpg``, a close-up of one object each.
+
+    The object is the nearest of the scene that is seen as a whole; the window around
+    it is one and a half times as wide as the object, as far as the picture goes.
+    """
+
+    window = 1.5
+
+    def __init__(self, root: Path, split: str) -> None:
+        self.folder = root / 'by_shape' / split
+        for shape in SHAPES:
+            (self.folder / shape).mkdir(parents=True, exist_ok=True)
+
+    def add(self, name: str, scene: Scene) -> None:
+        whole = [thing for thing in scene.objects if thing.area == thing.amodal_area]
+        thing = (whole or scene.objects)[-1]
+        left, top, right, bottom = thing.box_xyxy
+        side = min(scene.size, max(8, round(
+            self.window * max(right - left, bottom - top))))
+        x, y = (min(max(0, round(centre - side / 2)), scene.size - side)
+                for centre in thing.centre_xy)
+        close = cv2.resize(scene.image[y:y + side, x:x + side],
+                           (scene.size, scene.size), interpolation=cv2.INTER_CUBIC)
+        _write_rgb(self.folder / thing.shape / f'{name}.jpg', close)
+
+    def finish(self) -> None:
+        """All is written."""
+
+
 SCENE_LAYOUTS = {
     'coco': CocoWriter, 'panoptic': PanopticWriter, 'mmseg': SegmentationWriter,
-    'refcoco': ReferringWriter}
-LAYOUTS = (*SCENE_LAYOUTS, 'video')
+    'refcoco': ReferringWriter, 'classes': ClassWriter}
+CLIP_LAYOUTS = {'video': VideoWriter, 'davis': DavisWriter}
+LAYOUTS = (*SCENE_LAYOUTS, *CLIP_LAYOUTS)
 
 
 def pair_map(scene: Scene) -> np.ndarray:
