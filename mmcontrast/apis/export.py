@@ -56,7 +56,7 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
     bare = to in ('torchvision', 'timm')
     if Path(dst).suffix == '.safetensors' and not bare:
         raise ValueError(f'{to} reads no safetensors; let DST end in .pth.')
-    branch = branch or _export_branch(config.model)
+    branch = branch or default_branch(config.model)
     everything = find_state_dict(read_checkpoint(checkpoint), checkpoint)
     weights = _part(everything, branch, 'backbone', checkpoint)
     cfg = {k: v for k, v in config.model.backbone.items() if k != 'init_cfg'}
@@ -89,8 +89,9 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
     return report
 
 
-def _export_branch(model: Mapping) -> str:
-    cls = MODELS.get(model['type'])
+def default_branch(model: Mapping) -> str:
+    """The branch that the class of a model exports: ``online`` or ``momentum``."""
+    cls = MODELS.get(model['type']) if 'type' in model else None
     return getattr(cls, 'export_branch', 'online')
 
 

@@ -58,7 +58,7 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
     paths = find_images(images, max_images)
     pictures = [read_image(path) for path in paths]
     cfg = load_config(config)
-    mean, std = _normalisation(cfg)
+    mean, std = normalisation(cfg)
     inputs = [network_input(picture, size).to(device) for picture in pictures]
     columns, notes = {}, []
     for title, path in _sources(checkpoint, beside, beside_random):
@@ -144,7 +144,7 @@ def _sources(checkpoint: str, beside: str | None, beside_random: bool
     return sources + [('random weights', None)] * beside_random
 
 
-def _normalisation(cfg: Config) -> tuple[Sequence[float], Sequence[float]]:
+def normalisation(cfg: Config) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and std that the config trains with, for RGB."""
     preprocessor = cfg.get('data_preprocessor') or {}
     preprocessor = cfg.model.get('data_preprocessor') or preprocessor

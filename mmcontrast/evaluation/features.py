@@ -47,15 +47,16 @@ def feature_maps(backbone: nn.Module, images: Tensor, out_index: int = -1,
     return torch.cat(maps)
 
 
-def network_input(picture: Image.Image, size: int | None = None) -> Tensor:
+def network_input(picture: Image.Image, size: int | None = None,
+                  multiple: int = _MULTIPLE) -> Tensor:
     """(3, H, W) uint8 grey levels of a whole picture.
 
     Args:
         size: Short side in pixels; that of the picture if None. Both sides become
-            multiples of 32, so that map and picture have the same corners.
+            multiples of ``multiple``, so that map and picture have the same corners.
     """
     scale = (size or min(picture.size)) / min(picture.size)
-    width, height = (max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE)
+    width, height = (max(multiple, round(side * scale / multiple) * multiple)
                      for side in picture.size)
     return tvf.pil_to_tensor(
         picture.resize((width, height), Image.Resampling.BILINEAR))

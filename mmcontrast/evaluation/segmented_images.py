@@ -57,8 +57,10 @@ class SegmentedImages(Protocol):
 
 
 def open_segmented_images(folder: str | Path, split: str,
-                          num_classes: int | None = None, ignore_index: int = 255
-                          ) -> SegmentedImages:
+                          num_classes: int | None = None, ignore_index: int = 255,
+                          ann_dir: str = 'ann_dir', img_suffix: str = '.jpg',
+                          seg_map_suffix: str = '.png',
+                          reduce_zero_label: bool = False) -> SegmentedImages:
     """The labelled images of a folder, in the layout that is found there.
 
     Args:
@@ -67,6 +69,10 @@ def open_segmented_images(folder: str | Path, split: str,
             (``img_dir/SPLIT``, ``ann_dir/SPLIT``), which has no objects.
         split: Such as ``test``, or COCO's ``val2017``.
         num_classes, ignore_index: For mmseg's layout without a ``classes.json``.
+        ann_dir: Other masks of mmseg's layout, such as ``ann_dir_things``; they need
+            ``num_classes``.
+        img_suffix, seg_map_suffix: Ends of the names of images and masks there.
+        reduce_zero_label: Label 0 is for nothing, 1 for the first class.
 
     Raises:
         FileNotFoundError: If neither is there.
@@ -74,13 +80,19 @@ def open_segmented_images(folder: str | Path, split: str,
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f'{folder}: no such folder of labelled images.')
-    if (folder / 'annotations' / f'panoptic_{split}.json').is_file():
+    other_masks = ann_dir != 'ann_dir'
+    panoptic = folder / 'annotations' / f'panoptic_{split}.json'
+    if panoptic.is_file() and not other_masks:
         return PanopticImages(folder, split)
-    if (folder / 'ann_dir' / split).is_dir():
-        return MaskImages(folder, split, num_classes, ignore_index)
+    if (folder / ann_dir / split).is_dir():
+        if other_masks and not num_classes:
+            raise ValueError(f'{folder / ann_dir}: give the number of classes '
+                             '(--num-classes); classes.json is about ann_dir.')
+        return MaskImages(folder, split, num_classes, ignore_index, ann_dir,
+                          img_suffix, seg_map_suffix, reduce_zero_label)
     raise FileNotFoundError(
         f'{folder} has neither annotations/panoptic_{split}.json (COCO panoptic, with '
-        f'objects) nor ann_dir/{split} (mmseg, classes only); name another split, or '
+        f'objects) nor {ann_dir}/{split} (mmseg, classes only); name another split, or '
         'write the toy world: python tools/data/make_shapes.py FOLDER --layout '
         'panoptic --test 200.')
 
@@ -159,7 +171,9 @@ class MaskImages:
     is_thing = None
 
     def __init__(self, folder: Path, split: str, num_classes: int | None = None,
-                 ignore_index: int = 255) -> None:
+                 ignore_index: int = 255, ann_dir: str = 'ann_dir',
+                 img_suffix: str = '.jpg', seg_map_suffix: str = '.png',
+                 reduce_zero_label: bool = False) -> None:
         names = folder / 'classes.json'
         if num_classes:
             self.classes = tuple(f'class {i}' for i in range(num_classes))
@@ -170,14 +184,16 @@ class MaskImages:
                 f'{folder} has no classes.json, so the number of classes is unknown; '
                 'give --num-classes (and --ignore-index, if it is not 255).')
         self.ignore_index = ignore_index
+        self.reduce_zero_label = reduce_zero_label
         self._pairs = find_pairs(str(folder / 'img_dir' / split),
-                                 str(folder / 'ann_dir' / split))
+                                 str(folder / ann_dir / split), img_suffix,
+                                 seg_map_suffix)
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> SegmentedImage:
-        name, image, mask = read_pair(*self._pairs[index])
+        name, image, mask = read_pair(*self._pairs[index], self.reduce_zero_label)
         labels = checked_labels(name, mask, self.classes, self.ignore_index)
         labels = np.where(labels == IGNORE, UNLABELLED, labels).astype(np.int32)
         return SegmentedImage(name, image, labels, None)

@@ -1,0 +1,39 @@
+"""A backbone that is only being looked at, with what it needs to see images."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .features import IMAGENET_MEAN, IMAGENET_STD, feature_maps
+
+
+@dataclass(frozen=True)
+class FrozenBackbone:
+    """Images in, one feature map each out; the network stays as it is.
+
+    Attributes:
+        network: Images to a map or a sequence of maps (N, C, h, w).
+        mean, std: Per RGB channel, in grey levels.
+        out_index: Which of the maps.
+        bgr: Whether the network wants blue first.
+        multiple: Sides of the images must be multiples of it.
+        batch_size: Images a pass.
+    """
+
+    network: nn.Module
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+    out_index: int = -1
+    bgr: bool = False
+    multiple: int = 32
+    batch_size: int = 16
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) RGB grey levels from 0 to 255 to (N, C, h, w) float32 maps, on
+        the device of the network."""
+        mean, std = (torch.as_tensor(x) for x in (self.mean, self.std))
+        if self.bgr:
+            images, mean, std = images.flip(1), mean.flip(0), std.flip(0)
+        return feature_maps(
+            self.network, images, self.out_index, mean, std, self.batch_size)

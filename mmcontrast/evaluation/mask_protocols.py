@@ -1,0 +1,191 @@
+"""Dense features against masks: probes fitted on training images, and clusters.
+
+Images come one batch at a time and their maps are not kept: what is kept is a sample of
+the cells of the training images.
+"""
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .dense_probe import cell_labels, confusion_counts, scores_of
+from .kmeans import kmeans
+from .probes import KNNScores, best_linear_scores
+from .segmented_images import UNLABELLED
+from .slot_maps import assign_slots
+from .slot_segmentation import SlotClassCounts, majority_scores, matched_scores
+
+#: Batches of maps (N, C, h, w) and labels (N, H, W), -1 for unlabelled pixels.
+Batches = Iterable[tuple[Tensor, Tensor]]
+_HELD_OUT = 5
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of feature maps of many images.
+
+    Attributes:
+        features: (A, C).
+        targets: (A,) commonest label of the pixels of each cell, -1 without a clear
+            one.
+        images: (A,) number of the image of each cell, in the order of the set.
+    """
+
+    features: Tensor
+    targets: Tensor
+    images: Tensor
+
+
+def sample_cells(batches: Batches, num_images: int, num_classes: int,
+                 max_cells: int = 50_000, labelled_only: bool = True, seed: int = 0
+                 ) -> Cells:
+    """Cells of a set, as many from each image, drawn with ``seed``.
+
+    Args:
+        num_images: Of the set; each gives at most its share of ``max_cells``.
+        labelled_only: Leave out cells without a clear label.
+
+    Raises:
+        ValueError: If no cell is left, or features are not finite.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    share = max(1, -(-max_cells // num_images))
+    features, targets, images, number = [], [], [], 0
+    for maps, labels in batches:
+        if not maps.isfinite().all():
+            raise ValueError(
+                'some features are infinite or nan; the network has diverged.')
+        found = cell_labels(
+            labels.to(maps.device), maps.shape[-2:], num_classes, UNLABELLED)
+        for one, target in zip(maps, found.flatten(1), strict=True):
+            usable = (target != UNLABELLED) | (not labelled_only)
+            places = usable.nonzero()[:, 0]
+            order = torch.randperm(len(places), generator=generator)[:share]
+            places = places[order.to(places.device)]
+            features.append(one.flatten(1)[:, places].T)
+            targets.append(target[places])
+            images.append(torch.full_like(places, number))
+            number += 1
+    cells = Cells(*map(torch.cat, (features, targets, images)))
+    if len(cells.targets) == 0:
+        raise ValueError(
+            'no cell of the feature maps has a label for most of its pixels; give '
+            'images with larger labelled parts, or a larger size.')
+    return cells
+
+
+def fit_knn(cells: Cells, num_classes: int, k: int = 20, temperature: float = 0.07
+            ) -> KNNScores:
+    """Votes of the nearest training cells."""
+    return KNNScores(cells.features, cells.targets, num_classes, k, temperature)
+
+
+def fit_linear(cells: Cells, num_classes: int, penalties: Sequence[float]):
+    """A linear classifier; the cells of every fifth image pick its penalty.
+
+    Returns:
+        Scores of (A, C) features, and the accuracy by penalty on the fifth.
+    """
+    # Images of the sample, not of the set: some may have no labelled cell.
+    number = cells.images.unique(return_inverse=True)[1]
+    return best_linear_scores(cells.features, cells.targets, num_classes,
+                              number % _HELD_OUT == _HELD_OUT - 1, penalties)
+
+
+def score_probe(score: Callable[[Tensor], Tensor], batches: Batches, num_classes: int,
+                resolution: str = 'input') -> dict:
+    """Segment held-out images with a probe.
+
+    Args:
+        score: (A, C) features of cells to (A, K) scores.
+        resolution: ``input``: scores are enlarged bilinearly and judged at every pixel
+            of the masks; ``feature``: cells are judged, each by the commonest label of
+            its pixels.
+
+    Returns:
+        ``miou``, ``accuracy``, ``per_class_iou`` in [0, 1], see
+        :func:`~mmcontrast.evaluation.dense_probe.scores_of`.
+
+    Raises:
+        ValueError: If no pixel is labelled, or ``resolution`` is another word.
+    """
+    if resolution not in ('input', 'feature'):
+        raise ValueError(
+            f"resolution must be 'input' or 'feature', got {resolution!r}.")
+    confusion = 0
+    for maps, labels in batches:
+        if resolution == 'feature':
+            labels = cell_labels(
+                labels.to(maps.device), maps.shape[-2:], num_classes, UNLABELLED)
+        confusion = confusion + confusion_counts(
+            score, maps, labels, num_classes, UNLABELLED)
+    if not isinstance(confusion, Tensor) or confusion.sum() == 0:
+        raise ValueError('no pixel of the held-out images is labelled.')
+    return scores_of(confusion)
+
+
+def cluster_scores(batches: Callable[[], Batches], num_images: int, num_classes: int,
+                   clusters: int | None = None, restarts: int = 5,
+                   max_cells: int = 50_000, seed: int = 0) -> dict:
+    """Segment images by clusters of their features, and name the clusters afterwards.
+
+    Unsupervised segmentation as PiCIE (CVPR 2021) and STEGO (ICLR 2022) score it:
+    k-means over the features of the whole set; one matching of clusters to classes
+    (Hungarian, most pixels in common) is made on the same set, so labels only name
+    what was found. A pixel takes the centre of the greatest cosine, cosines enlarged
+    bilinearly to its mask.
+
+    Args:
+        batches: Starts a pass over the set; two are made.
+        clusters: Number of clusters; as many as classes if None. More than that:
+            clusters without a class count as wrong in ``miou``, and the ``majority``
+            figures give each cluster its commonest class.
+        max_cells: Cells that centres are fitted to; unlabelled ones among them.
+
+    Returns:
+        ``miou``, ``accuracy``, ``majority_miou``, ``majority_accuracy``,
+        ``per_class_iou``, ``cluster_of_class``, ``in_use`` (clusters that win a pixel).
+    """
+    count = clusters or num_classes
+    cells = sample_cells(
+        batches(), num_images, num_classes, max_cells, labelled_only=False, seed=seed)
+    centres = kmeans(cells.features, count, restarts, seed=seed)
+    counts = SlotClassCounts(num_classes, count, UNLABELLED)
+    for maps, labels in batches():
+        cosines = torch.einsum('nchw,kc->nkhw', F.normalize(maps, dim=1), centres)
+        counts.add(assign_slots(cosines, labels.shape[-2:]).cpu(), labels.cpu())
+    matched, majority = matched_scores(counts.counts), majority_scores(counts.counts)
+    return dict(
+        miou=matched['miou'], accuracy=matched['accuracy'],
+        majority_miou=majority['miou'], majority_accuracy=majority['accuracy'],
+        per_class_iou=matched['per_class_iou'],
+        cluster_of_class=matched['slot_of_class'],
+        in_use=int((counts.counts.sum(0) > 0).sum()))
+
+
+def in_batches(items: Iterable[tuple[Tensor, Tensor]], batch_size: int,
+               maps_of: Callable[[Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Maps and labels of neighbouring items of one size.
+
+    Args:
+        items: Image (3, H, W) and labels (H', W') each.
+        maps_of: Images (N, 3, H, W) to maps (N, C, h, w).
+    """
+    waiting: list[tuple[Tensor, Tensor]] = []
+    for item in items:
+        fits = not waiting or all(
+            a.shape == b.shape for a, b in zip(item, waiting[0], strict=True))
+        if waiting and (not fits or len(waiting) == batch_size):
+            yield _batch(waiting, maps_of)
+            waiting = []
+        waiting.append(item)
+    if waiting:
+        yield _batch(waiting, maps_of)
+
+
+def _batch(waiting: list[tuple[Tensor, Tensor]], maps_of: Callable[[Tensor], Tensor]
+           ) -> tuple[Tensor, Tensor]:
+    images, labels = (torch.stack(parts) for parts in zip(*waiting, strict=True))
+    return maps_of(images), labels

@@ -1,0 +1,91 @@
+"""Clips with a mask of object ids for every frame, in the layout of DAVIS."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class ClipFiles:
+    """Files of a clip, in the order of its frames.
+
+    Attributes:
+        name: Of its folder.
+        frames: JPEG files.
+        masks: PNG files, one a frame, of the same stem.
+    """
+
+    name: str
+    frames: tuple[Path, ...]
+    masks: tuple[Path, ...]
+
+
+def list_clips(folder: str | Path, split: str = 'val') -> list[ClipFiles]:
+    """The clips of a split.
+
+    Args:
+        folder: DAVIS 2017: ``JPEGImages/480p/CLIP/*.jpg``,
+            ``Annotations/480p/CLIP/*.png``, ``ImageSets/2017/SPLIT.txt``; the folders
+            ``480p`` and ``2017`` may be left out.
+
+    Raises:
+        FileNotFoundError: If a folder, a list or a mask is missing.
+        ValueError: If a clip is too short to judge.
+    """
+    folder = Path(folder)
+    lists = [folder / 'ImageSets' / year / f'{split}.txt' for year in ('2017', '')]
+    found = next((path for path in lists if path.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f'{folder} has neither ImageSets/2017/{split}.txt nor ImageSets/{split}.txt'
+            ', the list of clips of DAVIS; name another split, or write clips of the '
+            'toy world: python tools/data/make_shapes.py FOLDER --layout davis.')
+    names = found.read_text(encoding='utf-8').split()
+    if not names:
+        raise ValueError(f'{found} names no clip.')
+    places = [_resolution(folder / part) for part in ('JPEGImages', 'Annotations')]
+    return [_clip(name, *places) for name in names]
+
+
+def read_ids(path: Path) -> tuple[np.ndarray, list[int] | None]:
+    """Object ids (H, W) uint8 of a mask, and its palette if it has one.
+
+    Raises:
+        ValueError: If the mask is a colour picture.
+    """
+    with Image.open(path) as opened:
+        if opened.mode not in ('P', 'L'):
+            raise ValueError(
+                f'{path}: a mask of DAVIS holds one object id a pixel (palette or grey '
+                f'image), this one has mode {opened.mode}.')
+        return np.array(opened), opened.getpalette()
+
+
+def write_ids(path: Path, ids: np.ndarray, palette: Sequence[int] | None) -> None:
+    """Write object ids (H, W) uint8 as the PNG that DAVIS' own evaluation reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(ids)
+    if palette is not None:
+        picture.putpalette(palette)
+    picture.save(path)
+
+
+def _resolution(folder: Path) -> Path:
+    return folder / '480p' if (folder / '480p').is_dir() else folder
+
+
+def _clip(name: str, images: Path, masks: Path) -> ClipFiles:
+    frames = tuple(sorted((images / name).glob('*.jpg')))
+    if len(frames) < 3:
+        raise ValueError(
+            f'{images / name} holds {len(frames)} .jpg files; a clip needs at least 3, '
+            'as the first and the last frame are not judged.')
+    paths = tuple(masks / name / f'{frame.stem}.png' for frame in frames)
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of {len(frames)} frames of {name} have no mask, first '
+            f'{missing[0]}; J and F need all of them.')
+    return ClipFiles(name, frames, paths)

@@ -1,0 +1,178 @@
+"""What a frozen backbone is worth, by the protocols that papers report.
+
+    python tools/data/make_shapes.py data/shapes --layout mmseg classes davis
+    python tools/analysis/evaluate_backbone.py knn backbone.pth \\
+        --data data/shapes/by_shape --size 128 --baseline random
+    python tools/analysis/evaluate_backbone.py dense-linear backbone.pth \\
+        --data data/shapes --size 256
+    python tools/analysis/evaluate_backbone.py propagate timm:vit_small_patch16_224 \\
+        --weights dino.pth --data data/DAVIS --size 480
+
+protocols:
+    knn           weighted nearest neighbours on image labels (ImageNet's folders)
+    linear        a linear classifier on image labels, its penalty swept
+    dense-knn     nearest cells of training images against masks (mmseg's folders)
+    dense-linear  a linear classifier of cells against masks
+    cluster       k-means of cells, clusters matched with classes (Hungarian mIoU)
+    propagate     masks of first frames carried through clips: J&F (DAVIS)
+"""
+import argparse
+from functools import partial
+
+from mmcontrast.apis.convert import sentences
+from mmcontrast.apis.evaluate import (
+    BackboneChoice,
+    evaluate_clusters,
+    evaluate_images,
+    evaluate_masks,
+    evaluate_videos,
+    result_table,
+)
+
+CHOICE = ('network', 'weights', 'layer', 'branch', 'prefix', 'seed', 'device',
+          'batch_size')
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = build_parser()
+    arguments = vars(parser.parse_args(argv))
+    function = arguments.pop('function')
+    del arguments['protocol']
+    choice = BackboneChoice(**{name: arguments.pop(name) for name in CHOICE})
+    with sentences(parser):
+        result = function(choice, **arguments)
+    print(result_table(result))
+    for name in ('out', 'masks_out', 'pictures'):
+        if arguments.get(name):
+            print(f'Wrote {arguments[name]}')
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest='protocol', required=True, metavar='PROTOCOL')
+    for name in ('knn', 'linear'):
+        add_image_arguments(_command(
+            commands, name, partial(evaluate_images, protocol=name)), name)
+    for name in ('dense-knn', 'dense-linear'):
+        add_mask_arguments(_command(
+            commands, name, partial(evaluate_masks, protocol=name)), name)
+    add_cluster_arguments(_command(commands, 'cluster', evaluate_clusters))
+    add_video_arguments(_command(commands, 'propagate', evaluate_videos))
+    return parser
+
+
+def add_backbone_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group('backbone').add_argument
+    add('network', metavar='BACKBONE', help='a checkpoint of training, or exported to '
+        'mmpretrain, mmdet or mmseg (both carry their config); a config file; or '
+        'timm:NAME, torchvision:NAME, mmpretrain:NAME')
+    add('--weights', metavar='FILE', help="weights of a config or a NAME: a file, or "
+        "'random'")
+    add('--layer', type=int, metavar='N', help='stage (ResNet, Swin) or block (ViT) '
+        'whose map is taken, from 0; of timm a ResNet counts its stem as 0 '
+        '(default: the last that the network gives)')
+    add('--branch', choices=['online', 'momentum'], help='of a two-view method; '
+        'default: the one that it exports')
+    add('--prefix', help="prefix of the backbone's keys in the file; found by itself")
+    add('--baseline', choices=['random'], help='add a row with random weights of the '
+        'same network')
+    add('--seed', type=int, default=0, help='of all that is random (default: 0)')
+    add('--device', default='cpu', help='cpu, cuda, cuda:1 (default: cpu)')
+    add('--batch-size', type=int, default=16, metavar='N',
+        help='images a pass (default: 16)')
+
+
+def add_image_arguments(parser: argparse.ArgumentParser, protocol: str) -> None:
+    add = parser.add_argument
+    add('--data', required=True, metavar='FOLDER',
+        help='with train/CLASS/*.jpg and val/CLASS/*.jpg')
+    _add_splits(add)
+    add('--size', type=int, default=224, metavar='PIXELS',
+        help='side of the middle crop (default: 224)')
+    add('--resize', type=int, metavar='PIXELS', help='short side before the crop '
+        '(default: size * 256 / 224)')
+    if protocol == 'knn':
+        add('--k', type=int, nargs='+', dest='ks', default=[10, 20, 100, 200],
+            help='neighbours (default: 10 20 100 200)')
+        add('--temperature', type=float, default=0.07, help='(default: 0.07)')
+
+
+def add_mask_arguments(parser: argparse.ArgumentParser, protocol: str) -> None:
+    add = parser.add_argument
+    _add_mask_data(add)
+    _add_splits(add)
+    add('--fraction', type=float, default=1.0, metavar='F',
+        help='share of the training images whose labels are used (default: 1)')
+    add('--resolution', choices=['input', 'feature'], default='input',
+        help='judge pixels of the masks, or cells of the map (default: input)')
+    if protocol == 'dense-knn':
+        add('--k', type=int, default=20, help='neighbours (default: 20)')
+        add('--temperature', type=float, default=0.07, help='(default: 0.07)')
+
+
+def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    _add_mask_data(add)
+    add('--split', default='val', help='what is clustered and scored (default: val)')
+    add('--max-images', type=int, metavar='N')
+    add('--clusters', type=int, metavar='K', help='default: as many as classes')
+    add('--restarts', type=int, default=5, metavar='N',
+        help='starts of k-means, the best is kept (default: 5)')
+
+
+def add_video_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('--data', required=True, metavar='FOLDER', help='layout of DAVIS 2017')
+    add('--split', default='val')
+    add('--size', type=int, metavar='PIXELS',
+        help='short side of the frames (default: as they are)')
+    add('--context', type=int, default=7, metavar='N',
+        help='frames remembered beside the first (default: 7)')
+    add('--radius', type=int, default=12, metavar='CELLS',
+        help='how far an object may move between frames (default: 12)')
+    add('--topk', type=int, default=5, metavar='K',
+        help='cells whose labels are averaged (default: 5)')
+    add('--temperature', type=float, default=0.1, help='(default: 0.1)')
+    add('--max-clips', type=int, metavar='N')
+    add('--masks-out', metavar='FOLDER',
+        help="for the masks found, as DAVIS' own evaluation reads them")
+    add('--pictures', metavar='FILE.png', help='for a sheet of some clips')
+
+
+def _command(commands, name: str, function) -> argparse.ArgumentParser:
+    summary = next(line.split(None, 1)[1] for line in __doc__.splitlines()
+                   if line.split(None, 1)[:1] == [name])
+    parser = commands.add_parser(name, help=summary, description=summary)
+    add_backbone_arguments(parser)
+    parser.add_argument('--workers', type=int, default=2, metavar='N',
+                        help='processes that read images (default: 2)')
+    parser.add_argument('--out', metavar='JSON', help='file for the result')
+    parser.set_defaults(function=function)
+    return parser
+
+
+def _add_splits(add) -> None:
+    add('--train-split', default='train')
+    add('--val-split', default='val')
+    add('--max-images', type=int, metavar='N', help='most images of each split')
+
+
+def _add_mask_data(add) -> None:
+    add('--data', required=True, metavar='FOLDER', help='with img_dir/SPLIT and '
+        'ann_dir/SPLIT (mmseg), or in the layout of COCO panoptic')
+    add('--size', type=int, metavar='PIXELS',
+        help='short side of the images (default: as they are)')
+    add('--max-cells', type=int, default=50_000, metavar='N',
+        help='most cells to learn from (default: 50000)')
+    add('--ann-dir', default='ann_dir', help='other masks, e.g. ann_dir_things')
+    add('--num-classes', type=int, help='where there is no classes.json')
+    add('--ignore-index', type=int, default=255,
+        help='label for nothing (default: 255)')
+    add('--reduce-zero-label', action='store_true', help='0 is nothing, 1 the first')
+    add('--img-suffix', default='.jpg')
+    add('--seg-map-suffix', default='.png')
+
+
+if __name__ == '__main__':
+    main()
