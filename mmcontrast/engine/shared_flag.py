@@ -16,7 +16,10 @@ class SharedFlag:
     def __init__(self) -> None:
         several = get_world_size() > 1
         self.group = dist.new_group(backend='gloo') if several else None
-        self._round: tuple | None = None
+        self._numbers = torch.zeros(1, dtype=torch.int64, device='cpu')
+        self._work: dist.Work | None = None
+        self._greatest = dist.AllreduceOptions()
+        self._greatest.reduceOp = dist.ReduceOp.MAX
 
     def ask(self, value: int) -> int:
         """Bring ``value`` to this round; the greatest of the round before, 0 at first.
@@ -24,10 +27,9 @@ class SharedFlag:
         if self.group is None:
             return value
         agreed = self._read()
-        number = torch.tensor([value], device='cpu')
-        work = dist.all_reduce(
-            number, dist.ReduceOp.MAX, group=self.group, async_op=True)
-        self._round = number, work
+        self._numbers.fill_(value)
+        # What dist.all_reduce ends in; its wrappers would take most of the time.
+        self._work = self.group.allreduce([self._numbers], self._greatest)
         return agreed
 
     def least(self, value: int) -> int:
@@ -46,9 +48,8 @@ class SharedFlag:
             dist.destroy_process_group(self.group)
 
     def _read(self) -> int:
-        if self._round is None:
+        if self._work is None:
             return 0
-        number, work = self._round
-        self._round = None
-        work.wait()
-        return int(number)
+        self._work.wait()
+        self._work = None
+        return int(self._numbers)
