@@ -10,7 +10,11 @@ default_hooks = dict(
         # Written beside, then renamed: a run that dies leaves no half file.
         backend_args=dict(backend='atomic')),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    checkpoint_keys=dict(type='CheckpointKeysHook'))
+    checkpoint_keys=dict(type='CheckpointKeysHook'),
+    # A log that cannot be written ends the run.
+    disk_guard=dict(type='DiskGuardHook'),
+    # SIGTERM and Ctrl-C: save at the next step, then exit.
+    stop_signals=dict(type='StopSignalsHook'))
 
 env_cfg = dict(
     # Two views of one size through one network: the fastest algorithm stays so.

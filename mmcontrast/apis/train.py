@@ -7,7 +7,9 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..engine.hooks import CheckpointKeysHook, ClassCheckHook
+from ..engine.disk import check_work_dir
+from ..engine.hooks import CheckpointKeysHook, ClassCheckHook, DiskGuardHook
+from ..engine.run_errors import explained_errors
 from .config import UsageError, existing_file, load_config
 
 # Those that a Runner has without being told; it understands None for them.
@@ -31,6 +33,10 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
 
     Returns:
         The runner, after its training.
+
+    Raises:
+        DiskError: If the work dir or a file in it cannot be written.
+        DataError: If data vanish or break while they are being read.
     """
     cfg = load_config(config, cfg_options, work_dir)
     cfg.launcher = launcher
@@ -42,8 +48,10 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else existing_file(
             resume, 'checkpoint')
+    check_work_dir(cfg.work_dir)
     runner = build_runner(cfg)
-    runner.train()
+    with explained_errors(runner):
+        runner.train()
     return runner
 
 
@@ -54,7 +62,7 @@ def build_runner(cfg: Config) -> Runner:
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     for note in notes:
         runner.logger.info(note)
-    for hook in (CheckpointKeysHook, ClassCheckHook):
+    for hook in (CheckpointKeysHook, ClassCheckHook, DiskGuardHook):
         # Also for plain mmdet and mmseg configs, which cannot name them.
         if not any(isinstance(present, hook) for present in runner.hooks):
             runner.register_hook(hook())

@@ -53,6 +53,10 @@ class BadImage(ValueError):
         return f'{self.path}: {self.reason.sentence}{detail}'
 
 
+class ImagesGone(FileNotFoundError):
+    """Not one image is missing but the folder, archive or disk they were read from."""
+
+
 class ImageStatus:
     """One byte per image in shared memory: untried, good, or why it is bad.
 

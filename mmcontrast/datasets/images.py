@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from mmcontrast.registry import DATASETS, TRANSFORMS
 
-from .bad_images import BadImage, ImageStatus, Reason
+from .bad_images import BadImage, ImagesGone, ImageStatus, Reason
 from .image_lists import (
     IMAGE_SUFFIXES,
     list_folder,
@@ -25,6 +25,8 @@ from .zip_backend import zip_path
 
 # Fewer images say nothing about the share of bad ones.
 _MIN_TRIED = 20
+# So many files missing one after the other are not single files that were lost.
+_MISSING_IN_A_ROW = 20
 
 
 @DATASETS.register_module()
@@ -55,7 +57,8 @@ class UnlabelledImages(BaseDataset):
         kwargs: See mmengine's ``BaseDataset``.
 
     Raises:
-        FileNotFoundError: If the folder, archive or list is missing, or without images.
+        FileNotFoundError: If the folder, archive or list is missing, or without images;
+            also when it vanishes while it is being read.
         ValueError: If a list cannot be understood, or too many images are bad.
     """
 
@@ -150,10 +153,14 @@ class UnlabelledImages(BaseDataset):
         self.full_init()
         if self.test_mode:
             return self.prepare_data(idx)
+        missing = 0
         while True:
             try:
                 data = self.prepare_data(idx)
             except BadImage as bad:
+                missing += bad.reason is Reason.MISSING
+                if missing:
+                    self._check_still_there(bad.path, missing)
                 idx = self._replace(idx, bad)
             else:
                 self.status.set_good(idx)
@@ -174,6 +181,22 @@ class UnlabelledImages(BaseDataset):
         self._judge()
         usable = self.status.usable()
         return int(usable[random.randrange(len(usable))])
+
+    def _check_still_there(self, path: str, missing: int) -> None:
+        """Raise an error if not one image is gone but where it came from."""
+        root = self.data_root if self.archive else self.data_prefix['img_path']
+        root = root or os.path.dirname(path)
+        empty = os.path.isdir(root) and not any(os.scandir(root))
+        gone = '://' not in root and not os.path.exists(root)
+        if gone or empty:
+            raise ImagesGone(
+                f'{root}, which the images are read from, is now '
+                f'{"empty" if empty else "gone"}: {path} was looked for. Put it back '
+                '(is its disk mounted?).')
+        if missing >= _MISSING_IN_A_ROW:
+            raise ImagesGone(
+                f'{missing} images in a row are missing from {self.source}, the last '
+                f'one {path}. Put them back (is their disk mounted?).')
 
     def _judge(self) -> None:
         """Raise an error if too many of the images are bad.

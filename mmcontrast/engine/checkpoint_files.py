@@ -24,8 +24,8 @@ from .manifest import (
 )
 from .replacing import remove_partial_files, replacing
 
-# What CheckpointHook calls its files; best_*.pth are not the latest of anything.
-_NAME = re.compile(r'(epoch|iter)_\d+\.pth')
+# What the hooks that save call their files; best_*.pth are not the latest of anything.
+_NAME = re.compile(r'(epoch|iter|stopped_iter)_\d+\.pth')
 _BEST = 'best_'
 
 

@@ -5,8 +5,8 @@ import uuid
 from pathlib import Path
 
 # What an operating system answers when there is no room, or none for this user.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class DiskError(OSError):
@@ -24,10 +24,10 @@ def cannot_write(path: str | Path, error: OSError,
     """
     size = '' if needed is None else f', {mebibytes(needed)} are needed'
     text = f'{path} could not be written: {error.strerror or error}'
-    if error.errno in _FULL:
+    if error.errno in FULL:
         text += (f'. {_free_text(path)} free there{size}. Make room (or raise the '
                  'quota or file size limit), or choose another --work-dir')
-    elif error.errno in _FORBIDDEN:
+    elif error.errno in FORBIDDEN:
         text += ('. Give this user the right to write there, or choose another '
                  '--work-dir')
     else:

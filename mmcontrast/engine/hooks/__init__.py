@@ -3,6 +3,7 @@ from .bad_images import BadImagesHook
 from .checkpoint_keys import CheckpointKeysHook
 from .class_check import ClassCheckHook, check_classes
 from .dense_probe_hook import DenseProbeHook
+from .disk_guard import DiskGuardHook
 from .momentum import MomentumHook
 from .pretrain_monitor import PretrainMonitorHook
 from .shard_position import ShardPositionHook
@@ -11,6 +12,6 @@ from .slot_probe import SlotProbeHook
 
 __all__ = [
     'BadImagesHook', 'CheckpointKeysHook', 'ClassCheckHook', 'DenseProbeHook',
-    'MomentumHook', 'PretrainMonitorHook', 'ShardPositionHook', 'SlotPicturesHook',
-    'SlotProbeHook', 'check_classes',
+    'DiskGuardHook', 'MomentumHook', 'PretrainMonitorHook', 'ShardPositionHook',
+    'SlotPicturesHook', 'SlotProbeHook', 'check_classes',
 ]
