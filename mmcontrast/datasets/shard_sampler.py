@@ -88,6 +88,11 @@ class ShardSampler(Sampler):
         """Start the next pass in ``epoch``, after the first ``done`` images of it."""
         self.epoch, self._done, self._placed = epoch, done, True
 
+    @property
+    def placed(self) -> int | None:
+        """Images of its epoch that the next pass leaves out; None if never placed."""
+        return self._done if self._placed else None
+
     def set_epoch(self, epoch: int) -> None:
         """Start of an epoch; one that the sampler is placed in goes on from there."""
         if not self.endless and epoch != self.epoch:

@@ -3,6 +3,7 @@ from .checkpoint import read_checkpoint, write_checkpoint
 from .hooks import CheckpointKeysHook, MomentumHook
 from .lars import LARS
 from .optim import TwoGroupConstructor, two_groups
+from .runner import TrustedRunner
 from .safe_loading import use_safe_loading
 from .schedules import (
     WarmupCosineLR,
@@ -16,8 +17,9 @@ from .schedules import (
 )
 
 __all__ = [
-    'CheckpointKeysHook', 'LARS', 'MomentumHook', 'TwoGroupConstructor',
-    'WarmupCosineLR', 'WarmupPolyLR', 'WarmupStepLR', 'cosine_momentum',
-    'momentum_steps', 'read_checkpoint', 'two_groups', 'use_safe_loading',
-    'warmup_cosine', 'warmup_poly', 'warmup_steps', 'write_checkpoint',
+    'CheckpointKeysHook', 'LARS', 'MomentumHook', 'TrustedRunner',
+    'TwoGroupConstructor', 'WarmupCosineLR', 'WarmupPolyLR', 'WarmupStepLR',
+    'cosine_momentum', 'momentum_steps', 'read_checkpoint', 'two_groups',
+    'use_safe_loading', 'warmup_cosine', 'warmup_poly', 'warmup_steps',
+    'write_checkpoint',
 ]

@@ -3,11 +3,16 @@ import atexit
 import os
 from pathlib import Path
 
+import numpy as np
+import torch
 from mmengine.dist import all_reduce, is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ...datasets.bad_images import ImageStatus, Reason
 from ...registry import HOOKS
+
+_KEY = 'bad_images'
 
 
 @HOOKS.register_module()
@@ -17,7 +22,8 @@ class BadImagesHook(Hook):
     Every line is ``path<TAB>reason``. The file follows the run: it is written anew
     when a loader has met another bad image, and when the process ends for whatever
     reason. Ranks are brought together at the end of each epoch. Without bad images
-    there is no file. Data sets other than ``UnlabelledImages`` are passed over.
+    there is no file. A resumed run goes on with the list of its checkpoint. Data sets
+    other than ``UnlabelledImages`` are passed over.
 
     Args:
         file_name: Name of the list in the work dir.
@@ -29,11 +35,23 @@ class BadImagesHook(Hook):
         self.file_name = file_name
         self.path: Path | None = None
         self.datasets: list = []
+        self.saved: list[dict] | None = None
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if any(dataset.status.num_news for dataset in self.datasets):
+            checkpoint[_KEY] = [_to_data(dataset.status) for dataset in self.datasets]
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self.saved = checkpoint.get(_KEY)
 
     def before_train(self, runner: Runner) -> None:
         self.datasets = list(_with_status(runner.train_dataloader.dataset))
         self.path = Path(runner.work_dir) / self.file_name
         self.news = 0
+        # A checkpoint of load_from gives weights, not a list.
+        if self.saved is not None and runner.iter:
+            for dataset, saved in zip(self.datasets, self.saved, strict=False):
+                _note(dataset.status, saved)
         if is_main_process():
             # The list of an earlier run in the same place; files may be repaired.
             self.path.unlink(missing_ok=True)
@@ -74,6 +92,24 @@ class BadImagesHook(Hook):
         new.write_text(''.join(f'{path}\t{reason.sentence}\n' for path, reason in bad),
                        encoding='utf-8')
         os.replace(new, self.path)
+
+
+def _to_data(status: ImageStatus) -> dict:
+    """What is known of the images, for a checkpoint: a bit for each, and bad ones."""
+    bad = status.bad()
+    tried = (status.table != Reason.UNTRIED).numpy()
+    return dict(num_images=len(tried), tried=torch.from_numpy(np.packbits(tried)),
+                indices=[idx for idx, _ in bad],
+                reasons=[int(reason) for _, reason in bad])
+
+
+def _note(status: ImageStatus, saved: dict) -> None:
+    """Go on with what a run knew of the same images before it was stopped."""
+    if saved['num_images'] == len(status.table):
+        tried = np.unpackbits(saved['tried'].cpu().numpy(), count=len(status.table))
+        status.table[torch.from_numpy(tried).bool()] = int(Reason.GOOD)
+        for idx, reason in zip(saved['indices'], saved['reasons'], strict=True):
+            status.set_bad(idx, Reason(reason))
 
 
 def _with_status(dataset):

@@ -8,7 +8,8 @@ from ...evaluation.dense_probe import dense_probe
 from ...evaluation.features import feature_maps, normalisation_of
 from ...evaluation.labelled_images import IGNORE, LabelledImages, load_labelled_images
 from ...registry import HOOKS
-from .intervals import IntervalHook, on_rank_0, plain_model, preserved_rng
+from ..resume.randomness import preserved_rng
+from .intervals import IntervalHook, on_rank_0, plain_model
 
 
 @HOOKS.register_module()

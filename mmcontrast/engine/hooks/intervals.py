@@ -1,11 +1,7 @@
 """What hooks share that look at the network now and then."""
-import random
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-import numpy as np
-import torch
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -78,17 +74,3 @@ def on_rank_0(function: Callable[[], object], what: str) -> object:
     if kind == 'error':
         raise RuntimeError(f'{what} failed on rank 0: {result}')
     return result
-
-
-@contextmanager
-def preserved_rng() -> Iterator[None]:
-    """Leave Python's, numpy's and torch's generators as they were found."""
-    python, array = random.getstate(), np.random.get_state()
-    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
-    devices = [torch.cuda.current_device()] if cuda else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(array)

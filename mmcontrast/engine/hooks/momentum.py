@@ -1,7 +1,7 @@
 """Coefficient of the momentum average, step by step."""
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ...models.momentum import MomentumTwin
 from ...registry import HOOKS
@@ -49,7 +49,7 @@ class MomentumHook(Hook):
     @staticmethod
     def _total_iters(runner: Runner) -> int:
         loader = runner.train_dataloader
-        if not runner.train_loop.__class__.__name__.startswith('Epoch'):
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             return runner.max_iters
         batch_size = getattr(loader, 'batch_size', None)
         if not batch_size:

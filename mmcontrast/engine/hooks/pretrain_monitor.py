@@ -17,6 +17,8 @@ SPREAD_OF_FEATURES = dict(
        '1, and check that batch norm sees at least some 16 images a step and that the '
        'images differ.')
 
+_KEY = 'pretrain_monitor'
+
 
 @HOOKS.register_module()
 class PretrainMonitorHook(Hook):
@@ -54,8 +56,20 @@ class PretrainMonitorHook(Hook):
         self.patience = patience
         self._low_intervals: Counter[str] = Counter()
         self._said: set[str] = set()
+        self._saved: dict | None = None
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        checkpoint[_KEY] = dict(
+            low_intervals=dict(self._low_intervals), said=sorted(self._said))
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._saved = checkpoint.get(_KEY)
 
     def before_train(self, runner: Runner) -> None:
+        # A checkpoint of load_from gives weights, not what was seen of another run.
+        if self._saved is not None and runner.iter:
+            self._low_intervals = Counter(self._saved['low_intervals'])
+            self._said = set(self._saved['said'])
         intervals = [hook.interval for hook in runner.hooks
                      if isinstance(hook, LoggerHook)]
         self.interval = min(intervals, default=10)

@@ -18,7 +18,8 @@ from ...evaluation.labelled_images import spread
 from ...evaluation.slot_maps import assign_slots, slot_scores
 from ...registry import HOOKS
 from ...visualization.label_maps import draw_overlays, label_colours
-from .intervals import IntervalHook, plain_model, preserved_rng
+from ..resume.randomness import preserved_rng
+from .intervals import IntervalHook, plain_model
 
 
 @HOOKS.register_module()

@@ -13,7 +13,8 @@ from ...evaluation.segmented_images import (
 from ...evaluation.slot_evaluation import count_slots
 from ...evaluation.slot_maps import branch_of
 from ...registry import HOOKS
-from .intervals import IntervalHook, on_rank_0, plain_model, preserved_rng
+from ..resume.randomness import preserved_rng
+from .intervals import IntervalHook, on_rank_0, plain_model
 
 
 @HOOKS.register_module()

@@ -1,0 +1,57 @@
+"""Old checkpoints go when the new one is there, not before."""
+from collections import deque
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
+
+
+class KeepingCheckpointHook(CheckpointHook):
+    """mmengine's hook, which removes the oldest checkpoint after it wrote the newest.
+
+    mmengine removes first: a run with ``max_keep_ckpts=1`` that is killed while it
+    writes has lost everything.
+    """
+
+    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        limit = self.max_keep_ckpts
+        if limit <= 0:
+            return super()._save_checkpoint_with_step(runner, step, meta)
+        ids = [k for k in self.keep_ckpt_ids if k != step] + [step]
+        # With the one that is about to go: a resumed run has to know of it.
+        runner.message_hub.update_info('keep_ckpt_ids', list(ids))
+        self.max_keep_ckpts = -1
+        try:
+            super()._save_checkpoint_with_step(runner, step, meta)
+        finally:
+            self.max_keep_ckpts = limit
+        for old in ids[:-limit]:
+            self._remove(old)
+        self.keep_ckpt_ids = deque(ids[-limit:], limit)
+        runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+
+    def _remove(self, step: int) -> None:
+        if is_main_process():
+            path = self.file_backend.join_path(
+                self.out_dir, self.filename_tmpl.format(step))
+            for name in (path, f'{path}.json'):
+                if self.file_backend.isfile(name):
+                    self.file_backend.remove(name)
+
+
+def arrange_hooks(hooks: list[Hook]) -> None:
+    """Fit mmengine's hooks to exact resume, in place.
+
+    :class:`KeepingCheckpointHook` takes the place of ``CheckpointHook``, and hooks that
+    judge a validation come before it: what they count belongs into the checkpoint that
+    is written for a best score.
+    """
+    for hook in hooks:
+        if type(hook) is CheckpointHook:
+            hook.__class__ = KeepingCheckpointHook
+    judges = [hook for hook in hooks if isinstance(hook, EarlyStoppingHook)]
+    first = next((k for k, hook in enumerate(hooks)
+                  if isinstance(hook, CheckpointHook)), None)
+    if judges and first is not None:
+        before = [hook for hook in hooks[:first] if hook not in judges]
+        hooks[:] = before + judges + [
+            hook for hook in hooks[first:] if hook not in judges]

@@ -1,0 +1,212 @@
+"""mmengine's two training loops, able to go on from any iteration."""
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from torch import nn
+
+from ...registry import LOOPS
+from .loader import make_repeatable
+from .randomness import RandomStates, put_back_states, take_states
+
+
+class _GoesOn:
+    """What both loops need to go on where another process stopped.
+
+    Attributes:
+        repeatable: Whether the batches follow from their number, see
+            :func:`make_repeatable`; else batches that were trained on are loaded once
+            more and dropped.
+        validated_step: Iterations trained when the last validation began.
+        states_outside: Random states of the training while a validation is going on; a
+            checkpoint of the best score is written in there.
+    """
+
+    def _prepare(self) -> None:
+        runner = self.runner
+        self.repeatable = make_repeatable(self.dataloader, runner.seed, runner.rank)
+        self.validated_step = 0
+        self.states_outside: RandomStates | None = None
+        self._pass, self._done = 0, 0
+        self._restore: Callable[[], None] | None = None
+
+    def go_on(self, pass_index: int, done: int, validated: bool,
+              restore: Callable[[], None]) -> None:
+        """Start :meth:`run` in the middle.
+
+        Args:
+            pass_index: Passes over the data that are complete.
+            done: Batches of the next one that were trained on.
+            validated: False if a validation that was due had not been done.
+            restore: Puts back what the first iteration must find as it was left:
+                random states, gradients. Called once, right before it.
+        """
+        self._pass, self._done = pass_index, done
+        self.validated_step = self._iter if validated else -1
+        self._restore = restore
+
+    def _put_back(self) -> None:
+        restore, self._restore = self._restore, None
+        if restore is not None:
+            restore()
+
+    def _make_up_for_validation(self) -> None:
+        """mmengine saves first and validates then; a run may have died in between."""
+        if self.validated_step != self._iter:
+            self._decide_current_val_interval()
+            self._validate_if_due()
+
+    def _validate_if_due(self) -> None:
+        done, total = self._progress()
+        if (self.runner.val_loop is not None and done >= self.val_begin
+                and (done % self.val_interval == 0 or done == total)):
+            self.validated_step = self._iter
+            # Whether workers are started anew or go on: training sees the same.
+            self.states_outside = take_states()
+            try:
+                self.runner.val_loop.run()
+            finally:
+                put_back_states(self.states_outside)
+                self.states_outside = None
+
+    def _batches(self, pass_index: int, done: int) -> tuple[int, Iterator]:
+        """Number of the next batch of a pass, and the batches from there on."""
+        if self.repeatable:
+            done = self.dataloader.numbered.place(pass_index, done)
+            return done, iter(self.dataloader)
+        return done, islice(iter(self.dataloader), done, None)
+
+
+@LOOPS.register_module()
+class EpochBasedExactLoop(_GoesOn, EpochBasedTrainLoop):
+    """mmengine's epoch-based loop, which also goes on within an epoch.
+
+    Hooks get the ``batch_idx`` of the unbroken run. Arguments are those of mmengine's.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare()
+        self._first_iter = 0
+
+    def run(self) -> nn.Module:
+        """Launch training."""
+        self.runner.call_hook('before_train')
+        self._first_iter = self._iter - self._done
+        if not self._done:
+            # Between two epochs: what comes before the next one draws already.
+            self._put_back()
+            self._make_up_for_validation()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._decide_current_val_interval()
+            self._validate_if_due()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        """Iterate one epoch, or what is left of it."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        done, self._done = self._done, 0
+        done, batches = self._batches(self._epoch, done)
+        self._first_iter = self._iter - done
+        for idx, data_batch in enumerate(batches, start=done):
+            self._put_back()
+            self.run_iter(idx, data_batch)
+        self._put_back()
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+        self._first_iter = self._iter
+
+    def place(self, epoch: int, step: int) -> tuple[int, int]:
+        """(pass, batches of it) to go on from, after ``epoch`` epochs, ``step`` steps.
+
+        These are the numbers in a checkpoint: at the end of an epoch it is counted as
+        done already.
+        """
+        return epoch, step - self._first_iter if epoch == self._epoch else 0
+
+    def _progress(self) -> tuple[int, int]:
+        return self._epoch, self._max_epochs
+
+
+@LOOPS.register_module()
+class IterBasedExactLoop(_GoesOn, IterBasedTrainLoop):
+    """mmengine's iteration-based loop, which goes on without loading old batches.
+
+    A sampler that ends begins its next pass, told by ``set_epoch``; resuming finds the
+    right pass. Arguments are those of mmengine's.
+    """
+
+    def __init__(self, runner, dataloader, *args, **kwargs) -> None:
+        if isinstance(dataloader, dict):
+            dataloader = runner.build_dataloader(
+                dataloader, seed=runner.seed, diff_rank_seed=runner._randomness_cfg.get(
+                    'diff_rank_seed', False))
+        # Older versions of mmengine start the workers here, before the place is known.
+        super().__init__(runner, _NotYet(dataloader.dataset), *args, **kwargs)
+        self.dataloader = dataloader
+        self._prepare()
+        self.dataloader_iterator = self._endless()
+
+    def run(self) -> nn.Module:
+        """Launch training."""
+        self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')
+        self._put_back()
+        self._make_up_for_validation()
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            data_batch = next(self.dataloader_iterator)
+            self._done += 1
+            self.run_iter(data_batch)
+            self._decide_current_val_interval()
+            self._validate_if_due()
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def place(self, epoch: int, step: int) -> tuple[int, int]:
+        """(pass, batches of it) to go on from."""
+        return self._pass, self._done
+
+    def _endless(self) -> Iterator:
+        while True:
+            if self._pass:
+                self._set_epoch(self._pass)
+            self._done, batches = self._batches(self._pass, self._done)
+            yield from batches
+            if not self._done:
+                raise ValueError(
+                    f'The loader of {type(self.dataloader.dataset).__name__} gave no '
+                    'batch: has it fewer samples than a batch, with drop_last=True?')
+            self._pass, self._done = self._pass + 1, 0
+
+    def _set_epoch(self, epoch: int) -> None:
+        for sampler in (getattr(self.dataloader, 'sampler', None), getattr(
+                getattr(self.dataloader, 'batch_sampler', None), 'sampler', None)):
+            if hasattr(sampler, 'set_epoch'):
+                sampler.set_epoch(epoch)
+                return
+
+    def _progress(self) -> tuple[int, int]:
+        return self._iter, self._max_iters
+
+
+class _NotYet:
+    """An empty loader over a data set."""
+
+    def __init__(self, dataset) -> None:
+        self.dataset = dataset
+
+    def __iter__(self) -> Iterator:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+#: Loops of ours in the place of mmengine's.
+EXACT_LOOPS = {EpochBasedTrainLoop: EpochBasedExactLoop,
+               IterBasedTrainLoop: IterBasedExactLoop}

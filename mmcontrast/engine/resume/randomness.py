@@ -1,0 +1,121 @@
+"""The random states of a process: taken, put back, and kept apart."""
+import random
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class RandomStates(NamedTuple):
+    """States of the generators that everybody shares.
+
+    Attributes:
+        python: Of ``random``.
+        numpy: Of ``numpy.random``.
+        torch: Of torch on the CPU.
+        cuda: Of torch on the current GPU; None without one in use.
+    """
+
+    python: tuple
+    numpy: dict
+    torch: Tensor
+    cuda: Tensor | None = None
+
+
+def take_states(cuda: bool = True) -> RandomStates:
+    """The states as they are now; ``cuda=False`` leaves the GPU alone."""
+    used = cuda and torch.cuda.is_available() and torch.cuda.is_initialized()
+    return RandomStates(
+        random.getstate(), np.random.get_state(legacy=False),
+        torch.default_generator.get_state(),
+        torch.cuda.get_rng_state() if used else None)
+
+
+def put_back_states(states: RandomStates) -> None:
+    """Let the generators go on from where they were."""
+    random.setstate(states.python)
+    np.random.set_state(states.numpy)
+    torch.default_generator.set_state(states.torch)
+    if states.cuda is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states.cuda)
+
+
+def states_to_data(states: RandomStates) -> dict:
+    """States as numbers and tensors, for a checkpoint."""
+    version, words, gauss = states.python
+    data = dict(torch=states.torch, cuda=states.cuda,
+                python=dict(version=version, words=torch.tensor(words), gauss=gauss))
+    if states.numpy['bit_generator'] == 'MT19937':
+        inner = states.numpy['state']
+        data['numpy'] = dict(
+            key=torch.from_numpy(inner['key'].astype(np.int64)), pos=int(inner['pos']),
+            has_gauss=int(states.numpy['has_gauss']),
+            gauss=float(states.numpy['gauss']))
+    return data
+
+
+def states_from_data(data: dict) -> RandomStates:
+    """The states in a checkpoint, wherever its tensors were loaded to."""
+    python, numpy, cuda = data['python'], data.get('numpy'), data['cuda']
+    # An exchanged bit generator of numpy was not saved; it stays as it is.
+    array = np.random.get_state(legacy=False) if numpy is None else dict(
+        bit_generator='MT19937', has_gauss=numpy['has_gauss'], gauss=numpy['gauss'],
+        state=dict(key=numpy['key'].cpu().numpy().astype(np.uint32), pos=numpy['pos']))
+    return RandomStates(
+        (python['version'], tuple(python['words'].tolist()), python['gauss']), array,
+        data['torch'].cpu(), None if cuda is None else cuda.cpu())
+
+
+@contextmanager
+def preserved_rng(cuda: bool = True) -> Iterator[None]:
+    """Leave Python's, numpy's and torch's generators as they were found."""
+    states = take_states(cuda)
+    try:
+        yield
+    finally:
+        put_back_states(states)
+
+
+def seed_cpu(*numbers: int) -> None:
+    """Seed Python, numpy and torch on the CPU from whole numbers; some 20 us.
+
+    Different numbers give unrelated streams, as do the three libraries. The GPU is left
+    alone: ``torch.manual_seed`` would seed it too.
+    """
+    packed = struct.pack(f'<{len(numbers)}Q', *(n & 2**64 - 1 for n in numbers))
+    digest = blake2b(packed, digest_size=40).digest()
+    random.seed(digest[:16])
+    np.random.seed(np.frombuffer(digest, np.uint32, 4, 16))
+    torch.default_generator.manual_seed(int.from_bytes(digest[32:], 'little'))
+
+
+class OwnStream:
+    """Random states of somebody who draws apart from all others.
+
+    Inside of ``with stream:`` the shared generators are those of the stream; it goes on
+    where it was left the last time.
+
+    Args:
+        numbers: Whole numbers to seed it from.
+    """
+
+    def __init__(self, *numbers: int) -> None:
+        self._seeds: tuple[int, ...] = numbers
+        self._states: RandomStates | None = None
+
+    def __enter__(self) -> 'OwnStream':
+        self._outside = take_states(cuda=False)
+        if self._states is None:
+            seed_cpu(*self._seeds)
+        else:
+            put_back_states(self._states)
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._states = take_states(cuda=False)
+        put_back_states(self._outside)
