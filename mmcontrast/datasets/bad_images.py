@@ -87,6 +87,10 @@ class ImageStatus:
         self._news += 1
         return True
 
+    def is_bad(self, idx: int) -> bool:
+        """Whether image ``idx`` is known to be bad."""
+        return bool(self.table[idx] >= Reason.MISSING)
+
     def counts(self) -> tuple[int, int]:
         """(images tried, images found bad) so far, by all loaders together."""
         tried = int((self.table != Reason.UNTRIED).sum())
@@ -96,7 +100,3 @@ class ImageStatus:
         """Index and reason of every bad image, in the order of the data set."""
         indices = (self.table >= Reason.MISSING).nonzero().flatten().tolist()
         return [(idx, Reason(int(self.table[idx]))) for idx in indices]
-
-    def usable(self) -> torch.Tensor:
-        """Indices of the images that are not known to be bad."""
-        return (self.table < Reason.MISSING).nonzero().flatten()

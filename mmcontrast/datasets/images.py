@@ -179,8 +179,12 @@ class UnlabelledImages(BaseDataset):
             print_log(f'Bad image, another one takes its place: {bad}',
                       logger='current', level=logging.WARNING)
         self._judge()
-        usable = self.status.usable()
-        return int(usable[random.randrange(len(usable))])
+        # Drawn from all images until one is not known to be bad: then it does not
+        # matter whether a bad one has been met before, by this process or another.
+        while True:
+            idx = random.randrange(len(self))
+            if not self.status.is_bad(idx):
+                return idx
 
     def _check_still_there(self, path: str, missing: int) -> None:
         """Raise an error if not one image is gone but where it came from."""
