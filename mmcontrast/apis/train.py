@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from ..engine.disk import check_work_dir
 from ..engine.hooks import CheckpointKeysHook, ClassCheckHook, DiskGuardHook
 from ..engine.run_errors import explained_errors
+from ..engine.runner import TrustedRunner
 from .config import UsageError, existing_file, load_config
 
 # Those that a Runner has without being told; it understands None for them.
@@ -59,7 +60,8 @@ def build_runner(cfg: Config) -> Runner:
     """The runner of a config, fitted to the devices of this machine."""
     notes = fit_to_devices(cfg)
     remove_hooks_set_to_none(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = (RUNNERS.build(cfg) if 'runner_type' in cfg
+              else TrustedRunner.from_cfg(cfg))
     for note in notes:
         runner.logger.info(note)
     for hook in (CheckpointKeysHook, ClassCheckHook, DiskGuardHook):
