@@ -2,7 +2,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from .features import IMAGENET_MEAN, IMAGENET_STD, feature_maps
@@ -14,7 +13,7 @@ class FrozenBackbone:
 
     Attributes:
         network: Images to a map or a sequence of maps (N, C, h, w).
-        mean, std: Per RGB channel, in grey levels.
+        mean, std: Per channel, in grey levels, in the order that the network sees.
         out_index: Which of the maps.
         bgr: Whether the network wants blue first.
         multiple: Sides of the images must be multiples of it.
@@ -32,8 +31,6 @@ class FrozenBackbone:
     def __call__(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) RGB grey levels from 0 to 255 to (N, C, h, w) float32 maps, on
         the device of the network."""
-        mean, std = (torch.as_tensor(x) for x in (self.mean, self.std))
-        if self.bgr:
-            images, mean, std = images.flip(1), mean.flip(0), std.flip(0)
         return feature_maps(
-            self.network, images, self.out_index, mean, std, self.batch_size)
+            self.network, images.flip(1) if self.bgr else images, self.out_index,
+            self.mean, self.std, self.batch_size)

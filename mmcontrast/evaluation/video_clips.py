@@ -68,7 +68,8 @@ def write_ids(path: Path, ids: np.ndarray, palette: Sequence[int] | None) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(ids)
     if palette is not None:
-        picture.putpalette(palette)
+        # Of a short palette Pillow keeps as few bits, and cuts ids beyond it.
+        picture.putpalette([*palette, *[0] * (768 - len(palette))])
     picture.save(path)
 
 
