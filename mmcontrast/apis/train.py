@@ -8,7 +8,13 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..engine.disk import check_work_dir
-from ..engine.hooks import CheckpointKeysHook, ClassCheckHook, DiskGuardHook
+from ..engine.hooks import (
+    CheckpointKeysHook,
+    ClassCheckHook,
+    DiskGuardHook,
+    StopSignalsHook,
+)
+from ..engine.rank_failures import rank_failures
 from ..engine.run_errors import explained_errors
 from ..engine.runner import TrustedRunner
 from .config import UsageError, existing_file, load_config
@@ -16,8 +22,13 @@ from .config import UsageError, existing_file, load_config
 # Those that a Runner has without being told; it understands None for them.
 _RUNNER_HOOKS = (
     'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+# What every run gets, by the names that a config removes them with.
+_OUR_HOOKS = dict(
+    checkpoint_keys=CheckpointKeysHook, class_check=ClassCheckHook,
+    disk_guard=DiskGuardHook, stop_signals=StopSignalsHook)
 
 
+@rank_failures()
 def train(config: str, work_dir: str | None = None, resume: str | None = None,
           amp: bool = False, auto_scale_lr: bool = False,
           cfg_options: dict | None = None, launcher: str = 'none') -> Runner:
@@ -59,27 +70,33 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
 def build_runner(cfg: Config) -> Runner:
     """The runner of a config, fitted to the devices of this machine."""
     notes = fit_to_devices(cfg)
-    remove_hooks_set_to_none(cfg)
+    unwanted = remove_hooks_set_to_none(cfg)
     runner = (RUNNERS.build(cfg) if 'runner_type' in cfg
               else TrustedRunner.from_cfg(cfg))
     for note in notes:
         runner.logger.info(note)
-    for hook in (CheckpointKeysHook, ClassCheckHook, DiskGuardHook):
+    for name, hook in _OUR_HOOKS.items():
         # Also for plain mmdet and mmseg configs, which cannot name them.
-        if not any(isinstance(present, hook) for present in runner.hooks):
+        if name not in unwanted and not any(
+                isinstance(present, hook) for present in runner.hooks):
             runner.register_hook(hook())
     return runner
 
 
-def remove_hooks_set_to_none(cfg: Config) -> None:
+def remove_hooks_set_to_none(cfg: Config) -> set[str]:
     """Let ``default_hooks=dict(NAME=None)`` remove any hook that a base config names.
 
     mmengine ends in a bare AssertionError unless NAME is one of its own six.
+
+    Returns:
+        The names of those that are not.
     """
     hooks = cfg.get('default_hooks') or {}
-    for name in [name for name, hook in hooks.items() if hook is None]:
-        if name not in _RUNNER_HOOKS:
-            del hooks[name]
+    removed = {name for name, hook in hooks.items() if hook is None}
+    removed -= set(_RUNNER_HOOKS)
+    for name in removed:
+        del hooks[name]
+    return removed
 
 
 def enable_amp(cfg: Config) -> None:

@@ -9,9 +9,10 @@ from .pretrain_monitor import PretrainMonitorHook
 from .shard_position import ShardPositionHook
 from .slot_pictures import SlotPicturesHook
 from .slot_probe import SlotProbeHook
+from .stop_signals import StopSignalsHook
 
 __all__ = [
     'BadImagesHook', 'CheckpointKeysHook', 'ClassCheckHook', 'DenseProbeHook',
     'DiskGuardHook', 'MomentumHook', 'PretrainMonitorHook', 'ShardPositionHook',
-    'SlotPicturesHook', 'SlotProbeHook', 'check_classes',
+    'SlotPicturesHook', 'SlotProbeHook', 'StopSignalsHook', 'check_classes',
 ]
