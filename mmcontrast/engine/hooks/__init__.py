@@ -4,6 +4,7 @@ from .checkpoint_keys import CheckpointKeysHook
 from .class_check import ClassCheckHook, check_classes
 from .dense_probe_hook import DenseProbeHook
 from .disk_guard import DiskGuardHook
+from .finite_guard import FiniteGuardHook
 from .momentum import MomentumHook
 from .pretrain_monitor import PretrainMonitorHook
 from .shard_position import ShardPositionHook
@@ -13,6 +14,7 @@ from .stop_signals import StopSignalsHook
 
 __all__ = [
     'BadImagesHook', 'CheckpointKeysHook', 'ClassCheckHook', 'DenseProbeHook',
-    'DiskGuardHook', 'MomentumHook', 'PretrainMonitorHook', 'ShardPositionHook',
-    'SlotPicturesHook', 'SlotProbeHook', 'StopSignalsHook', 'check_classes',
+    'DiskGuardHook', 'FiniteGuardHook', 'MomentumHook', 'PretrainMonitorHook',
+    'ShardPositionHook', 'SlotPicturesHook', 'SlotProbeHook', 'StopSignalsHook',
+    'check_classes',
 ]

@@ -1,0 +1,215 @@
+"""A run that meets a NaN says where it came from, and stops."""
+from pathlib import Path
+
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor
+
+from ...registry import HOOKS
+from ..bare_model import bare_model
+from ..finite.before import StateBefore
+from ..finite.examine import examine, loss_terms
+from ..finite.message import NonFiniteError, Report, explain, headline
+from ..finite.places import (
+    image_names,
+    notes_on_annotations,
+    place_in_batch,
+    place_in_weights,
+)
+from ..finite.plain import shallow_copy
+from ..finite.record import state_of, write_record
+from ..finite.situation import (
+    guardable_wrappers,
+    run_info,
+    situation,
+    wrapper_names,
+)
+from ..finite.step_guard import StepGuard
+from ..finite.tensors import not_finite
+
+# Survives in checkpoints, so that a resumed run goes on counting.
+SKIPPED = 'finite_guard_skipped'
+
+
+@HOOKS.register_module()
+class FiniteGuardHook(Hook):
+    """Stop on the first loss or gradient that is not finite, before the weights move.
+
+    The batch is run once more from the same generators and buffers to name the module
+    or the parameter where it began. Batch and state are saved to
+    ``work_dir/nonfinite/iter_N`` for ``tools/analysis/replay.py``. mmengine by itself
+    trains on, and ends such a run as a success.
+
+    A skipped step leaves weights, optimizer, buffers, momentum twins and generators as
+    if the batch had not been there; iteration and schedules go on, and the log of that
+    iteration has no losses. With accumulated gradients the whole step is left out.
+
+    Infinite gradients under a loss scaler are its business, until its scale collapses.
+
+    Args:
+        skip: ``dict(budget=N)`` passes over up to N bad steps in a run, with a warning
+            each; one more stops it. None stops at once.
+        max_saves: Most folders to save in a run; each holds weights and optimizer.
+        min_loss_scale: A loss scale below it has collapsed.
+
+    Raises:
+        NonFiniteError: On all ranks, with the same text.
+    """
+
+    # First after a step: nobody is to log the losses of a step that was skipped.
+    priority = 'HIGHEST'
+
+    def __init__(self, skip: dict | None = None, max_saves: int = 3,
+                 min_loss_scale: float = 2.0 ** -13) -> None:
+        budget = 0 if skip is None else skip.get('budget')
+        if skip is not None and (set(skip) != {'budget'} or not isinstance(budget, int)
+                                 or budget < 1):
+            raise ValueError(
+                'FiniteGuardHook: skip must be dict(budget=N), N being the steps that '
+                f'a run may skip, 1 or more; got {skip}.')
+        if not isinstance(max_saves, int) or max_saves < 0:
+            raise ValueError(
+                f'FiniteGuardHook: max_saves must be 0 or more, got {max_saves}.')
+        if min_loss_scale <= 0:
+            raise ValueError('FiniteGuardHook: min_loss_scale must be above 0, got '
+                             f'{min_loss_scale}.')
+        self.budget, self.max_saves = budget, max_saves
+        self.min_loss_scale = min_loss_scale
+        self._guards: list[StepGuard] = []
+        self._handles: list = []
+        self._saves = 0
+
+    def before_train(self, runner: Runner) -> None:
+        self._remove()
+        self.runner, self.model = runner, bare_model(runner.model)
+        self._sharded = is_model_wrapper(runner.model) and (
+            'FullySharded' in type(runner.model).__name__)
+        self._before = StateBefore(self.model)
+        self._never_finite = not_finite(
+            (name, b) for name, b in self.model.named_buffers()
+            if b.is_floating_point())
+        self._armed = self._skipped = False
+        for wrapper in guardable_wrappers(runner):
+            guard = StepGuard(wrapper, self._on_alarm, self.min_loss_scale)
+            guard.install()
+            self._guards.append(guard)
+        # The first of these two begins the step; both may draw random numbers.
+        for module in filter(None, (getattr(self.model, 'data_preprocessor', None),
+                                    self.model)):
+            self._handles.append(module.register_forward_pre_hook(self._begin))
+        self._handles.append(self.model.register_forward_hook(self._note_losses))
+
+    def before_train_iter(self, runner: Runner, batch_idx: int,
+                          data_batch=None) -> None:
+        self._armed, self._skipped = True, False
+        self._batch, self._losses = shallow_copy(data_batch), {}
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
+                         outputs: dict | None = None) -> None:
+        if self._skipped and isinstance(outputs, dict):
+            outputs.clear()
+        self._armed, self._batch, self._losses = False, None, {}
+
+    def after_train(self, runner: Runner) -> None:
+        self._remove()
+
+    def _remove(self) -> None:
+        for guard in self._guards:
+            guard.remove()
+        for handle in self._handles:
+            handle.remove()
+        self._guards, self._handles = [], []
+
+    def _begin(self, module, args) -> None:
+        if self._armed:
+            self._armed = False
+            self._before.take()
+
+    def _note_losses(self, module, args, output) -> None:
+        self._losses |= loss_terms(output)
+
+    def _on_alarm(self, guard: StepGuard, loss: Tensor | None, alarm: str) -> bool:
+        """Whether to drop the step; raises if the run is to stop."""
+        if not self._confirmed(guard, loss):
+            return False
+        losses = {k: v.cpu() for k, v in self._losses.items()}
+        if not losses and loss is not None:
+            losses = dict(loss=loss.detach().cpu())
+        report = self._examine(guard, alarm, losses)
+        guilty = [r.rank for r in all_gather_object(report) if r.guilty]
+        guilty = guilty or list(range(get_world_size()))
+        if report.rank in guilty:
+            self._save(report, guard)
+        told = all_gather_object(report)[guilty[0]]
+        return self._stop_or_skip(told, guilty)
+
+    def _confirmed(self, guard: StepGuard, loss: Tensor | None) -> bool:
+        """Whether a value of any rank is not finite, and no norm just overflowed."""
+        values = [] if loss is None else [('loss', loss)]
+        values += [('', p.grad) for p in guard.parameters() if p.grad is not None]
+        return any(all_gather_object(bool(not_finite(values))))
+
+    def _examine(self, guard: StepGuard, alarm: str, losses: dict) -> Report:
+        """Run the batch of this rank again; the state is that before the step then."""
+        self._before.restore()
+        report = Report(
+            alarm, None, get_rank(), losses, [], image_names(self._batch),
+            situation(self.runner, self._guards),
+            notes=notes_on_annotations(self._batch))
+        if self._sharded:
+            report.error = 'nothing: a model sharded by FSDP cannot be run by itself.'
+            return report
+        finding = examine(
+            self.model, shallow_copy(self._batch), loss_scale=guard.loss_scale,
+            context=lambda: guard.wrapper.optim_context(self.model),
+            wrappers=wrapper_names(self.runner))
+        self._before.restore()
+        self.model.zero_grad(set_to_none=True)
+        report.error, report.parameters = finding.error, finding.parameters
+        report.place = (place_in_weights(self.model, self._never_finite)
+                        or place_in_batch(self._batch) or finding.place)
+        return report
+
+    def _save(self, report: Report, guard: StepGuard) -> None:
+        """Write batch and state of this rank; a full disk does not hide the message."""
+        if self._sharded or self._saves >= self.max_saves:
+            return
+        rank = f'_rank{get_rank()}' if get_world_size() > 1 else ''
+        folder = Path(self.runner.work_dir) / 'nonfinite' / (
+            f'iter_{self.runner.iter + 1}{rank}')
+        report.saved = str(folder)
+        state = state_of(self.model, self.runner.optim_wrapper, self._before.generators)
+        state |= dict(losses=report.losses, never_finite=self._never_finite,
+                      info=run_info(self.runner, report, guard))
+        try:
+            missing = write_record(folder, self._batch, state,
+                                   self.runner.cfg.pretty_text, self._text(report))
+        except (OSError, RuntimeError) as error:
+            report.saved = ''
+            report.notes.append(f'Batch and state could not be saved: {error}')
+        else:
+            self._saves += 1
+            report.notes += [f'Not kept of the batch: {m}' for m in missing[:5]]
+
+    def _stop_or_skip(self, report: Report, guilty: list[int]) -> bool:
+        hub, logger = self.runner.message_hub, self.runner.logger
+        spent = hub.get_info(SKIPPED, 0)
+        if report.alarm != 'scale' and spent < self.budget:
+            hub.update_info(SKIPPED, spent + 1)
+            self._skipped = True
+            logger.warning(f'Step skipped, {spent + 1} of at most {self.budget}. '
+                           + self._text(report, guilty))
+            return True
+        self._remove()
+        if self.budget and report.alarm != 'scale':
+            report.notes.append(f'{spent} steps were skipped before; the budget of '
+                                f'skip=dict(budget={self.budget}) is spent.')
+        if get_rank() == 0:
+            logger.error(headline(report, self.runner.iter + 1) + ' Training stops.')
+        raise NonFiniteError(self._text(report, guilty))
+
+    def _text(self, report: Report, guilty: list[int] | None = None) -> str:
+        ranks = guilty if get_world_size() > 1 else None
+        return f'{headline(report, self.runner.iter + 1, ranks)}\n{explain(report)}'
