@@ -4,7 +4,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from ..engine.bare_model import bare_model
-from .config import UsageError, existing_file, load_config
+from .config import UsageError, check_config, existing_file, load_config
 from .train import build_runner
 
 PRETRAINING = """\
@@ -55,6 +55,7 @@ def test(config: str, checkpoint: str, work_dir: str | None = None,
         draw_predictions(cfg, show, show_dir, wait_time)
     if tta:
         augment_at_test_time(cfg)
+    check_config(cfg)
     runner = build_runner(cfg)
     if classes is not None:
         name_classes(runner, classes)

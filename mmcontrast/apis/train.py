@@ -17,7 +17,7 @@ from ..engine.hooks import (
 from ..engine.rank_failures import rank_failures
 from ..engine.run_errors import explained_errors
 from ..engine.runner import TrustedRunner
-from .config import UsageError, existing_file, load_config
+from .config import UsageError, check_config, existing_file, load_config
 
 # Those that a Runner has without being told; it understands None for them.
 _RUNNER_HOOKS = (
@@ -60,6 +60,7 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else existing_file(
             resume, 'checkpoint')
+    check_config(cfg)
     check_work_dir(cfg.work_dir)
     runner = build_runner(cfg)
     with explained_errors(runner):

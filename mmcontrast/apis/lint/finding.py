@@ -1,0 +1,74 @@
+"""What the lint says about a mistake, and about all of them together."""
+import difflib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+ADVICE = (
+    'Nothing was built. Where you know better: lint=dict(skip=[...]) in the config '
+    "takes paths as above ('model.backbone.*' for all below), lint=False switches the "
+    'check off (also as --cfg-options lint=False).')
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One mistake in a config.
+
+    Attributes:
+        path: Dotted place, ``train_dataloader.dataset.pipeline[2].scale``.
+        message: What was found, what is expected and what to do, without the place.
+    """
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f'{self.path}: {self.message}'
+
+
+def describe(findings: Sequence[Finding], source: str | None) -> str:
+    """All findings as one text; the same mistake at several places comes once.
+
+    Args:
+        findings: At least one.
+        source: The config file.
+    """
+    places = {}
+    for finding in findings:
+        places.setdefault(finding.message, []).append(finding.path)
+    lines = [f'  {paths[0]}: {message}' + _others(paths[1:])
+             for message, paths in places.items()]
+    count = f'{len(lines)} mistakes' if len(lines) > 1 else 'a mistake'
+    return '\n'.join([f'{count} in {source or "the config"}:', *lines, ADVICE])
+
+
+def _others(paths: Sequence[str]) -> str:
+    return f' (Also at {", ".join(paths)}.)' if paths else ''
+
+
+def closest(name: str, known: Collection[str], cutoff: float = 0.6) -> str | None:
+    """The known name that looks most like ``name``, letters of any case."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[close[0]] if close else None
+
+
+def is_typo_of(name: str, known: Collection[str]) -> str | None:
+    """The known name that ``name`` is a typo of, if it must be one.
+
+    Stricter than :func:`closest`, for places where other names are allowed too: names
+    that differ in digits (stage1, stage2) or by an ending s are different things.
+    """
+    near = closest(name, known, cutoff=0.85)
+    if near is None or near == name or _bare(near) == _bare(name):
+        return None
+    return near
+
+
+def _bare(name: str) -> str:
+    return ''.join(c for c in name.lower() if c.isalpha()).removesuffix('s')
+
+
+def shown(names: Collection[str], most: int = 14) -> str:
+    """``a, b, c`` of the names, shortened."""
+    names = sorted(names)
+    return ', '.join(names[:most]) + (f', ... ({len(names)})' if names[most:] else '')

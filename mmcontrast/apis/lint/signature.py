@@ -1,0 +1,238 @@
+"""Which arguments a registered class or function takes."""
+import ast
+import inspect
+import textwrap
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, partial
+from types import SimpleNamespace
+
+from mmengine.utils import ManagerMixin
+
+ANYTHING = inspect.Parameter.empty
+
+
+@dataclass
+class Signature:
+    """Arguments by name.
+
+    Attributes:
+        hints: Annotation of every argument, ``ANYTHING`` without one.
+        defaults: Default of every argument that has one.
+        required: Arguments that must be given.
+        open: Whether other names are taken too (and nobody can tell which).
+    """
+
+    hints: dict[str, object] = field(default_factory=dict)
+    defaults: dict[str, object] = field(default_factory=dict)
+    required: set[str] = field(default_factory=set)
+    open: bool = False
+
+
+@cache
+def signature_of(target: Callable) -> Signature:
+    """Arguments of a class or function, those behind ``**kwargs`` included.
+
+    ``**kwargs`` that only go to ``super().__init__`` are followed up the bases; names
+    that the code takes out of them (``kwargs.pop('name')``) count; where they go
+    anywhere else the signature is open.
+    """
+    if isinstance(target, partial) or is_placeholder(target):
+        return Signature(open=True)
+    if not inspect.isclass(target):
+        signature = Signature()
+        _add(signature, target, skip_self=inspect.ismethod(target))
+        return signature
+    signature = _of_class(target)
+    if issubclass(target, ManagerMixin):
+        # get_instance(name, **kwargs) builds it.
+        signature.hints.setdefault('name', str)
+        signature.required.discard('name')
+    return signature
+
+
+def is_placeholder(target: Callable) -> bool:
+    """Whether mmpretrain registered this to say that a library is missing."""
+    return getattr(target, '__name__', '') == 'ask_install'
+
+
+def _of_class(cls: type) -> Signature:
+    signature = Signature()
+    bases = [base for base in cls.__mro__
+             if '__init__' in vars(base) and base is not object]
+    if not bases:
+        signature.open = any('__new__' in vars(b) for b in cls.__mro__[:-1])
+    supplied = Supplied()
+    while bases and supplied is not None:
+        base = bases.pop(0)
+        supplied = _add(signature, vars(base)['__init__'], supplied=supplied)
+        if supplied is not None and supplied.beyond:
+            # super(Other, self) goes on behind Other.
+            while bases and bases[0].__name__ != supplied.beyond \
+                    and _is_before(cls, bases[0], supplied.beyond):
+                bases.pop(0)
+            if bases and bases[0].__name__ == supplied.beyond \
+                    and base.__name__ != supplied.beyond:
+                bases.pop(0)
+    return signature
+
+
+def _is_before(cls: type, base: type, name: str) -> bool:
+    order = [known.__name__ for known in cls.__mro__]
+    return name in order and order.index(base.__name__) < order.index(name)
+
+
+@dataclass
+class Supplied:
+    """What ``super().__init__(...)`` is called with, beside ``**kwargs``.
+
+    Attributes:
+        num_positional: Number of arguments without a name.
+        names: Those with one.
+        anything: Whether nobody can tell which others.
+        beyond: ``Other`` of ``super(Other, self)``; '' for a plain ``super()``.
+    """
+
+    num_positional: int = 0
+    names: set[str] = field(default_factory=set)
+    anything: bool = False
+    beyond: str = ''
+
+
+def _add(signature: Signature, function: Callable, skip_self: bool = True,
+         supplied: Supplied | None = None) -> Supplied | None:
+    """Add the arguments of one function; what it passes on if others follow."""
+    supplied = supplied or Supplied()
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        signature.open = True
+        return None
+    hints = _hints(function)
+    for name in _old_names(function):
+        signature.hints.setdefault(name, ANYTHING)
+    if skip_self and inspect.isfunction(function) and parameters \
+            and parameters[0].name in ('self', 'cls'):
+        parameters = parameters[1:]
+    keywords = None
+    for position, parameter in enumerate(parameters):
+        name = parameter.name
+        if parameter.kind is parameter.VAR_KEYWORD:
+            keywords = name
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL,
+                              parameter.POSITIONAL_ONLY):
+            continue
+        if name in signature.hints:
+            continue
+        signature.hints[name] = hints.get(name, ANYTHING)
+        if parameter.default is not parameter.empty:
+            signature.defaults[name] = parameter.default
+        elif not (supplied.anything or name in supplied.names
+                  or position < supplied.num_positional):
+            signature.required.add(name)
+    if keywords is None:
+        return None
+    if not skip_self or function.__name__ != '__init__':
+        signature.open = True
+        return None
+    uses = _uses_of(function, keywords)
+    if uses is None:
+        signature.open = True
+        return None
+    taken, passed_on = uses
+    for name in taken:
+        signature.hints.setdefault(name, ANYTHING)
+    if passed_on is None:
+        signature.open = True
+    return passed_on
+
+
+def _hints(function: Callable) -> dict[str, object]:
+    """Annotations, those without the ones that only a type checker understands."""
+    function = inspect.unwrap(function)
+    found = {}
+    for name, hint in getattr(function, '__annotations__', {}).items():
+        alone = SimpleNamespace(__annotations__={name: hint})
+        try:
+            found |= typing.get_type_hints(
+                alone, getattr(function, '__globals__', None))
+        except Exception:
+            continue
+    return found
+
+
+def _old_names(function: Callable) -> set[str]:
+    """Names that mmengine's ``deprecated_api_warning`` still takes for new ones."""
+    names = set()
+    while hasattr(function, '__wrapped__'):
+        for cell in function.__closure__ or ():
+            if isinstance(cell.cell_contents, dict):
+                names.update(k for k in cell.cell_contents if isinstance(k, str))
+        function = function.__wrapped__
+    return names
+
+
+def _uses_of(init: Callable, keywords: str) -> tuple[set[str], Supplied | None] | None:
+    """What an ``__init__`` does with its ``**keywords``.
+
+    Returns:
+        Names taken out of them, and what else the base class is called with (None if
+        they do not reach it). None where their way cannot be followed.
+    """
+    try:
+        source = inspect.getsource(inspect.unwrap(init))
+        tree = ast.parse(textwrap.dedent(source))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    taken, passed_on, known = set(), None, set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _is_base_init(node.func):
+            handed = [k.value for k in node.keywords if k.arg is None
+                      and isinstance(k.value, ast.Name) and k.value.id == keywords]
+            if handed:
+                known.add(id(handed[0]))
+                passed_on = _supplied(node, node.func.value)
+        name = _taken_out(node, keywords)
+        if name is not None:
+            taken.add(name)
+            known |= {id(n) for n in ast.walk(node) if isinstance(n, ast.Name)
+                      and n.id == keywords}
+    others = [n for n in ast.walk(tree) if isinstance(n, ast.Name)
+              and n.id == keywords and id(n) not in known]
+    return None if others else (taken, passed_on)
+
+
+def _is_base_init(func: ast.expr) -> bool:
+    return (isinstance(func, ast.Attribute) and func.attr == '__init__'
+            and isinstance(func.value, ast.Call)
+            and isinstance(func.value.func, ast.Name) and func.value.func.id == 'super')
+
+
+def _supplied(call: ast.Call, base: ast.Call) -> Supplied:
+    return Supplied(
+        beyond=getattr(base.args[0], 'id', '') if base.args else '',
+        num_positional=len(call.args),
+        names={k.arg for k in call.keywords if k.arg},
+        anything=any(isinstance(a, ast.Starred) for a in call.args)
+        or sum(k.arg is None for k in call.keywords) > 1)
+
+
+def _taken_out(node: ast.AST, keywords: str) -> str | None:
+    """``'name'`` of ``kwargs.pop('name')``, ``kwargs['name']``, ``'name' in kwargs``"""
+    def is_kwargs(n: ast.AST) -> bool:
+        return isinstance(n, ast.Name) and n.id == keywords
+
+    if (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            and is_kwargs(node.func.value) and node.args
+            and node.func.attr in ('pop', 'get', 'setdefault')):
+        constant = node.args[0]
+    elif isinstance(node, ast.Subscript) and is_kwargs(node.value):
+        constant = node.slice
+    elif isinstance(node, ast.Compare) and len(node.comparators) == 1 \
+            and is_kwargs(node.comparators[0]):
+        constant = node.left
+    else:
+        return None
+    return constant.value if isinstance(constant, ast.Constant) and isinstance(
+        constant.value, str) else None

@@ -1,0 +1,104 @@
+"""What the code of a class does with the settings that pass through it."""
+import ast
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+
+BUILDERS = ('update', 'setdefault', 'dict', 'ConfigDict', 'build', 'deepcopy')
+LIBRARIES = ('torch', 'builtins')
+
+
+@dataclass
+class Mentions:
+    """Names in the code of a module.
+
+    Attributes:
+        added: Names that it puts into some dict (``cfg.update(in_channels=...)``).
+        read: Names that it reads out of some dict (``cfg.pop('depth')``,
+            ``cfg.stages``).
+        texts: All short texts and all names of arguments.
+    """
+
+    added: set[str] = field(default_factory=set)
+    read: set[str] = field(default_factory=set)
+    texts: set[str] = field(default_factory=set)
+
+
+def adds(classes: Iterable[Callable], name: str) -> bool:
+    """Whether one of ``classes`` may add the argument ``name`` to what it builds."""
+    return any(name in _mentions(module).added for module in _modules(classes))
+
+
+def reads(classes: Iterable[Callable], name: str) -> bool:
+    """Whether one of ``classes`` may take ``name`` out of what it is given."""
+    return any(name in _mentions(module).read for module in _modules(classes))
+
+
+def names_read(classes: Iterable[Callable]) -> set[str]:
+    """All names that ``classes`` read out of dicts."""
+    return set().union(*(_mentions(module).read for module in _modules(classes)))
+
+
+def spells(classes: Iterable[Callable], name: str) -> bool:
+    """Whether one of ``classes`` has ``name`` in its code, as text or argument."""
+    return any(name in _mentions(module).texts for module in _modules(classes))
+
+
+def _modules(classes: Iterable[Callable]) -> Iterable[str]:
+    for cls in classes:
+        for base in (cls.__mro__ if inspect.isclass(cls) else (cls,)):
+            module = getattr(base, '__module__', None) or 'builtins'
+            if module.partition('.')[0] not in LIBRARIES:
+                yield module
+
+
+@cache
+def _mentions(module: str) -> Mentions:
+    import sys
+    found = Mentions()
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (OSError, TypeError, SyntaxError, KeyError):
+        return found
+    for node in ast.walk(tree):
+        _look_at(node, found)
+    return found
+
+
+def _look_at(node: ast.AST, found: Mentions) -> None:
+    if isinstance(node, ast.keyword) and node.arg:
+        found.texts.add(node.arg)
+    elif _text(node):
+        found.texts.add(_text(node))
+    if isinstance(node, ast.Call):
+        name = getattr(node.func, 'attr', getattr(node.func, 'id', ''))
+        if name in BUILDERS or name.startswith('build'):
+            found.added.update(k.arg for k in node.keywords if k.arg)
+        if node.args and _text(node.args[0]):
+            if name == 'setdefault':
+                found.added.add(_text(node.args[0]))
+            if name in ('pop', 'get', 'setdefault'):
+                found.read.add(_text(node.args[0]))
+        if name in ('getattr', 'hasattr') and len(node.args) > 1 \
+                and _text(node.args[1]):
+            found.read.add(_text(node.args[1]))
+    elif isinstance(node, ast.Subscript) and _text(node.slice):
+        stored = isinstance(node.ctx, ast.Store)
+        (found.added if stored else found.read).add(_text(node.slice))
+    elif isinstance(node, ast.Dict):
+        found.added.update(filter(None, map(_text, node.keys)))
+    elif isinstance(node, ast.Compare):
+        found.read.update(filter(None, [_text(node.left)]))
+    elif isinstance(node, ast.Attribute) and not _is_self(node.value):
+        stored = isinstance(node.ctx, ast.Store)
+        (found.added if stored else found.read).add(node.attr)
+
+
+def _text(node: ast.AST | None) -> str | None:
+    constant = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return node.value if constant else None
+
+
+def _is_self(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == 'self'

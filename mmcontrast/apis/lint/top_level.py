@@ -1,0 +1,102 @@
+"""The keys at the top of a config, and the plain dicts that a Runner reads."""
+import inspect
+from collections.abc import Callable, Iterator
+
+from mmengine.config import Config
+from mmengine.runner import (
+    EpochBasedTrainLoop,
+    IterBasedTrainLoop,
+    Runner,
+    TestLoop,
+    ValLoop,
+)
+from torch.utils.data import DataLoader
+
+from .finding import Finding, closest, is_typo_of
+
+# Where an unknown top-level key comes this close to one that the Runner reads, it is
+# a typo. None of the configs of mmdet, mmseg and mmpretrain is caught by it.
+TYPO = 0.92
+READ_BESIDE = {
+    'auto_scale_lr', 'custom_imports', 'runner_type', 'find_unused_parameters',
+    'model_wrapper_cfg', 'sync_bn', 'compile', 'tta_model', 'tta_pipeline', 'strategy',
+    'lint'}
+
+RANDOMNESS = ('seed', 'deterministic', 'diff_rank_seed')
+PLAIN = {
+    'randomness': RANDOMNESS,
+    'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
+    'env_cfg.mp_cfg': ('mp_start_method', 'opencv_num_threads', 'distributed'),
+    'custom_imports': ('imports', 'allow_failed_imports'),
+    'auto_scale_lr': ('enable', 'base_batch_size'),
+}
+LOADER_KEYS = {
+    'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn',
+    'num_batch_per_epoch', 'disable_subprocess_warning'}
+DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
+                 'checkpoint')
+
+def runner_keys() -> set[str]:
+    """The keys that a Runner and our tools read."""
+    return set(inspect.signature(Runner.__init__).parameters) - {'self'} | READ_BESIDE
+
+
+def misspelt_keys(config: Config) -> list[Finding]:
+    """Top-level keys that nothing reads and that look like one that is read.
+
+    Variables of one's own stay allowed.
+    """
+    known = runner_keys()
+    findings = []
+    for key, value in config.items():
+        if key not in known and not callable(value):
+            near = closest(key, known, cutoff=TYPO)
+            if near:
+                findings.append(Finding(
+                    key, f'nothing reads the key {key!r}; did you mean {near!r}? A '
+                    'variable of your own needs a name further away.'))
+    return findings
+
+
+def plain_dicts(config: Config) -> Iterator[Finding]:
+    """Unknown keys of the dicts that a Runner reads itself."""
+    for path, known in PLAIN.items():
+        node = config
+        for key in path.split('.'):
+            node = node.get(key) if isinstance(node, dict | Config) else None
+        if isinstance(node, dict):
+            yield from unknown_keys(node, known, path, f'{path} of a Runner')
+
+
+def unknown_keys(node: dict, known, path: str, who: str) -> Iterator[Finding]:
+    """A finding for each key of ``node`` that is none of ``known``."""
+    for key in node:
+        if key not in known:
+            near = closest(str(key), known)
+            hint = f'; did you mean {near!r}?' if near else '.'
+            yield Finding(f'{path}.{key}', f'{who} has no {key!r}{hint} It takes '
+                          f'{", ".join(sorted(known))}.')
+
+
+def loader_keys() -> set[str]:
+    names = set(inspect.signature(DataLoader.__init__).parameters)
+    return names - {'self'} | LOADER_KEYS
+
+
+def loop_class(name: str, cfg: dict) -> Callable | None:
+    """The class of ``train_cfg``, ``val_cfg`` or ``test_cfg`` without a type."""
+    if name == 'train_cfg':
+        return EpochBasedTrainLoop if cfg.get('by_epoch') else IterBasedTrainLoop
+    return ValLoop if name == 'val_cfg' else TestLoop
+
+
+def removed_hooks(config: Config) -> Iterator[Finding]:
+    """``default_hooks=dict(NAME=None)`` for a NAME that looks like another one."""
+    hooks = config.get('default_hooks') or {}
+    present = {name for name, hook in hooks.items() if hook is not None}
+    for name, hook in hooks.items():
+        near = is_typo_of(name, present | set(DEFAULT_HOOKS))
+        if hook is None and name not in DEFAULT_HOOKS and near:
+            yield Finding(f'default_hooks.{name}', 'it is None, so as to remove a hook '
+                          f'of a base config; did you mean {near!r}? The hooks are '
+                          f'{", ".join(sorted(present | set(DEFAULT_HOOKS)))}.')

@@ -1,0 +1,383 @@
+"""The way through a config: every dict with a ``type``, compared with its class."""
+import inspect
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
+
+from mmengine.config import Config
+from torch.utils.data import DataLoader
+
+from . import places
+from .annotations import fits, spoken
+from .finding import Finding, closest, is_typo_of, shown
+from .places import OPAQUE, Place, must_be_known, place_of
+from .resolve import (
+    MissingLibrary,
+    defining_file,
+    find,
+    find_apart,
+    kind_holding,
+    operator,
+    similar,
+)
+from .signature import Signature, is_placeholder, signature_of
+from .sources import adds, names_read, reads, spells
+from .top_level import (
+    loader_keys,
+    loop_class,
+    misspelt_keys,
+    plain_dicts,
+    removed_hooks,
+    unknown_keys,
+)
+
+BUILT = {'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn'}
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+EVALUATORS = ('val_evaluator', 'test_evaluator')
+# Libraries whose annotations can be taken at their word.
+EXACT = ('torch.', 'mmengine.', 'mmcontrast.')
+LOOPS = ('train_cfg', 'val_cfg', 'test_cfg')
+
+
+def lint_config(cfg: Config) -> list[Finding]:
+    """What is wrong with a config, found without building anything.
+
+    Types that nobody registered, arguments that their classes do not take, that are
+    missing or of a wrong type, keys that no Runner reads: each with its dotted path and
+    the closest name. Imports the libraries that the config names, as a run would.
+
+    Args:
+        cfg: The config; its key ``lint`` may be False (nothing is checked) or
+            ``dict(skip=[patterns of paths])``.
+
+    Returns:
+        The findings in the order of the config; none if all is well.
+    """
+    choice = cfg.get('lint', True)
+    if choice is False:
+        return []
+    skipped = choice.get('skip', ()) if isinstance(choice, dict) else ()
+    found = [*misspelt_keys(cfg), *plain_dicts(cfg), *removed_hooks(cfg),
+             *Walk(cfg.get('default_scope') or 'mmengine').through(cfg)]
+    return [finding for finding in found
+            if not any(fnmatch(finding.path, pattern) for pattern in skipped)]
+
+
+class Walk:
+    """One walk through a config.
+
+    Args:
+        scope: Its ``default_scope``.
+    """
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        self.met: dict[str, list[Callable]] = {}  # by top-level key
+        self.loose: list[tuple[str, str, dict]] = []  # path, key, its dict
+
+    def through(self, cfg: Config) -> Iterator[Finding]:
+        """Findings of all places that a Runner builds."""
+        for key, place in (('model', places.MODEL),
+                           ('tta_model', places.WRAPPED_MODEL),
+                           ('visualizer', places.VISUALIZER),
+                           ('log_processor', places.LOG_PROCESSOR),
+                           ('model_wrapper_cfg', places.WRAPPER),
+                           ('strategy', places.STRATEGY)):
+            if cfg.get(key) is not None:
+                yield from self.typed(cfg[key], key, place)
+        for key in LOADERS:
+            for path, loader in _each(cfg.get(key), key):
+                yield from self.loader(loader, path)
+        yield from self.items(cfg.get('tta_pipeline'), 'tta_pipeline', places.TRANSFORM)
+        yield from self.items(cfg.get('custom_hooks'), 'custom_hooks', places.HOOK)
+        for name, hook in (cfg.get('default_hooks') or {}).items():
+            if hook is not None:
+                yield from self.typed(hook, f'default_hooks.{name}', places.HOOK)
+        yield from self.optimizers(cfg.get('optim_wrapper'), 'optim_wrapper')
+        yield from self.schedulers(cfg.get('param_scheduler'))
+        for key in EVALUATORS:
+            yield from self.evaluator(cfg.get(key), key)
+        for key in LOOPS:
+            yield from self.loop(cfg.get(key), key)
+        yield from self.runner_type(cfg)
+        yield from self.unread()
+
+    def typed(self, node: object, path: str, place: Place, scope: str | None = None,
+              chain: tuple = ()) -> Iterator[Finding]:
+        """Findings of one dict with a ``type`` and of all below it."""
+        if isinstance(node, list | tuple):
+            # MODELS builds a Sequential of a list.
+            for item_path, item in _each(node, path):
+                yield from self.typed(item, item_path, place, scope, chain)
+            return
+        if not isinstance(node, dict):
+            if isinstance(node, str | int | float):
+                yield Finding(path, f'found {node!r}, expected a dict with a type.')
+            return
+        scope = node.get('_scope_') or scope or self.scope
+        name = node.get('type') or place.default
+        if not name:
+            yield Finding(path, 'the dict has no type: name the class that it is for.')
+            return
+        if not isinstance(name, str):
+            target = name if callable(name) else None
+        else:
+            # A model of ours looks for its parts among ours, its bases among theirs.
+            scopes = (['mmcontrast'] if chain and _ours(chain[-1]) else []) + [scope]
+            try:
+                target = find(name, place.kinds, scopes)
+            except MissingLibrary as error:
+                yield Finding(f'{path}.type', f'{name!r} cannot be found: {error}')
+                return
+            if target is None and not place.only:
+                target = find_apart(name, scope)
+                if target is None and (operator(name) or spells(chain, name)):
+                    return
+            if target is None:
+                yield from self.unknown_type(name, path, place, scopes)
+                return
+        if is_placeholder(target):
+            return  # It says what to install when it is built.
+        kind = place.kinds[0]
+        self.met.setdefault(path.partition('.')[0], []).append(target)
+        yield from self.arguments(node, target, path, place, chain)
+        for key, value in node.items():
+            if key not in ('type', '_scope_'):
+                yield from self.below(value, f'{path}.{key}', key, kind, scope,
+                                      (*chain, target))
+
+    def unknown_type(self, name: str, path: str, place: Place, scopes: list[str]
+                     ) -> Iterator[Finding]:
+        near = similar(name, place.kinds[0], scopes[-1])
+        key = path.rpartition('.')[2].partition('[')[0]
+        if not place.only and not near and not must_be_known(key) and '.' in path:
+            return
+        file = defining_file(name, place.kinds[0], scopes[-1])
+        holder = kind_holding(name, scopes) if place.only else None
+        if file:
+            hint = (f'{file} defines it, but is not imported here; it may need a '
+                    f'library that is missing: python -c "import '
+                    f'{file.removesuffix(".py").replace("/", ".")}" says which.')
+        elif near:
+            hint = f'did you mean {near!r}?'
+        elif holder:
+            hint = f'it is one of the {holder}, which cannot stand here.'
+        else:
+            hint = ''
+        yield Finding(
+            f'{path}.type', f'{name!r} is not in the {scopes[-1]}::'
+            f'{_registry_name(place.kinds[0])} registry'
+            + (f': {hint}' if hint else '.') + ' A class of your own is found once its '
+            "module stands in the config: custom_imports=dict(imports=['my_module']).")
+
+    def arguments(self, node: dict, target: Callable, path: str, place: Place,
+                  chain: tuple) -> Iterator[Finding]:
+        signature = signature_of(target)
+        given = {key: value for key, value in node.items()
+                 if key not in ('type', '_scope_') and key not in place.taken}
+        for key, value in given.items():
+            if key in signature.hints:
+                yield from wrong_type(signature, key, value, target, path)
+            elif signature.open:
+                near = is_typo_of(key, set(signature.hints) - set(given))
+                if near and not reads((*chain, target), key):
+                    yield _unknown(path, key, near, target, signature)
+            elif not reads(chain, key):
+                near = closest(str(key), set(signature.hints))
+                yield _unknown(path, key, near, target, signature)
+        missing = signature.required - set(given) - place.added
+        # What stands in there is built by parts of the model, which add to it.
+        passed_on = '.train_cfg.' in path or '.test_cfg.' in path
+        known = place.complete and not passed_on and _built_alone(target, chain)
+        for key in sorted(missing) if known else ():
+            if not adds(chain, key):
+                yield Finding(path, f'{_named(target)} needs the argument {key!r}; it '
+                              'is not given.')
+
+    def below(self, value: object, path: str, key: str, kind: str, scope: str,
+              chain: tuple) -> Iterator[Finding]:
+        """Findings of an argument of something registered."""
+        if key in OPAQUE:
+            return
+        if isinstance(value, list | tuple):
+            for item_path, item in _each(value, path):
+                yield from self.below(item, item_path, key, kind, scope, chain)
+        elif isinstance(value, dict):
+            if 'type' in value and (isinstance(value['type'], str)
+                                    or callable(value['type'])):
+                yield from self.typed(value, path, place_of(key, kind), scope, chain)
+            elif 'dataset' in value and (
+                    'sampler' in value or key.endswith('dataloader')):
+                yield from self.loader(value, path, scope)
+            else:
+                for inner, item in value.items():
+                    if _is_settings(path):
+                        self.loose.append((f'{path}.{inner}', inner, value))
+                    yield from self.below(item, f'{path}.{inner}', str(inner), kind,
+                                          scope, chain)
+
+    def unread(self) -> Iterator[Finding]:
+        """Keys of ``train_cfg``, ``test_cfg`` and ``paramwise_cfg`` that no class
+        reads, where one of them reads a name that looks the same."""
+        for path, key, node in self.loose:
+            classes = self.met[path.partition('.')[0]]
+            if isinstance(key, str) and not spells(classes, key) \
+                    and not reads(classes, key):
+                near = is_typo_of(key, names_read(classes) - set(node))
+                if near:
+                    yield Finding(path, f'nothing reads the key {key!r}; did you mean '
+                                  f'{near!r}?')
+
+    def items(self, nodes: object, path: str, place: Place) -> Iterator[Finding]:
+        for item_path, node in _each(nodes, path):
+            yield from self.typed(node, item_path, place)
+
+    def loader(self, loader: object, path: str, scope: str | None = None
+               ) -> Iterator[Finding]:
+        """Findings of a dataloader and all that is in it."""
+        if not isinstance(loader, dict):
+            return
+        yield from unknown_keys(loader, loader_keys(), path, 'a dataloader')
+        loading = signature_of(DataLoader)
+        for key in set(loading.hints) & set(loader) - BUILT:
+            yield from wrong_type(loading, key, loader[key], DataLoader, path)
+        for key in ('dataset', 'sampler'):
+            if key not in loader:
+                yield Finding(path, f'a dataloader needs {key!r}; it is not given.')
+        if 'batch_size' not in loader and not loader.get('batch_sampler'):
+            yield Finding(path, "a dataloader needs 'batch_size'; it is not given.")
+        for key, place in (('dataset', places.DATASET), ('sampler', places.SAMPLER),
+                           ('batch_sampler', places.BATCH_SAMPLER),
+                           ('collate_fn', places.FUNCTION),
+                           ('worker_init_fn', places.FUNCTION)):
+            if isinstance(loader.get(key), dict):
+                yield from self.typed(loader[key], f'{path}.{key}', place, scope)
+
+    def optimizers(self, wrapper: object, path: str) -> Iterator[Finding]:
+        """Findings of one optimizer wrapper, or of a dict of them by name."""
+        if not isinstance(wrapper, dict):
+            return
+        if 'optimizer' not in wrapper and 'type' not in wrapper:
+            for name, inner in wrapper.items():
+                if isinstance(inner, dict) and name != 'paramwise_cfg':
+                    yield from self.optimizers(inner, f'{path}.{name}')
+            return
+        own = {k: v for k, v in wrapper.items() if k != 'optimizer'}
+        yield from self.typed(own, path, places.OPTIM_WRAPPER)
+        yield from self.constructor(wrapper, path)
+        if isinstance(wrapper.get('optimizer'), dict):
+            yield from self.typed(
+                wrapper['optimizer'], f'{path}.optimizer', places.OPTIMIZER)
+
+    def constructor(self, wrapper: dict, path: str) -> Iterator[Finding]:
+        name = wrapper.get('constructor', 'DefaultOptimWrapperConstructor')
+        yield from self.typed(dict(type=name), f'{path}.constructor',
+                              places.CONSTRUCTOR)
+
+    def schedulers(self, schedulers: object) -> Iterator[Finding]:
+        path = 'param_scheduler'
+        if isinstance(schedulers, dict) and 'type' not in schedulers:
+            for name, inner in schedulers.items():
+                yield from self.items(inner, f'{path}.{name}', places.SCHEDULER)
+        else:
+            yield from self.items(schedulers, path, places.SCHEDULER)
+
+    def evaluator(self, evaluator: object, path: str) -> Iterator[Finding]:
+        if isinstance(evaluator, dict) and 'metrics' in evaluator:
+            yield from self.typed(evaluator, path, places.EVALUATOR)
+        else:
+            yield from self.items(evaluator, path, places.METRIC)
+
+    def loop(self, loop: object, path: str) -> Iterator[Finding]:
+        if not isinstance(loop, dict):
+            return
+        place = places.TRAIN_LOOP if path == 'train_cfg' else places.TEST_LOOP
+        if 'type' in loop and 'by_epoch' in loop:
+            yield Finding(path, "it has 'type' and 'by_epoch', of which a Runner takes "
+                          'one: leave out by_epoch.')
+            loop = {key: value for key, value in loop.items() if key != 'by_epoch'}
+        if 'type' in loop:
+            yield from self.typed(loop, path, place)
+            return
+        plain = {key: value for key, value in loop.items() if key != 'by_epoch'}
+        if path == 'train_cfg' and 'by_epoch' not in loop:
+            yield Finding(path, "train_cfg needs 'by_epoch' (True or False) or a type.")
+            return
+        yield from self.arguments(plain, loop_class(path, loop), path, place, ())
+
+    def runner_type(self, cfg: Config) -> Iterator[Finding]:
+        name = cfg.get('runner_type')
+        if isinstance(name, str):
+            place = Place(('RUNNERS',), True)
+            try:
+                found = find(name, place.kinds, [self.scope])
+            except MissingLibrary as error:
+                yield Finding('runner_type', str(error))
+                return
+            if found is None:
+                for finding in self.unknown_type(name, '', place, [self.scope]):
+                    yield Finding('runner_type', finding.message)
+
+
+def wrong_type(signature: Signature, key: str, value: object, target: Callable,
+               path: str) -> Iterator[Finding]:
+    """A finding if ``value`` cannot be what the annotation of ``key`` asks."""
+    hint = signature.hints[key]
+    exact = (target.__module__ or '').startswith(EXACT)
+    if fits(value, hint, exact) or _like_default(value, signature.defaults.get(key)):
+        return
+    yield Finding(f'{path}.{key}', f'found {value!r} ({type(value).__name__}), '
+                  f'{_named(target)} takes {spoken(hint)}.')
+
+
+def _built_alone(target: Callable, chain: tuple) -> bool:
+    """Whether a config must give all arguments.
+
+    Functions are called with more later; layers get their sizes from the module that
+    they are part of.
+    """
+    layer = bool(chain) and (target.__module__ or '').startswith(('torch.', 'mmcv.cnn',
+                                                                  'mmcv.ops'))
+    return inspect.isclass(target) and not layer
+
+
+def _like_default(value: object, default: object) -> bool:
+    """An annotation that its own default contradicts says nothing."""
+    return default is not None and isinstance(value, type(default))
+
+
+def _unknown(path: str, key: str, near: str | None, target: Callable,
+             signature: Signature) -> Finding:
+    hint = f'; did you mean {near!r}?' if near else '.'
+    return Finding(
+        f'{path}.{key}', f'{_named(target)} takes no argument {key!r}{hint} It takes '
+        f'{shown(set(signature.hints)) or "none"}.')
+
+
+def _named(target: Callable) -> str:
+    name = getattr(target, '__name__', str(target))
+    module = getattr(target, '__module__', '')
+    return f'{name} ({module})'
+
+
+def _registry_name(kind: str) -> str:
+    from mmengine import registry as roots
+    return getattr(roots, kind).name
+
+
+def _is_settings(path: str) -> bool:
+    """Whether a dict without a type is read key by key."""
+    return any(part.partition('[')[0] in ('train_cfg', 'test_cfg', 'paramwise_cfg')
+               for part in path.split('.')[1:]) and 'custom_keys' not in path
+
+
+def _ours(target: Callable) -> bool:
+    return (getattr(target, '__module__', None) or '').startswith('mmcontrast.')
+
+
+def _each(nodes: object, path: str) -> Iterator[tuple[str, object]]:
+    """(path, item) of a list, or the thing itself."""
+    if isinstance(nodes, list | tuple):
+        for i, node in enumerate(nodes):
+            yield f'{path}[{i}]', node
+    elif nodes is not None:
+        yield path, nodes
