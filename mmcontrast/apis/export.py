@@ -85,6 +85,8 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
         report.proofs.append(
             f'Trained with {target.without}, proven without: the network of {to} has '
             'the same weights and the usual strides.')
+    if Path(dst).suffix == '.safetensors':
+        usage = usage.replace('torch.load(', 'safetensors.torch.load_file(')
     report.proofs.append('Load it with\n  ' + usage.replace('{path}', str(dst)))
     return report
 

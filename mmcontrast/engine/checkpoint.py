@@ -151,7 +151,8 @@ def _read_safetensors(path: Path, map_location) -> dict:
     except ImportError as error:
         raise ImportError(
             f'{path} needs safetensors: pip install safetensors') from error
-    device = map_location if isinstance(map_location, str) else 'cpu'
+    named = isinstance(map_location, str | torch.device)
+    device = str(map_location) if named else 'cpu'
     try:
         with safe_open(str(path), framework='pt', device=device) as file:
             return dict(state_dict={key: file.get_tensor(key) for key in file.keys()},

@@ -1,5 +1,7 @@
 """Which pickled objects are data."""
 import argparse
+import datetime
+import pathlib
 import pickle
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -8,6 +10,12 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
+
+# Plain values of Python that torch's own list lacks.
+_VALUES = (
+    argparse.Namespace, slice, range, frozenset, dict, list, int, float,
+    pathlib.PosixPath, pathlib.PurePosixPath, datetime.datetime, datetime.date,
+    datetime.time, datetime.timedelta, datetime.timezone)
 
 # From here on torch takes a list of objects that a file may name.
 TAKES_LISTS = digit_version(torch.__version__) >= digit_version('2.6')
@@ -28,8 +36,10 @@ def _globals() -> list:
     # numpy 1 and 2 write different module names for the same two functions.
     rebuild = [(getattr(core, name), f'numpy.{module}.multiarray.{name}')
                for name in ('_reconstruct', 'scalar') for module in ('core', '_core')]
-    return [*dtypes, *rebuild, np.ndarray, np.dtype, HistoryBuffer, slice,
-            argparse.Namespace, (_log_statistic, 'builtins.getattr')]
+    return [*dtypes, *rebuild, *_VALUES, np.ndarray, np.dtype, HistoryBuffer,
+            (_log_statistic, 'builtins.getattr'),
+            # torch fills dicts and lists alone.
+            (_as_dict, 'collections.defaultdict'), (_as_list, 'collections.deque')]
 
 
 def _log_statistic(owner, name: str):
@@ -40,11 +50,20 @@ def _log_statistic(owner, name: str):
     raise pickle.UnpicklingError(f'Unsupported global: GLOBAL getattr({owner}, {name})')
 
 
+def _as_dict(default_factory=None) -> dict:
+    return {}
+
+
+def _as_list(items=(), max_length=None) -> list:
+    return list(items)
+
+
 def refusal(path: Path, error: Exception) -> str:
     """Message for a file that holds more than data: what was found, what to do."""
     text = str(error)
     found = text.partition('GLOBAL ')[2].split(' was ')[0].split(' whose ')[0]
-    found = found.split('\n')[0] or text.split('\n')[0]
+    found = found or text.partition('Unpickler error: ')[2] or text
+    found = found.split('\n')[0]
     return (
         f'{path} holds {found}, which is code and not data; nothing of it was run. '
         'Expected tensors, numbers, text and numpy arrays. If you trust its author, '

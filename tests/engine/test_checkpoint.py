@@ -1,7 +1,10 @@
 """Reading and writing of checkpoints."""
 import argparse
+import datetime
 import os
 import pickle
+from collections import defaultdict, deque
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +125,50 @@ def test_safetensors_give_weights_and_text(tmp_path):
     (tmp_path / 'b.safetensors').write_bytes(b'no')
     with pytest.raises(ValueError, match='b.safetensors is no safetensors file'):
         read_checkpoint(tmp_path / 'b.safetensors')
+
+
+def test_files_that_timm_writes_are_read(tmp_path):
+    import timm
+    from timm.models._hub import save_for_hf
+    from timm.utils import CheckpointSaver
+    model = timm.create_model('resnet18', num_classes=2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.zeros(2, 3, 32, 32)).sum().backward()
+    optimizer.step()
+    CheckpointSaver(model, optimizer, args=argparse.Namespace(model='r18'),
+                    checkpoint_dir=tmp_path, recovery_dir=tmp_path
+                    ).save_checkpoint(1, metric=0.5)
+    save_for_hf(model, tmp_path, safe_serialization='both')
+    for name in ('last.pth.tar', 'pytorch_model.bin', 'model.safetensors'):
+        weights = find_state_dict(read_checkpoint(tmp_path / name), name)
+        assert set(weights) == set(model.state_dict()), name
+        assert torch.equal(weights['fc.weight'], model.fc.weight)
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_files_of_torchvision_and_its_training_script_are_read(tmp_path, legacy):
+    from torchvision.models import resnet18
+    model = resnet18(num_classes=2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 3)
+    # Its weights to download, and what references/classification/train.py saves.
+    for content in (model.state_dict(), dict(
+            model=model.state_dict(), optimizer=optimizer.state_dict(), epoch=1,
+            lr_scheduler=schedule.state_dict(), args=argparse.Namespace(lr=0.1))):
+        torch.save(content, tmp_path / 'a.pth',
+                   _use_new_zipfile_serialization=not legacy)
+        weights = find_state_dict(read_checkpoint(tmp_path / 'a.pth'), 'a.pth')
+        assert list(weights) == list(model.state_dict())
+        assert torch.equal(weights['fc.weight'], model.fc.weight)
+
+
+@pytest.mark.parametrize('value, read', [
+    (Path('a/b'), Path('a/b')), (datetime.datetime(2024, 5, 1), ) * 2,
+    (range(3), range(3)), (frozenset('a'), frozenset('a')), (deque([1, 2], 3), [1, 2]),
+    (defaultdict(list, a=[1]), dict(a=[1])), (np.int64(3), 3)])
+def test_plain_values_of_python_are_data(tmp_path, value, read):
+    torch.save(dict(a=torch.ones(1), value=value), tmp_path / 'a.pth')
+    assert read_checkpoint(tmp_path / 'a.pth')['value'] == read
 
 
 def test_weights_are_found_under_the_usual_names():

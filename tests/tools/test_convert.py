@@ -1,4 +1,4 @@
-"""tools/convert/official.py and inspect_checkpoint.py on real files."""
+"""tools/convert: official.py, inspect_checkpoint.py, to_safetensors.py, real files."""
 import argparse
 import os
 import runpy
@@ -16,6 +16,8 @@ from mmcontrast.apis.convert.inspection import describe_checkpoint
 from mmcontrast.apis.convert.proof import randomised
 from mmcontrast.apis.convert.resnets import released_encoder
 from mmcontrast.engine.checkpoint import read_checkpoint
+from mmcontrast.engine.checkpoint_files import write_training_checkpoint
+from mmcontrast.engine.manifest import file_sha256
 from mmcontrast.methods.pixpro.convert import convert, infer_model
 from mmcontrast.registry import MODELS
 
@@ -231,3 +233,38 @@ def test_inspection_runs_nothing(tmp_path):
     with pytest.raises(ValueError, match='posix.system'):
         describe_checkpoint(tmp_path / 'a.pth')
     assert not (tmp_path / 'trace').exists()
+
+
+def test_inspection_shows_the_manifest_and_checks_the_hash(tmp_path, run_tool):
+    path = tmp_path / 'epoch_7.pth'
+    write_training_checkpoint(dict(state_dict={'a': torch.ones(999)}), path, epoch=7,
+                              step=70, config_text='x = 1')
+    told, sentence = run_tool('inspect_checkpoint.py', path)
+    assert sentence is None and 'manifest: epoch 7, step 70, written 2' in told
+    assert f'torch {torch.__version__.partition("+")[0]}' in told
+    assert f'{file_sha256(path)}, as its manifest says' in told
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.ones(9).numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    told, sentence = run_tool('inspect_checkpoint.py', path)
+    assert not told and 'epoch_7.pth is damaged: its content is not the one' in sentence
+
+
+def test_all_weights_go_into_a_safetensors_file_and_back(tmp_path, run_tool):
+    tied = torch.randn(4, 3)
+    weights = {'embed': tied, 'head': tied, 'turned': torch.randn(2, 5).T,
+               'half': torch.tensor([float('nan'), 1]).half(), 'steps': torch.tensor(7),
+               'mask': torch.tensor([True, False])}
+    torch.save(dict(state_dict=weights, meta=dict(epoch=3, cfg='x = 1')),
+               tmp_path / 'a.pth')
+    told, sentence = run_tool('to_safetensors.py', tmp_path / 'a.pth',
+                              tmp_path / 'a.safetensors')
+    assert sentence is None and '6 tensors, read back and equal' in told
+    read = read_checkpoint(tmp_path / 'a.safetensors')
+    for key, value in weights.items():
+        torch.testing.assert_close(read['state_dict'][key], value, rtol=0, atol=0,
+                                   equal_nan=True)
+    assert read['meta']['cfg'] == 'x = 1' and read['meta']['epoch'] == '3'
+    assert read['meta']['source_sha256'] == file_sha256(tmp_path / 'a.pth')
+    _, sentence = run_tool('to_safetensors.py', tmp_path / 'a.pth', tmp_path / 'b.pth')
+    assert 'must end in .safetensors' in sentence

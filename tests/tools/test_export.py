@@ -7,11 +7,14 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmcontrast.apis.convert.proof import randomised, stage_maps
 from mmcontrast.apis.export import export_backbone
 from mmcontrast.engine.checkpoint import read_checkpoint, write_checkpoint
+from mmcontrast.engine.config_text import parse_config_text
+from mmcontrast.engine.manifest import file_sha256
 from mmcontrast.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +136,21 @@ def test_resnet_in_torchvision_misses_the_classifier_alone(tmp_path, depth):
     assert missing.missing_keys == ['fc.weight', 'fc.bias']
     assert not missing.unexpected_keys
     assert_same_maps(source.model.backbone, network)
+
+
+def test_safetensors_for_torchvision_say_where_they_come_from(resnet18):
+    from torchvision import models
+    path = resnet18.export('torchvision', 'out.safetensors')
+    said = str(resnet18.report).strip().splitlines()[-1]
+    network = models.resnet18()
+    # The command that the report names.
+    assert f"safetensors.torch.load_file('{path}')" in said
+    assert not network.load_state_dict(load_file(path), strict=False).unexpected_keys
+    assert_same_maps(resnet18.model.backbone, network)
+    meta = read_checkpoint(path)['meta']
+    assert meta['exported_from'] == 'epoch_1.pth' and meta['branch'] == 'online'
+    assert meta['source_sha256'] == file_sha256(resnet18.checkpoint)
+    assert parse_config_text(meta['backbone'])['backbone']['depth'] == 18
 
 
 @pytest.mark.parametrize('name', ['out.pth', 'out.safetensors'])

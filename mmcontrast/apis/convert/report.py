@@ -8,6 +8,8 @@ from fnmatch import fnmatch
 
 from torch import Tensor
 
+from ...engine.disk import DiskError
+
 #: Target key and value of a source entry; None if there is no place for it.
 Rule = Callable[[str, Tensor], tuple[str, Tensor] | None]
 
@@ -102,7 +104,7 @@ def sentences(parser: ArgumentParser):
     """End a tool with the sentence of an error instead of its traceback."""
     try:
         yield
-    except (FileNotFoundError, ImportError, KeyError, ValueError) as error:
+    except (DiskError, FileNotFoundError, ImportError, KeyError, ValueError) as error:
         sys.exit(f'{parser.prog}: {error.args[0] if error.args else error}')
 
 
