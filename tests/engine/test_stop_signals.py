@@ -14,16 +14,14 @@ from mmcontrast.engine.hooks import StopSignalsHook
 from mmcontrast.engine.hooks.stop_signals import without_resume
 
 
-def send(number, to_group=False):
-    """Signal the process that calls it, or all of its group."""
-    return lambda: (os.killpg if to_group else os.kill)(os.getpid(), number)
+def send(number):
+    return lambda: os.kill(os.getpid(), number)
 
 
-def stopped(folder, place, step, number=signal.SIGTERM, to_group=False, rank=0,
-            ranks=1, **kwargs):
-    """A job that gets a signal at a place of its run, after it has ended."""
+def stopped(folder, place, step, rank=0, ranks=1, **kwargs):
+    """A job that gets SIGTERM at a place of its run, after it has ended."""
     def function(*where):
-        train(*where, hooks=[At(place, step, send(number, to_group), rank)], **kwargs)
+        train(*where, hooks=[At(place, step, send(signal.SIGTERM), rank)], **kwargs)
     return Job(folder, function, ranks)
 
 
@@ -104,12 +102,18 @@ def test_an_ignored_signal_stays_ignored(tmp_path):
 
 @pytest.mark.parametrize('name', ['SIGTERM', 'SIGINT'])
 def test_loader_workers_outlive_a_signal_to_the_group(tmp_path, name):
+    def pause():
+        (tmp_path / 'here').touch()
+        time.sleep(1.5)  # A worker that dies is noticed, and ends the run.
+
     loader = settings(tmp_path)['train_dataloader'] | dict(
         num_workers=2, persistent_workers=True)
-    number = signal.Signals[name]
-    job = stopped(tmp_path, 'before_train_iter', 2, number, to_group=True,
-                  train_dataloader=loader)
-    assert job.codes() == [128 + number]
+    job = Job(tmp_path, lambda *where: train(
+        *where, train_dataloader=loader, hooks=[At('before_train_iter', 2, pause)]))
+    while not (tmp_path / 'here').exists():
+        time.sleep(0.05)
+    os.killpg(job.processes[0].pid, signal.Signals[name])
+    assert job.codes() == [128 + signal.Signals[name]]
     assert job.steps()[-1] == 'saved 3'
     assert 'DataLoader worker' not in job.output()
 

@@ -1,7 +1,6 @@
 """A signal ends a run with a checkpoint, at the next step."""
 import functools
 import os
-import random
 import shlex
 import signal
 import sys
@@ -10,8 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
 from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
@@ -81,7 +78,6 @@ class StopSignalsHook(Hook):
 
     def before_val(self, runner: Runner) -> None:
         if self._flag:
-            self._before_val = _generators()
             # A rank with fewer batches than another must not be waited for.
             self._val_rounds = self._flag.least(_length(runner.val_dataloader))
 
@@ -188,7 +184,6 @@ class StopSignalsHook(Hook):
                 hook.after_val_epoch(runner)  # Takes the averaged weights out again.
         if hasattr(runner.train_loop, 'validated_step'):
             runner.train_loop.validated_step = -1
-        _set_generators(self._before_val)
 
 
 def command_to_go_on() -> str:
@@ -249,17 +244,3 @@ def _length(loader) -> int:
         return len(loader)
     except TypeError:  # A stream: the end of its validation is waited for.
         return 0
-
-
-def _generators() -> tuple:
-    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
-    return (random.getstate(), np.random.get_state(), torch.get_rng_state(),
-            torch.cuda.get_rng_state() if cuda else None)
-
-
-def _set_generators(state: tuple) -> None:
-    random.setstate(state[0])
-    np.random.set_state(state[1])
-    torch.set_rng_state(state[2])
-    if state[3] is not None:
-        torch.cuda.set_rng_state(state[3])
