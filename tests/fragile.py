@@ -12,6 +12,7 @@ from mmengine.structures import BaseDataElement
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmcontrast.models.momentum import MomentumTwin
 from mmcontrast.registry import DATASETS, HOOKS, MODELS
 
 
@@ -76,6 +77,23 @@ class Fragile(BaseModel):
             loss_queue=(features @ self.queue.T).square().mean() * 0.01)
 
 
+@MODELS.register_module()
+class WithTwin(Fragile):
+    """Has a momentum twin that moves in each forward pass."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.momentum = MomentumTwin(head=self.head)
+        self.momentum.coefficient = 0.9
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        self.momentum.update()
+        losses = super().forward(inputs, data_samples, mode)
+        features = inputs.mean((2, 3))[:, [0, 1, 2, 0]]
+        return losses | dict(loss_twin=(
+            self.head(features) - self.momentum.head(features)).abs().mean())
+
+
 @OPTIM_WRAPPERS.register_module()
 class CpuAmp(AmpOptimWrapper):
     """Mixed precision with a loss scaler, on a CPU, which mmengine does not offer."""
@@ -104,12 +122,12 @@ class SpoilWeight(Hook):
 
 
 def config(work_dir: Path, guard: dict | None = None, meter='Ratio', batch_size=4,
-           max_iters=6, optim_wrapper: dict | None = None, custom_hooks=(),
-           **data) -> dict:
+           max_iters=6, model='Fragile', optim_wrapper: dict | None = None,
+           custom_hooks=(), **data) -> dict:
     """Of a run over :class:`Photos` in their order; iteration k has images 4k to
     4k+3."""
     return dict(
-        model=dict(type='mmcontrast.Fragile', meter=meter), work_dir=str(work_dir),
+        model=dict(type=f'mmcontrast.{model}', meter=meter), work_dir=str(work_dir),
         train_dataloader=dict(
             batch_size=batch_size, num_workers=0,
             dataset=dict(type='mmcontrast.Photos', **data),

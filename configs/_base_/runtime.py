@@ -14,7 +14,9 @@ default_hooks = dict(
     # A log that cannot be written ends the run.
     disk_guard=dict(type='DiskGuardHook'),
     # SIGTERM and Ctrl-C: save at the next step, then exit.
-    stop_signals=dict(type='StopSignalsHook'))
+    stop_signals=dict(type='StopSignalsHook'),
+    # The first NaN stops the run and is named; skip=dict(budget=5) passes over some.
+    finite_guard=dict(type='FiniteGuardHook'))
 
 env_cfg = dict(
     # Two views of one size through one network: the fastest algorithm stays so.

@@ -101,7 +101,8 @@ def replay(folder: str | Path, config: str | None = None, device: str | None = N
     finding = examine(
         model, record.batch, loss_scale=None if fp32 else _scale(record),
         context=nullcontext if fp32 else _context(record, model),
-        wrappers=record.state['wrappers'], backward=grad)
+        wrappers=record.state['wrappers'], backward=grad,
+        twins_moved=record.state['twins_moved'])
     place = weights or place_in_batch(record.batch) or finding.place
     return Replay(record, finding, place, _same_losses(record, finding))
 

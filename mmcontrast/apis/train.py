@@ -12,6 +12,7 @@ from ..engine.hooks import (
     CheckpointKeysHook,
     ClassCheckHook,
     DiskGuardHook,
+    FiniteGuardHook,
     StopSignalsHook,
 )
 from ..engine.rank_failures import rank_failures
@@ -25,7 +26,8 @@ _RUNNER_HOOKS = (
 # What every run gets, by the names that a config removes them with.
 _OUR_HOOKS = dict(
     checkpoint_keys=CheckpointKeysHook, class_check=ClassCheckHook,
-    disk_guard=DiskGuardHook, stop_signals=StopSignalsHook)
+    disk_guard=DiskGuardHook, finite_guard=FiniteGuardHook,
+    stop_signals=StopSignalsHook)
 
 
 @rank_failures()

@@ -16,11 +16,10 @@ from mmcontrast.engine.finite import NonFiniteError, examine
 from mmcontrast.engine.finite.step_guard import StepGuard
 from mmcontrast.engine.hooks import FiniteGuardHook
 from mmcontrast.engine.lars import LARS
-from mmcontrast.models.momentum import MomentumTwin
 from mmcontrast.registry import MODELS
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from fragile import Fragile, Ratio, config, runner_of  # noqa: E402
+from fragile import Fragile, Ratio, WithTwin, config, runner_of  # noqa: E402
 from ranks import on_ranks  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('scope_as_it_was')
@@ -78,20 +77,6 @@ class LeavesOut(Fragile):
         if any(not image.any() for image in data['inputs']):
             return {}
         return super().train_step(data, optim_wrapper)
-
-
-@MODELS.register_module()
-class WithTwin(Fragile):
-    """Has a momentum twin that moves in each forward pass."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.momentum = MomentumTwin(head=self.head)
-        self.momentum.coefficient = 0.9
-
-    def forward(self, inputs, data_samples=None, mode='loss'):
-        self.momentum.update()
-        return super().forward(inputs, data_samples, mode)
 
 
 @MODELS.register_module()

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmcontrast.apis.config import UsageError
 from mmcontrast.apis.replay import replay
+from mmcontrast.apis.train import train
 from mmcontrast.engine.finite import NonFiniteError, read_record
 from mmcontrast.registry import DATASETS
 
@@ -24,14 +26,16 @@ def save_a_batch(work_dir: Path, **settings) -> tuple[Path, str]:
     """A run that stops: what it saved, and its message."""
     with pytest.raises(NonFiniteError) as caught:
         runner_of(config(work_dir, **settings)).train()
-    return next((work_dir / 'nonfinite').iterdir()), str(caught.value)
+    return max((work_dir / 'nonfinite').iterdir()), str(caught.value)
 
 
 @pytest.mark.parametrize('settings', [
     dict(dark=[9]), dict(dark=[9], meter='Root'), dict(broken=[6], meter='Identity'),
     dict(meter='Identity', custom_hooks=[
-        dict(type='mmcontrast.SpoilWeight', iteration=2)])],
-    ids=['forward', 'backward', 'image', 'weight'])
+        dict(type='mmcontrast.SpoilWeight', iteration=2)]),
+    dict(dark=[9], model='WithTwin'),
+    dict(dark=[5, 9], model='WithTwin', guard=dict(skip=dict(budget=1)))],
+    ids=['forward', 'backward', 'image', 'weight', 'twin', 'after a skip'])
 def test_a_replay_finds_the_same_place_with_the_same_bits(tmp_path, settings):
     folder, text = save_a_batch(tmp_path, **settings)
     found = replay(folder, device='cpu')
@@ -136,6 +140,19 @@ def test_nothing_in_a_folder_is_executed(tmp_path):
     with pytest.raises(ValueError, match='not data'):
         replay(folder)
     assert not touched.exists()
+
+
+def test_tools_train_guards_every_config_and_can_leave_it(tmp_path):
+    cfg = config(tmp_path / 'run', dark=[9])
+    cfg['default_hooks'].pop('guard')
+    file = tmp_path / 'plain.py'
+    Config(cfg).dump(file)
+    with pytest.raises(NonFiniteError, match=r'First in meter \(Ratio\)'):
+        train(str(file))
+    assert replay(tmp_path / 'run' / 'nonfinite' / 'iter_3', device='cpu').same_losses
+    runner = train(str(file), str(tmp_path / 'off'), cfg_options={
+        'default_hooks.finite_guard': None, 'experiment_name': 'off'})
+    assert runner.model.gain.isnan()
 
 
 def test_a_wrong_folder_is_answered_with_the_right_one(tmp_path):

@@ -1,4 +1,7 @@
 """What a training step changes beside the weights, as it was before the step."""
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from mmengine.model import BaseAveragedModel
 from torch import Tensor, nn
@@ -15,18 +18,17 @@ class StateBefore:
     layer does not count its changes in ``Tensor._version``, so everything is copied.
 
     Args:
-        model: Its buffers are kept, and the parameters of a
-            :class:`~mmcontrast.models.momentum.MomentumTwin` or an averaged model of
-            mmengine inside, which move in the forward pass.
+        model: Its buffers are kept.
+        with_twins: Also keep the parameters of momentum twins, which move in the
+            forward pass; they are as large as the network.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, with_twins: bool = False) -> None:
         self._slots = [(module._buffers, name) for module in model.modules()
                        for name in module._buffers]
-        for twin in model.modules():
-            if isinstance(twin, MomentumTwin | BaseAveragedModel):
-                self._slots += [(module._parameters, name) for module in twin.modules()
-                                for name in module._parameters]
+        for twin in twins(model) if with_twins else ():
+            self._slots += [(module._parameters, name) for module in twin.modules()
+                            for name in module._parameters]
         self._kept: list[Tensor | None] = []
         self._groups: list[tuple[list[int], list[Tensor]]] = []
         self.generators: RandomStates | None = None
@@ -64,6 +66,31 @@ class StateBefore:
                 groups.setdefault((tensor.device, tensor.dtype), []).append(i)
         self._groups = [(places, [self._kept[i] for i in places])
                         for places in groups.values()]
+
+
+def twins(model: nn.Module) -> list[nn.Module]:
+    """Modules inside that follow others as a moving average: ours, mmengine's."""
+    return [module for module in model.modules()
+            if isinstance(module, MomentumTwin | BaseAveragedModel)]
+
+
+@contextmanager
+def twins_at_rest(model: nn.Module, at_rest: bool = True) -> Iterator[None]:
+    """Inside, a forward pass does not move the twins.
+
+    Methods move them before they use them. A second pass over a batch gives the values
+    of the first if it finds the twins where the first had moved them, and leaves them.
+    """
+    moving = twins(model) if at_rest else []
+    names = [('update' if isinstance(twin, MomentumTwin) else 'update_parameters')
+             for twin in moving]
+    for twin, name in zip(moving, names, strict=True):
+        twin.__dict__[name] = lambda *args, **kwargs: None
+    try:
+        yield
+    finally:
+        for twin, name in zip(moving, names, strict=True):
+            del twin.__dict__[name]
 
 
 def _shape(tensor: Tensor | None) -> torch.Size | None:

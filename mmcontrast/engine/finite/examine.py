@@ -8,6 +8,7 @@ import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
+from .before import twins_at_rest
 from .calls import Call
 from .gradients import GradientTrace
 from .places import Place, place_of_backward, place_of_forward
@@ -38,7 +39,8 @@ class Finding:
 
 def examine(model: nn.Module, batch: object, *, loss_scale: float | None = None,
             context: Callable[[], AbstractContextManager] = nullcontext,
-            wrappers: list[str] | None = None, backward: bool = True) -> Finding:
+            wrappers: list[str] | None = None, backward: bool = True,
+            twins_moved: bool = False) -> Finding:
     """Run a training step up to the optimizer, watching every module.
 
     The model's own ``train_step`` runs, on an optimizer wrapper that takes no step.
@@ -51,6 +53,7 @@ def examine(model: nn.Module, batch: object, *, loss_scale: float | None = None,
         context: Of the forward pass, e.g. autocast.
         wrappers: Names, where the model trains with an ``OptimWrapperDict``.
         backward: Whether to look at gradients where the loss is finite.
+        twins_moved: The momentum twins have made the move of this step already.
 
     Returns:
         The finding. A pass that breaks off gives what it saw until then.
@@ -61,7 +64,8 @@ def examine(model: nn.Module, batch: object, *, loss_scale: float | None = None,
     wrapper = OptimWrapperDict(**dict(zip(wrappers, dry, strict=True))) if (
         wrappers) else dry[0]
     finding = Finding()
-    with GradientTrace(model) as trace, _losses_into(finding, model):
+    with (GradientTrace(model) as trace, _losses_into(finding, model),
+          twins_at_rest(model, twins_moved)):
         try:
             model.train_step(batch, wrapper)
         except Exception as error:

@@ -86,7 +86,8 @@ class FiniteGuardHook(Hook):
         self.runner, self.model = runner, bare_model(runner.model)
         self._sharded = is_model_wrapper(runner.model) and (
             'FullySharded' in type(runner.model).__name__)
-        self._before = StateBefore(self.model)
+        # Only who goes on after a hit needs the twins back.
+        self._before = StateBefore(self.model, with_twins=bool(self.budget))
         self._never_finite = not_finite(
             (name, b) for name, b in self.model.named_buffers()
             if b.is_floating_point())
@@ -164,7 +165,7 @@ class FiniteGuardHook(Hook):
         finding = examine(
             self.model, shallow_copy(self._batch), loss_scale=guard.loss_scale,
             context=lambda: guard.wrapper.optim_context(self.model),
-            wrappers=wrapper_names(self.runner))
+            wrappers=wrapper_names(self.runner), twins_moved=not self.budget)
         self._before.restore()
         self.model.zero_grad(set_to_none=True)
         report.error, report.parameters = finding.error, finding.parameters
@@ -182,6 +183,7 @@ class FiniteGuardHook(Hook):
         report.saved = str(folder)
         state = state_of(self.model, self.runner.optim_wrapper, self._before.generators)
         state |= dict(losses=report.losses, never_finite=self._never_finite,
+                      twins_moved=not self.budget,
                       info=run_info(self.runner, report, guard))
         try:
             missing = write_record(folder, self._batch, state,
