@@ -138,11 +138,27 @@ def settings(train_cfg, workers=0, sampler=None, checkpoint=None, accumulate=1,
     return result | more
 
 
+class KillItself(Hook):
+    """SIGKILL at one moment, in the method of a hook; the count-th time it comes."""
+
+    def __init__(self, moment, count):
+        self.count = count
+        setattr(self, moment, self._maybe)
+
+    def _maybe(self, *args, **kwargs):
+        self.count -= 1
+        if self.count == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def train(config, work_dir, resume=False, pipe=None, kind=TrustedRunner):
     """Train in this process."""
     torch.set_num_threads(1)
-    config = dict(config, work_dir=str(work_dir), resume=resume,
-                  cfg=dict(config.pop('cfg', {})))
+    config = dict(config, work_dir=str(work_dir), resume=resume)
+    if torch.distributed.is_initialized():
+        config |= dict(launcher='pytorch', cfg=dict(model_wrapper_cfg=dict(
+            type='MMDistributedDataParallel', broadcast_buffers=False,
+            device_ids=None)))
     runner = kind(**config)
     runner.register_hook(Tell(pipe))
     runner.train()
@@ -159,10 +175,10 @@ def _child(function, rank, ranks, port, pipe):
     function(pipe if rank == 0 else None)
 
 
-def in_processes(function, ranks=1, kill_at=None):
+def in_processes(function, ranks=1, kill_at=None, dies=False):
     """Run ``function(pipe)`` in real processes; SIGKILL all at iteration ``kill_at``.
 
-    Forked, so that a run costs no imports.
+    Forked, so that a run costs no imports. ``dies``: they are to kill themselves.
     """
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
@@ -186,7 +202,7 @@ def in_processes(function, ranks=1, kill_at=None):
     for process in processes:
         process.join(120)
     os.close(read)
-    expected = 0 if kill_at is None else -signal.SIGKILL
+    expected = 0 if kill_at is None and not dies else -signal.SIGKILL
     assert [process.exitcode for process in processes] == [expected] * ranks, (
         f'exit codes {[process.exitcode for process in processes]}, after {seen} '
         'iterations')
@@ -198,6 +214,12 @@ def final(work_dir):
     return torch.load(path, weights_only=False)
 
 
+def text_log(work_dir):
+    """The log of the latest run in a work dir."""
+    return max(Path(work_dir).glob('*/*.log'),
+               key=lambda path: path.stat().st_mtime).read_text()
+
+
 def log(work_dir):
     """Scalars by (kind of row, step); of steps made twice the later row counts."""
     files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'),
@@ -207,7 +229,7 @@ def log(work_dir):
         row = json.loads(line)
         rows['loss' in row, row['step']] = {
             name: value for name, value in row.items()
-            if not name.endswith('time') and name != 'memory'}
+            if not name.endswith(('time', 'memory', 'images_per_second'))}
     return rows
 
 

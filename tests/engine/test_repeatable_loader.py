@@ -1,0 +1,164 @@
+"""Batches follow from (seed, rank, pass, number), wherever a loader starts."""
+import random
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import DefaultSampler, InfiniteSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
+
+from mmcontrast.engine.resume.loader import make_repeatable
+from mmcontrast.engine.resume.randomness import (
+    OwnStream,
+    put_back_states,
+    seed_cpu,
+    states_from_data,
+    states_to_data,
+    take_states,
+)
+
+
+class Data(Dataset):
+    metainfo = dict(classes=('a',))
+
+    def __init__(self):
+        self.asked = []
+
+    def __len__(self):
+        return 22
+
+    def __getitem__(self, k):
+        self.asked.append(k)
+        return torch.tensor([k, random.random(), np.random.rand(), torch.rand(())],
+                            dtype=torch.float64)
+
+
+class Grouped(BatchSampler):
+    """Odd and even samples in batches of their own, as mmdet groups by shape."""
+
+    def __iter__(self):
+        for rest in (0, 1):
+            chosen = [k for k in self.sampler if k % 2 == rest]
+            for start in range(0, 11, self.batch_size):
+                np.random.shuffle(chosen)
+                yield chosen[start:start + self.batch_size]
+
+    def __len__(self):
+        return 2 * -(-11 // self.batch_size)
+
+
+LOADERS = dict(
+    default=lambda data: dict(batch_size=4, sampler=DefaultSampler(data, seed=1)),
+    infinite=lambda data: dict(batch_size=4, sampler=InfiniteSampler(data, seed=1)),
+    torch=lambda data: dict(batch_size=4, shuffle=True, drop_last=True),
+    generator=lambda data: dict(batch_size=4, shuffle=True,
+                                generator=torch.Generator().manual_seed(5)),
+    grouped=lambda data: dict(batch_sampler=Grouped(DefaultSampler(data, seed=1), 4,
+                                                    False)),
+    no_batches=lambda data: dict(batch_size=None, shuffle=True))
+
+
+def loader(kind, workers=0, rank=0):
+    data = Data()
+    made = DataLoader(data, num_workers=workers, persistent_workers=workers > 0,
+                      **LOADERS[kind](data))
+    assert make_repeatable(made, seed=3, rank=rank)
+    return made
+
+
+def batches(made, pass_index, start=0, count=6):
+    made.numbered.place(pass_index, start)
+    random.random(), np.random.rand(), torch.rand(1)  # Drawn by somebody else.
+    return [batch.tolist() for batch in islice(iter(made), count)]
+
+
+@pytest.mark.parametrize('kind', LOADERS)
+def test_starting_anywhere_gives_the_rest_of_the_pass(kind):
+    whole = loader(kind)
+    first, second = batches(whole, 0), batches(whole, 1, count=3)
+    begun = loader(kind)
+    begun.dataset.asked.clear()
+    assert batches(begun, 0, 2, 4) == first[2:]
+    # Nothing before the start was loaded.
+    assert len(begun.dataset.asked) == sum(
+        len(batch) if isinstance(batch[0], list) else 1 for batch in first[2:])
+    if kind != 'infinite':  # Goes on with its one endless pass.
+        assert batches(loader(kind), 1, 1, 2) == second[1:]
+        assert first[:3] != second
+
+
+@pytest.mark.parametrize('kind', ['default', 'torch', 'grouped'])
+def test_workers_make_no_difference(kind):
+    alone, helped = loader(kind), loader(kind, workers=2)
+    for pass_index, start in ((0, 1), (1, 0)):  # The workers stay for the second.
+        assert batches(helped, pass_index, start, 5) == batches(
+            alone, pass_index, start, 5)
+
+
+def test_ranks_draw_differently():
+    mine, theirs = batches(loader('default'), 0), batches(loader('default', rank=1), 0)
+    assert [row[0] for row in mine[0]] == [row[0] for row in theirs[0]]
+    assert all(a[1:] != b[1:] for a, b in zip(mine[0], theirs[0], strict=True))
+
+
+def test_samples_draw_anew_and_do_not_share_numbers():
+    rows = [row for pass_index in (0, 1) for batch in
+            batches(loader('default'), pass_index) for row in batch]
+    for column in (1, 2, 3):
+        assert len({row[column] for row in rows}) == len(rows) == 44
+
+
+@pytest.mark.parametrize('kind', LOADERS)
+@pytest.mark.parametrize('workers', [0, 2])
+def test_loading_leaves_the_generators_of_the_training_alone(kind, workers):
+    made = loader(kind, workers)
+    before = states_to_data(take_states())
+    iterator = iter(made)
+    next(iterator), next(iterator)
+    after = states_to_data(take_states())
+    assert torch.equal(before['torch'], after['torch'])
+    assert torch.equal(before['python']['words'], after['python']['words'])
+    assert torch.equal(before['numpy']['key'], after['numpy']['key'])
+    assert before['numpy']['pos'] == after['numpy']['pos']
+
+
+def test_the_loader_looks_as_it_did_to_hooks_and_metrics():
+    data = Data()
+    made = DataLoader(data, 4, sampler=DefaultSampler(data))
+    make_repeatable(made, 0, 0)
+    iter(made)
+    assert made.dataset is data and isinstance(made, DataLoader)
+    assert isinstance(made.sampler, DefaultSampler) and made.batch_size == 4
+    assert type(made.batch_sampler) is BatchSampler and len(made) == 6
+
+
+def test_streams_are_left_alone():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(range(5))
+    made = DataLoader(Stream(), 2)
+    assert not make_repeatable(made, 0, 0) and type(made) is DataLoader
+    assert not make_repeatable([1, 2], 0, 0)
+
+
+def test_states_survive_a_checkpoint(tmp_path):
+    random.gauss(0, 1), np.random.randn()  # Each keeps a second number for later.
+    torch.save(states_to_data(take_states()), tmp_path / 'states.pth')
+    drawn = random.gauss(0, 1), np.random.randn(), torch.randn(3).tolist()
+    saved = torch.load(tmp_path / 'states.pth', weights_only=True)
+    put_back_states(states_from_data(saved))
+    assert (random.gauss(0, 1), np.random.randn(), torch.randn(3).tolist()) == drawn
+
+
+def test_a_stream_of_its_own_goes_on_where_it_was():
+    def draw():
+        return random.random(), np.random.rand(), float(torch.rand(()))
+    seed_cpu(1, 2)
+    expected = [draw(), draw()]
+    stream, drawn = OwnStream(1, 2), []
+    for _ in range(2):
+        with stream:
+            drawn.append(draw())
+        seed_cpu(9)
+    assert drawn == expected
