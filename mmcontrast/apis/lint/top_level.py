@@ -20,12 +20,13 @@ TYPO = 0.92
 READ_BESIDE = {
     'auto_scale_lr', 'custom_imports', 'runner_type', 'find_unused_parameters',
     'model_wrapper_cfg', 'sync_bn', 'compile', 'tta_model', 'tta_pipeline', 'strategy',
-    'lint'}
+    'lint', 'exact_resume'}
 
 RANDOMNESS = ('seed', 'deterministic', 'diff_rank_seed')
 PLAIN = {
     'randomness': RANDOMNESS,
-    'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
+    'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit',
+                'rank_failures'),
     'env_cfg.mp_cfg': ('mp_start_method', 'opencv_num_threads', 'distributed'),
     'custom_imports': ('imports', 'allow_failed_imports'),
     'auto_scale_lr': ('enable', 'base_batch_size'),

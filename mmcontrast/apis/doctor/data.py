@@ -1,0 +1,203 @@
+"""The data of each loader: are they there, can they be read, do labels make sense?"""
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.fileio import get_file_backend
+from mmengine.registry import DATASETS
+
+from ...datasets.bad_images import BadImage
+from ...datasets.transforms.loading import read_image
+from .machine import loaders
+from .report import Report, spoken_error
+
+IGNORED = 255
+MOST_NAMED = 5
+
+
+def check_data(report: Report, cfg: Config, num_samples: int) -> None:
+    """Build each data set, count it, read a sample of its files and labels.
+
+    Args:
+        num_samples: Images to open of each data set, spread over it.
+    """
+    seen = {}
+    for name, loader in loaders(cfg):
+        settings = json.dumps(loader.get('dataset'), sort_keys=True, default=str)
+        if settings in seen:
+            report.ok(f'{name}: the data of {seen[settings]}')
+            continue
+        seen[settings] = name
+        try:
+            dataset = DATASETS.build(loader.dataset)
+            if hasattr(dataset, 'full_init'):
+                dataset.full_init()
+        except Exception as error:
+            report.fail(f'{name}: {spoken_error(error)}')
+            continue
+        _check_count(report, name, loader, dataset)
+        for part in parts(dataset):
+            _check_samples(report, name, part, num_samples)
+
+
+def parts(dataset: object) -> Iterator[object]:
+    """The data sets inside wrappers (repetition, concatenation and such)."""
+    inner = getattr(dataset, 'datasets', None) or (
+        [dataset.dataset] if hasattr(dataset, 'dataset') else None)
+    if inner is None:
+        yield dataset
+    for child in inner or ():
+        yield from parts(child)
+
+
+def _check_count(report: Report, name: str, loader: dict, dataset: object) -> None:
+    try:
+        count = len(dataset)
+    except TypeError:
+        report.ok(f'{name}: {type(dataset).__name__}, a stream without a length')
+        return
+    batch = loader.get('batch_size') or 1
+    text = f'{name}: {type(dataset).__name__} with {count} samples, batches of {batch}'
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    if classes:
+        text += f', {len(classes)} classes'
+    if count == 0:
+        report.fail(f'{text}. Check data_root, data_prefix, ann_file, the suffixes of '
+                    'the files and filter_cfg.')
+    elif count < batch and loader.get('drop_last'):
+        report.fail(f'{text}: with drop_last=True not one batch is left. Lower '
+                    'batch_size.')
+    elif count < batch:
+        report.warn(f'{text}: fewer than one batch.')
+    else:
+        report.ok(text)
+
+
+def _check_samples(report: Report, name: str, dataset: object, num: int) -> None:
+    """Open images, label maps and boxes of some samples, spread over the data set."""
+    if not hasattr(dataset, 'get_data_info') or len(dataset) == 0:
+        return
+    picks = np.unique(np.linspace(0, len(dataset) - 1, num).round().astype(int))
+    problems, images = [], 0
+    load = _label_loader(dataset)
+    for idx in picks.tolist():
+        try:
+            info = dataset.get_data_info(idx)
+        except Exception as error:
+            problems.append(f'sample {idx}: {spoken_error(error)}')
+            continue
+        size = None
+        if _is_file(info):
+            images += 1
+            try:
+                size = read_image(info['img_path'], _backend(dataset)).size
+            except (BadImage, OSError) as error:
+                problems.append(str(error))
+                continue
+        problems += check_labels(info, size, dataset, load)
+    if problems:
+        _report_problems(report, name, problems, len(picks))
+    elif images:
+        report.ok(f'{name}: {images} images spread over the data were opened, with '
+                  'their labels')
+
+
+def check_labels(info: dict, size: tuple[int, int] | None, dataset: object, load
+                 ) -> list[str]:
+    """What is wrong with the labels of one sample.
+
+    Args:
+        info: From ``get_data_info``.
+        size: (width, height) of its image, if known.
+        load: Reads the label map into ``gt_seg_map``; None without one.
+    """
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+    problems = []
+    if load is not None and info.get('seg_map_path'):
+        problems += _check_map(info, load, size, classes)
+    for instance in info.get('instances') or ():
+        problem = _check_box(instance, size, len(classes))
+        if problem:
+            problems.append(f'{info.get("img_path")}: {problem}')
+    return problems
+
+
+def _check_map(info: dict, load, size: tuple[int, int] | None, classes) -> list[str]:
+    path = info['seg_map_path']
+    if '://' not in path and not Path(path).exists():
+        return [f'{path}: label map not found']
+    try:
+        labels = load(dict(info, seg_fields=[]))['gt_seg_map']
+    except Exception as error:
+        return [f'{path}: label map cannot be read ({spoken_error(error)})']
+    problems = []
+    if size is not None and labels.shape[:2] != size[::-1]:
+        problems.append(
+            f'{path}: label map of {labels.shape[1]} x {labels.shape[0]} pixels for an '
+            f'image of {size[0]} x {size[1]}')
+    values = np.unique(labels)
+    outside = values[(values >= len(classes)) & (values != IGNORED)]
+    if len(classes) and outside.size:
+        problems.append(
+            f'{path}: labels {outside[:8].tolist()} lie outside of the {len(classes)} '
+            f'classes (0 to {len(classes) - 1}, {IGNORED} is ignored); see '
+            'reduce_zero_label, or correct the file')
+    return problems
+
+
+def _check_box(instance: dict, size: tuple[int, int] | None, num_classes: int
+               ) -> str | None:
+    box, label = instance.get('bbox'), instance.get('bbox_label')
+    if num_classes and isinstance(label, int) and not -1 <= label < num_classes:
+        return f'box of class {label}, there are {num_classes}'
+    if size is None or box is None or len(box) != 4:
+        return None
+    left, top, right, bottom = box
+    if right <= left or bottom <= top:
+        return f'box {list(map(float, box))} (x1, y1, x2, y2) has no area'
+    # Annotations count from one or from zero: a pixel more is no mistake.
+    if left < -1 or top < -1 or right > size[0] + 1 or bottom > size[1] + 1:
+        return (f'box {list(map(float, box))} (x1, y1, x2, y2) leaves the image of '
+                f'{size[0]} x {size[1]}')
+    return None
+
+
+def _label_loader(dataset: object):
+    """The LoadAnnotations of a pipeline, if it reads label maps."""
+    steps = getattr(dataset, 'pipeline', None)
+    for step in getattr(steps, 'transforms', ()) if isinstance(steps, Compose) else ():
+        if getattr(step, 'with_seg', False) or (
+                type(step).__name__ == 'LoadAnnotations'
+                and 'mmseg' in type(step).__module__):
+            return step
+    return None
+
+
+def _is_file(info: object) -> bool:
+    """Whether a sample names an image to read; the toy world draws its own."""
+    if not isinstance(info, dict) or not info.get('img_path') or 'img' in info:
+        return False
+    try:
+        get_file_backend(info['img_path'])
+    except KeyError:
+        return False  # shapes://train/0
+    return True
+
+
+def _backend(dataset: object) -> dict | None:
+    steps = getattr(dataset, 'pipeline', None)
+    first = next(iter(getattr(steps, 'transforms', ()) or ()), None)
+    return getattr(first, 'backend_args', None)
+
+
+def _report_problems(report: Report, name: str, problems: list[str], tried: int
+                     ) -> None:
+    shown = problems[:MOST_NAMED] + (
+        [f'... and {len(problems) - MOST_NAMED} more']
+        if len(problems) > MOST_NAMED else [])
+    report.fail('\n'.join([
+        f'{name}: {len(problems)} problem(s) in {tried} samples spread over the data:',
+        *shown]))

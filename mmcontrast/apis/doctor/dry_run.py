@@ -1,0 +1,234 @@
+"""The real model on real batches, in a temporary folder."""
+import tempfile
+import time
+import uuid
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+from mmengine.runner import Runner
+from mmengine.utils import apply_to
+from torch import nn
+
+from ...engine.bare_model import bare_model
+from ...engine.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
+from ...engine.hooks.class_check import check_classes, class_heads
+from ..train import build_runner
+from .estimate import Times, check_disk, say_memory, say_time
+from .machine import check_shared_memory
+from .report import Report
+
+# Hooks that write, save, draw or score: none of that here.
+IDLE = ('StopSignalsHook', 'FiniteGuardHook', 'DiskGuardHook', 'BadImagesHook',
+        'LoggerHook', 'ShardPositionHook')
+IDLE_ENDINGS = ('VisualizationHook', 'ProbeHook', 'PicturesHook')
+# Seconds after which no further batch is drawn, or step made, for the estimate.
+PATIENCE = 30
+
+
+def check_dry_run(report: Report, cfg: Config, checkpoint: str | None, steps: int
+                  ) -> None:
+    """Build model and loaders, fit a checkpoint, make some steps, validate a batch.
+
+    Each part that fails is a line; those that do not need it follow.
+    """
+    runner = times = None
+    # Workers of loaders may still write while the folder goes.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        with report.section('model'):
+            runner = _runner(cfg, folder)
+            num = sum(p.numel() for p in runner.model.parameters())
+            report.ok(f'{type(bare_model(runner.model)).__name__} with '
+                      f'{num / 1e6:.1f} million parameters')
+            _say_downloads(report, runner.model)
+        if runner is None:
+            return
+        path = checkpoint or cfg.get('load_from')
+        if path:
+            with report.section('checkpoint'):
+                _check_checkpoint(report, path, bare_model(runner.model))
+        if cfg.get('train_dataloader') is not None:
+            with report.section('training'):
+                times = _train_some(report, runner, cfg, steps)
+        if cfg.get('val_dataloader') is not None:
+            with report.section('validation'):
+                _validate_one(report, runner, times)
+        if times is not None:
+            with report.section('cost'):
+                check_disk(report, runner, cfg)
+                say_memory(report)
+                say_time(report, runner, cfg, times)
+        _end_workers(runner)
+
+
+def _runner(cfg: Config, folder: str) -> Runner:
+    cfg = Config(cfg.to_dict(), filename=cfg.filename)
+    cfg.work_dir, cfg.launcher = folder, 'none'
+    cfg.log_level, cfg.resume, cfg.load_from = 'ERROR', False, None
+    # By a name of its own: mmengine keeps visualizers and loggers by name.
+    cfg.experiment_name = f'doctor_{uuid.uuid4().hex[:8]}'
+    visualizer = cfg.get('visualizer')
+    if visualizer is not None:
+        visualizer.vis_backends, visualizer.name = [], cfg.experiment_name
+    cfg.exact_resume = False
+    runner = build_runner(cfg)
+    runner._hooks = [hook for hook in runner.hooks if not _is_idle(hook)]
+    return runner
+
+
+def _is_idle(hook: object) -> bool:
+    name = type(hook).__name__
+    return (isinstance(hook, CheckpointHook | EarlyStoppingHook) or name in IDLE
+            or name.endswith(IDLE_ENDINGS))
+
+
+def _train_some(report: Report, runner: Runner, cfg: Config, steps: int) -> Times:
+    """Forward, backward and optimizer step on real batches, timed apart from them."""
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    loader = runner.train_dataloader
+    times = Times(loader.num_workers)
+    batches = _draw(loader, times, max(loader.num_workers, 2))
+    report.ok(f'first batch after {times.first_batch:.1f} s, then '
+              f'{times.batch * 1000:.0f} ms a batch ({loader.num_workers} workers)')
+    check_shared_memory(report, _bytes(batches[0]), cfg.train_dataloader)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
+    if runner.param_schedulers is not None:
+        runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+    if not _downloads(runner.model):
+        runner._init_model_weights()
+    check_classes(runner)
+    _count_classes(report, runner)
+    for stage in ('before_run', 'before_train', 'before_train_epoch'):
+        runner.call_hook(stage)
+    runner.model.train()
+    losses = _steps(runner, batches, times, steps)
+    bad = {name: value for name, value in losses.items() if value != value
+           or value in (float('inf'), float('-inf'))}
+    text = ', '.join(f'{name} {value:.4g}' for name, value in losses.items())
+    if bad:
+        report.fail(f'after {len(times.steps)} steps losses are not finite: {text}. '
+                    'Look at the labels above, or lower the learning rate.')
+    else:
+        report.ok(f'{len(times.steps)} steps forward, backward and of the optimizer: '
+                  f'{text}')
+    return times
+
+
+def _draw(loader, times: Times, num: int) -> list:
+    """Some batches, and how long they take where nothing else runs."""
+    start = time.perf_counter()
+    iterator, batches = iter(loader), []
+    while len(batches) < num and time.perf_counter() - start < PATIENCE:
+        batch = next(iterator, None)
+        if batch is None:
+            break
+        batches.append(batch)
+        if len(batches) == 1:
+            times.first_batch = time.perf_counter() - start
+    if not batches:
+        raise ValueError(
+            'the training loader gives no batch: there are fewer samples than '
+            'batch_size, and drop_last is on. Lower batch_size.')
+    times.batch = (time.perf_counter() - start) / len(batches)
+    return batches[:2]
+
+
+def _steps(runner: Runner, batches: list, times: Times, num: int) -> dict:
+    start, values = time.perf_counter(), {}
+    for idx in range(num):
+        batch = batches[idx % len(batches)]
+        runner.call_hook('before_train_iter', batch_idx=idx, data_batch=batch)
+        _wait()
+        begin = time.perf_counter()
+        values = runner.model.train_step(
+            apply_to(batch, lambda x: isinstance(x, torch.Tensor), torch.clone),
+            optim_wrapper=runner.optim_wrapper)
+        _wait()
+        times.steps.append(time.perf_counter() - begin)
+        if idx and time.perf_counter() - start > PATIENCE:
+            break
+    return {name: value.detach().item() for name, value in values.items()
+            if isinstance(value, torch.Tensor) and value.numel() == 1}
+
+
+def _validate_one(report: Report, runner: Runner, times: Times | None) -> None:
+    loop = runner.val_loop
+    check_classes(runner)
+    begin = time.perf_counter()
+    batch = next(iter(loop.dataloader), None)
+    if batch is None:
+        raise ValueError('the validation loader gives no batch; its data set is empty.')
+    drawn = time.perf_counter()
+    runner.model.eval()
+    with torch.no_grad():
+        outputs = runner.model.val_step(batch)
+        _wait()
+    done = time.perf_counter()
+    loop.evaluator.process(data_samples=outputs, data_batch=batch)
+    metrics = ', '.join(type(metric).__name__ for metric in loop.evaluator.metrics)
+    report.ok(f'one batch of {len(outputs)} predicted in {done - drawn:.2f} s, taken '
+              f'by {metrics}')
+    if times is not None:
+        times.validation = len(loop.dataloader) * max(
+            done - drawn, (drawn - begin) / max(1, loop.dataloader.num_workers))
+
+
+def _check_checkpoint(report: Report, path: str, model: nn.Module) -> None:
+    if '://' in path:
+        report.warn(f'{path} will be downloaded when the run starts and is not looked '
+                    'at here; download it and name the file.')
+        return
+    state = find_state_dict(read_checkpoint(path), path)
+    message = check_matching_keys(state, model, path)
+    if message:
+        report.warn(message)
+    else:
+        report.ok(f'{path}: all {len(state)} weights fit')
+
+
+def _count_classes(report: Report, runner: Runner) -> None:
+    metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
+    if metainfo.get('classes') and class_heads(runner.model):
+        report.ok(f'heads and class list agree: {len(metainfo["classes"])} classes')
+
+
+def _say_downloads(report: Report, model: nn.Module) -> None:
+    for address in sorted(_downloads(model)):
+        report.warn(f'{address} (init_cfg) will be downloaded when the run starts; '
+                    'without network, download it elsewhere and name the file.')
+
+
+def _downloads(model: nn.Module) -> set[str]:
+    """Addresses that the model's weights would be fetched from."""
+    found = set()
+    for module in model.modules():
+        init = getattr(module, 'init_cfg', None) or []
+        for part in [init] if isinstance(init, dict) else init:
+            if part.get('type') == 'Pretrained' and '://' in str(part['checkpoint']):
+                found.add(part['checkpoint'])
+    return found
+
+
+def _bytes(batch: object) -> int:
+    total = 0
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal total
+        total += tensor.nbytes
+        return tensor
+    apply_to(batch, lambda x: isinstance(x, torch.Tensor), count)
+    return total
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _end_workers(runner: Runner) -> None:
+    """Persistent workers end with their iterator."""
+    for name in ('train', 'val'):
+        loader = getattr(getattr(runner, f'_{name}_loop', None), 'dataloader', None)
+        if getattr(loader, '_iterator', None) is not None:
+            loader._iterator = None

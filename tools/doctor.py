@@ -1,0 +1,58 @@
+"""Will this config train here? Look before a long run.
+
+    python tools/doctor.py configs/pixpro/CONFIG.py
+    python tools/doctor.py CONFIG.py --checkpoint epoch_100.pth
+    python tools/doctor.py CONFIG.py --cfg-options train_dataloader.batch_size=8
+
+It prints a line on each thing it looks at:
+
+  OK    fine                    WARN  works, but look at it
+  FAIL  the run cannot work; the line says what to do
+
+  versions    torch, mmengine, mmcv and the mm libraries against each other
+  devices     GPUs and their free memory, processors, main memory
+  config      misspelt or unknown keys and types, wrong values (what tools/train.py
+              checks before each run)
+  limits      workers against processors, open files
+  data        of each loader: counts, a sample of images and labels opened, boxes
+              outside of images, labels outside of the classes
+  model       built as configured
+  checkpoint  keys and shapes against the model
+  training    batches from the loader, forward, backward, step of the optimizer
+  validation  one batch through the model and into the metrics
+  cost        free disk against the checkpoints kept, peak memory, time of the whole
+              run, and whether the loader or the model bounds it
+
+A check that fails does not stop the others. Nothing is left behind: no work dir, no
+checkpoint. Weights that a config names by an address are not downloaded. The exit
+status is 1 if anything failed.
+"""
+import argparse
+import sys
+
+
+def main() -> None:
+    try:
+        from mmcontrast.apis.doctor import doctor
+    except ImportError as error:
+        # What is installed does not fit together; the message says what to do.
+        sys.exit(f'versions\n  FAIL  {error}')
+    from mmengine.config import DictAction
+    parser = argparse.ArgumentParser(
+        prog='doctor.py', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file, or mmcontrast::pixpro/...')
+    parser.add_argument('--checkpoint', metavar='FILE',
+                        help='weights that are to fit (default: load_from of CONFIG)')
+    parser.add_argument('--samples', type=int, default=16, metavar='N',
+                        help='images to open of each data set (default: 16)')
+    parser.add_argument('--steps', type=int, default=4, metavar='N',
+                        help='training steps to time, at most (default: 4)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=V',
+                        help='override settings, as in tools/train.py')
+    report = doctor(**vars(parser.parse_args()))
+    sys.exit(bool(report.count('FAIL')))
+
+
+if __name__ == '__main__':
+    main()
