@@ -109,10 +109,11 @@ def settings(folder: Path, rank: int = 0, ranks: int = 1, hooks=(), **changes) -
     return values | changes
 
 
-def train(folder: Path, rank: int = 0, ranks: int = 1, **kwargs) -> None:
+def train(folder: Path, rank: int = 0, ranks: int = 1, runner=TrustedRunner,
+          **kwargs) -> None:
     """Train as a tool does, telling other ranks of a failure."""
     with rank_failures():
-        TrustedRunner(**settings(folder, rank, ranks, **kwargs)).train()
+        runner(**settings(folder, rank, ranks, **kwargs)).train()
 
 
 class Job:

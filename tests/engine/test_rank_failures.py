@@ -5,14 +5,14 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 from rank_runs import At, Job, Line, settings, train
 
-from mmcontrast.engine.rank_failures import rank_failures
+from mmcontrast.engine.rank_failures import GRACE, rank_failures, watch_ranks
 from mmcontrast.engine.ranks_agree import config_values
 
 ROOT = Path(__file__).parents[2]
@@ -86,12 +86,53 @@ def test_a_rank_that_hangs_is_ended(tmp_path):
     assert 'failed: it left with sys.exit(0)' in job.output(0)
 
 
-def test_ranks_that_end_at_different_times_are_no_failure(tmp_path):
+@pytest.mark.parametrize('last', [0, 1])
+def test_ranks_that_end_at_different_times_are_no_failure(tmp_path, last):
     def function(folder, rank, ranks):
-        with rank_failures():
-            time.sleep(5 * rank)
+        watch_ranks()
+        with rank_failures() if last else nullcontext():  # A tool that only tests.
+            time.sleep(GRACE + 1 if rank == last else 0)
 
     assert Job(tmp_path, function, ranks=2).codes() == [0, 0]
+
+
+def test_an_exception_in_a_script_that_does_not_know_us_is_told(tmp_path):
+    def function(folder, rank, ranks):
+        watch_ranks()
+        if rank == 0:
+            time.sleep(1800)
+        try:
+            boom()
+        except ValueError:
+            sys.excepthook(*sys.exc_info())  # Python's part at the end of a script.
+            raise
+
+    job = Job(tmp_path, function, ranks=2)
+    with within(30):
+        assert job.codes() == [1, 1]
+    assert 'Rank 1 of 2 (' in job.output() and 'ValueError: boom' in job.output()
+
+
+def test_strangers_do_not_disturb_the_meeting(tmp_path, monkeypatch):
+    def function(folder, rank, ranks):
+        if rank == 1:  # Talks nonsense to rank 0 first, and leaves.
+            genuine = socket.create_connection
+
+            def connect(address, *args):
+                for words in (b'GET / HTTP/1.1\n', b'{"token": "?", "rank": 1}\n', b''):
+                    with genuine(address) as stranger:
+                        stranger.sendall(words)
+                return genuine(address, *args)
+            monkeypatch.setattr(socket, 'create_connection', connect)
+        with rank_failures():
+            if rank == 1:
+                boom()
+            time.sleep(1800)
+
+    job = Job(tmp_path, function, ranks=2)
+    with within(30):
+        assert job.codes() == [1, 1]
+    assert 'failed: ValueError: boom' in job.output()
 
 
 def test_other_shapes_on_a_rank_are_named_before_training(tmp_path):

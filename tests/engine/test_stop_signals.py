@@ -6,6 +6,7 @@ import time
 import pytest
 import torch
 from mmengine.hooks import EMAHook
+from mmengine.runner import Runner
 from rank_runs import At, Job, Steps, settings, train
 
 from mmcontrast.engine.checkpoint import read_checkpoint
@@ -48,6 +49,17 @@ def test_sigterm_saves_the_step_and_exits_with_143(tmp_path):
     log = job.output()
     assert 'SIGTERM: training stopped after iteration 4 in epoch 1' in log
     assert str(path) in log and 'resume' in log
+
+
+@pytest.mark.parametrize('loop', [
+    dict(by_epoch=True, max_epochs=2), dict(by_epoch=False, max_iters=12)])
+def test_a_plain_runner_of_mmengine_is_stopped_too(tmp_path, loop):
+    at = At('before_train_iter', 7, send(signal.SIGTERM))
+    job = Job(tmp_path, lambda *where: train(
+        *where, runner=Runner, train_cfg=loop,
+        custom_hooks=[dict(type='mmcontrast.StopSignalsHook'), at]))
+    assert job.codes() == [143]
+    assert latest_good_checkpoint(tmp_path / 'work').name == 'stopped_iter_8.pth'
 
 
 @pytest.mark.parametrize('name, code', [('SIGINT', 130), ('SIGUSR1', 138)])
