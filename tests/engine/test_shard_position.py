@@ -10,6 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 
+from mmcontrast.engine.runner import TrustedRunner
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from ranks import on_ranks  # noqa: E402
 from runs import Mean  # noqa: E402
@@ -48,10 +50,10 @@ def write_shards(folder, sizes=(9, 5, 8)):
 
 
 def train(shards, work_dir, train_cfg, stop_after=None, resume=False, checkpoint=None,
-          workers=2, batch_size=BATCH, seed=5, sampler=None, **dataset):
+          workers=2, batch_size=BATCH, seed=5, sampler=None, kind=Runner, **dataset):
     """Names of the images of every batch."""
     seen = Seen(stop_after)
-    runner = Runner(
+    runner = kind(
         model=Mean(), work_dir=str(work_dir), default_scope='mmcontrast',
         train_dataloader=dict(
             batch_size=batch_size, num_workers=workers, drop_last=True,
@@ -114,6 +116,29 @@ def test_stop_and_resume_see_the_images_of_an_unbroken_run(
     second = train(shards, tmp_path / 'run', train_cfg, resume=True, **options)
     assert first == whole[:stop_after]
     assert second == whole[kept:]
+
+
+@pytest.mark.parametrize('train_cfg, stop_after, kept', [
+    (EPOCHS, 5, 4), (EPOCHS, 12, 12), (ITERS, 11, 10)])
+def test_the_runner_that_resumes_exactly_takes_the_place_of_the_sampler(
+        shards, tmp_path, train_cfg, stop_after, kept):
+    options = dict(kind=TrustedRunner, workers=0,
+                   checkpoint=dict(by_epoch=False, interval=2))
+    whole = train(shards, tmp_path / 'whole', train_cfg, **options)
+    assert whole == train(shards, tmp_path / 'plain', train_cfg, workers=0)
+    first = train(shards, tmp_path / 'run', train_cfg, stop_after, **options)
+    second = train(shards, tmp_path / 'run', train_cfg, resume=True, **options)
+    assert first == whole[:stop_after]
+    assert second == whole[kept:]
+
+
+def test_a_place_that_does_not_hold_is_the_start_of_a_whole_epoch(shards, tmp_path):
+    options = dict(kind=TrustedRunner, workers=0,
+                   checkpoint=dict(by_epoch=False, interval=4))
+    train(shards, tmp_path, EPOCHS, 4, **options)
+    rest = train(shards, tmp_path, EPOCHS, resume=True, sampler=dict(buffer_size=9),
+                 **options)
+    assert len(rest) == 3 * 7 and 'buffer_size 4 -> 9' in log_of(tmp_path)
 
 
 def test_a_stream_of_epochs_shows_every_image_once_an_epoch(shards, tmp_path):
