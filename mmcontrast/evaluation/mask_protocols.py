@@ -155,7 +155,8 @@ def cluster_scores(batches: Callable[[], Batches], num_images: int, num_classes:
     counts = SlotClassCounts(num_classes, count, UNLABELLED)
     for maps, labels in batches():
         cosines = torch.einsum('nchw,kc->nkhw', F.normalize(maps, dim=1), centres)
-        counts.add(assign_slots(cosines, labels.shape[-2:]).cpu(), labels.cpu())
+        counts.add(
+            assign_slots(cosines, labels.shape[-2:]), labels.to(cosines.device))
     matched, majority = matched_scores(counts.counts), majority_scores(counts.counts)
     return dict(
         miou=matched['miou'], accuracy=matched['accuracy'],

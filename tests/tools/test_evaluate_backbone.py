@@ -1,6 +1,7 @@
 """The protocols from end to end: backbones by name, files in, tables and JSON out."""
 import json
 import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from mmcontrast.apis.evaluate import (
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from runs import run, scalars  # noqa: E402
+
+from mmcontrast.apis.config import load_config  # noqa: E402
+from mmcontrast.apis.evaluate import (  # noqa: E402
     BackboneChoice,
     evaluate_clusters,
     evaluate_images,
@@ -18,13 +23,13 @@ from mmcontrast.apis.evaluate import (
     open_backbone,
     result_table,
 )
-from mmcontrast.apis.evaluate import results as results_module
-from mmcontrast.apis.evaluate.config_text import parse_config
-from mmcontrast.apis.export import export_backbone
-from mmcontrast.apis.make_shapes import make_shapes
-from mmcontrast.datasets.shapes import draw_scene, scene_seed
-from mmcontrast.evaluation.frozen import FrozenBackbone
-from mmcontrast.evaluation.video_clips import read_ids
+from mmcontrast.apis.evaluate import results as results_module  # noqa: E402
+from mmcontrast.apis.evaluate.config_text import parse_config  # noqa: E402
+from mmcontrast.apis.export import export_backbone  # noqa: E402
+from mmcontrast.apis.make_shapes import make_shapes  # noqa: E402
+from mmcontrast.datasets.shapes import draw_scene, scene_seed  # noqa: E402
+from mmcontrast.evaluation.frozen import FrozenBackbone  # noqa: E402
+from mmcontrast.evaluation.video_clips import read_ids  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """
@@ -231,6 +236,47 @@ def test_a_frozen_backbone_stays_frozen(trained, world, monkeypatch):
         assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
+def test_the_linear_probe_of_mmpretrain_trains_its_head_and_nothing_else(
+        trained, config, world, tmp_path, scope_as_it_was):
+    pytest.importorskip('mmpretrain')
+    export_backbone(config, trained, tmp_path / 'mm.pth', 'mmpretrain')
+    exported = torch.load(tmp_path / 'mm.pth')['state_dict']
+    options = {
+        'model.backbone.init_cfg.checkpoint': str(tmp_path / 'mm.pth'),
+        'model.backbone.stem_channels': 8, 'model.backbone.base_channels': 8,
+        'model.head.in_channels': 64, 'train_cfg.max_epochs': 2,
+        'train_cfg.val_interval': 2, 'train_dataloader.batch_size': 8}
+    for split in ('train', 'val', 'test'):
+        options |= {f'{split}_dataloader.num_workers': 0,
+                    f'{split}_dataloader.persistent_workers': False,
+                    f'{split}_dataloader.dataset.data_root': f'{world}/by_shape/'}
+    runner = run(
+        str(ROOT / 'configs/evaluation/linear_resnet18_1xb32-steplr-10e_shapes_debug.py'
+            ), tmp_path / 'work', options)
+    backbone = runner.model.backbone
+    for key, value in backbone.state_dict().items():
+        assert torch.equal(value, exported[key]), key
+    assert not any(p.requires_grad for p in backbone.parameters())
+    log = scalars(tmp_path / 'work')
+    assert runner.model.head.fc.weight.abs().sum() > 0 and log[-1]['epoch'] == 2
+    assert runner.message_hub.get_scalar('val/accuracy/top1').current() >= 0
+
+
+@pytest.mark.parametrize('name, rate, epochs', [
+    ('linear_resnet50_8xb32-steplr-100e_in1k', 30, 100),
+    ('linear_resnet50_8xb512-coslr-90e_in1k', 0.1 * 4096 / 256, 90)])
+def test_published_linear_probes_keep_their_rates_and_freeze_all_stages(
+        name, rate, epochs):
+    pytest.importorskip('mmpretrain')
+    cfg = load_config(str(ROOT / f'configs/evaluation/{name}.py'))
+    assert cfg.optim_wrapper.optimizer.lr == rate
+    assert cfg.optim_wrapper.optimizer.weight_decay == 0
+    assert cfg.train_cfg.max_epochs == epochs
+    assert cfg.model.backbone.frozen_stages == 4
+    # A bare backbone, as the exporter writes it.
+    assert 'prefix' not in cfg.model.backbone.init_cfg
+
+
 @pytest.fixture(scope='module')
 def by_colour(tmp_path_factory):
     """ImageNet's layout: scenes of one object each by the colour of the sky."""
@@ -322,9 +368,9 @@ def test_masks_and_pictures_of_clips_are_written(pixels, world, tmp_path):
 
 def test_one_command_gives_the_same_figures_again(config, world):
     choice = BackboneChoice(config, 'random', layer=1)
-    for run in (lambda: evaluate_clusters(choice, world, **QUIET),
-                lambda: evaluate_masks(choice, world, max_cells=500, **QUIET)):
-        first, second = (run()['rows']['random weights']['scores'] for _ in range(2))
+    for again in (lambda: evaluate_clusters(choice, world, **QUIET),
+                  lambda: evaluate_masks(choice, world, max_cells=500, **QUIET)):
+        first, second = (again()['rows']['random weights']['scores'] for _ in range(2))
         assert first == second
 
 

@@ -78,7 +78,7 @@ def add_backbone_arguments(parser: argparse.ArgumentParser) -> None:
     add('--baseline', choices=['random'], help='add a row with random weights of the '
         'same network')
     add('--seed', type=int, default=0, help='of all that is random (default: 0)')
-    add('--device', default='cpu', help='cpu, cuda, cuda:1 (default: cpu)')
+    add('--device', help='cpu, cuda, cuda:1 (default: a GPU, if any)')
     add('--batch-size', type=int, default=16, metavar='N',
         help='images a pass (default: 16)')
 

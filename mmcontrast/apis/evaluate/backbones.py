@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from torch import nn
 
 from ...engine.checkpoint import (
@@ -42,7 +43,7 @@ class BackboneChoice:
             exports if None.
         prefix: Of the backbone's keys in the file; found by itself if None.
         seed: Of random weights.
-        device: Where the network runs.
+        device: Where the network runs; a GPU, if there is one, if None.
         batch_size: Images a pass.
     """
 
@@ -52,7 +53,7 @@ class BackboneChoice:
     branch: str | None = None
     prefix: str | None = None
     seed: int = 0
-    device: str = 'cpu'
+    device: str | None = None
     batch_size: int = 16
 
     def randomly(self) -> 'BackboneChoice':
@@ -91,7 +92,7 @@ def open_backbone(choice: BackboneChoice) -> tuple[FrozenBackbone, str | None]:
         cfg = config_in(existing_file(choice.network, 'backbone'))
         weights = choice.weights or choice.network
         opened, note = _from_config(cfg, replace(choice, weights=weights))
-    opened.network.requires_grad_(False).to(choice.device)
+    opened.network.requires_grad_(False).to(choice.device or get_device())
     return opened, note
 
 
