@@ -100,6 +100,19 @@ class TwoOptimizers(Fragile):
         return logs
 
 
+@MODELS.register_module()
+class NowAndThen(Fragile):
+    """Its second pass fails, which follows from no state that anybody keeps."""
+
+    passes = 0
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        self.passes += 1
+        losses = super().forward(inputs, data_samples, mode)
+        return losses | dict(
+            loss_pixel=losses['loss_pixel'] * (torch.nan if self.passes == 2 else 1))
+
+
 class TwoWrappers:
     """Builds the wrappers of :class:`TwoOptimizers`."""
 
@@ -264,6 +277,13 @@ def test_a_folder_that_cannot_be_written_does_not_hide_the_message(tmp_path):
     (tmp_path / 'nonfinite').write_text('a file where the folder should be')
     text, _ = stopped(config(tmp_path, dark=[9]))
     assert 'First in meter (Ratio)' in text and 'could not be saved: ' in text
+
+
+def test_a_nan_that_does_not_come_back_is_said_to_be_so(tmp_path):
+    cfg = config(tmp_path, model='NowAndThen', max_iters=3)
+    text, _ = stopped(cfg)
+    assert text.startswith('Iteration 2: the loss is not finite: loss_pixel nan')
+    assert 'run again from the same state, the batch gave finite values' in text
 
 
 @pytest.mark.parametrize('settings, named', [

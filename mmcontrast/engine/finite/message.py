@@ -45,7 +45,7 @@ class Report:
         parameters: Those with gradients that are not finite.
         images: Of the batch, by path.
         situation: Lines on the run at that point.
-        error: What ended the second pass, if it broke.
+        error: Why there was no second pass, or what ended it.
         saved: Folder, or '' if nothing was saved.
         notes: Further lines.
     """
@@ -111,7 +111,7 @@ def losses_text(losses: dict[str, Tensor]) -> str:
 
 def _not_again(report: Report) -> str:
     if report.error:
-        return f'The place is unknown: run again, the batch ended in {report.error}'
+        return f'The place is unknown: {report.error}'
     if report.alarm == 'scale':
         return 'The gradients of this batch are finite when it is run again.'
     return ('The place is unknown: run again from the same state, the batch gave '

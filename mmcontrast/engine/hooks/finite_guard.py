@@ -91,27 +91,28 @@ class FiniteGuardHook(Hook):
         self._never_finite = not_finite(
             (name, b) for name, b in self.model.named_buffers()
             if b.is_floating_point())
-        self._armed = self._skipped = False
+        self._armed = self._inside = self._skipped = False
         for wrapper in guardable_wrappers(runner):
             guard = StepGuard(wrapper, self._on_alarm, self.min_loss_scale)
             guard.install()
             self._guards.append(guard)
         # The first of these two begins the step; both may draw random numbers.
-        for module in filter(None, (getattr(self.model, 'data_preprocessor', None),
-                                    self.model)):
+        preprocessor = getattr(self.model, 'data_preprocessor', self.model)
+        for module in (preprocessor, self.model):
             self._handles.append(module.register_forward_pre_hook(self._begin))
         self._handles.append(self.model.register_forward_hook(self._note_losses))
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch=None) -> None:
-        self._armed, self._skipped = True, False
+        self._armed, self._inside, self._skipped = True, True, False
         self._batch, self._losses = shallow_copy(data_batch), {}
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                          outputs: dict | None = None) -> None:
         if self._skipped and isinstance(outputs, dict):
             outputs.clear()
-        self._armed, self._batch, self._losses = False, None, {}
+        self._armed = self._inside = False
+        self._batch, self._losses = None, {}
 
     def after_train(self, runner: Runner) -> None:
         self._remove()
@@ -129,7 +130,8 @@ class FiniteGuardHook(Hook):
             self._before.take()
 
     def _note_losses(self, module, args, output) -> None:
-        self._losses |= loss_terms(output)
+        if self._inside:
+            self._losses |= loss_terms(output)
 
     def _on_alarm(self, guard: StepGuard, loss: Tensor | None, alarm: str) -> bool:
         """Whether to drop the step; raises if the run is to stop."""
@@ -160,7 +162,7 @@ class FiniteGuardHook(Hook):
             situation(self.runner, self._guards),
             notes=notes_on_annotations(self._batch))
         if self._sharded:
-            report.error = 'nothing: a model sharded by FSDP cannot be run by itself.'
+            report.error = 'a model sharded by FSDP cannot be run by itself.'
             return report
         finding = examine(
             self.model, shallow_copy(self._batch), loss_scale=guard.loss_scale,
@@ -168,7 +170,9 @@ class FiniteGuardHook(Hook):
             wrappers=wrapper_names(self.runner), twins_moved=not self.budget)
         self._before.restore()
         self.model.zero_grad(set_to_none=True)
-        report.error, report.parameters = finding.error, finding.parameters
+        report.parameters = finding.parameters
+        if finding.error:
+            report.error = f'run again, the batch ended in {finding.error}'
         report.place = (place_in_weights(self.model, self._never_finite)
                         or place_in_batch(self._batch) or finding.place)
         return report
