@@ -32,7 +32,11 @@ tasks = [
     dict(name='FCN', config={fcn!r}, metric='mIoU', group='Segmentation', options={{
         'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2, **{{
             f'{{split}}_dataloader.dataset.data_root': '{data}'
-            for split in ('train', 'val', 'test')}}}})]
+            for split in ('train', 'val', 'test')}}}}),
+    dict(name='probe', protocol='dense-linear', network={pretrain!r}, metric='mIoU',
+         scale=100, options=dict(
+             data='{data}', ann_dir='ann_dir_things', num_classes=3, size=64,
+             fraction=0.5))]
 published = [dict(row='PixPro', column='VOC AP', value=60.2, source='the paper')]
 """
 
@@ -58,8 +62,8 @@ def test_what_is_done_stays_and_what_changed_is_done_again(suite_file, tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     results = {file: file.read_text() for file in tmp_path.rglob('result.json')}
     assert {str(file.parent.relative_to(tmp_path / 'runs/tiny')) for file in results
-            } == {'random/fcn_seed4', 'pixpro/pretrain_seed0',
-                  'pixpro/fcn_seed4'}
+            } == {'random/fcn_seed4', 'random/probe_seed4', 'pixpro/pretrain_seed0',
+                  'pixpro/fcn_seed4', 'pixpro/probe_seed4'}
     page = (tmp_path / 'out/tiny.md').read_text()
     record = json.loads((tmp_path / 'out/tiny.json').read_text())
     scores = {r['start']: r['value'] for r in record['runs'] if r['task'] == 'FCN'}
@@ -71,6 +75,12 @@ def test_what_is_done_stays_and_what_changed_is_done_again(suite_file, tmp_path)
                 if r['task'] == 'FCN'}
     assert 'init_cfg.checkpoint=' in commands['PixPro']
     assert 'init_cfg.checkpoint=' not in commands['random']
+    # Frozen: weights of the row, or random ones of the same network.
+    probes = {r['start']: r for r in record['runs'] if r['task'] == 'probe'}
+    assert '--weights random' in ' '.join(probes['random']['commands'])
+    assert 'pretrain_seed0/backbone.pth' in ' '.join(probes['PixPro']['commands'])
+    for row in probes.values():
+        assert row['value'] == pytest.approx(100 * row['scores']['mIoU'])
     # Published figures stand apart, with their source.
     assert page.index('## Published') > page.index('| PixPro |')
     assert 'the paper' in page and '60.2' not in page[:page.index('## Published')]
@@ -87,8 +97,9 @@ def test_what_is_done_stays_and_what_changed_is_done_again(suite_file, tmp_path)
     changed.write_text(suite_file.read_text() + (
         "\ntasks[0]['options']['optim_wrapper.optimizer.lr'] = 1e-4\n"))
     todo = transfer(changed, tmp_path, '--dry-run').stdout.splitlines()
-    assert todo == ['todo random, FCN, seed 4', 'done PixPro, pretraining, seed 0',
-                    'todo PixPro, FCN, seed 4']
+    assert todo == ['todo random, FCN, seed 4', 'done random, probe, seed 4',
+                    'done PixPro, pretraining, seed 0', 'todo PixPro, FCN, seed 4',
+                    'done PixPro, probe, seed 4']
 
 
 def test_a_failing_run_is_named_and_the_others_go_on(suite_file, tmp_path):
@@ -99,14 +110,14 @@ def test_a_failing_run_is_named_and_the_others_go_on(suite_file, tmp_path):
     assert ended.returncode == 1
     assert 'lost, FCN, seed 4' in ended.stderr and 'no/such.pth' in ended.stderr
     record = json.loads((tmp_path / 'out/tiny.json').read_text())
-    assert [run['start'] for run in record['runs']] == ['random']
-    assert record['missing'] == 1
+    assert [run['start'] for run in record['runs']] == ['random', 'random']
+    assert record['missing'] == 2
     assert 'Not complete' in (tmp_path / 'out/tiny.md').read_text()
 
 
 def test_no_run_begins_when_the_time_is_over(suite_file, tmp_path):
     ended = transfer(suite_file, tmp_path, '--minutes', '0')
-    assert ended.returncode == 0 and '3 runs are left' in ended.stdout
+    assert ended.returncode == 0 and '5 runs are left' in ended.stdout
     assert not list(tmp_path.rglob('log.txt'))
 
 
@@ -165,6 +176,8 @@ def test_a_row_may_have_tasks_seeds_and_options_of_its_own(tmp_path):
     (dict(starts=[dict(name='a'), dict(name='a')]), "'a'.* twice"),
     (dict(tasks=[]), 'tasks is empty'),
     (dict(tasks=[dict(name='x', config=str(FCN))]), r'tasks\[0\] lacks metric'),
+    (dict(tasks=[dict(name='x', metric='m')]), "'x' must have either"),
+    (dict(tasks=[dict(name='x', metric='m', protocol='knn')]), "'x'.* no network"),
     (dict(starts=[dict(name='a', config=str(FCN), checkpoint='b.pth')]), 'one of them'),
     (dict(starts=[dict(name='a', tasks=['z'])]), r"the tasks \['z'\], which"),
     (dict(seeds=['0']), 'seeds must be whole numbers'),

@@ -52,10 +52,11 @@ class Run:
     def fingerprint(self) -> str:
         """Changes with the settings of the run and of what it builds on."""
         job = self.task or self.start
-        parts = [_settings(job.config), repr(sorted(job.options.items())), self.seed,
+        config = job.config or getattr(job, 'network', None)
+        parts = [_settings(config), repr(sorted(job.options.items())), self.seed,
                  self.needs.fingerprint if self.needs else self.start.checkpoint]
         if self.task:
-            parts += [self.task.metric, self.task.init]
+            parts += [self.task.metric, self.task.init, self.task.protocol]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def result(self) -> dict | None:
@@ -123,7 +124,7 @@ def carry_out(run: Run, root: Path, threads: int, progress: Progress | None = No
         run_tool(command, root, run.folder / 'log.txt', progress, threads)
 
     try:
-        found = (_pretrain if run.task is None else _fine_tune)(run, tool)
+        found = _way_of(run)(run, tool)
     finally:
         minutes = _add_minutes(run, (time.time() - begin) / 60)
     result = dict(
@@ -159,6 +160,12 @@ def _add_minutes(run: Run, minutes: float) -> float:
     return round(total, 2)
 
 
+def _way_of(run: Run) -> Callable[[Run, Callable], dict]:
+    if run.task is None:
+        return _pretrain
+    return _evaluate_frozen if run.task.protocol else _fine_tune
+
+
 def _pretrain(run: Run, tool: Callable) -> dict:
     folder = run.folder / 'train'
     _train(run.start.config, folder, run.seed, run.start.options, tool)
@@ -176,7 +183,23 @@ def _fine_tune(run: Run, tool: Callable) -> dict:
     tool('tools/test.py', task.config, last_checkpoint(folder), '--work-dir',
          run.folder / 'test', '--cfg-options', f'{task.init}=None',
          *_overrides(task.options))
-    scores = read_scores(run.folder / 'test')
+    return _judged(run, read_scores(run.folder / 'test'))
+
+
+def _evaluate_frozen(run: Run, tool: Callable) -> dict:
+    task, file = run.task, run.folder / 'scores.json'
+    weights = run.needs.backbone if run.needs else run.start.checkpoint
+    backbone = [weights] if weights else [task.network, '--weights', 'random']
+    flags = [text for key, value in task.options.items()
+             for text in (f'--{key.replace("_", "-")}', value)]
+    tool('tools/analysis/evaluate_backbone.py', task.protocol, *backbone, *flags,
+         '--seed', run.seed, '--out', file)
+    row, = json.loads(file.read_text())['rows'].values()
+    return _judged(run, row['scores'])
+
+
+def _judged(run: Run, scores: dict[str, float]) -> dict:
+    task = run.task
     if task.metric not in scores:
         raise KeyError(f'{run.title}: no metric {task.metric!r} in the test; it gave '
                        f'{", ".join(sorted(scores))}.')

@@ -33,7 +33,7 @@ class Start:
         checkpoint: Weights of the backbone for ``init_cfg``, if there is no config.
             Neither of both is a start from random weights.
         options: Overrides of the config, dotted keys.
-        task_options: Overrides of the configs of the row's tasks.
+        task_options: Overrides of the configs of the row's tasks (not of protocols).
         tasks: Names of the tasks the row has; all, if it does not say.
         seeds: The row's seeds out of its tasks'; all, if it does not say.
     """
@@ -49,24 +49,30 @@ class Start:
 
 @dataclass(frozen=True)
 class Task:
-    """A column: a downstream config and the metric that counts.
+    """A column: a downstream config, or a protocol for frozen backbones, and a metric.
 
     Attributes:
         name: Name in the tables, unique.
+        metric: Key of the scores, such as 'mIoU' or 'coco/bbox_mAP'.
         config: Config with training and test; takes the backbone through ``init_cfg``.
-        metric: Key of the test's scores, such as 'mIoU' or 'coco/bbox_mAP'.
-        scale: What the metric is multiplied with; 100 for COCO's shares.
+        protocol: Instead of a config: one of tools/analysis/evaluate_backbone.py, such
+            as 'dense-linear'. Its flags are the ``options``.
+        network: With a protocol: config whose backbone, untrained, stands for a start
+            from random weights.
+        scale: What the metric is multiplied with; 100 for shares.
         group: Tasks of one group share a table and a plot.
         fraction: Share of the labels in per cent; tasks of a group that have it become
             a curve over it.
-        options: Overrides of the config, dotted keys.
+        options: Overrides of the config, dotted keys; or flags of the protocol.
         seeds: Other seeds than the suite's.
         init: Where the config takes the weights from.
     """
 
     name: str
-    config: str
     metric: str
+    config: str | None = None
+    protocol: str | None = None
+    network: str | None = None
     scale: float = 1
     group: str = ''
     fraction: float | None = None
@@ -117,7 +123,8 @@ class Suite:
         if start.seeds is not None and seed not in start.seeds:
             return []
         return [
-            dataclasses.replace(task, options={**task.options, **start.task_options})
+            task if task.protocol else dataclasses.replace(
+                task, options={**task.options, **start.task_options})
             for task in self.tasks if seed in self.task_seeds(task)
             and (start.tasks is None or task.name in start.tasks)]
 
@@ -206,8 +213,9 @@ def _check(suite: Suite, path: str) -> None:
         if not names:
             raise UsageError(f'{path}: {key} is empty; a table needs at least one.')
         for item in items:
-            if item.config is not None:
-                existing_file(item.config, f'{key} {item.name!r}: config')
+            for role in ('config', 'network'):
+                if getattr(item, role, None) is not None:
+                    existing_file(getattr(item, role), f'{key} {item.name!r}: {role}')
     for start in suite.starts:
         if start.config and start.checkpoint:
             raise UsageError(f'{path}: start {start.name!r} has a config and a '
@@ -216,6 +224,14 @@ def _check(suite: Suite, path: str) -> None:
         if unknown:
             raise UsageError(f'{path}: start {start.name!r} names the tasks {unknown}, '
                              'which the suite does not have.')
+    for task in suite.tasks:
+        if bool(task.config) == bool(task.protocol):
+            raise UsageError(f'{path}: task {task.name!r} must have either a config or '
+                             'a protocol.')
+        if task.protocol and not task.network:
+            raise UsageError(
+                f'{path}: task {task.name!r} has a protocol but no network; name a '
+                'config whose backbone starts with random weights.')
     for key in ('seeds', 'pretrain_seeds'):
         seeds = getattr(suite, key)
         if not seeds or not all(isinstance(seed, int) for seed in seeds):
