@@ -9,7 +9,9 @@ default_hooks = dict(
 
 custom_imports = dict(imports=['mmpretrain.models'])
 model = dict(
+    # The same start as ours. With mmpretrain's zero_init_residual=False the linear probe
+    # of MoCo v2 fell from 28.5 (random weights) to 19.9 mIoU in 220 steps.
     backbone=dict(
         type='mmpretrain.ResNet', depth=18, norm_cfg=dict(type='BN'),
-        strides=(1, 2, 2, 1), zero_init_residual=False),
+        strides=(1, 2, 2, 1), zero_init_residual=True),
     data_preprocessor=dict(type='mmcontrast.TwoViewPreprocessor', photometric='BYOL'))
