@@ -122,6 +122,16 @@ def test_each_misfit_is_a_line_of_its_own(folder):
     assert 'model.decode_head (FCNHead) predicts num_classes=5' in wrong
 
 
+def test_missing_pretrained_weights_are_named_and_training_is_tried_without(folder):
+    with open('config.py', 'a') as file:
+        file.write("model['backbone']['init_cfg'] = dict(\n"
+                   "    type='Pretrained', checkpoint='backbone.pth')\n")
+    report = doctor('config.py', steps=2)
+    assert 'backbone.pth (init_cfg) does not exist' in lines(report, 'FAIL')
+    assert report.count('FAIL') == 1
+    assert '2 steps forward' in lines(report, 'OK')
+
+
 def test_missing_data_are_named_and_the_model_is_built_all_the_same(folder):
     options = {'train_dataloader.dataset.data_root': 'nowhere'}
     report = doctor('config.py', cfg_options=options, steps=2)

@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS
 from ...datasets.bad_images import BadImage
 from ...datasets.transforms.loading import read_image
 from .machine import loaders
-from .report import Report, spoken_error
+from .report import Report, quiet, spoken_error
 
 IGNORED = 255
 MOST_NAMED = 5
@@ -32,9 +32,10 @@ def check_data(report: Report, cfg: Config, num_samples: int) -> None:
             continue
         seen[settings] = name
         try:
-            dataset = DATASETS.build(loader.dataset)
-            if hasattr(dataset, 'full_init'):
-                dataset.full_init()
+            with quiet():
+                dataset = DATASETS.build(loader.dataset)
+                if hasattr(dataset, 'full_init'):
+                    dataset.full_init()
         except Exception as error:
             report.fail(f'{name}: {spoken_error(error)}')
             continue

@@ -2,6 +2,7 @@
 import tempfile
 import time
 import uuid
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -16,7 +17,7 @@ from ...engine.hooks.class_check import check_classes, class_heads
 from ..train import build_runner
 from .estimate import Times, check_disk, say_memory, say_time
 from .machine import check_shared_memory
-from .report import Report
+from .report import Report, quiet
 
 # Hooks that write, save, draw or score: none of that here.
 IDLE = ('StopSignalsHook', 'FiniteGuardHook', 'DiskGuardHook', 'BadImagesHook',
@@ -33,6 +34,7 @@ def check_dry_run(report: Report, cfg: Config, checkpoint: str | None, steps: in
     Each part that fails is a line; those that do not need it follow.
     """
     runner = times = None
+    ready = False
     # Workers of loaders may still write while the folder goes.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         with report.section('model'):
@@ -40,7 +42,7 @@ def check_dry_run(report: Report, cfg: Config, checkpoint: str | None, steps: in
             num = sum(p.numel() for p in runner.model.parameters())
             report.ok(f'{type(bare_model(runner.model)).__name__} with '
                       f'{num / 1e6:.1f} million parameters')
-            _say_downloads(report, runner.model)
+            ready = _check_sources(report, runner.model)
         if runner is None:
             return
         path = checkpoint or cfg.get('load_from')
@@ -49,7 +51,7 @@ def check_dry_run(report: Report, cfg: Config, checkpoint: str | None, steps: in
                 _check_checkpoint(report, path, bare_model(runner.model))
         if cfg.get('train_dataloader') is not None:
             with report.section('training'):
-                times = _train_some(report, runner, cfg, steps)
+                times = _train_some(report, runner, cfg, steps, ready)
         if cfg.get('val_dataloader') is not None:
             with report.section('validation'):
                 _validate_one(report, runner, times)
@@ -82,9 +84,11 @@ def _is_idle(hook: object) -> bool:
             or name.endswith(IDLE_ENDINGS))
 
 
-def _train_some(report: Report, runner: Runner, cfg: Config, steps: int) -> Times:
+def _train_some(report: Report, runner: Runner, cfg: Config, steps: int,
+                ready: bool) -> Times:
     """Forward, backward and optimizer step on real batches, timed apart from them."""
-    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    with quiet():
+        runner._train_loop = runner.build_train_loop(runner._train_loop)
     loader = runner.train_dataloader
     times = Times(loader.num_workers)
     batches = _draw(loader, times, max(loader.num_workers, 2))
@@ -95,7 +99,7 @@ def _train_some(report: Report, runner: Runner, cfg: Config, steps: int) -> Time
     runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
     if runner.param_schedulers is not None:
         runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-    if not _downloads(runner.model):
+    if ready:
         runner._init_model_weights()
     check_classes(runner)
     _count_classes(report, runner)
@@ -153,7 +157,8 @@ def _steps(runner: Runner, batches: list, times: Times, num: int) -> dict:
 
 
 def _validate_one(report: Report, runner: Runner, times: Times | None) -> None:
-    loop = runner.val_loop
+    with quiet():
+        loop = runner.val_loop
     check_classes(runner)
     begin = time.perf_counter()
     batch = next(iter(loop.dataloader), None)
@@ -193,21 +198,25 @@ def _count_classes(report: Report, runner: Runner) -> None:
         report.ok(f'heads and class list agree: {len(metainfo["classes"])} classes')
 
 
-def _say_downloads(report: Report, model: nn.Module) -> None:
-    for address in sorted(_downloads(model)):
-        report.warn(f'{address} (init_cfg) will be downloaded when the run starts; '
-                    'without network, download it elsewhere and name the file.')
+def _check_sources(report: Report, model: nn.Module) -> bool:
+    """Whether all files that the model's weights come from are here."""
+    sources = {str(part['checkpoint']) for module in model.modules()
+               for part in _pretrained(module)}
+    for source in sorted(sources):
+        if '://' in source:
+            report.warn(f'{source} (init_cfg) will be downloaded when the run starts; '
+                        'without network, download it elsewhere and name the file.')
+        elif not Path(source).expanduser().is_file():
+            report.fail(f'{source} (init_cfg) does not exist: name a file that does, '
+                        'or None for random weights. Training is tried without it.')
+    return all('://' not in source and Path(source).expanduser().is_file()
+               for source in sources)
 
 
-def _downloads(model: nn.Module) -> set[str]:
-    """Addresses that the model's weights would be fetched from."""
-    found = set()
-    for module in model.modules():
-        init = getattr(module, 'init_cfg', None) or []
-        for part in [init] if isinstance(init, dict) else init:
-            if part.get('type') == 'Pretrained' and '://' in str(part['checkpoint']):
-                found.add(part['checkpoint'])
-    return found
+def _pretrained(module: nn.Module) -> list[dict]:
+    init = getattr(module, 'init_cfg', None) or []
+    return [part for part in ([init] if isinstance(init, dict) else init)
+            if part.get('type') == 'Pretrained']
 
 
 def _bytes(batch: object) -> int:

@@ -1,6 +1,7 @@
 """The lines that the doctor prints, and how many of them are bad."""
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 
 from ...datasets.bad_images import BadImage
 from ..config import UsageError
@@ -49,6 +50,13 @@ class Report:
         first, *others = text.splitlines() or ['']
         print(f'  {status:5} {first}', *(f'        {line}' for line in others),
               sep='\n', flush=True)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, what libraries print while they read their files is not shown."""
+    with redirect_stdout(StringIO()):
+        yield
 
 
 def spoken_error(error: BaseException) -> str:

@@ -210,7 +210,7 @@ class Walk:
                 yield from self.loader(value, path, scope)
             else:
                 for inner, item in value.items():
-                    if _is_settings(path):
+                    if _is_settings(path) and item is not None:
                         self.loose.append((f'{path}.{inner}', inner, value))
                     yield from self.below(item, f'{path}.{inner}', str(inner), kind,
                                           scope, chain)
