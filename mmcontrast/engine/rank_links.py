@@ -190,8 +190,9 @@ def _listen(host: str) -> socket.socket:
     if host in ('localhost', '127.0.0.1'):
         return socket.create_server(('127.0.0.1', 0), backlog=1024)
     if socket.has_dualstack_ipv6():
-        return socket.create_server(
-            ('', 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
+        with suppress(OSError):  # There may be no IPv6 address to bind to.
+            return socket.create_server(
+                ('', 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
     return socket.create_server(('', 0), backlog=1024)
 
 

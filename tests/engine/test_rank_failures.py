@@ -12,10 +12,16 @@ import pytest
 from mmengine.config import Config
 from rank_runs import At, Job, Line, settings, train
 
-from mmcontrast.engine.rank_failures import GRACE, rank_failures, watch_ranks
+from mmcontrast.engine.rank_failures import rank_failures, watch_ranks
 from mmcontrast.engine.ranks_agree import config_values
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def grace(monkeypatch):
+    """Processes get less time to leave by themselves, for the tests to be quick."""
+    monkeypatch.setattr('mmcontrast.engine.rank_failures.GRACE', 1.0)
 
 
 def boom():
@@ -91,7 +97,7 @@ def test_ranks_that_end_at_different_times_are_no_failure(tmp_path, last):
     def function(folder, rank, ranks):
         watch_ranks()
         with rank_failures() if last else nullcontext():  # A tool that only tests.
-            time.sleep(GRACE + 1 if rank == last else 0)
+            time.sleep(2.5 if rank == last else 0)
 
     assert Job(tmp_path, function, ranks=2).codes() == [0, 0]
 
