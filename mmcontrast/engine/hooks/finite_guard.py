@@ -105,7 +105,7 @@ class FiniteGuardHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch=None) -> None:
         self._armed, self._inside, self._skipped = True, True, False
-        self._batch, self._losses = shallow_copy(data_batch), {}
+        self._batch, self._losses = data_batch, {}
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                          outputs: dict | None = None) -> None:
@@ -128,6 +128,8 @@ class FiniteGuardHook(Hook):
         if self._armed:
             self._armed = False
             self._before.take()
+            # The model may write into its data samples.
+            self._batch = shallow_copy(self._batch)
 
     def _note_losses(self, module, args, output) -> None:
         if self._inside:
