@@ -99,14 +99,14 @@ def _lost(path: str, number: int) -> str:
     if number not in (errno.ENOENT, errno.ENOTDIR):
         return (f'{path} of the data cannot be read ({os.strerror(number)}). See to '
                 'the disk or the network it lies on.')
-    gone = Path(path)
-    while not gone.parent.exists() and gone.parent != gone:
+    gone = Path(path).absolute()
+    if gone.parent.is_dir():
+        return (f'{gone} of the data is not there. Put it back, or remove it from the '
+                'list of the data set.')
+    while not gone.parent.is_dir() and gone.parent != gone:
         gone = gone.parent
-    if gone == Path(path):
-        return (f'{path} of the data is gone. Put it back, or remove it from the list '
-                'of the data set.')
-    return (f'{path} of the data is gone, and with it all of the folder {gone}. Put '
-            'the folder back (is its disk mounted?).')
+    return (f'{path} of the data is not there: there is no folder {gone}. Put it '
+            'back (is its disk mounted?).')
 
 
 def _broken(path: str) -> str:

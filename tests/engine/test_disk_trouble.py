@@ -160,6 +160,24 @@ def test_a_good_work_dir_is_made_and_left_clean(tmp_path):
     assert os.listdir(tmp_path / 'a' / 'b') == []
 
 
+def test_a_damaged_newest_checkpoint_is_passed_over_and_litter_goes(tmp_path):
+    config, work_dir = write_config(tmp_path), tmp_path / 'run'
+    whole = run(str(config), work_dir, {})
+    newest = work_dir / 'epoch_3.pth'
+    newest.write_bytes(newest.read_bytes()[:-999])
+    litter = [work_dir / '.epoch_4.pth.elsewhere-1.partial', work_dir / 'gone.pth.json']
+    litter[0].write_bytes(b'half')
+    os.utime(litter[0], (1, 1))
+    shutil.copy(work_dir / 'epoch_1.pth.json', litter[1])
+    again = run(str(config), work_dir, {}, resume='auto')
+    log = max(work_dir.glob('*/*.log'), key=os.path.getmtime).read_text()
+    assert f'{newest} is damaged: it has' in log
+    assert f'Resuming from {work_dir}/epoch_2.pth' in log
+    assert again.iter == whole.iter and latest_good_checkpoint(work_dir) == newest
+    assert not any(path.exists() for path in litter)
+    assert all(path.name in log for path in litter)
+
+
 @pytest.fixture
 def images(tmp_path):
     """30 images in two folders."""
@@ -173,12 +191,12 @@ def images(tmp_path):
 @pytest.mark.parametrize('kind, what, where, workers, expected', [
     (own_images, 'remove', '', 0, ', which the images are read from, is now gone'),
     (own_images, 'remove', '', 1, ', which the images are read from, is now gone'),
-    (listed_images, 'remove', 'a/04.png', 0, '/a/04.png of the data is gone. Put it '
-     'back, or remove it from the list'),
-    (listed_images, 'remove', 'a', 0, '/a/00.png of the data is gone, and with it all '
-     'of the folder {images}/a. Put the folder back'),
-    (listed_images, 'remove', 'a', 1, '/a/00.png of the data is gone, and with it all '
-     'of the folder {images}/a. Put the folder back'),
+    (listed_images, 'remove', 'a/04.png', 0, '/a/04.png of the data is not there. Put '
+     'it back, or remove it from the list'),
+    (listed_images, 'remove', 'a', 0, '/a/00.png of the data is not there: there is no '
+     'folder {images}/a. Put it back'),
+    (listed_images, 'remove', 'a', 1, '/a/00.png of the data is not there: there is no '
+     'folder {images}/a. Put it back'),
     (listed_images, 'empty', 'b/05.png', 0, '/b/05.png of the data is no image')])
 def test_data_that_vanish_end_the_run_with_their_name(
         tmp_path, images, kind, what, where, workers, expected):
