@@ -46,6 +46,9 @@ def put_back_rank(runner: Runner, saved: dict,
     Args:
         states: Those of ``saved``, if they have been read already.
     """
+    if saved['gradients']:
+        # mmengine has warned that they are lost.
+        runner.logger.info('The gradients of an accumulation in progress are back.')
     parameters = dict(bare_model(runner.model).named_parameters())
     for name, gradient in saved['gradients'].items():
         if name in parameters:
