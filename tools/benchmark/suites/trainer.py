@@ -1,0 +1,162 @@
+"""What the promises of the trainer cost: TrustedRunner beside mmengine's Runner."""
+import gc
+import statistics
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmcontrast.apis.benchmark import Row, compare, seconds, suite
+from mmcontrast.apis.config import load_config
+from mmcontrast.apis.train import build_runner, fit_to_devices
+
+from .views import write_toy_jpegs
+
+_CONFIG = 'mmcontrast::pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py'
+# What keeps the promises; the plain run does without.
+_KEEPERS = ('checkpoint_keys', 'disk_guard', 'finite_guard', 'stop_signals')
+
+
+@suite('trainer', 'What a trainer that keeps its promises costs', threads=1)
+def trainer(config: str = _CONFIG, size: int = 96, batch: int = 16, images: int = 64,
+            steps: int = 12, workers: int = 0):
+    """Whole steps, from the loader to the hooks behind the optimizer, in turns.
+
+    The same config, once with mmengine's Runner and no hook of ours but those of the
+    method, once as ``tools/train.py`` runs it. Then both write a checkpoint.
+
+    --config   of a two-view method, iteration-based
+    --size     side of the views in pixels
+    --batch    images a step
+    --images   JPEGs of the toy world that are drawn for it
+    --steps    steps of each runner in a run, one after the other in turns
+    --workers  loader processes
+    """
+    folder = tempfile.TemporaryDirectory(prefix='mmcontrast-trainer-')
+    write_toy_jpegs(Path(folder.name), images)
+
+    def settings() -> Config:
+        return _settings(config, folder.name, size, batch, workers)
+    plain = Stepper(Runner.from_cfg(_without_keepers(settings())))
+    trusted = Stepper(build_runner(settings()))
+
+    def run() -> Iterator[Row]:
+        # A folder by that name lives as long as this function.
+        assert Path(folder.name).is_dir()
+        found = compare({'plain': plain.step, 'trusted': trusted.step}, runs=steps)
+        ours, theirs = (found.times[name] for name in ('trusted', 'plain'))
+        yield Row("step with mmengine's Runner", theirs.median * 1e3, 'ms')
+        yield Row('step with TrustedRunner', ours.median * 1e3, 'ms')
+        yield Row('step, TrustedRunner over Runner', found.ratios['trusted'].median,
+                  'x', target='at most 1.02')
+        yield Row('added to a step, median of the turns', 1e3 * statistics.median(
+            a - b for a, b in zip(ours.values, theirs.values, strict=True)), 'ms')
+        yield from _checkpoints(plain, trusted)
+    return run
+
+
+def _checkpoints(plain: 'Stepper', trusted: 'Stepper') -> Iterator[Row]:
+    """What writing takes, in time and in memory beyond what the training holds."""
+    for name, stepper in (("mmengine's Runner", plain), ('TrustedRunner', trusted)):
+        took, grown, written = stepper.save()
+        target = 'at most 1' if stepper is trusted else ''
+        yield Row(f'checkpoint of {name}', took * 1e3, 'ms')
+        yield Row(f'memory while {name} writes, in sizes of the file',
+                  grown / written, 'x', target=target)
+    yield Row('memory of a step, TrustedRunner beyond Runner, in sizes of the file',
+              (trusted.memory_of_a_step() - plain.memory_of_a_step()) / written, 'x',
+              target='at most 1')
+
+
+class Stepper:
+    """A runner whose steps are called one by one.
+
+    Args:
+        runner: Built, iteration-based.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        runner.register_hook(_StopBeforeTheFirstStep(), 'VERY_LOW')
+        try:
+            runner.train()
+        except _Prepared:
+            runner._hooks = [hook for hook in runner.hooks
+                             if not isinstance(hook, _StopBeforeTheFirstStep)]
+
+    def step(self) -> None:
+        loop = self.runner.train_loop
+        loop.run_iter(next(loop.dataloader_iterator))
+
+    def save(self) -> tuple[float, int, int]:
+        """Seconds, bytes by which memory peaked above before, bytes of the file."""
+        folder = self.runner.work_dir
+
+        def write() -> None:
+            self.runner.save_checkpoint(folder, 'iter_1.pth', by_epoch=False)
+        write()
+        peak = _Peak()
+        took = seconds(write)
+        grown = peak.beyond()
+        return took, grown, (Path(folder) / 'iter_1.pth').stat().st_size
+
+    def memory_of_a_step(self) -> int:
+        """Bytes by which memory peaks in a step above what is held between steps."""
+        peak = _Peak()
+        self.step()
+        return peak.beyond()
+
+
+class _Prepared(Exception):
+    """Raised by the hook below."""
+
+
+class _StopBeforeTheFirstStep(Hook):
+    """Leave the runner as it is when its first step begins."""
+
+    def before_train_iter(self, runner: Runner, batch_idx: int,
+                          data_batch=None) -> None:
+        raise _Prepared
+
+
+class _Peak:
+    """Peak of this process's memory from here on (Linux)."""
+
+    def __init__(self) -> None:
+        gc.collect()
+        # 5: forget the peak so far.
+        Path('/proc/self/clear_refs').write_text('5')
+        self.before = psutil.Process().memory_info().rss
+
+    def beyond(self) -> int:
+        line = next(line for line in Path('/proc/self/status').read_text().splitlines()
+                    if line.startswith('VmHWM'))
+        return max(0, int(line.split()[1]) * 1024 - self.before)
+
+
+def _settings(config: str, data: str, size: int, batch: int, workers: int) -> Config:
+    cfg = load_config(config, work_dir=tempfile.mkdtemp(dir=data))
+    loader = cfg.train_dataloader
+    pipeline = loader.dataset.pipeline
+    next(step for step in pipeline if 'size' in step).size = size
+    loader.dataset = dict(type='UnlabelledImages', data_root=data, pipeline=pipeline)
+    loader.update(batch_size=batch, num_workers=workers, persistent_workers=workers > 0)
+    cfg.train_cfg.max_iters = 10 ** 6
+    cfg.default_hooks.pop('probe', None)
+    cfg.log_level = 'ERROR'
+    # mmengine keeps both by name, one for all runners.
+    cfg.experiment_name = cfg.visualizer.name = str(uuid.uuid4())
+    fit_to_devices(cfg)
+    return cfg
+
+
+def _without_keepers(cfg: Config) -> Config:
+    for name in _KEEPERS:
+        cfg.default_hooks.pop(name, None)
+    cfg.default_hooks.checkpoint.pop('backend_args', None)
+    return cfg
