@@ -42,7 +42,7 @@ def read_checkpoint(path: str | Path,
         return _read_safetensors(path, map_location)
     try:
         with harmless():
-            checkpoint = torch.load(path, map_location, weights_only=True,
+            checkpoint = torch.load(str(path), map_location, weights_only=True,
                                     mmap=mmap)
     except pickle.UnpicklingError as error:
         raise ValueError(refusal(path, error)) from error

@@ -54,8 +54,10 @@ def write_training_checkpoint(checkpoint: Mapping, path: str | Path, *, epoch: i
         try:
             torch.save(dict(checkpoint), hashing)
         except RuntimeError as error:
+            if hashing.failure is None:
+                raise
             # torch's writer hides what the disk said.
-            raise hashing.failure or error from error
+            raise hashing.failure from error
         # A manifest of an older file must not speak about this one.
         with suppress(FileNotFoundError):
             manifest_path(path).unlink()
@@ -155,10 +157,13 @@ class _Candidate(NamedTuple):
 
 def _training_files(work_dir: Path) -> Iterator[Path]:
     last = _last_checkpoint(work_dir)
-    for folder in {work_dir, last.parent if last else work_dir}:
+    folders = {work_dir.resolve(): work_dir}
+    if last:
+        folders.setdefault(last.parent.resolve(), last.parent)
+    for folder in folders.values():
         for path in folder.glob('*.pth') if folder.is_dir() else ():
             is_one = (_NAME.fullmatch(path.name) or manifest_path(path).exists()
-                      or path == last)
+                      or last and path.resolve() == last.resolve())
             if is_one and path.is_file() and not path.name.startswith((_BEST, '.')):
                 yield path
 

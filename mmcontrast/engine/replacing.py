@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .disk import cannot_write
+from .disk import DiskError, cannot_write
 
 _PARTIAL = re.compile(r'\..+\.(?P<host>[^/]*)-(?P<pid>\d+)\.partial')
 # Nobody writes one file for so long without a byte reaching it.
@@ -37,7 +37,12 @@ def replacing(path: str | Path, needed: int | None = None):
             os.fsync(file.fileno())
         os.replace(partial, path)
         _sync_folder(path.parent)
+    except DiskError:
+        raise
     except OSError as error:
+        about = error.filename and Path(os.fsdecode(error.filename))
+        if about and about not in (partial, path, *path.parents):
+            raise  # Something else that was done meanwhile.
         raise cannot_write(path, error, needed) from error
     finally:
         with suppress(OSError):

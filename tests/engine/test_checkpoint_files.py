@@ -176,6 +176,16 @@ def test_last_checkpoint_leads_to_another_folder_and_another_name(tmp_path):
     assert latest_good_checkpoint(work_dir) == path
 
 
+def test_a_work_dir_that_is_named_in_two_ways_is_looked_through_once(
+        tmp_path, monkeypatch, warned):
+    three(tmp_path / 'run')
+    cut(tmp_path / 'run' / 'epoch_3.pth')
+    (tmp_path / 'run' / 'last_checkpoint').write_text(str(tmp_path / 'run/epoch_3.pth'))
+    monkeypatch.chdir(tmp_path)
+    assert latest_good_checkpoint('run') == Path('run/epoch_2.pth')
+    assert len(warned) == 1
+
+
 def test_a_moved_work_dir_still_finds_its_own(tmp_path):
     path = write(tmp_path / 'old', 'mine_8.pth', 8)
     manifest_path(path).unlink()
