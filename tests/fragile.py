@@ -3,6 +3,7 @@ import uuid
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel, ImgDataPreprocessor
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -13,7 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmcontrast.models.momentum import MomentumTwin
-from mmcontrast.registry import DATASETS, HOOKS, MODELS
+from mmcontrast.registry import DATASETS, HOOKS, MODELS, RUNNERS
 
 
 @DATASETS.register_module()
@@ -148,6 +149,5 @@ def config(work_dir: Path, guard: dict | None = None, meter='Ratio', batch_size=
 
 
 def runner_of(cfg: dict) -> Runner:
-    """The plain Runner of mmengine."""
-    from mmengine.config import Config
-    return Runner.from_cfg(Config(cfg))
+    """The plain Runner of mmengine, unless the config names another one."""
+    return RUNNERS.build(Config(cfg))

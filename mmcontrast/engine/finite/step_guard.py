@@ -33,6 +33,9 @@ class StepGuard:
         on_alarm: Called with this guard, the loss and one of 'loss', 'gradient' and
             'scale'. Raises, or returns whether the step is to be dropped.
         min_scale: Loss scale below which an overflow is an alarm.
+
+    Attributes:
+        dropping: Whether the coming step is to be left out.
     """
 
     def __init__(self, wrapper: OptimWrapper,
@@ -41,7 +44,7 @@ class StepGuard:
         self.wrapper, self.on_alarm, self.min_scale = wrapper, on_alarm, min_scale
         self._own = {name: wrapper.__dict__.get(name) for name in ('backward', 'step')}
         self._backward, self._step = wrapper.backward, wrapper.step
-        self._looked = self._drop = False
+        self._looked = self.dropping = False
         self._overflows = 0
 
     def install(self) -> None:
@@ -76,7 +79,7 @@ class StepGuard:
         if not self._looked:
             # The model called loss.backward() itself.
             self._look(None)
-        drop, self._looked, self._drop = self._drop, False, False
+        drop, self._looked, self.dropping = self.dropping, False, False
         if not drop:
             self._step(**kwargs)
 
@@ -98,7 +101,7 @@ class StepGuard:
         if self.on_alarm(self, loss, alarm):
             # Later backward passes of the same step start from clean gradients; the
             # step itself is left out, as a loss scaler leaves one out.
-            self._drop = True
+            self.dropping = True
             self.wrapper.zero_grad()
 
     def _sizes(self, loss: Tensor | None) -> list[float]:

@@ -30,7 +30,7 @@ from ..finite.step_guard import StepGuard
 from ..finite.tensors import not_finite
 
 # Survives in checkpoints, so that a resumed run goes on counting.
-SKIPPED = 'finite_guard_skipped'
+SKIPPED, DROPPING = 'finite_guard_skipped', 'finite_guard_dropping'
 
 
 @HOOKS.register_module()
@@ -55,7 +55,8 @@ class FiniteGuardHook(Hook):
         min_loss_scale: A loss scale below it has collapsed.
 
     Raises:
-        NonFiniteError: On all ranks, with the same text.
+        NonFiniteError: On all ranks; the first one whose own batch brought it tells
+            all.
     """
 
     # First after a step: nobody is to log the losses of a step that was skipped.
@@ -80,6 +81,7 @@ class FiniteGuardHook(Hook):
         self._guards: list[StepGuard] = []
         self._handles: list = []
         self._saves = 0
+        self._dropping: list[bool] = []
 
     def before_train(self, runner: Runner) -> None:
         self._remove()
@@ -96,6 +98,8 @@ class FiniteGuardHook(Hook):
             guard = StepGuard(wrapper, self._on_alarm, self.min_loss_scale)
             guard.install()
             self._guards.append(guard)
+        for guard, dropping in zip(self._guards, self._dropping, strict=False):
+            guard.dropping = dropping
         # The first of these two begins the step; both may draw random numbers.
         preprocessor = getattr(self.model, 'data_preprocessor', self.model)
         for module in (preprocessor, self.model):
@@ -113,6 +117,15 @@ class FiniteGuardHook(Hook):
             outputs.clear()
         self._armed = self._inside = False
         self._batch, self._losses = None, {}
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        # Between two passes of accumulated gradients, of which the first was bad.
+        if any(guard.dropping for guard in self._guards):
+            checkpoint[DROPPING] = [guard.dropping for guard in self._guards]
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if runner._resume:
+            self._dropping = checkpoint.get(DROPPING, [])
 
     def after_train(self, runner: Runner) -> None:
         self._remove()
@@ -214,9 +227,13 @@ class FiniteGuardHook(Hook):
         if self.budget and report.alarm != 'scale':
             report.notes.append(f'{spent} steps were skipped before; the budget of '
                                 f'skip=dict(budget={self.budget}) is spent.')
+        text = self._text(report, guilty)
+        first_line = text.partition('\n')[0]
         if get_rank() == 0:
-            logger.error(headline(report, self.runner.iter + 1) + ' Training stops.')
-        raise NonFiniteError(self._text(report, guilty))
+            logger.error(f'{first_line} Training stops.')
+        # One long text is enough.
+        raise NonFiniteError(text if get_rank() == report.rank else
+                             f'{first_line} See the message of rank {report.rank}.')
 
     def _text(self, report: Report, guilty: list[int] | None = None) -> str:
         ranks = guilty if get_world_size() > 1 else None
