@@ -42,6 +42,21 @@ class Plain(Data):
                     data_samples=torch.tensor(k % 2))
 
 
+class Stream(torch.utils.data.IterableDataset):
+    """The samples as a stream, each worker its part."""
+
+    def __init__(self):
+        self.data = Data()
+
+    def __len__(self):
+        return NUM_SAMPLES
+
+    def __iter__(self):
+        worker = torch.utils.data.get_worker_info()
+        for k in range(worker.id, NUM_SAMPLES, worker.num_workers):
+            yield self.data[k]
+
+
 class Shuffled(torch.utils.data.RandomSampler):
     """torch's sampler, which draws from the generator that the model draws from."""
 

@@ -16,8 +16,10 @@ from mmcontrast.engine.runner import TrustedRunner
 
 sys.path.insert(0, str(Path(__file__).parent))
 from exact_runs import (  # noqa: E402
+    BATCH,
     KillItself,
     Shuffled,
+    Stream,
     Tell,
     epochs,
     final,
@@ -67,6 +69,16 @@ def test_a_killed_run_ends_as_the_unbroken_one(kind, tmp_path):
     in_processes(lambda pipe: train(KINDS[kind](), tmp_path / 'whole', pipe=pipe))
     killed_run(lambda pipe: train(KINDS[kind](), tmp_path / 'killed', True, pipe),
                kills(2, 10))
+    same_run(tmp_path / 'killed', tmp_path / 'whole')
+
+
+def test_a_stream_is_read_again_up_to_the_place(tmp_path):
+    def run(pipe, folder):
+        loader = torch.utils.data.DataLoader(Stream(), BATCH, num_workers=2)
+        train(dict(iterations(), train_dataloader=loader), tmp_path / folder, True,
+              pipe)
+    in_processes(lambda pipe: run(pipe, 'whole'))
+    killed_run(lambda pipe: run(pipe, 'killed'), kills(1, 16))
     same_run(tmp_path / 'killed', tmp_path / 'whole')
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from ...registry import LOOPS
 from .loader import make_repeatable
-from .randomness import RandomStates, put_back_states, take_states
+from .randomness import OwnStream, RandomStates, put_back_states, take_states
 
 
 class _GoesOn:
@@ -74,7 +74,12 @@ class _GoesOn:
         if self.repeatable:
             done = self.dataloader.numbered.place(pass_index, done)
             return done, iter(self.dataloader)
-        return done, islice(iter(self.dataloader), done, None)
+        # The same seeds for its workers as the first time, drawn apart.
+        with OwnStream(self.runner.seed, self.runner.rank, pass_index):
+            batches = iter(self.dataloader)
+            for _ in islice(batches, done):
+                pass
+        return done, batches
 
 
 @LOOPS.register_module()
