@@ -128,17 +128,18 @@ def test_mistakes_in_a_detector_of_mmdet():
     cfg.train_dataloader.dataset.pipeline[2].scael = (1333, 800)
     cfg.train_dataloader.batch_size = '8'
     cfg.train_cfg.max_epochs = 12.5
+    cfg.optim_wrapper.optimizer.lr = '0.02'
     cfg.val_evaluator.type = 'CocoMetrics'
     messages = {f.path: f.message for f in lint_config(cfg)}
     expected = {
         'model.backbone.depht': "did you mean 'depth'?",
-        'model.backbone': "needs the argument 'depth'",
         'model.rpn_head': "needs the argument 'in_channels'",
         'model.roi_head.bbox_head.loss_cls.type': "did you mean 'CrossEntropyLoss'?",
         'model.test_cfg.rcnn.socre_thr': "did you mean 'score_thr'?",
         'train_dataloader.dataset.pipeline[2].scael': "did you mean 'scale'?",
         'train_dataloader.batch_size': 'takes int',
         'train_cfg.max_epochs': 'EpochBasedTrainLoop (mmengine.runner.loops) takes int',
+        'optim_wrapper.optimizer.lr': 'SGD (torch.optim.sgd) takes float or Tensor',
         'val_evaluator.type': "did you mean 'CocoMetric'?"}
     assert set(messages) == set(expected)
     for path, part in expected.items():

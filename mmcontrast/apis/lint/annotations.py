@@ -4,6 +4,8 @@ import types
 import typing
 from collections.abc import Mapping
 
+from torch import Tensor
+
 from .signature import ANYTHING
 
 SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable,
@@ -35,6 +37,8 @@ def fits(value: object, hint: object, exact: bool = True) -> bool:
         return _fits_sequence(value, typing.get_args(hint), exact)
     if isinstance(kind, type) and issubclass(kind, Mapping):
         return not isinstance(value, (str, *NUMBERS))
+    if kind is Tensor:
+        return not isinstance(value, str | Mapping)
     if kind in (bool, int, float, str):
         return _fits_plain(value, kind, exact)
     return True

@@ -1,5 +1,4 @@
 """The way through a config: every dict with a ``type``, compared with its class."""
-import inspect
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 
@@ -7,20 +6,12 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from . import places
-from .annotations import fits, spoken
-from .finding import Finding, closest, is_typo_of, shown
-from .places import OPAQUE, Place, must_be_known, place_of
-from .resolve import (
-    MissingLibrary,
-    defining_file,
-    find,
-    find_apart,
-    kind_holding,
-    operator,
-    similar,
-)
-from .signature import Signature, is_placeholder, signature_of
-from .sources import adds, names_read, reads, spells
+from .arguments import wrong_arguments, wrong_type
+from .finding import Finding, is_typo_of
+from .places import OPAQUE, Place, place_of
+from .resolve import MissingLibrary, find, find_apart, operator
+from .signature import is_placeholder, signature_of
+from .sources import names_read, reads, spells
 from .top_level import (
     loader_keys,
     loop_class,
@@ -29,12 +20,11 @@ from .top_level import (
     removed_hooks,
     unknown_keys,
 )
+from .unknown_type import unknown_type
 
 BUILT = {'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn'}
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
-# Libraries whose annotations can be taken at their word.
-EXACT = ('torch.', 'mmengine.', 'mmcontrast.')
 LOOPS = ('train_cfg', 'val_cfg', 'test_cfg')
 
 
@@ -133,65 +123,19 @@ class Walk:
                 if target is None and (operator(name) or spells(chain, name)):
                     return
             if target is None:
-                yield from self.unknown_type(name, path, place, scopes)
+                finding = unknown_type(name, path, place, scopes[-1])
+                if finding is not None:
+                    yield finding
                 return
-        if is_placeholder(target):
-            return  # It says what to install when it is built.
+        if target is None or is_placeholder(target):
+            return  # The latter says what to install when it is built.
         kind = place.kinds[0]
         self.met.setdefault(path.partition('.')[0], []).append(target)
-        yield from self.arguments(node, target, path, place, chain)
+        yield from wrong_arguments(node, target, path, place, chain)
         for key, value in node.items():
             if key not in ('type', '_scope_'):
                 yield from self.below(value, f'{path}.{key}', key, kind, scope,
                                       (*chain, target))
-
-    def unknown_type(self, name: str, path: str, place: Place, scopes: list[str]
-                     ) -> Iterator[Finding]:
-        near = similar(name, place.kinds[0], scopes[-1])
-        key = path.rpartition('.')[2].partition('[')[0]
-        if not place.only and not near and not must_be_known(key) and '.' in path:
-            return
-        file = defining_file(name, place.kinds[0], scopes[-1])
-        holder = kind_holding(name, scopes) if place.only else None
-        if file:
-            hint = (f'{file} defines it, but is not imported here; it may need a '
-                    f'library that is missing: python -c "import '
-                    f'{file.removesuffix(".py").replace("/", ".")}" says which.')
-        elif near:
-            hint = f'did you mean {near!r}?'
-        elif holder:
-            hint = f'it is one of the {holder}, which cannot stand here.'
-        else:
-            hint = ''
-        yield Finding(
-            f'{path}.type', f'{name!r} is not in the {scopes[-1]}::'
-            f'{_registry_name(place.kinds[0])} registry'
-            + (f': {hint}' if hint else '.') + ' A class of your own is found once its '
-            "module stands in the config: custom_imports=dict(imports=['my_module']).")
-
-    def arguments(self, node: dict, target: Callable, path: str, place: Place,
-                  chain: tuple) -> Iterator[Finding]:
-        signature = signature_of(target)
-        given = {key: value for key, value in node.items()
-                 if key not in ('type', '_scope_') and key not in place.taken}
-        for key, value in given.items():
-            if key in signature.hints:
-                yield from wrong_type(signature, key, value, target, path)
-            elif signature.open:
-                near = is_typo_of(key, set(signature.hints) - set(given))
-                if near and not reads((*chain, target), key):
-                    yield _unknown(path, key, near, target, signature)
-            elif not reads(chain, key):
-                near = closest(str(key), set(signature.hints))
-                yield _unknown(path, key, near, target, signature)
-        missing = signature.required - set(given) - place.added
-        # What stands in there is built by parts of the model, which add to it.
-        passed_on = '.train_cfg.' in path or '.test_cfg.' in path
-        known = place.complete and not passed_on and _built_alone(target, chain)
-        for key in sorted(missing) if known else ():
-            if not adds(chain, key):
-                yield Finding(path, f'{_named(target)} needs the argument {key!r}; it '
-                              'is not given.')
 
     def below(self, value: object, path: str, key: str, kind: str, scope: str,
               chain: tuple) -> Iterator[Finding]:
@@ -302,7 +246,7 @@ class Walk:
         if path == 'train_cfg' and 'by_epoch' not in loop:
             yield Finding(path, "train_cfg needs 'by_epoch' (True or False) or a type.")
             return
-        yield from self.arguments(plain, loop_class(path, loop), path, place, ())
+        yield from wrong_arguments(plain, loop_class(path, loop), path, place, ())
 
     def runner_type(self, cfg: Config) -> Iterator[Finding]:
         name = cfg.get('runner_type')
@@ -314,54 +258,7 @@ class Walk:
                 yield Finding('runner_type', str(error))
                 return
             if found is None:
-                for finding in self.unknown_type(name, '', place, [self.scope]):
-                    yield Finding('runner_type', finding.message)
-
-
-def wrong_type(signature: Signature, key: str, value: object, target: Callable,
-               path: str) -> Iterator[Finding]:
-    """A finding if ``value`` cannot be what the annotation of ``key`` asks."""
-    hint = signature.hints[key]
-    exact = (target.__module__ or '').startswith(EXACT)
-    if fits(value, hint, exact) or _like_default(value, signature.defaults.get(key)):
-        return
-    yield Finding(f'{path}.{key}', f'found {value!r} ({type(value).__name__}), '
-                  f'{_named(target)} takes {spoken(hint)}.')
-
-
-def _built_alone(target: Callable, chain: tuple) -> bool:
-    """Whether a config must give all arguments.
-
-    Functions are called with more later; layers get their sizes from the module that
-    they are part of.
-    """
-    layer = bool(chain) and (target.__module__ or '').startswith(('torch.', 'mmcv.cnn',
-                                                                  'mmcv.ops'))
-    return inspect.isclass(target) and not layer
-
-
-def _like_default(value: object, default: object) -> bool:
-    """An annotation that its own default contradicts says nothing."""
-    return default is not None and isinstance(value, type(default))
-
-
-def _unknown(path: str, key: str, near: str | None, target: Callable,
-             signature: Signature) -> Finding:
-    hint = f'; did you mean {near!r}?' if near else '.'
-    return Finding(
-        f'{path}.{key}', f'{_named(target)} takes no argument {key!r}{hint} It takes '
-        f'{shown(set(signature.hints)) or "none"}.')
-
-
-def _named(target: Callable) -> str:
-    name = getattr(target, '__name__', str(target))
-    module = getattr(target, '__module__', '')
-    return f'{name} ({module})'
-
-
-def _registry_name(kind: str) -> str:
-    from mmengine import registry as roots
-    return getattr(roots, kind).name
+                yield unknown_type(name, '', place, self.scope)
 
 
 def _is_settings(path: str) -> bool:
