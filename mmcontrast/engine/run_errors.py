@@ -19,6 +19,8 @@ _LAST = re.compile(r'^(?P<kind>[\w.]*(?:Error|Exception|error|Gone)): (?P<text>.
                    re.M)
 _NUMBERED = re.compile(r"\[Errno (?P<number>\d+)\] [^:]*(?:: '(?P<path>.*)')?")
 _UNDECODED = 'failed to load image: '  # Of mmcv; the path follows.
+# OpenCV and Pillow, decoding what another one read for them: no file is named.
+_NAMELESS = ('!buf.empty()', 'cannot identify image file', 'image file is truncated')
 _READING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EIO, errno.ESTALE,
             errno.ENOTCONN, errno.ENODEV, errno.ETIMEDOUT)
 # So many files of a data set are looked at when nobody said which one is broken.
@@ -40,11 +42,12 @@ def explained_errors(runner: Runner) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        explained = explain(error, runner)
+        explained = None if hasattr(error, 'explained') else explain(error, runner)
         if explained is None:
             raise
-        text = f'{explained}{_how_to_go_on(runner.work_dir)}'
-        raise type(explained)(text) from error
+        full = type(explained)(f'{explained}{_how_to_go_on(runner.work_dir)}')
+        full.explained = True  # By a runner; a tool around it need not do so again.
+        raise full from error
 
 
 def explain(error: Exception, runner: Runner) -> DiskError | DataError | None:
@@ -63,10 +66,11 @@ def explain(error: Exception, runner: Runner) -> DiskError | DataError | None:
         return DataError(cause.text)
     if cause.text.startswith(_UNDECODED):
         return DataError(_broken(cause.text.removeprefix(_UNDECODED).strip()))
-    if '!buf.empty()' in cause.text:
-        # OpenCV does not say which file was empty.
+    if any(text in cause.text for text in _NAMELESS):
         empty = _first_empty(runner)
-        return DataError(_broken(empty)) if empty else None
+        return DataError(_broken(empty) if empty else (
+            f'A file of the data is no image that can be read ({cause.text}). '
+            'python tools/doctor.py CONFIG names the broken ones.'))
     return None
 
 

@@ -27,6 +27,7 @@ from .rank_failures import check_ranks_agree, rank_failures, watch_ranks
 from .resume.checkpoint_hook import arrange_hooks
 from .resume.loops import EXACT_LOOPS
 from .resume.snapshot import KEY, go_on, take_snapshot
+from .run_errors import explained_errors
 from .safe_loading import use_safe_loading
 
 
@@ -77,8 +78,9 @@ class TrustedRunner(Runner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def train(self) -> nn.Module:
-        """Train, see mmengine; other ranks are told if it fails."""
-        with rank_failures() if self.watches_ranks else nullcontext():
+        """Train, see mmengine; what fails is said in words, to the other ranks too."""
+        told = rank_failures() if self.watches_ranks else nullcontext()
+        with told, explained_errors(self):
             return super().train()
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:

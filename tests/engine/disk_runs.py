@@ -64,7 +64,7 @@ class Harm(Hook):
     """Does something to a path once the first checkpoint was written.
 
     Args:
-        what: 'remove' or 'empty'.
+        what: 'remove', 'empty' or 'cut'.
         path: A file or folder.
     """
 
@@ -78,6 +78,8 @@ class Harm(Hook):
             return
         if self.what == 'empty':
             self.path.write_bytes(b'')
+        elif self.what == 'cut':
+            self.path.write_bytes(self.path.read_bytes()[:-30])
         elif self.path.is_dir():
             shutil.rmtree(self.path)
         else:
@@ -92,14 +94,20 @@ def write_config(folder: Path, epochs: int = 3, dataset: str = '[dict(inputs=1.)
     return path
 
 
-def listed_images(folder: Path) -> str:
+def listed_images(folder: Path, decoder: str = 'cv2') -> str:
     """A data set as mmdet and mmseg have them: a list, and mmcv's loading."""
     listed = dict(metainfo={}, data_list=[
         dict(img_path=str(path)) for path in sorted(folder.rglob('*.png'))])
     (folder.parent / 'list.json').write_text(json.dumps(listed))
     return ("dict(type='ListedImages', "
             f"ann_file={str(folder.parent / 'list.json')!r}, pipeline=["
-            "dict(type='mmcv.LoadImageFromFile'), dict(type='FirstValue')])")
+            f"dict(type='mmcv.LoadImageFromFile', imdecode_backend={decoder!r}), "
+            "dict(type='FirstValue')])")
+
+
+def decoded_by_pillow(folder: Path) -> str:
+    """The same, decoded as mmseg decodes its label maps."""
+    return listed_images(folder, 'pillow')
 
 
 def own_images(folder: Path) -> str:
