@@ -1,6 +1,7 @@
 """What a user reads when a run stops on values that are not finite."""
 from dataclasses import dataclass, field
 
+from mmengine.dist import get_world_size
 from torch import Tensor
 
 from .places import Place
@@ -68,19 +69,27 @@ class Report:
             bool(value.isfinite().all()) for value in self.losses.values())
 
 
-def headline(report: Report, iteration: int, ranks: list[int] | None = None) -> str:
-    """One line: what, when, and on which ranks."""
+def full_text(report: Report, iteration: int, ranks: list[int]) -> str:
+    """The whole message.
+
+    Args:
+        iteration: As the log counts, from 1.
+        ranks: Those whose own batch brought it; named where there are several.
+    """
+    return f'{_headline(report, iteration, ranks)}\n{_explain(report)}'
+
+
+def _headline(report: Report, iteration: int, ranks: list[int]) -> str:
     what = dict(loss=f'the loss is not finite: {losses_text(report.losses)}',
                 gradient='a gradient is not finite, the loss is: '
                          f'{losses_text(report.losses)}',
                 scale='the loss scale of mixed precision has collapsed: gradients '
                       'overflow in step after step')[report.alarm]
-    where = f' on rank {", ".join(map(str, ranks))}' if ranks else ''
+    where = f' on rank {", ".join(map(str, ranks))}' if get_world_size() > 1 else ''
     return f'Iteration {iteration}{where}: {what}.'
 
 
-def explain(report: Report) -> str:
-    """The lines below the headline."""
+def _explain(report: Report) -> str:
     place = report.place
     lines = [f'First in {place.sentence}.', *(f'    {d}' for d in place.details)] if (
         place) else [_not_again(report)]

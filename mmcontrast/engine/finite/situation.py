@@ -41,12 +41,12 @@ def run_info(runner: Runner, report: Report, guard: StepGuard) -> dict:
         scope=str(runner.cfg.get('default_scope') or 'mmengine'))
 
 
-def situation(runner: Runner, guards: list[StepGuard]) -> list[str]:
+def situation(runner: Runner, guard: StepGuard) -> list[str]:
     """Where the run stood, in two lines at most."""
     rates = ', '.join(f'{name} {values[0]:.4g}'
                       for name, values in runner.optim_wrapper.get_lr().items())
-    scales = [guard.loss_scale for guard in guards if guard.loss_scale is not None]
-    scale = f', loss scale {scales[0]:.4g}' if scales else ''
+    scale = guard.loss_scale
+    scale = '' if scale is None else f', loss scale {scale:.4g}'
     lines = [f'Epoch {runner.epoch + 1}, {rates}{scale}.']
     scalars = runner.message_hub.log_scalars
     if 'train/loss' in scalars:

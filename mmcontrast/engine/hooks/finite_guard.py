@@ -1,31 +1,17 @@
 """A run that meets a NaN says where it came from, and stops."""
-from pathlib import Path
-
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
 from ...registry import HOOKS
 from ..bare_model import bare_model
 from ..finite.before import StateBefore
-from ..finite.examine import examine, loss_terms
-from ..finite.message import NonFiniteError, Report, explain, headline
-from ..finite.places import (
-    image_names,
-    notes_on_annotations,
-    place_in_batch,
-    place_in_weights,
-)
+from ..finite.examine import loss_terms
+from ..finite.inquiry import Inquiry
+from ..finite.message import NonFiniteError, Report, full_text
 from ..finite.plain import shallow_copy
-from ..finite.record import state_of, write_record
-from ..finite.situation import (
-    guardable_wrappers,
-    run_info,
-    situation,
-    wrapper_names,
-)
+from ..finite.situation import guardable_wrappers
 from ..finite.step_guard import StepGuard
 from ..finite.tensors import not_finite
 
@@ -86,8 +72,6 @@ class FiniteGuardHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._remove()
         self.runner, self.model = runner, bare_model(runner.model)
-        self._sharded = is_model_wrapper(runner.model) and (
-            'FullySharded' in type(runner.model).__name__)
         # Only who goes on after a hit needs the twins back.
         self._before = StateBefore(self.model, with_twins=bool(self.budget))
         self._never_finite = not_finite(
@@ -155,11 +139,13 @@ class FiniteGuardHook(Hook):
         losses = {k: v.cpu() for k, v in self._losses.items()}
         if not losses and loss is not None:
             losses = dict(loss=loss.detach().cpu())
-        report = self._examine(guard, alarm, losses)
+        inquiry = Inquiry(self.runner, self._before, self._batch, self._never_finite,
+                          twins_moved=not self.budget)
+        report = inquiry.examine(guard, alarm, losses)
         guilty = [r.rank for r in all_gather_object(report) if r.guilty]
         guilty = guilty or list(range(get_world_size()))
-        if report.rank in guilty:
-            self._save(report, guard)
+        if report.rank in guilty and self._saves < self.max_saves:
+            self._saves += inquiry.save(report, guard)
         told = all_gather_object(report)[guilty[0]]
         return self._stop_or_skip(told, guilty)
 
@@ -169,51 +155,6 @@ class FiniteGuardHook(Hook):
         values += [('', p.grad) for p in guard.parameters() if p.grad is not None]
         return any(all_gather_object(bool(not_finite(values))))
 
-    def _examine(self, guard: StepGuard, alarm: str, losses: dict) -> Report:
-        """Run the batch of this rank again; the state is that before the step then."""
-        self._before.restore()
-        report = Report(
-            alarm, None, get_rank(), losses, [], image_names(self._batch),
-            situation(self.runner, self._guards),
-            notes=notes_on_annotations(self._batch))
-        if self._sharded:
-            report.error = 'a model sharded by FSDP cannot be run by itself.'
-            return report
-        finding = examine(
-            self.model, shallow_copy(self._batch), loss_scale=guard.loss_scale,
-            context=lambda: guard.wrapper.optim_context(self.model),
-            wrappers=wrapper_names(self.runner), twins_moved=not self.budget)
-        self._before.restore()
-        self.model.zero_grad(set_to_none=True)
-        report.parameters = finding.parameters
-        if finding.error:
-            report.error = f'run again, the batch ended in {finding.error}'
-        report.place = (place_in_weights(self.model, self._never_finite)
-                        or place_in_batch(self._batch) or finding.place)
-        return report
-
-    def _save(self, report: Report, guard: StepGuard) -> None:
-        """Write batch and state of this rank; a full disk does not hide the message."""
-        if self._sharded or self._saves >= self.max_saves:
-            return
-        rank = f'_rank{get_rank()}' if get_world_size() > 1 else ''
-        folder = Path(self.runner.work_dir) / 'nonfinite' / (
-            f'iter_{self.runner.iter + 1}{rank}')
-        report.saved = str(folder)
-        state = state_of(self.model, self.runner.optim_wrapper, self._before.generators)
-        state |= dict(losses=report.losses, never_finite=self._never_finite,
-                      twins_moved=not self.budget,
-                      info=run_info(self.runner, report, guard))
-        try:
-            missing = write_record(folder, self._batch, state,
-                                   self.runner.cfg.pretty_text, self._text(report))
-        except (OSError, RuntimeError) as error:
-            report.saved = ''
-            report.notes.append(f'Batch and state could not be saved: {error}')
-        else:
-            self._saves += 1
-            report.notes += [f'Not kept of the batch: {m}' for m in missing[:5]]
-
     def _stop_or_skip(self, report: Report, guilty: list[int]) -> bool:
         hub, logger = self.runner.message_hub, self.runner.logger
         spent = hub.get_info(SKIPPED, 0)
@@ -221,20 +162,16 @@ class FiniteGuardHook(Hook):
             hub.update_info(SKIPPED, spent + 1)
             self._skipped = True
             logger.warning(f'Step skipped, {spent + 1} of at most {self.budget}. '
-                           + self._text(report, guilty))
+                           + full_text(report, self.runner.iter + 1, guilty))
             return True
         self._remove()
         if self.budget and report.alarm != 'scale':
             report.notes.append(f'{spent} steps were skipped before; the budget of '
                                 f'skip=dict(budget={self.budget}) is spent.')
-        text = self._text(report, guilty)
+        text = full_text(report, self.runner.iter + 1, guilty)
         first_line = text.partition('\n')[0]
         if get_rank() == 0:
             logger.error(f'{first_line} Training stops.')
         # One long text is enough.
         raise NonFiniteError(text if get_rank() == report.rank else
                              f'{first_line} See the message of rank {report.rank}.')
-
-    def _text(self, report: Report, guilty: list[int] | None = None) -> str:
-        ranks = guilty if get_world_size() > 1 else None
-        return f'{headline(report, self.runner.iter + 1, ranks)}\n{explain(report)}'
