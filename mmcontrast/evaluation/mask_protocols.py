@@ -39,7 +39,7 @@ class Cells:
 
 
 def sample_cells(batches: Batches, num_images: int, num_classes: int,
-                 max_cells: int = 50_000, labelled_only: bool = True, seed: int = 0
+                 max_cells: int = 20_000, labelled_only: bool = True, seed: int = 0
                  ) -> Cells:
     """Cells of a set, as many from each image, drawn with ``seed``.
 
@@ -128,7 +128,7 @@ def score_probe(score: Callable[[Tensor], Tensor], batches: Batches, num_classes
 
 def cluster_scores(batches: Callable[[], Batches], num_images: int, num_classes: int,
                    clusters: int | None = None, restarts: int = 5,
-                   max_cells: int = 50_000, seed: int = 0) -> dict:
+                   max_cells: int = 20_000, seed: int = 0) -> dict:
     """Segment images by clusters of their features, and name the clusters afterwards.
 
     Unsupervised segmentation as PiCIE (CVPR 2021) and STEGO (ICLR 2022) score it:

@@ -163,8 +163,8 @@ def _add_mask_data(add) -> None:
         'ann_dir/SPLIT (mmseg), or in the layout of COCO panoptic')
     add('--size', type=int, metavar='PIXELS',
         help='short side of the images (default: as they are)')
-    add('--max-cells', type=int, default=50_000, metavar='N',
-        help='most cells to learn from (default: 50000)')
+    add('--max-cells', type=int, default=20_000, metavar='N',
+        help='most cells to learn from (default: 20000)')
     add('--ann-dir', default='ann_dir', help='other masks, e.g. ann_dir_things')
     add('--num-classes', type=int, help='where there is no classes.json')
     add('--ignore-index', type=int, default=255,

@@ -29,7 +29,7 @@ from .results import evaluate
 def evaluate_masks(choice: BackboneChoice, data: str, protocol: str = 'dense-knn',
                    train_split: str = 'train', val_split: str = 'val',
                    size: int | None = None, fraction: float = 1.0,
-                   max_images: int | None = None, max_cells: int = 50_000,
+                   max_images: int | None = None, max_cells: int = 20_000,
                    resolution: str = 'input', k: int = 20, temperature: float = 0.07,
                    penalties: Sequence[float] = PENALTIES, workers: int = 2,
                    baseline: str | None = None, out: str | None = None,
@@ -100,7 +100,7 @@ def evaluate_masks(choice: BackboneChoice, data: str, protocol: str = 'dense-knn
 def evaluate_clusters(choice: BackboneChoice, data: str, split: str = 'val',
                       size: int | None = None, clusters: int | None = None,
                       restarts: int = 5, max_images: int | None = None,
-                      max_cells: int = 50_000, workers: int = 2,
+                      max_cells: int = 20_000, workers: int = 2,
                       baseline: str | None = None, out: str | None = None,
                       progress: bool = True, **layout) -> dict:
     """Segment images by clusters of a frozen backbone's features, without training.
