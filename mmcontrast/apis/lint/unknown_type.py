@@ -20,7 +20,8 @@ def unknown_type(name: str, path: str, place: Place, scope: str) -> Finding | No
     kind = getattr(roots, place.kinds[0]).name
     return Finding(
         f'{path}.type' if path else 'runner_type',
-        f'{name!r} is not in the {scope}::{kind} registry' + (f': {hint}' if hint else '.') + ' A class of your own is found once its '
+        f'{name!r} is not in the {scope}::{kind} registry'
+        + (f': {hint}' if hint else '.') + ' A class of your own is found once its '
         "module stands in the config: custom_imports=dict(imports=['my_module']).")
 
 
