@@ -174,6 +174,16 @@ def test_a_plain_mmseg_config_is_resumed_exactly(tmp_path, scope_as_it_was):
     same_run(tmp_path / 'killed', tmp_path / 'whole')
 
 
+def test_a_seed_that_was_drawn_is_gone_on_with(tmp_path):
+    def run(pipe, folder, seed):
+        np.random.seed()  # A process draws its own.
+        train(epochs(seed=seed, val=False), tmp_path / folder, True, pipe)
+    killed_run(lambda pipe: run(pipe, 'killed', None), kills(1, 12))
+    drawn = final(tmp_path / 'killed')['meta']['seed']
+    in_processes(lambda pipe: run(pipe, 'whole', drawn))
+    same_run(tmp_path / 'killed', tmp_path / 'whole')
+
+
 def test_a_validation_that_was_due_is_made_up_for(tmp_path):
     """mmengine saves, then validates; a run that dies in between lacks the scores."""
     def run(pipe, hooks=()):

@@ -9,10 +9,28 @@ class KeepingCheckpointHook(CheckpointHook):
     """mmengine's hook, which removes the oldest checkpoint after it wrote the newest.
 
     mmengine removes first: a run with ``max_keep_ckpts=1`` that is killed while it
-    writes has lost everything.
+    writes has lost everything, and one whose disk is full has lost its best.
     """
 
+    def _save_best_checkpoint(self, runner, metrics: dict) -> None:
+        backend, self.file_backend = self.file_backend, _RemovesLater(self.file_backend)
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+            self._remove_old_bests()
+        finally:
+            self.file_backend = backend
+
+    def _remove_old_bests(self) -> None:
+        if not isinstance(self.file_backend, _RemovesLater):
+            return
+        # One of the two, by the number of scores; neither without save_best.
+        bests = list(getattr(self, 'best_ckpt_path_dict', {}).values())
+        bests.append(getattr(self, 'best_ckpt_path', None))
+        self.file_backend.remove_all(but=bests)
+
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        # After a new best this one is written again: room is needed.
+        self._remove_old_bests()
         limit = self.max_keep_ckpts
         if limit <= 0:
             return super()._save_checkpoint_with_step(runner, step, meta)
@@ -36,6 +54,33 @@ class KeepingCheckpointHook(CheckpointHook):
             for name in (path, f'{path}.json'):
                 if self.file_backend.isfile(name):
                     self.file_backend.remove(name)
+
+
+class _RemovesLater:
+    """A file backend of mmengine that notes what is to be removed.
+
+    Args:
+        backend: The one that does the work.
+    """
+
+    def __init__(self, backend) -> None:
+        self.backend = backend
+        self.noted: list[str] = []
+
+    def __getattr__(self, name: str):
+        return getattr(self.backend, name)
+
+    def remove(self, path: str) -> None:
+        """Note a file."""
+        self.noted.append(path)
+
+    def remove_all(self, but: list[str]) -> None:
+        """Remove what was noted, with manifests, but for files written again since."""
+        for path in set(self.noted) - set(but):
+            for name in (path, f'{path}.json'):
+                if self.backend.isfile(name):
+                    self.backend.remove(name)
+        self.noted.clear()
 
 
 def arrange_hooks(hooks: list[Hook]) -> None:

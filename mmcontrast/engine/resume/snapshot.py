@@ -13,6 +13,8 @@ KEY = 'exact_resume'
 
 # Of mmengine's hooks, those that lose something: what they count with.
 _COUNTERS = {EarlyStoppingHook: ('wait_count', 'best_score')}
+# Samplers whose one pass never ends, by name: most live in libraries we do not import.
+_ENDLESS = ('InfiniteSampler', 'MultiSourceSampler', 'GroupMultiSourceSampler')
 
 
 def take_snapshot(runner: Runner, epoch: int, step: int) -> dict | None:
@@ -133,8 +135,8 @@ def _go_on_without(runner: Runner) -> None:
 
 def _never_ends(loop) -> bool:
     return loop.repeatable and any(
-        'Infinite' in type(part).__name__ or getattr(part, 'endless', False)
-        or 'Source' in type(part).__name__ for part in loop.dataloader.numbered.parts())
+        kind.__name__ in _ENDLESS for part in loop.dataloader.numbered.parts()
+        for kind in type(part).__mro__)
 
 
 def _counters(runner: Runner) -> dict[str, dict]:
