@@ -79,11 +79,16 @@ def step(weight: Tensor, grad: Tensor, buffer: Tensor, group: dict) -> None:
 
     The tensors are such that :func:`takes` accepts them; ``group`` holds the settings.
     """
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     run = _on_one_core if weight.numel() < _ALONE else _on_all_cores
     # As floats: a setting of type int (eps=0) would compile the kernel once more.
     run(_flat(weight), _flat(grad), _flat(buffer), *(float(group[name]) for name in (
         'lr', 'momentum', 'weight_decay', 'trust_coef', 'eps')))
+    if torch.get_num_threads() != threads:
+        # When numba starts its threads it sets OpenMP's number, which is torch's, too:
+        # sums of the first steps of a process would have other bits than later ones.
+        torch.set_num_threads(threads)
 
 
 def _flat(tensor: Tensor) -> np.ndarray:

@@ -118,3 +118,18 @@ def test_works_without_numba():
 def test_negative_settings_are_refused_by_name(name):
     with pytest.raises(ValueError, match=f'{name} must not be negative'):
         LARS([nn.Parameter(torch.zeros(2))], **({'lr': 1.0} | {name: -1.0}))
+
+
+def test_torch_keeps_its_number_of_threads():
+    # In a process of its own: numba sets the number when its threads start.
+    code = """
+import torch
+from mmcontrast.engine.lars import LARS
+torch.set_num_threads(1)
+weight = torch.nn.Parameter(torch.ones(400, 400))
+weight.grad = torch.ones(400, 400)
+LARS([weight], lr=0.1).step()
+print(torch.get_num_threads())
+"""
+    ended = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert ended.stdout.strip() == '1', ended.stderr
