@@ -122,6 +122,20 @@ def test_an_exported_backbone_gives_the_maps_of_the_checkpoint(
     torch.testing.assert_close(found(images), ours(images))
 
 
+@pytest.mark.parametrize('scope, model', [
+    ('mmpretrain', 'ImageClassifier'), ('mmseg', 'EncoderDecoder')])
+def test_checkpoints_of_other_libraries_are_backbones_too(
+        scope, model, trained, tmp_path):
+    pytest.importorskip(scope)
+    weights = torch.load(trained)['state_dict']
+    cfg = CONFIG.replace("'mmcontrast'", f'{scope!r}').replace(
+        "'PixPro'", f'{model!r}').replace('mmpretrain.', '')
+    torch.save(dict(state_dict=weights, meta=dict(cfg=cfg)), tmp_path / 'mm.pth')
+    found, note = open_backbone(BackboneChoice(str(tmp_path / 'mm.pth'), layer=2))
+    assert note is None and type(found.network).__module__.startswith(scope)
+    assert found(torch.zeros(1, 3, 64, 96, dtype=torch.uint8)).shape == (1, 32, 4, 6)
+
+
 def test_layers_are_stages(trained):
     images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     shapes = [tuple(open_backbone(BackboneChoice(trained, layer=i))[0](images).shape)

@@ -181,7 +181,11 @@ def _branch_prefix(cfg: Config, choice: BackboneChoice) -> str | None:
     if choice.branch not in (None, 'online', 'momentum'):
         raise ValueError(
             f"branch must be 'online' or 'momentum', got {choice.branch!r}.")
-    if (choice.branch or default_branch(cfg.model)) != 'momentum':
+    kind = _scoped(cfg.model.get('type', ''), cfg)
+    # Other libraries have no branches, and need not be imported to be asked.
+    usual = (default_branch(dict(type=kind)) if kind.startswith('mmcontrast.')
+             else 'online')
+    if (choice.branch or usual) != 'momentum':
         return None
     path = existing_file(choice.weights, 'weights')
     prefix = 'momentum.backbone.'
@@ -195,17 +199,23 @@ def _branch_prefix(cfg: Config, choice: BackboneChoice) -> str | None:
 def _with_layer(cfg: Config, layer: int | None) -> Config:
     """The config of the backbone with maps, and only the asked one."""
     backbone = {k: v for k, v in cfg.model.backbone.items() if k != 'init_cfg'}
-    kind = backbone['type']
-    scope = cfg.get('default_scope') or 'mmcontrast'
-    cls = MODELS.get(kind if '.' in kind else f'{scope}.{kind}') or MODELS.get(kind)
-    accepted = _arguments(cls)
+    kind = _scoped(backbone['type'], cfg)
+    accepted = _arguments(MODELS.get(kind))
     if 'out_type' in accepted:
         backbone['out_type'] = 'featmap'
     if layer is not None:
         if 'out_indices' not in accepted:
             raise ValueError(f'{kind} gives one map; leave --layer out.')
         backbone['out_indices'] = (layer,)
-    return Config(dict(model=dict(backbone=backbone), default_scope=scope))
+    backbone['type'] = kind
+    return Config(dict(model=dict(backbone=backbone)))
+
+
+def _scoped(kind: str, cfg: Config) -> str:
+    """Name of a type with the library it is from."""
+    if not kind or '.' in kind:
+        return kind
+    return f'{cfg.get("default_scope") or "mmcontrast"}.{kind}'
 
 
 def _arguments(cls: type) -> set[str]:
