@@ -2,14 +2,16 @@
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, HOOKS, MODELS, TRANSFORMS
+from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 
 CONFIG = """
 custom_imports = dict(imports=['disk_runs'])
@@ -43,7 +45,23 @@ class OneWeight(BaseModel):
         self.weight = torch.nn.Parameter(torch.zeros(size))
 
     def forward(self, inputs, mode='loss'):
+        if mode == 'predict':
+            return [dict() for _ in inputs]
         return dict(loss=self.weight.square().mean())
+
+
+@METRICS.register_module()
+class Rising(BaseMetric):
+    """A score that gets better with every validation."""
+
+    score = 0
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        self.score += 1
+        return dict(acc=self.score)
 
 
 @DATASETS.register_module()
@@ -61,22 +79,27 @@ class FirstValue:
 
 @HOOKS.register_module()
 class Harm(Hook):
-    """Does something to a path once the first checkpoint was written.
+    """Does something to a path once the checkpoint of an epoch was written.
 
     Args:
-        what: 'remove', 'empty' or 'cut'.
+        what: 'remove', 'empty', 'cut' or 'fill', which fills the disk of the file.
         path: A file or folder.
+        epoch: The epoch, from 1.
     """
 
     priority = 'LOWEST'
 
-    def __init__(self, what: str, path: str):
-        self.what, self.path = what, Path(path)
+    def __init__(self, what: str, path: str, epoch: int = 1):
+        self.what, self.path, self.epoch = what, Path(path), epoch
 
     def after_train_epoch(self, runner):
-        if runner.epoch > 0:
+        if runner.epoch + 1 != self.epoch:
             return
-        if self.what == 'empty':
+        if self.what == 'fill':
+            with suppress(OSError), open(self.path, 'wb', buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+        elif self.what == 'empty':
             self.path.write_bytes(b'')
         elif self.what == 'cut':
             self.path.write_bytes(self.path.read_bytes()[:-30])
@@ -92,6 +115,16 @@ def write_config(folder: Path, epochs: int = 3, dataset: str = '[dict(inputs=1.)
     path = folder / 'tiny.py'
     path.write_text(CONFIG.format(dataset=dataset, epochs=epochs, hook=hook))
     return path
+
+
+def validated(config: Path) -> Path:
+    """The same config with a validation after each epoch that keeps the best."""
+    config.write_text(config.read_text() + """
+val_dataloader = train_dataloader
+val_cfg, val_evaluator = dict(), dict(type='Rising')
+default_hooks['checkpoint'].update(save_best='acc', rule='greater', max_keep_ckpts=1)
+""")
+    return config
 
 
 def listed_images(folder: Path, decoder: str = 'cv2') -> str:

@@ -22,6 +22,7 @@ from disk_runs import (  # noqa: E402
     decoded_by_pillow,
     listed_images,
     own_images,
+    validated,
     write_config,
 )
 from runs import run  # noqa: E402
@@ -86,6 +87,22 @@ def test_a_full_disk_ends_the_run_and_the_last_checkpoint_is_good(tmp_path, smal
                  'default_hooks.checkpoint.max_keep_ckpts=1')
     assert done.returncode == 0, done.stderr[-3000:]
     assert latest_good_checkpoint(work_dir).name == 'epoch_6.pth'
+
+
+def test_the_best_checkpoint_stays_until_a_better_one_is_written(tmp_path, small_disk):
+    work_dir = small_disk / 'run'
+    config = validated(write_config(tmp_path, epochs=2))
+    run(str(config), work_dir, {})
+    assert names(work_dir) == [f'{name}.pth{end}' for name in (
+        'best_acc_epoch_2', 'epoch_2') for end in ('', '.json')]
+    shutil.rmtree(work_dir)
+    config = validated(write_config(tmp_path, epochs=2, hook=(
+        f"dict(type='Harm', what='fill', path={str(small_disk / 'fill')!r}, epoch=2)")))
+    with pytest.raises(DiskError, match='best_acc_epoch_2.pth could not be written'):
+        run(str(config), work_dir, {})
+    assert names(work_dir) == [f'{name}.pth{end}' for name in (
+        'best_acc_epoch_1', 'epoch_2') for end in ('', '.json')]
+    assert latest_good_checkpoint(work_dir).name == 'epoch_2.pth'
 
 
 def test_a_disk_that_fills_up_during_a_write_leaves_the_old_file(small_disk):
