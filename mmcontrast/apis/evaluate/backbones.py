@@ -14,12 +14,12 @@ from ...engine.checkpoint import (
     find_state_dict,
     read_checkpoint,
 )
+from ...engine.config_text import parse_config_text
 from ...evaluation.frozen import FrozenBackbone
 from ...registry import MODELS
 from ..config import existing_file, load_config
 from ..export import default_branch
 from ..feature_maps import load_backbone, normalisation
-from .config_text import parse_config
 from .other_networks import timm_backbone, torchvision_backbone
 
 RANDOM = 'random'
@@ -114,7 +114,13 @@ def config_in(path: str) -> Config:
             f'{path} carries no config, so its network is unknown: name a config file '
             'or timm:NAME, torchvision:NAME, mmpretrain:NAME, and this file with '
             '--weights.')
-    found = parse_config(text, str(path))
+    try:
+        found = parse_config_text(text)
+    except ValueError as error:
+        raise ValueError(
+            f'{path}: the config it carries is no plain values, and nothing in a '
+            'checkpoint is run; name the config file instead, and this file with '
+            f'--weights. {error}') from None
     if 'backbone' in found:
         found = dict(model=dict(backbone=found['backbone']))
         if meta.get('to') in _MM:
