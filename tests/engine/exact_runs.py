@@ -230,9 +230,10 @@ def final(work_dir):
 
 
 def text_log(work_dir):
-    """The log of the latest run in a work dir."""
-    return max(Path(work_dir).glob('*/*.log'),
-               key=lambda path: path.stat().st_mtime).read_text()
+    """What the latest run in a work dir wrote after it was resumed."""
+    path = max(Path(work_dir).glob('*/*.log'), key=lambda path: path.stat().st_mtime)
+    # Two runs that start in the same second write to one file.
+    return path.read_text().rpartition('Resuming from')[2]
 
 
 def log(work_dir):

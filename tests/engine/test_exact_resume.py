@@ -217,9 +217,8 @@ def test_a_changed_batch_size_is_warned_about_and_no_sample_is_seen_twice(tmp_pa
     said = text_log(tmp_path)
     assert 'not exact: batch_size 4 -> 2 since' in said
     # 4 batches of 4 were done: the 9th of 15 batches of 2 is next.
-    steps = [line.partition('Epoch(train)')[2].split('  lr')[0].split()[-1]
-             for line in said.splitlines() if 'Epoch(train)' in line]
-    assert steps[0] == '[1][9/15]' or steps[0] == '9/15]', steps[:2]
+    first = next(line for line in said.splitlines() if 'Epoch(train)' in line)
+    assert '[ 9/15]' in first
 
 
 def test_plain_mmengine_reads_our_checkpoints_and_we_read_its(tmp_path):
