@@ -8,7 +8,7 @@ from pathlib import Path
 from ...engine.checkpoint import replacing
 from ...evaluation.frozen import FrozenBackbone
 from ..benchmark_report import describe_machine, git_commit
-from .backbones import BackboneChoice, open_backbone
+from .backbones import RANDOM, BackboneChoice, open_backbone
 
 
 def evaluate(protocol: str, choice: BackboneChoice, settings: Mapping,
@@ -31,9 +31,9 @@ def evaluate(protocol: str, choice: BackboneChoice, settings: Mapping,
     """
     if baseline not in (None, 'random'):
         raise ValueError(f"baseline must be 'random' or None, got {baseline!r}.")
-    choices = [choice, *[choice.randomly()] * (baseline is not None)]
+    beside = baseline is not None and choice.weights != RANDOM
     rows, notes = {}, []
-    for one in choices:
+    for one in [choice, *[choice.randomly()] * beside]:
         start = time.perf_counter()
         backbone, note = open_backbone(one)
         notes += [note] if note else []
