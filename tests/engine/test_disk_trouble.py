@@ -83,9 +83,8 @@ def test_a_full_disk_ends_the_run_and_the_last_checkpoint_is_good(tmp_path, smal
     # Room is made, and the run goes on to its end.
     for path in work_dir.glob('epoch_[12].*'):
         path.unlink()
-    done = train(config, '--work-dir', work_dir, '--resume', '--cfg-options',
-                 'default_hooks.checkpoint.max_keep_ckpts=1')
-    assert done.returncode == 0, done.stderr[-3000:]
+    run(str(config), work_dir, {'default_hooks.checkpoint.max_keep_ckpts': 1},
+        resume='auto')
     assert latest_good_checkpoint(work_dir).name == 'epoch_6.pth'
 
 
