@@ -195,6 +195,17 @@ def test_all_mistakes_come_as_one_error_that_says_how_to_go_on(tmp_path):
     assert [finding.path for finding in lint_config(cfg)] == ['train_cfg.max_epoch']
 
 
+def test_what_a_runner_needs_together_is_there_together():
+    cfg = load_config(DETECTOR)
+    cfg.pop('optim_wrapper')
+    cfg.val_evaluator = None
+    assert {finding.path: finding.message for finding in lint_config(cfg)} == {
+        'optim_wrapper': 'train_dataloader, train_cfg, optim_wrapper go together; '
+                         'missing (or None): optim_wrapper.',
+        'val_evaluator': 'val_dataloader, val_cfg, val_evaluator go together; '
+                         'missing (or None): val_evaluator.'}
+
+
 def test_removing_a_hook_under_a_misspelt_name_is_a_mistake():
     messages = found(PIXPRO, {'default_hooks.chekpoint': None})
     assert "did you mean 'checkpoint'?" in messages['default_hooks.chekpoint']

@@ -24,9 +24,11 @@ def check_data(report: Report, cfg: Config, num_samples: int) -> None:
     Args:
         num_samples: Images to open of each data set, spread over it.
     """
-    seen = {}
+    seen, broken = {}, set()
     for name, loader in loaders(cfg):
         settings = json.dumps(loader.get('dataset'), sort_keys=True, default=str)
+        if settings in broken:
+            continue
         if settings in seen:
             report.ok(f'{name}: the data of {seen[settings]}')
             continue
@@ -37,7 +39,10 @@ def check_data(report: Report, cfg: Config, num_samples: int) -> None:
                 if hasattr(dataset, 'full_init'):
                     dataset.full_init()
         except Exception as error:
-            report.fail(f'{name}: {spoken_error(error)}')
+            hint = ('. Put the data there, or correct data_root and its neighbours.'
+                    if isinstance(error, FileNotFoundError) else '')
+            report.fail(f'{name}: {spoken_error(error)}{hint}')
+            broken.add(settings)
             continue
         _check_count(report, name, loader, dataset)
         for part in parts(dataset):

@@ -31,6 +31,10 @@ PLAIN = {
     'custom_imports': ('imports', 'allow_failed_imports'),
     'auto_scale_lr': ('enable', 'base_batch_size'),
 }
+TOGETHER = (
+    ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+    ('val_dataloader', 'val_cfg', 'val_evaluator'),
+    ('test_dataloader', 'test_cfg', 'test_evaluator'))
 LOADER_KEYS = {
     'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn',
     'num_batch_per_epoch', 'disable_subprocess_warning'}
@@ -89,6 +93,17 @@ def loop_class(name: str, cfg: dict) -> Callable | None:
     if name == 'train_cfg':
         return EpochBasedTrainLoop if cfg.get('by_epoch') else IterBasedTrainLoop
     return ValLoop if name == 'val_cfg' else TestLoop
+
+
+def missing_keys(config: Config) -> Iterator[Finding]:
+    """Keys without which a Runner does not start."""
+    if config.get('model') is None:
+        yield Finding('model', 'the config has no model; a Runner needs one.')
+    for group in TOGETHER if 'runner_type' not in config else ():
+        missing = [key for key in group if config.get(key) is None]
+        if missing and len(missing) < len(group):
+            yield Finding(missing[0], f'{", ".join(group)} go together; missing (or '
+                          f'None): {", ".join(missing)}.')
 
 
 def removed_hooks(config: Config) -> Iterator[Finding]:

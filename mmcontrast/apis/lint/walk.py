@@ -15,6 +15,7 @@ from .sources import names_read, reads, spells
 from .top_level import (
     loader_keys,
     loop_class,
+    missing_keys,
     misspelt_keys,
     plain_dicts,
     removed_hooks,
@@ -46,7 +47,8 @@ def lint_config(cfg: Config) -> list[Finding]:
     if choice is False:
         return []
     skipped = choice.get('skip', ()) if isinstance(choice, dict) else ()
-    found = [*misspelt_keys(cfg), *plain_dicts(cfg), *removed_hooks(cfg),
+    found = [*misspelt_keys(cfg), *missing_keys(cfg), *plain_dicts(cfg),
+             *removed_hooks(cfg),
              *Walk(cfg.get('default_scope') or 'mmengine').through(cfg)]
     return [finding for finding in found
             if not any(fnmatch(finding.path, pattern) for pattern in skipped)]
