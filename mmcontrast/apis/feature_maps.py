@@ -17,6 +17,7 @@ from mmcontrast.engine.checkpoint import (
     find_state_dict,
     read_checkpoint,
 )
+from mmcontrast.engine.safe_loading import use_safe_loading
 from mmcontrast.evaluation.features import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -87,6 +88,7 @@ def load_backbone(cfg: Config, checkpoint: str | None, prefix: str | None = None
     # Without init_cfg: weights come from the file, or are random on purpose.
     backbone_cfg = {k: v for k, v in backbone_cfg.items() if k != 'init_cfg'}
     scope = cfg.get('default_scope') or 'mmcontrast'
+    use_safe_loading()  # A part may bring a Pretrained of its own.
     with torch.random.fork_rng(devices=[]), without_init_log():
         torch.manual_seed(seed)
         backbone = MODELS.build(dict(_scope_=scope) | backbone_cfg)

@@ -13,6 +13,7 @@ from mmcontrast.engine.checkpoint import (
     find_state_dict,
     read_checkpoint,
 )
+from mmcontrast.engine.safe_loading import use_safe_loading
 from mmcontrast.evaluation.slot_maps import branch_of
 from mmcontrast.registry import MODELS
 
@@ -53,6 +54,7 @@ def _build(cfg: Config, seed: int, random: bool) -> nn.Module:
     # Weights come from the file, or are random on purpose.
     model_cfg['backbone'].pop('init_cfg', None)
     scope = cfg.get('default_scope') or 'mmcontrast'
+    use_safe_loading()  # A part may bring a Pretrained of its own.
     with torch.random.fork_rng(devices=[]), without_init_log():
         torch.manual_seed(seed)
         model = MODELS.build(dict(_scope_=scope) | model_cfg)
