@@ -2,6 +2,7 @@
 import http.server
 import math
 import os
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,13 @@ import torch
 from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from mmcontrast.engine.checkpoint import read_checkpoint
 from mmcontrast.engine.config_text import parse_config_text
 from mmcontrast.engine.safe_loading import use_safe_loading
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+from disk_runs import write_config  # noqa: E402
+from runs import run  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,7 +92,22 @@ def hostile(tmp_path):
     assert not trace.exists()
 
 
-def test_a_resumed_run_does_not_run_the_text_in_its_checkpoint(hostile, tmp_path):
+@pytest.mark.parametrize('runner_type', ['mmengine.Runner', 'mmcontrast.TrustedRunner'])
+def test_a_resumed_run_does_not_run_the_text_in_its_checkpoint(tmp_path, runner_type):
+    options = dict(runner_type=runner_type)
+    config, trace = str(write_config(tmp_path, epochs=2)), tmp_path / 'trace'
+    run(config, tmp_path / 'a', options)
+    checkpoint = read_checkpoint(tmp_path / 'a' / 'epoch_1.pth')
+    text = f"__import__('os').system('touch {trace}')"
+    checkpoint['meta'].update(config=text, cfg=text)
+    checkpoint['message_hub']['runtime_info']['cfg'] = text
+    torch.save(checkpoint, tmp_path / 'hostile.pth')
+    runner = run(config, tmp_path / 'b', options, resume=str(tmp_path / 'hostile.pth'))
+    assert runner.epoch == 2 and runner.iter == 4
+    assert (tmp_path / 'b' / 'epoch_2.pth').exists() and not trace.exists()
+
+
+def test_no_text_that_mmengine_would_run_is_handed_on(hostile):
     # mmengine's resume runs meta['config']; its inferencers run the other two.
     read = CheckpointLoader.load_checkpoint(str(hostile), 'cpu')
     assert read['meta'] == dict(epoch=1, iter=2)
