@@ -94,7 +94,7 @@ class TrustedRunner(Runner):
         if exact is None:
             return super().build_train_loop(loop)
         settings = {key: copy.deepcopy(value) for key, value in loop.items()
-                    if key not in ('type', 'by_epoch')}
+                    if key not in ('type', 'by_epoch', '_scope_')}
         return exact(runner=self, dataloader=self._train_dataloader, **settings)
 
     def load_or_resume(self) -> None:

@@ -32,6 +32,8 @@ from exact_runs import (  # noqa: E402
 )
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(
+    torch.cuda.is_available(), reason='bit by bit on a CPU; processes are forked')
 
 
 def kills(count, last):
@@ -241,3 +243,11 @@ def test_exact_resume_can_be_switched_off(tmp_path):
                            **epochs())
     assert type(runner.train_loop).__name__ == 'EpochBasedTrainLoop'
     assert type(runner.train_dataloader) is torch.utils.data.DataLoader
+
+
+def test_a_loop_from_the_config_of_another_library_is_exchanged(tmp_path):
+    # mmengine notes the scope of what comes from a base such as 'mmdet::...'.
+    config = epochs()
+    config['train_cfg'] |= dict(_scope_='mmdet')
+    runner = TrustedRunner(work_dir=str(tmp_path), **config)
+    assert type(runner.train_loop).__name__ == 'EpochBasedExactLoop'
