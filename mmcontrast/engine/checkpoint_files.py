@@ -1,5 +1,4 @@
 """Training checkpoints on disk: written with a manifest, the newest good one found."""
-import hashlib
 import logging
 import re
 import zipfile
@@ -8,10 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer, print_log
-from torch import Tensor
+from mmengine.logging import print_log
 
 from .checkpoint import read_checkpoint
 from .disk import check_room
@@ -23,6 +20,7 @@ from .manifest import (
     write_manifest,
 )
 from .replacing import remove_partial_files, replacing
+from .torch_writer import HashingWriter, count_bytes
 
 # What the hooks that save call their files; best_*.pth are not the latest of anything.
 _NAME = re.compile(r'(epoch|iter|stopped_iter)_\d+\.pth')
@@ -50,7 +48,7 @@ def write_training_checkpoint(checkpoint: Mapping, path: str | Path, *, epoch: i
     needed = count_bytes(checkpoint)
     check_room(path, needed)
     with replacing(path, needed) as file:
-        hashing = _HashingWriter(file)
+        hashing = HashingWriter(file)
         try:
             torch.save(dict(checkpoint), hashing)
         except RuntimeError as error:
@@ -120,34 +118,6 @@ def tidy_up(folder: str | Path) -> list[Path]:
     return removed
 
 
-def count_bytes(value) -> int:
-    """Bytes that ``torch.save`` will write for the tensors and arrays in ``value``."""
-    return sum({_identity(part): size for part, size in _sizes(value)}.values())
-
-
-class _HashingWriter:
-    """A file that hashes what ``torch.save`` writes, which it does front to back."""
-
-    def __init__(self, file):
-        self.file = file
-        self.hash = hashlib.sha256()
-        self.num_bytes = 0
-        self.failure: OSError | None = None
-
-    def write(self, data) -> int:
-        try:
-            self.file.write(data)
-        except OSError as error:
-            self.failure = error
-            raise
-        self.hash.update(data)
-        self.num_bytes += len(data)
-        return len(data)
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
 class _Candidate(NamedTuple):
     path: Path
     manifest: Manifest | None
@@ -214,25 +184,3 @@ def _damage(candidate: _Candidate) -> str | None:
     with zipfile.ZipFile(candidate.path) as archive:
         record = archive.testzip()
     return record and f'the checksum of its part {record} is wrong'
-
-
-def _sizes(value) -> Iterator[tuple]:
-    """(storage or array, bytes) of all that is large below ``value``."""
-    if isinstance(value, Tensor):
-        with suppress(NotImplementedError):  # Sparse ones have no storage of their own.
-            storage = value.untyped_storage()
-            yield storage, storage.nbytes()
-    elif isinstance(value, np.ndarray):
-        yield value, value.nbytes
-    elif isinstance(value, HistoryBuffer):
-        yield from _sizes(list(value.data))
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _sizes(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _sizes(part)
-
-
-def _identity(part) -> int:
-    return part.data_ptr() if isinstance(part, torch.UntypedStorage) else id(part)

@@ -15,13 +15,13 @@ from mmengine.logging import HistoryBuffer, MMLogger
 
 from mmcontrast.engine.checkpoint import read_checkpoint
 from mmcontrast.engine.checkpoint_files import (
-    count_bytes,
     latest_good_checkpoint,
     remove_checkpoint,
     tidy_up,
     write_training_checkpoint,
 )
 from mmcontrast.engine.manifest import file_sha256, manifest_path, read_manifest
+from mmcontrast.engine.torch_writer import count_bytes
 
 
 def write(folder: Path, name: str, step: int, epoch: int = 0) -> Path:
@@ -260,13 +260,13 @@ def test_a_writer_killed_half_way_leaves_the_old_file_and_is_tidied_up_after(tmp
     script = (
         'import os, torch\n'
         'from mmcontrast.engine import checkpoint_files\n'
-        'class Dies(checkpoint_files._HashingWriter):\n'
+        'class Dies(checkpoint_files.HashingWriter):\n'
         '    def write(self, data):\n'
         '        if self.num_bytes > 10**6:\n'
         '            self.file.flush()\n'
         '            os.kill(os.getpid(), 9)\n'
         '        return super().write(data)\n'
-        'checkpoint_files._HashingWriter = Dies\n'
+        'checkpoint_files.HashingWriter = Dies\n'
         'checkpoint_files.write_training_checkpoint(\n'
         '    dict(a=torch.zeros(10**6), b=torch.zeros(10**6)), "epoch_1.pth",\n'
         '    epoch=1, step=5, config_text="")\n')
