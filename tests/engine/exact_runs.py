@@ -5,7 +5,9 @@ import os
 import random
 import signal
 import socket
+import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +183,7 @@ def train(config, work_dir, resume=False, pipe=None, kind=TrustedRunner):
 
 
 def _child(function, rank, ranks, port, pipe):
+    os.setsid()
     log = os.open(os.devnull, os.O_WRONLY)
     os.dup2(log, 1)
     if ranks > 1:
@@ -188,6 +191,8 @@ def _child(function, rank, ranks, port, pipe):
                            RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK='0')
         torch.distributed.init_process_group('gloo', rank=rank, world_size=ranks)
     function(pipe if rank == 0 else None)
+    # At an ordinary end each worker of a loader would be waited for.
+    os._exit(0)
 
 
 def in_processes(function, ranks=1, kill_at=None, dies=False):
@@ -206,16 +211,20 @@ def in_processes(function, ranks=1, kill_at=None, dies=False):
         process.start()
     os.close(write)
     seen = 0
-    while kill_at is None or seen < kill_at:
-        news = os.read(read, 1)
-        if not news:
-            break
-        seen += 1
     if kill_at is not None:
+        while seen < kill_at and os.read(read, 1):
+            seen += 1
         for process in processes:
             os.kill(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 120
     for process in processes:
-        process.join(120)
+        # Not join(), which also waits for what the process has started.
+        while process.exitcode is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        # Workers see that their process is gone after some seconds; those that had
+        # just been started do not.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     os.close(read)
     expected = 0 if kill_at is None and not dies else -signal.SIGKILL
     assert [process.exitcode for process in processes] == [expected] * ranks, (
