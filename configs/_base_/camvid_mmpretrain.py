@@ -9,8 +9,8 @@ default_hooks = dict(
 
 custom_imports = dict(imports=['mmpretrain.models'])
 model = dict(
-    # The same start as ours. With mmpretrain's zero_init_residual=False the linear probe
-    # of MoCo v2 fell from 28.5 (random weights) to 19.9 mIoU in 220 steps.
+    # The same start as ours. With mmpretrain's zero_init_residual=False the linear
+    # probe of MoCo v2 fell from 28.5 (random weights) to 19.9 mIoU in 220 steps.
     backbone=dict(
         type='mmpretrain.ResNet', depth=18, norm_cfg=dict(type='BN'),
         strides=(1, 2, 2, 1), zero_init_residual=True),
