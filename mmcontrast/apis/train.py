@@ -58,6 +58,7 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
         enable_amp(cfg)
     if auto_scale_lr:
         enable_auto_scale_lr(cfg)
+    weights = cfg.get('load_from')
     if resume is not None:
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else existing_file(
@@ -65,6 +66,9 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
     check_config(cfg)
     check_work_dir(cfg.work_dir)
     runner = build_runner(cfg)
+    if resume == 'auto' and isinstance(runner, TrustedRunner):
+        # The first start of a job that is always started with --resume.
+        runner.begin_with = weights
     with explained_errors(runner):
         runner.train()
     return runner

@@ -46,7 +46,13 @@ class TrustedRunner(Runner):
         runner_type = 'mmcontrast.TrustedRunner'
 
     ``exact_resume=False`` in the config leaves loops and data loading to mmengine.
+
+    Attributes:
+        begin_with: Weights to load where ``resume=True`` finds no checkpoint to go on
+            from; mmengine has one ``load_from`` for both.
     """
+
+    begin_with: str | None = None
 
     def __init__(self, *args, **kwargs) -> None:
         use_safe_loading()
@@ -104,11 +110,16 @@ class TrustedRunner(Runner):
         found = [str(latest_good_checkpoint(self.work_dir) or '')
                  if is_main_process() else None]
         broadcast_object_list(found)
-        if not found[0]:
-            return self.logger.info(
+        if found[0]:
+            self.logger.info(f'Resuming from {found[0]}, the newest good checkpoint.')
+            self.resume(found[0])
+        else:
+            self.logger.info(
                 f'No checkpoint in {self.work_dir} to resume from: starting anew.')
-        self.logger.info(f'Resuming from {found[0]}, the newest good checkpoint.')
-        self.resume(found[0])
+            self._resume, self._load_from = False, self.begin_with
+            super().load_or_resume()
+        # A test after the training is one of the weights that it ended with.
+        self._has_loaded = True
 
     def resume(self, filename: str, resume_optimizer: bool = True,
                resume_param_scheduler: bool = True,

@@ -251,3 +251,19 @@ def test_a_loop_from_the_config_of_another_library_is_exchanged(tmp_path):
     config['train_cfg'] |= dict(_scope_='mmdet')
     runner = TrustedRunner(work_dir=str(tmp_path), **config)
     assert type(runner.train_loop).__name__ == 'EpochBasedExactLoop'
+
+
+def test_a_runner_loads_once(tmp_path):
+    """A test after a training with resume is one of the weights that it ended with."""
+    config = epochs() | dict(custom_hooks=[], resume=True)
+    runner = TrustedRunner(work_dir=str(tmp_path), **config)
+    torch.save(dict(state_dict=runner.model.state_dict()), tmp_path / 'weights.pth')
+    runner.begin_with = str(tmp_path / 'weights.pth')
+    runner.model.queue += 1
+    runner.load_or_resume()
+    assert runner.model.queue.sum() == 0
+    torch.save(dict(state_dict=runner.model.state_dict(), meta=dict(iter=9, epoch=1)),
+               tmp_path / 'iter_9.pth')
+    runner.model.queue += 1
+    runner.load_or_resume()
+    assert runner.model.queue.sum() == 10

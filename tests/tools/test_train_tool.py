@@ -160,6 +160,18 @@ def test_training_goes_on_as_if_it_had_not_stopped(trained):
     assert torch.equal(mine['state_dict']['scale'], theirs['state_dict']['scale'])
 
 
+def test_the_first_start_with_resume_begins_with_the_weights_of_the_config(trained):
+    folder, _ = trained
+    source = folder / 'work_dirs/toy_pretrain/epoch_3.pth'
+    train(folder, 'toy_pretrain.py', '--resume', '--work-dir', folder / 'first',
+          '--cfg-options', f'load_from={source}', 'train_cfg.max_epochs=1',
+          'optim_wrapper.optimizer.lr=0.0')
+    first = weights(folder / 'first/epoch_1.pth')
+    assert first['meta']['iter'] == 2
+    assert torch.equal(first['state_dict']['scale'],
+                       weights(source)['state_dict']['scale'])
+
+
 def test_two_processes_train_without_a_gpu(folder):
     if torch.cuda.is_available():
         pytest.skip('the launcher gives each process a GPU here')
