@@ -180,6 +180,49 @@ def test_a_validation_is_broken_off_and_made_up_for(tmp_path):
         weights(whole / 'work' / 'epoch_2.pth'), rtol=0, atol=0)
 
 
+class Twice(EMAHook):
+    """Validates the weights of the model, too, as mmpretrain's hook can."""
+
+    def after_val_epoch(self, runner, metrics=None):
+        super().after_val_epoch(runner)
+        for idx, batch in enumerate(runner.val_loop.dataloader):
+            runner.val_loop.run_iter(idx, batch)
+
+
+@pytest.mark.parametrize('validation', [1, 2])
+def test_the_weights_that_are_saved_are_never_the_averaged_ones(tmp_path, validation):
+    seen = []
+
+    def second(number):
+        seen.append(number)
+        if len(seen) == validation:
+            send(number)()
+
+    def function(folder, *_):
+        at = At('after_val_iter', 2, lambda: second(signal.SIGTERM))
+        train(folder, custom_hooks=[Twice(), StopSignalsHook(), at],
+              default_hooks=dict(checkpoint=dict(
+                  type='CheckpointHook', interval=1, filename_tmpl='mine_{}.pth',
+                  save_optimizer=False)))
+    job = Job(tmp_path, function)
+    assert job.codes() == [143]
+    saved = read_checkpoint(tmp_path / 'work' / 'stopped_iter_6.pth')
+    expected = read_checkpoint(tmp_path / 'work' / 'mine_1.pth')
+    for part in ('state_dict', 'ema_state_dict'):
+        torch.testing.assert_close(saved[part], expected[part], rtol=0, atol=0)
+
+
+def test_the_step_after_that_of_a_best_score_is_saved_too(tmp_path):
+    """mmengine saves the last checkpoint once more when a score is the best."""
+    job = stopped(tmp_path, 'before_train_iter', 5, train_cfg=dict(
+        by_epoch=False, max_iters=12, val_interval=5), default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4,
+                            save_best='batches', rule='greater')))
+    assert job.codes() == [143]
+    assert (tmp_path / 'work' / 'iter_5.pth').exists()
+    assert latest_good_checkpoint(tmp_path / 'work').name == 'stopped_iter_6.pth'
+
+
 def test_resumed_runs_keep_one_stop_checkpoint(tmp_path):
     assert stopped(tmp_path, 'before_train_iter', 1).codes() == [143]
     assert stopped(tmp_path, 'before_train_iter', 7, resume=True).codes() == [143]

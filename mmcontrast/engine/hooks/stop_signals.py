@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmengine.dist import get_rank, get_world_size, is_main_process
-from mmengine.hooks import CheckpointHook, EMAHook, Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from ...registry import HOOKS
+from ..averaged_weights import averaged_weights
 from ..checkpoint_files import remove_checkpoint
 from ..rank_failures import AgreedExit
 from ..replacing import replacing
@@ -87,6 +88,11 @@ class StopSignalsHook(Hook):
             self._undo_validation(runner)
             self._stop(runner, runner.epoch, runner.iter, in_validation=True)
 
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        if self._flag:
+            # One that CheckpointHook wrote because the score is the best.
+            self._notice_checkpoint(runner, runner.iter)
+
     def _listening(self, runner: Runner, run: Callable) -> Callable:
         @functools.wraps(run)
         def listening(*args, **kwargs):
@@ -106,6 +112,7 @@ class StopSignalsHook(Hook):
         self.received = self._agreed = 0
         hook = _checkpoint_hook(runner)
         self._saved_step, self._last_ckpt = None, hook and hook.last_ckpt
+        self._averages, self._val_rounds = averaged_weights(runner), 0
         for loop in filter(None, (runner.train_loop, runner.val_loop)):
             if isinstance(loop.dataloader, DataLoader):
                 shield_workers(loop.dataloader, self.signals)
@@ -179,9 +186,8 @@ class StopSignalsHook(Hook):
                 self._saved_step = step
 
     def _undo_validation(self, runner: Runner) -> None:
-        for hook in runner.hooks:
-            if isinstance(hook, EMAHook):
-                hook.after_val_epoch(runner)  # Takes the averaged weights out again.
+        for averages in self._averages:
+            averages.take_out()
         if hasattr(runner.train_loop, 'validated_step'):
             runner.train_loop.validated_step = -1
 
