@@ -4,6 +4,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,6 +72,8 @@ def latest_good_checkpoint(work_dir: str | Path) -> Path | None:
     with a manifest, ``epoch_N.pth``, ``iter_N.pth`` and the one in ``last_checkpoint``,
     but no ``best_*``. A file is good if it agrees with its manifest; without one, if
     its checksums are right and it can be read. Damaged ones are warned about by name.
+    Files that were written before the one in ``last_checkpoint``, and yet are further,
+    are of an earlier run in the same folder: they come last.
 
     Returns:
         None if no checkpoint was ever written there.
@@ -80,9 +83,11 @@ def latest_good_checkpoint(work_dir: str | Path) -> Path | None:
             would throw the run away without a word.
     """
     work_dir = Path(work_dir).expanduser()
-    files = list(_training_files(work_dir))
-    damaged = []
-    for candidate in sorted(map(_candidate, files), key=_newest_first):
+    candidates = list(map(_candidate, _training_files(work_dir)))
+    last, damaged = _last_checkpoint(work_dir), []
+    noted = next((c for c in candidates if _are_one(c.path, last)), None)
+    for candidate in sorted(candidates, key=lambda c: (
+            _is_of_earlier_run(c, noted), *_newest_first(c))):
         problem = candidate.problem or _damage(candidate)
         if problem is None:
             return candidate.path
@@ -133,9 +138,13 @@ def _training_files(work_dir: Path) -> Iterator[Path]:
     for folder in folders.values():
         for path in folder.glob('*.pth') if folder.is_dir() else ():
             is_one = (_NAME.fullmatch(path.name) or manifest_path(path).exists()
-                      or last and path.resolve() == last.resolve())
+                      or _are_one(path, last))
             if is_one and path.is_file() and not path.name.startswith((_BEST, '.')):
                 yield path
+
+
+def _are_one(path: Path, last: Path | None) -> bool:
+    return last is not None and path.resolve() == last.resolve()
 
 
 def _last_checkpoint(work_dir: Path) -> Path | None:
@@ -174,6 +183,19 @@ def _newest_first(candidate: _Candidate) -> tuple:
     # A file whose step cannot be read may be the newest: it is warned about.
     unknown = candidate.problem is not None
     return not unknown, -candidate.step, -candidate.path.stat().st_mtime
+
+
+def _is_of_earlier_run(candidate: _Candidate, noted: _Candidate | None) -> bool:
+    return (noted is not None and candidate.step > noted.step
+            and _written(candidate) < _written(noted))
+
+
+def _written(candidate: _Candidate) -> float:
+    """When, in seconds; a copy keeps the time in its manifest."""
+    if candidate.manifest is not None:
+        with suppress(ValueError):
+            return datetime.fromisoformat(candidate.manifest.written).timestamp()
+    return candidate.path.stat().st_mtime
 
 
 def _damage(candidate: _Candidate) -> str | None:

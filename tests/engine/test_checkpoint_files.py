@@ -156,6 +156,34 @@ def test_a_damaged_manifest_is_named_and_the_file_judged_by_itself(
     assert latest_good_checkpoint(tmp_path) == paths[1]
 
 
+@pytest.mark.parametrize('manifests', [True, False])
+def test_an_earlier_run_in_the_folder_is_not_gone_on_with(tmp_path, manifests):
+    def write_at(name, step, minute):
+        path = write(tmp_path, name, step)
+        os.utime(path, (60 * minute, 60 * minute))
+        if manifests:
+            content = json.loads(manifest_path(path).read_text())
+            content['written'] = f'2026-01-01T00:{minute:02}:00+00:00'
+            manifest_path(path).write_text(json.dumps(content))
+        else:
+            manifest_path(path).unlink()
+        return path
+
+    old = [write_at(f'epoch_{n}.pth', n, n) for n in (8, 9)]
+    # Begun anew in the same folder, without --resume.
+    new = [write_at(f'epoch_{n}.pth', n, 10 + n) for n in (1, 2, 3)]
+    (tmp_path / 'last_checkpoint').write_text(str(new[1]))
+    assert latest_good_checkpoint(tmp_path) == new[2]  # Killed before it was noted.
+    (tmp_path / 'last_checkpoint').write_text(str(new[2]))
+    assert latest_good_checkpoint(tmp_path) == new[2]
+    if manifests:
+        cut(new[2])
+        assert latest_good_checkpoint(tmp_path) == new[1]
+        for path in new[:2]:
+            cut(path)
+        assert latest_good_checkpoint(tmp_path) == old[1]
+
+
 @pytest.mark.parametrize('text', [None, '', 'gone.pth', '/nowhere/epoch_9.pth', '\0',
                                   'epoch_1.pth'])
 def test_last_checkpoint_decides_nothing_by_itself(tmp_path, text):
