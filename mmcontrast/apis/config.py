@@ -5,6 +5,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.hub import get_config
 
+from ..engine.loader_functions import drop_function_scopes
 from .lint import check_options, describe, lint_config, misspelt_keys
 
 
@@ -36,6 +37,9 @@ def load_config(path: str, options: dict | None = None,
         if typo:
             raise UsageError(typo)
         config.merge_from_dict(options)
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if isinstance(config.get(key), dict):
+            drop_function_scopes(config[key])
     default = f'work_dirs/{Path(path.rpartition("::")[2]).stem}'
     config.work_dir = work_dir or config.get('work_dir') or default
     return config

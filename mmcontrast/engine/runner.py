@@ -15,6 +15,7 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, R
 from mmengine.runner.checkpoint import save_checkpoint, weights_to_cpu
 from mmengine.utils import apply_to, get_git_hash
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ..registry import RUNNERS
 from .bare_model import bare_model
@@ -23,6 +24,7 @@ from .checkpoint_files import (
     tidy_up,
     write_training_checkpoint,
 )
+from .loader_functions import drop_function_scopes
 from .rank_failures import check_ranks_agree, rank_failures, watch_ranks
 from .resume.checkpoint_hook import arrange_hooks
 from .resume.loops import EXACT_LOOPS
@@ -102,6 +104,14 @@ class TrustedRunner(Runner):
         settings = {key: copy.deepcopy(value) for key, value in loop.items()
                     if key not in ('type', 'by_epoch', '_scope_')}
         return exact(runner=self, dataloader=self._train_dataloader, **settings)
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
+        """Build a loader, see mmengine; its config inherited by scope or not."""
+        if isinstance(dataloader, dict):
+            dataloader = copy.deepcopy(dataloader)
+            drop_function_scopes(dataloader)
+        return Runner.build_dataloader(dataloader, *args, **kwargs)
 
     def load_or_resume(self) -> None:
         """Load or resume; 'auto' takes the newest checkpoint that is undamaged."""

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
+from PIL import Image
 
 from mmcontrast.apis import test as testing
 from mmcontrast.apis import train as training
 from mmcontrast.apis.config import UsageError, load_config
 from mmcontrast.apis.train import enable_amp, enable_auto_scale_lr, fit_to_devices
+from mmcontrast.engine.runner import TrustedRunner
 
 ROOT = Path(__file__).parents[2]
 TOY = '''
@@ -170,6 +173,24 @@ def test_the_first_start_with_resume_begins_with_the_weights_of_the_config(train
     assert first['meta']['iter'] == 2
     assert torch.equal(first['state_dict']['scale'],
                        weights(source)['state_dict']['scale'])
+
+
+def test_a_config_inherited_by_scope_finds_the_functions_of_its_loader(tmp_path):
+    file = tmp_path / 'mine.py'
+    file.write_text("""
+_base_ = 'mmcontrast::_base_/datasets/folder_two_views.py'
+train_dataloader = dict(batch_size=2, num_workers=1)
+""")
+    for name in ('a.png', 'b.png'):
+        Image.new('RGB', (32, 32)).save(tmp_path / name)
+    data_root = {'train_dataloader.dataset.data_root': str(tmp_path)}
+    settings = Config.fromfile(file)
+    settings.merge_from_dict(data_root)
+    for cfg, runner in ((settings, TrustedRunner), (load_config(
+            str(file), data_root), Runner)):
+        assert 'mmcontrast' in str(cfg.train_dataloader.dataset)
+        loader = runner.build_dataloader(cfg.train_dataloader, seed=0)
+        assert next(iter(loader))['inputs'][0].shape[0] == 2
 
 
 def test_two_processes_train_without_a_gpu(folder):
