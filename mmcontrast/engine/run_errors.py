@@ -28,7 +28,7 @@ _LOOKED_AT = 100_000
 
 
 class DataError(RuntimeError):
-    """Data that a run was reading are gone or broken; the message says what to do."""
+    """Data of a run are gone, broken or too few; the message says what to do."""
 
 
 @contextmanager

@@ -144,7 +144,9 @@ class WarmupCosineLR(_WarmupLR):
         if self.warmup >= self.end - self.begin:
             raise ValueError(
                 f'WarmupCosineLR: the warm-up of {self.warmup} steps does not fit into '
-                f'a run of {self.end - self.begin}; set a smaller warmup.')
+                f'a run of {self.end - self.begin}; train longer, or set a smaller '
+                'param_scheduler.warmup, which is in the unit of the config (epochs '
+                'with by_epoch=True).')
 
     def _value(self, peak: float) -> float:
         return warmup_cosine(self.last_step, self.end - self.begin, self.warmup, peak,

@@ -8,7 +8,7 @@ import torch
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
-from mmcontrast.engine.resume.loader import make_repeatable
+from mmcontrast.engine.resume.loader import check_first_batch, make_repeatable
 from mmcontrast.engine.resume.randomness import (
     OwnStream,
     put_back_states,
@@ -17,6 +17,7 @@ from mmcontrast.engine.resume.randomness import (
     states_to_data,
     take_states,
 )
+from mmcontrast.engine.run_errors import DataError
 
 
 class Data(Dataset):
@@ -162,3 +163,16 @@ def test_a_stream_of_its_own_goes_on_where_it_was():
             drawn.append(draw())
         seed_cpu(9)
     assert drawn == expected
+
+
+def test_a_set_smaller_than_a_batch_is_named_with_the_batch_size_to_take():
+    class Pictures(torch.utils.data.TensorDataset):
+        pass
+
+    data = Pictures(torch.zeros(5))
+    check_first_batch(DataLoader(data, 5, drop_last=True))
+    check_first_batch(DataLoader(data, 8))
+    with pytest.raises(DataError, match=(
+            'Pictures of train_dataloader has 5 samples: less than a batch of 8.*'
+            'batch_size to 5 or less')):
+        check_first_batch(DataLoader(data, 8, drop_last=True))

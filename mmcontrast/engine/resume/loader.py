@@ -4,8 +4,31 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from ..run_errors import DataError
 from .randomness import OwnStream
 from .samples import NumberedBatches, SeededSamples
+
+
+def check_first_batch(loader) -> None:
+    """Refuse a loader without a single batch, for which training would do nothing.
+
+    Raises:
+        DataError: Names the data set, its samples and the batch that they do not fill.
+    """
+    if not isinstance(loader, DataLoader) or isinstance(
+            loader.dataset, IterableDataset) or len(loader):
+        return
+    samples, size = len(loader.dataset), loader.batch_size
+    if not samples or size is None:
+        raise DataError(
+            f'The {type(loader.dataset).__name__} of train_dataloader has {samples} '
+            'samples, and its loader gives no batch.')
+    share = len(loader.sampler)
+    each = '' if share == samples else f', {share} for each process'
+    raise DataError(
+        f'The {type(loader.dataset).__name__} of train_dataloader has {samples} samples'
+        f'{each}: less than a batch of {size}, and drop_last=True leaves out a batch '
+        f'that is not full. Set train_dataloader.batch_size to {share} or less.')
 
 
 def make_repeatable(loader, seed: int, rank: int) -> bool:

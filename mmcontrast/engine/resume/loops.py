@@ -6,7 +6,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch import nn
 
 from ...registry import LOOPS
-from .loader import make_repeatable
+from .loader import check_first_batch, make_repeatable
 from .randomness import OwnStream, RandomStates, put_back_states, take_states
 
 
@@ -91,6 +91,7 @@ class EpochBasedExactLoop(_GoesOn, EpochBasedTrainLoop):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        check_first_batch(self.dataloader)
         self._prepare()
         self._first_iter = 0
 
@@ -183,9 +184,10 @@ class IterBasedExactLoop(_GoesOn, IterBasedTrainLoop):
             self._done, batches = self._batches(self._pass, self._done)
             yield from batches
             if not self._done:
+                check_first_batch(self.dataloader)
                 raise ValueError(
                     f'The loader of {type(self.dataloader.dataset).__name__} gave no '
-                    'batch: has it fewer samples than a batch, with drop_last=True?')
+                    'batch.')
             self._pass, self._done = self._pass + 1, 0
 
     def _set_epoch(self, epoch: int) -> None:
