@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 
 from mmcontrast.apis.doctor import Report, doctor
-from mmcontrast.apis.doctor.data import check_labels
+from mmcontrast.apis.doctor.data import check_data, check_labels
 from mmcontrast.apis.doctor.estimate import Times
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +109,20 @@ def test_broken_files_are_named_and_the_other_checks_go_on(folder):
     assert 'labels [7] lie outside of the 3 classes (0 to 2, 255 is ignored)' in wrong
     assert '7.png: label map of 32 x 16 pixels for an image of 32 x 32' in wrong
     assert 'EncoderDecoder with' in lines(report, 'OK')
+
+
+@pytest.mark.parametrize('num_bad, status', [(1, 'WARN'), (4, 'FAIL')])
+def test_images_that_a_run_replaces_are_no_failure_unless_too_many(
+        folder, num_bad, status):
+    for i in range(num_bad):
+        (folder / f'data/images/{i}.jpg').write_bytes(b'')
+    cfg = Config(dict(train_dataloader=dict(batch_size=4, dataset=dict(
+        type='mmcontrast.UnlabelledImages', data_root='data/images'))))
+    report = Report()
+    check_data(report, cfg, 8)
+    assert f'{num_bad} of 8 images' in lines(report, status)
+    assert 'data/images/0.jpg: empty file' in lines(report, status)
+    assert report.count('WARN') + report.count('FAIL') == 1
 
 
 def test_each_misfit_is_a_line_of_its_own(folder):

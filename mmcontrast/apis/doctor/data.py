@@ -87,7 +87,7 @@ def _check_samples(report: Report, name: str, dataset: object, num: int) -> None
     if not hasattr(dataset, 'get_data_info') or len(dataset) == 0:
         return
     picks = np.unique(np.linspace(0, len(dataset) - 1, num).round().astype(int))
-    problems, images = [], 0
+    problems, replaced, images = [], [], 0
     load = _label_loader(dataset)
     for idx in picks.tolist():
         try:
@@ -101,12 +101,15 @@ def _check_samples(report: Report, name: str, dataset: object, num: int) -> None
             try:
                 size = read_image(info['img_path'], _backend(dataset)).size
             except (BadImage, OSError) as error:
-                problems.append(str(error))
+                (replaced if hasattr(dataset, 'bad_images') else problems).append(
+                    str(error))
                 continue
         problems += check_labels(info, size, dataset, load)
+    if replaced:
+        _report_replaced(report, name, replaced, len(picks), dataset.max_bad_share)
     if problems:
         _report_problems(report, name, problems, len(picks))
-    elif images:
+    elif images and not replaced:
         report.ok(f'{name}: {images} images spread over the data were opened, with '
                   'their labels')
 
@@ -199,11 +202,23 @@ def _backend(dataset: object) -> dict | None:
     return getattr(first, 'backend_args', None)
 
 
+def _report_replaced(report: Report, name: str, bad: list[str], tried: int,
+                     allowed: float) -> None:
+    """Say which images a data set will replace by others; too many end the run."""
+    text = (f'{name}: {len(bad)} of {tried} images spread over the data cannot be '
+            'used. A run puts others in their place, up to '
+            f'max_bad_share={allowed:g} of them:')
+    tell = report.fail if len(bad) > max(1, allowed * tried) else report.warn
+    tell('\n'.join([text, *_first(bad)]))
+
+
 def _report_problems(report: Report, name: str, problems: list[str], tried: int
                      ) -> None:
-    shown = problems[:MOST_NAMED] + (
-        [f'... and {len(problems) - MOST_NAMED} more']
-        if len(problems) > MOST_NAMED else [])
     report.fail('\n'.join([
         f'{name}: {len(problems)} problem(s) in {tried} samples spread over the data:',
-        *shown]))
+        *_first(problems)]))
+
+
+def _first(problems: list[str]) -> list[str]:
+    more = len(problems) - MOST_NAMED
+    return problems[:MOST_NAMED] + ([f'... and {more} more'] if more > 0 else [])
