@@ -103,8 +103,14 @@ register_backend('atomic', AtomicBackend, force=True)
 
 
 def check_matching_keys(state_dict: Mapping[str, Tensor], model: nn.Module,
-                        path: str | Path) -> str | None:
+                        path: str | Path, role: str = '') -> str | None:
     """Compare the keys of a checkpoint with those of a model.
+
+    Args:
+        state_dict: The weights in the file.
+        model: What they are meant for.
+        path: The file.
+        role: What names it, for the message, such as ``'init_cfg of backbone'``.
 
     Returns:
         None if all fit; else a sentence with the counts.
@@ -116,9 +122,10 @@ def check_matching_keys(state_dict: Mapping[str, Tensor], model: nn.Module,
     state_dict = {k.removeprefix('module.'): v for k, v in state_dict.items()}
     fits = {k for k, v in state_dict.items()
             if k in wanted and wanted[k].shape == v.shape}
+    named = f'{path} ({role})' if role else path
     if not fits:
         raise KeyError(
-            f'{path}: no weight fits {type(model).__name__}. The file holds '
+            f'{named}: no weight fits {type(model).__name__}. The file holds '
             f'{count_prefixes(state_dict)}; the model wants {count_prefixes(wanted)}. '
             'A bare backbone goes into the backbone: backbone=dict(..., init_cfg='
             "dict(type='Pretrained', checkpoint=...)), with prefix='backbone.' if its "
@@ -129,7 +136,7 @@ def check_matching_keys(state_dict: Mapping[str, Tensor], model: nn.Module,
     if not missing and not unused:
         return None
     wrong_shape = sorted(missing & unused)
-    return (f'{path}: {len(fits)} of {len(wanted)} weights of {type(model).__name__} '
+    return (f'{named}: {len(fits)} of {len(wanted)} weights of {type(model).__name__} '
             f'loaded; left as they are: {count_prefixes(missing) or "none"}; unused in '
             f'the file: {count_prefixes(unused) or "none"}'
             + (f'; of another shape: {wrong_shape[:5]}' if wrong_shape else '') + '.')

@@ -47,7 +47,7 @@ class CheckpointKeysHook(Hook):
         if not prefix and type(module).__module__.startswith(_STRIP_BACKBONE):
             prefix = 'backbone.'
         part = {k[len(prefix):]: v for k, v in weights.items() if k.startswith(prefix)}
-        check_matching_keys(part or weights, module, f'{path} (init_cfg of {name})')
+        check_matching_keys(part or weights, module, path, f'init_cfg of {name}')
 
 
 def _pretrained_cfgs(module: nn.Module) -> list[dict]:
