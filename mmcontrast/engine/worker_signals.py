@@ -1,4 +1,5 @@
 """Loader workers leave signals to the process that trains."""
+import multiprocessing
 import os
 import signal
 import threading
@@ -35,7 +36,8 @@ class _Shielded:
 
 def _heed_parent_only() -> None:
     # SIGTERM of the training process is how torch ends a worker.
-    parent = os.getppid()
+    # Of a fork server's child, too, os.getppid() is another one.
+    parent = multiprocessing.parent_process().pid
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
     def wait() -> None:

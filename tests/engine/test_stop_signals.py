@@ -8,11 +8,13 @@ import torch
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 from rank_runs import At, Job, Steps, settings, train
+from torch.utils.data import DataLoader
 
 from mmcontrast.engine.checkpoint import read_checkpoint
 from mmcontrast.engine.checkpoint_files import latest_good_checkpoint
 from mmcontrast.engine.hooks import StopSignalsHook
 from mmcontrast.engine.hooks.stop_signals import without_resume
+from mmcontrast.engine.worker_signals import shield_workers
 
 
 def send(number):
@@ -101,6 +103,28 @@ def test_handlers_come_back_after_training_and_after_a_failure(tmp_path,
     assert seen[0] != before and signal.getsignal(signal.SIGTERM) == before
     train(tmp_path)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_launcher_does_not_change_the_exit_code_of_a_process_that_leaves(tmp_path):
+    def function(*where):
+        try:
+            train(*where, hooks=[At('before_train_iter', 3, send(signal.SIGINT))])
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)  # As srun --kill-on-bad-exit does.
+
+    assert Job(tmp_path, function).codes() == [130]
+    assert (tmp_path / 'work' / 'stopped_iter_4.pth').exists()
+
+
+def test_a_worker_of_a_fork_server_ends_with_its_parent():
+    loader = DataLoader(range(4), num_workers=1, multiprocessing_context='forkserver')
+    shield_workers(loader, [signal.SIGTERM])
+    batches = iter(loader)
+    next(batches)
+    worker = batches._workers[0]
+    worker.terminate()  # As torch does with one that does not end by itself.
+    worker.join(10)
+    assert worker.exitcode == 0
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path):

@@ -101,6 +101,12 @@ class StopSignalsHook(Hook):
                 result = run(*args, **kwargs)
                 self._flag.close()
                 return result
+            except AgreedExit:
+                # A launcher that ends the others with the first to leave is to see
+                # our status, not that of its signal.
+                self._previous |= dict.fromkeys(
+                    set(self._previous) - {signal.SIGINT}, signal.SIG_IGN)
+                raise
             finally:
                 self._flag = None
                 for number, handler in self._previous.items():
