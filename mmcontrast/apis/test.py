@@ -4,6 +4,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from ..engine.bare_model import bare_model
+from ..engine.rank_failures import rank_failures
 from .config import UsageError, check_config, existing_file, load_config
 from .train import build_runner
 
@@ -14,6 +15,7 @@ PRETRAINING = """\
 backbone.pth --to mmseg, then fine-tune and test a config of projects/downstream."""
 
 
+@rank_failures()
 def test(config: str, checkpoint: str, work_dir: str | None = None,
          out: str | None = None, show: bool = False, show_dir: str | None = None,
          wait_time: float = 2, tta: bool = False, classes: str | None = None,

@@ -12,6 +12,7 @@ import pytest
 from mmengine.config import Config
 from rank_runs import At, Job, Line, settings, train
 
+from mmcontrast.apis.test import test as run_test
 from mmcontrast.engine.rank_failures import rank_failures, watch_ranks
 from mmcontrast.engine.ranks_agree import config_values
 
@@ -117,6 +118,21 @@ def test_an_exception_in_a_script_that_does_not_know_us_is_told(tmp_path):
     with within(30):
         assert job.codes() == [1, 1]
     assert 'Rank 1 of 2 (' in job.output() and 'ValueError: boom' in job.output()
+
+
+def test_a_rank_that_cannot_test_ends_the_others(tmp_path):
+    (tmp_path / 'config_0.py').write_text('import time\ntime.sleep(1800)\n')
+
+    def function(folder, rank, ranks):
+        try:
+            run_test(str(folder / f'config_{rank}.py'), 'weights.pth')
+        except FileNotFoundError as error:
+            sys.exit(str(error))  # As tools/test.py does.
+
+    job = Job(tmp_path, function, ranks=2)
+    with within(30):
+        assert job.codes() == [1, 1]
+    assert 'failed: FileNotFoundError' in job.output()
 
 
 def test_strangers_do_not_disturb_the_meeting(tmp_path, monkeypatch):
