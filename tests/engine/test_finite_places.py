@@ -1,4 +1,5 @@
 """Which part of a model is named for values that are not finite."""
+import shlex
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from mmcontrast.engine.finite import examine
+from mmcontrast.engine.finite.message import Report, full_text
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fragile import Ratio  # noqa: E402
@@ -65,3 +67,10 @@ def test_code_between_modules_is_told_from_the_modules(trouble, place):
 def test_nothing_is_named_where_all_is_finite():
     found = examine(OwnCode(''), dict(inputs=torch.rand(3, 3)))
     assert found.place is None and found.backward_done and not found.parameters
+
+
+def test_the_command_in_the_message_can_be_typed_for_any_folder():
+    report = Report('loss', None, 0, {}, [], [], [], saved='my runs/nonfinite/iter_3')
+    command = next(line for line in full_text(report, 3, [0]).splitlines()
+                   if 'replay.py' in line).partition('python ')[2]
+    assert shlex.split(command)[1] == 'my runs/nonfinite/iter_3'

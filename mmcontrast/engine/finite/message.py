@@ -1,4 +1,5 @@
 """What a user reads when a run stops on values that are not finite."""
+import shlex
 from dataclasses import dataclass, field
 
 from mmengine.dist import get_world_size
@@ -105,7 +106,8 @@ def _explain(report: Report) -> str:
     lines += report.notes
     if report.saved:
         lines.append(f'Batch and state: {report.saved}')
-        lines.append(f'To run it again: python tools/analysis/replay.py {report.saved}')
+        lines.append('To run it again: python tools/analysis/replay.py '
+                     + shlex.quote(report.saved))
     kind = 'scale' if report.alarm == 'scale' else place.kind if place else 'forward'
     return '\n'.join([*lines, f'What helps: {_WAYS_OUT[kind]}'])
 
