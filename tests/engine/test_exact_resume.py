@@ -267,3 +267,20 @@ def test_a_runner_loads_once(tmp_path):
     runner.model.queue += 1
     runner.load_or_resume()
     assert runner.model.queue.sum() == 10
+
+
+def test_hooks_of_one_kind_each_keep_their_own_count(tmp_path):
+    stopping = [dict(type='EarlyStoppingHook', monitor='acc', rule=rule, patience=9)
+                for rule in ('less', 'greater')]
+    config = epochs(checkpoint=dict(interval=1), hooks=stopping)
+    runners = []
+
+    def counts(runner):
+        return [(hook.rule, hook.wait_count, float(hook.best_score))
+                for hook in runner.hooks if hasattr(hook, 'wait_count')]
+    for resume in (False, True):
+        config['experiment_name'] = f'{tmp_path.name}_{resume}'
+        runners.append(train(config, tmp_path, resume))
+    # The second one found the end of the first and trained no more.
+    assert counts(runners[0]) == counts(runners[1])
+    assert counts(runners[0])[0] != counts(runners[0])[1]

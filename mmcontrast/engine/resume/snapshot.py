@@ -147,5 +147,10 @@ def _counters(runner: Runner) -> dict[str, dict]:
 
 
 def _counting_hooks(runner: Runner) -> list[tuple]:
-    return [(kind.__name__, names, hook) for kind, names in _COUNTERS.items()
-            for hook in runner.hooks if isinstance(hook, kind)]
+    """Name, what it counts with, and the hook; the second of a kind ends in 2."""
+    found = []
+    for kind, names in _COUNTERS.items():
+        hooks = [hook for hook in runner.hooks if isinstance(hook, kind)]
+        found += [(f'{kind.__name__}{number if number > 1 else ""}', names, hook)
+                  for number, hook in enumerate(hooks, 1)]
+    return found
