@@ -15,6 +15,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapperDict, build_optim_wrapper
 from torch import nn
 
 from mmcontrast.engine.runner import TrustedRunner
@@ -91,6 +92,29 @@ class Net(BaseModel):
         return dict(loss=loss, logits=logits.detach().mean())
 
 
+class TwoSteps(Net):
+    """Trained by two optimizers; each loss leaves gradients for the other one."""
+
+    def train_step(self, data, optim_wrapper):
+        data = self.data_preprocessor(data, True)
+        for part in optim_wrapper.values():
+            losses = self(**data, mode='loss')
+            part.update_params(losses['loss'])
+        return losses
+
+
+class Apart:
+    """An optimizer wrapper for each part of the model that is named."""
+
+    def __init__(self, optim_wrapper_cfg, paramwise_cfg=None):
+        self.parts = optim_wrapper_cfg
+
+    def __call__(self, model):
+        return OptimWrapperDict(**{
+            name: build_optim_wrapper(getattr(model, name), dict(part))
+            for name, part in self.parts.items()})
+
+
 class Mean(BaseMetric):
     def process(self, data_batch, data_samples):
         self.results += [float(sample.sum()) for sample in data_samples]
@@ -153,6 +177,14 @@ def settings(train_cfg, workers=0, sampler=None, checkpoint=None, accumulate=1,
                 dataset=dict(type=Plain), batch_size=7, collate_fn=collate, **workers,
                 sampler=dict(type='DefaultSampler', shuffle=False)))
     return result | more
+
+
+def two_steps():
+    """Settings of a run with two optimizers that accumulate apart."""
+    parts = {name: dict(optimizer=dict(type='Adam', lr=0.01), accumulative_counts=count)
+             for name, count in (('norm', 2), ('layers', 3))}
+    return epochs() | dict(
+        model=dict(type=TwoSteps), optim_wrapper=dict(constructor=Apart, **parts))
 
 
 class KillItself(Hook):

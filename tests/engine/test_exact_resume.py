@@ -29,6 +29,7 @@ from exact_runs import (  # noqa: E402
     same_run,
     text_log,
     train,
+    two_steps,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +57,7 @@ def killed_run(run, points, ranks=1):
 
 KINDS = dict(
     epochs=lambda: epochs(accumulate=4, sampler=dict(type=Shuffled)),
+    two_optimizers=two_steps,
     epochs_with_workers=lambda: epochs(workers=2),
     whole_epochs=lambda: epochs(
         checkpoint=dict(by_epoch=True, interval=1, save_best='acc', rule='greater'),

@@ -6,7 +6,7 @@ from contextlib import suppress
 import torch
 from mmengine.dist import broadcast_object_list, gather_object, get_world_size
 from mmengine.hooks import EMAHook
-from mmengine.optim import OptimWrapperDict
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -36,6 +36,7 @@ def take_ranks(runner: Runner, states: RandomStates | None = None
     """
     return gather_object(dict(
         random=states_to_data(states or take_states()), gradients=_gradients(runner),
+        counts=[part._inner_count for part in _wrappers(runner)],
         buffers=_own_buffers(runner)))
 
 
@@ -53,6 +54,10 @@ def put_back_rank(runner: Runner, saved: dict,
     for name, gradient in saved['gradients'].items():
         if name in parameters:
             parameters[name].grad = gradient.to(parameters[name], copy=True)
+    # mmengine counts an accumulation from the iteration, and in an OptimWrapperDict,
+    # where it leaves that to the model, from 0.
+    for part, count in zip(_wrappers(runner), saved.get('counts', ()), strict=False):
+        part._inner_count = count
     buffers = dict(_buffers(runner))
     for name, value in saved['buffers'].items():
         if name in buffers and buffers[name].shape == value.shape:
@@ -62,14 +67,19 @@ def put_back_rank(runner: Runner, saved: dict,
 
 def _gradients(runner: Runner) -> dict[str, Tensor]:
     """Gradients that an accumulation has gathered and no step has used, by name."""
-    wrapper = runner.optim_wrapper
-    wrappers = (list(wrapper.optim_wrappers.values())
-                if isinstance(wrapper, OptimWrapperDict) else [wrapper])
-    if all(part.should_update() for part in wrappers):
+    wrappers = _wrappers(runner)
+    # Of several, the loss of one may leave gradients for the step of another.
+    if len(wrappers) == 1 and wrappers[0].should_update():
         return {}
     return {name: parameter.grad.detach().cpu()
             for name, parameter in bare_model(runner.model).named_parameters()
             if parameter.grad is not None}
+
+
+def _wrappers(runner: Runner) -> list[OptimWrapper]:
+    wrapper = runner.optim_wrapper
+    return (list(wrapper.optim_wrappers.values())
+            if isinstance(wrapper, OptimWrapperDict) else [wrapper])
 
 
 def _own_buffers(runner: Runner) -> dict[str, Tensor]:
