@@ -12,7 +12,11 @@ from mmengine.fileio.backends import LocalBackend
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
-from mmengine.runner.checkpoint import save_checkpoint, weights_to_cpu
+from mmengine.runner.checkpoint import (
+    find_latest_checkpoint,
+    save_checkpoint,
+    weights_to_cpu,
+)
 from mmengine.utils import apply_to, get_git_hash
 from torch import nn
 from torch.utils.data import DataLoader
@@ -117,8 +121,7 @@ class TrustedRunner(Runner):
         """Load or resume; 'auto' takes the newest checkpoint that is undamaged."""
         if self._has_loaded or not self._resume or self._load_from is not None:
             return super().load_or_resume()
-        found = [str(latest_good_checkpoint(self.work_dir) or '')
-                 if is_main_process() else None]
+        found = [self._newest_checkpoint() if is_main_process() else None]
         broadcast_object_list(found)
         if found[0]:
             self.logger.info(f'Resuming from {found[0]}, the newest good checkpoint.')
@@ -130,6 +133,14 @@ class TrustedRunner(Runner):
             super().load_or_resume()
         # A test after the training is one of the weights that it ended with.
         self._has_loaded = True
+
+    def _newest_checkpoint(self) -> str:
+        good = latest_good_checkpoint(self.work_dir)
+        if good is not None:
+            return str(good)
+        # What lies in another storage can be found by mmengine's note alone.
+        noted = find_latest_checkpoint(self.work_dir) or ''
+        return noted if '://' in noted else ''
 
     def resume(self, filename: str, resume_optimizer: bool = True,
                resume_param_scheduler: bool = True,

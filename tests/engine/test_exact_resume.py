@@ -1,17 +1,19 @@
 """A run that is killed and resumed is the unbroken run, bit by bit."""
 import os
 import random
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 from PIL import Image
 
 from mmcontrast.apis.config import load_config
 from mmcontrast.apis.train import build_runner
+from mmcontrast.engine.checkpoint import read_checkpoint
 from mmcontrast.engine.runner import TrustedRunner
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -286,3 +288,17 @@ def test_hooks_of_one_kind_each_keep_their_own_count(tmp_path):
     # The second one found the end of the first and trained no more.
     assert counts(runners[0]) == counts(runners[1])
     assert counts(runners[0])[0] != counts(runners[0])[1]
+
+
+def test_a_checkpoint_in_another_storage_is_gone_on_with(tmp_path):
+    CheckpointLoader.register_scheme(
+        'disk://', lambda name, map_location=None: read_checkpoint(name[7:]))
+    work_dir = tmp_path / 'run'
+    train(epochs(checkpoint=dict(interval=1)), work_dir)
+    elsewhere = (work_dir / 'epoch_2.pth').rename(tmp_path / 'epoch_2.pth')
+    shutil.rmtree(work_dir)
+    work_dir.mkdir()
+    (work_dir / 'last_checkpoint').write_text(f'disk://{elsewhere}')
+    train(epochs(checkpoint=dict(interval=1)), work_dir, True)
+    assert text_log(work_dir).startswith(f' disk://{elsewhere}')
+    assert [path.name for path in work_dir.glob('*.pth')] == ['epoch_3.pth']
