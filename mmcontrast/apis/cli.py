@@ -46,18 +46,19 @@ def run(function: Callable, parser: argparse.ArgumentParser) -> None:
     """Parse the command line and call ``function`` with it.
 
     What a user can put right from one sentence (a file that is not there, a type that
-    nobody registered, an option that does not fit, a full disk, lost data, a loss that
-    is NaN) ends the tool with that sentence and status 1; anything else keeps its
-    traceback.
+    nobody registered, an option that does not fit, a checkpoint of another network,
+    a full disk, lost data, a loss that is NaN) ends the tool with that sentence and
+    status 1; anything else keeps its traceback.
     """
     from ..engine.disk import DiskError
     from ..engine.finite import NonFiniteError
     from ..engine.ranks_agree import RanksDisagree
     from ..engine.run_errors import DataError
+    from ..engine.user_errors import UserError
     arguments = vars(parser.parse_args())
     os.environ.setdefault('LOCAL_RANK', str(arguments.pop('local_rank')))
     try:
         function(**arguments)
     except (DataError, DiskError, FileNotFoundError, NonFiniteError, RanksDisagree,
-            UnknownTypeError, UsageError) as error:
+            UnknownTypeError, UsageError, UserError) as error:
         sys.exit(f'{parser.prog}: {error}')

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .harmless import harmless, refusal
 from .replacing import replacing
+from .user_errors import UserKeyError, UserValueError
 
 
 def read_checkpoint(path: str | Path,
@@ -45,13 +46,13 @@ def read_checkpoint(path: str | Path,
             checkpoint = torch.load(str(path), map_location, weights_only=True,
                                     mmap=mmap)
     except pickle.UnpicklingError as error:
-        raise ValueError(refusal(path, error)) from error
+        raise UserValueError(refusal(path, error)) from error
     except Exception as error:  # Damaged bytes fail in any way they like.
-        raise ValueError(
+        raise UserValueError(
             f'{path} cannot be read as a checkpoint ({error}). It may be cut short: '
             'compare its size with the original and copy it again.') from error
     if not isinstance(checkpoint, dict):
-        raise ValueError(
+        raise UserValueError(
             f'{path} holds a {type(checkpoint).__name__}, expected a dict of tensors, '
             "maybe under 'state_dict'. Save model.state_dict(), not the model.")
     return checkpoint
@@ -75,7 +76,7 @@ def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
     weights = {key.removeprefix('module.'): value for key, value in checkpoint.items()
                if isinstance(value, Tensor)}
     if not weights:
-        raise KeyError(
+        raise UserKeyError(
             f"{path}: no weights found under 'state_dict', 'model' or at the top; it "
             f'holds {sorted(map(str, checkpoint))[:12]}.')
     return weights
@@ -124,7 +125,7 @@ def check_matching_keys(state_dict: Mapping[str, Tensor], model: nn.Module,
             if k in wanted and wanted[k].shape == v.shape}
     named = f'{path} ({role})' if role else path
     if not fits:
-        raise KeyError(
+        raise UserKeyError(
             f'{named}: no weight fits {type(model).__name__}. The file holds '
             f'{count_prefixes(state_dict)}; the model wants {count_prefixes(wanted)}. '
             'A bare backbone goes into the backbone: backbone=dict(..., init_cfg='
@@ -165,4 +166,4 @@ def _read_safetensors(path: Path, map_location) -> dict:
             return dict(state_dict={key: file.get_tensor(key) for key in file.keys()},
                         meta=dict(file.metadata() or {}))
     except SafetensorError as error:
-        raise ValueError(f'{path} is no safetensors file ({error}).') from error
+        raise UserValueError(f'{path} is no safetensors file ({error}).') from error

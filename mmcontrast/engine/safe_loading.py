@@ -13,6 +13,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from .checkpoint import read_checkpoint
 from .config_text import parse_config_text
 from .harmless import harmless, refusal
+from .user_errors import UserValueError
 
 # mmengine's loaders of what is no local file, and the addresses they are for.
 _REMOTE = dict(
@@ -49,7 +50,7 @@ def _as_data(loader: Callable) -> Callable:
             with harmless(), _weights_only():
                 checkpoint = loader(filename, map_location)
         except pickle.UnpicklingError as error:
-            raise ValueError(refusal(filename, error)) from error
+            raise UserValueError(refusal(filename, error)) from error
         return _for_mmengine(checkpoint, filename)
     return load
 

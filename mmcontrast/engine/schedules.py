@@ -10,6 +10,7 @@ from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
 
 from ..registry import PARAM_SCHEDULERS
+from .user_errors import UserValueError
 
 
 def cosine_momentum(step: int, total: int, start: float = 0.99, end: float = 1.0
@@ -142,7 +143,7 @@ class WarmupCosineLR(_WarmupLR):
         self.warmup, self.multiplier, self.eta_min = warmup, multiplier, eta_min
         super().__init__(optimizer, *args, **kwargs)
         if self.warmup >= self.end - self.begin:
-            raise ValueError(
+            raise UserValueError(
                 f'WarmupCosineLR: the warm-up of {self.warmup} steps does not fit into '
                 f'a run of {self.end - self.begin}; train longer, or set a smaller '
                 'param_scheduler.warmup, which is in the unit of the config (epochs '

@@ -175,6 +175,15 @@ def test_the_first_start_with_resume_begins_with_the_weights_of_the_config(train
                        weights(source)['state_dict']['scale'])
 
 
+def test_weights_of_another_network_are_one_sentence_and_a_failure(folder):
+    torch.save(dict(state_dict={'encoder.weight': torch.ones(1)}), folder / 'other.pth')
+    log = train(folder, 'toy_pretrain.py', '--cfg-options', 'load_from=other.pth',
+                status=1)
+    assert '\ntrain.py: other.pth: no weight fits ToyNet. ' in log.replace(
+        f'{folder}/', '')
+    assert 'Traceback' not in log
+
+
 def test_a_config_inherited_by_scope_finds_the_functions_of_its_loader(tmp_path):
     file = tmp_path / 'mine.py'
     file.write_text("""

@@ -4,6 +4,7 @@ from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 
 from ...datasets.bad_images import BadImage
+from ...engine.user_errors import UserError
 from ..config import UsageError
 
 
@@ -69,7 +70,7 @@ def spoken_error(error: BaseException) -> str:
     if lines and lines[0].startswith('Caught') and len(lines) > 1:
         lines = [lines[0].split(' in ')[0].removeprefix('Caught '), lines[-1]]
         return ': '.join(lines)
-    if isinstance(error, (UsageError, BadImage, FileNotFoundError)):
+    if isinstance(error, (UsageError, UserError, BadImage, FileNotFoundError)):
         return '\n'.join(lines)  # written for people
     return f'{type(error).__name__}: {" ".join(lines[:6])}{_place(error)}'
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mmcontrast.registry import HOOKS
 
 from ..bare_model import bare_model
+from ..user_errors import UserValueError
 from .class_texts import check_class_texts, check_order, note_class_texts
 
 # Heads whose num_classes is not about the class list, by their place in the model
@@ -118,12 +119,12 @@ def _check_counts(
         heads: dict[str, nn.Module], classes: Sequence[str], split: str,
         dataset: object) -> None:
     if isinstance(classes, str):
-        raise ValueError(
+        raise UserValueError(
             f'classes of {split}_dataloader is the single string {classes!r}, expected '
             f"a list of names: write classes=('{classes}', ).")
     for name, head in heads.items():
         if head.num_classes != len(classes):
-            raise ValueError(
+            raise UserValueError(
                 f'model.{name} ({type(head).__name__}) predicts num_classes='
                 f'{head.num_classes}, but {type(dataset).__name__} of '
                 f'{split}_dataloader has {len(classes)} classes: {_shorten(classes)}. '
@@ -138,7 +139,7 @@ def _check_annotated(dataset: object, classes: Sequence[str], split: str) -> Non
         return
     known = [category['name'] for category in load(dataset.ann_file)['categories']]
     missing = [name for name in classes if name not in known]
-    raise ValueError(
+    raise UserValueError(
         f'{dataset.ann_file} of {split}_dataloader has no category named '
         f'{_shorten(missing)}; it holds {_shorten(known)}. Write metainfo.classes with '
         f'the names of the file, letter by letter.')
@@ -150,7 +151,7 @@ def _check_range(values: Tensor, name: str, head: nn.Module, image: str) -> None
     if ignore_index is not None:
         wrong &= values != ignore_index
     if wrong.any():
-        raise ValueError(
+        raise UserValueError(
             f'{image} holds the labels {values[wrong].tolist()}, but '
             f'model.{name} ({type(head).__name__}) knows 0 to {head.num_classes - 1}'
             + (f' and ignore_index={ignore_index}' if ignore_index is not None else '')
