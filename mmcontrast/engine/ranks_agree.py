@@ -12,7 +12,8 @@ from torch import nn
 from .manifest import versions
 
 # Each rank's own affair.
-_OWN = ('work_dir', 'local_rank', 'gpu_id', 'gpu_ids', 'model_wrapper_cfg.device_ids')
+_OWN = ('work_dir', 'experiment_name', 'local_rank', 'gpu_id', 'gpu_ids',
+        'model_wrapper_cfg.device_ids')
 _MOST = 10
 
 

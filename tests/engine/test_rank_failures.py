@@ -186,7 +186,8 @@ def test_another_config_on_a_rank_is_named_before_training(tmp_path):
 def test_values_of_a_config_have_their_full_key():
     values = config_values(
         "model = dict(heads=[dict(type='A', sizes=[1, 2]), dict(type='B')])\n"
-        "work_dir = 'x'\nrandomness = dict(seed=3, diff_rank_seed=True)\n"
+        "work_dir = 'x'\nexperiment_name = 'at_noon'\n"
+        "randomness = dict(seed=3, diff_rank_seed=True)\n"
         "meta = {'a-b': dict(c=None)}\nempty = dict()\n")
     assert values == {
         'model.heads[0].type': "'A'", 'model.heads[0].sizes': '[1, 2]',
