@@ -113,7 +113,7 @@ class TrustedRunner(Runner):
     def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
         """Build a loader, see mmengine; its config inherited by scope or not."""
         if isinstance(dataloader, dict):
-            dataloader = copy.deepcopy(dataloader)
+            dataloader = copy.copy(dataloader)  # mmengine copies the rest.
             drop_function_scopes(dataloader)
         return Runner.build_dataloader(dataloader, *args, **kwargs)
 
