@@ -22,6 +22,7 @@ from .manifest import (
 )
 from .replacing import remove_partial_files, replacing
 from .torch_writer import HashingWriter, count_bytes
+from .user_errors import UserValueError
 
 # What the hooks that save call their files; best_*.pth are not the latest of anything.
 _NAME = re.compile(r'(epoch|iter|stopped_iter)_\d+\.pth')
@@ -95,7 +96,7 @@ def latest_good_checkpoint(work_dir: str | Path) -> Path | None:
         print_log(f'{damaged[-1]}. An older checkpoint is looked for.',
                   logger='current', level=logging.WARNING)
     if damaged:
-        raise ValueError(
+        raise UserValueError(
             f'No checkpoint of {work_dir} can be used. ' + '; '.join(damaged) + '. '
             'Restore one from a copy, or remove them to begin anew.')
     return None

@@ -22,6 +22,7 @@ from mmcontrast.engine.checkpoint_files import (
 )
 from mmcontrast.engine.manifest import file_sha256, manifest_path, read_manifest
 from mmcontrast.engine.torch_writer import count_bytes
+from mmcontrast.engine.user_errors import UserValueError
 
 
 def write(folder: Path, name: str, step: int, epoch: int = 0) -> Path:
@@ -139,8 +140,10 @@ def test_all_damaged_is_an_error_and_not_a_new_beginning(tmp_path, damage):
     damage(three(tmp_path)[2])
     for n in (1, 2):
         empty(tmp_path / f'epoch_{n}.pth')
-    with pytest.raises(ValueError, match=r'No checkpoint of .* can be used.*epoch_3.*'
-                                         r'epoch_2.*epoch_1.*remove them to begin'):
+    # Of the kind that our tools print without a traceback.
+    with pytest.raises(UserValueError, match=(
+            r'No checkpoint of .* can be used.*epoch_3.*epoch_2.*epoch_1.*remove them '
+            'to begin')):
         latest_good_checkpoint(tmp_path)
 
 
