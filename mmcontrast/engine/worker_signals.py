@@ -13,6 +13,10 @@ def shield_workers(loader: DataLoader, signals: Sequence[int]) -> None:
 
     Ctrl-C, ``torchrun`` and Slurm signal every process of a run. A worker that dies of
     it takes the training process along before it could save.
+
+    Holds for forked workers, the way of Linux. Those of ``spawn`` and ``forkserver``
+    import libraries whose threads (of BLAS, say) are there before the signals are
+    blocked; SIGTERM may still end these.
     """
     if loader.num_workers and not isinstance(loader.worker_init_fn, _Shielded):
         loader.worker_init_fn = _Shielded(loader.worker_init_fn, tuple(signals))
