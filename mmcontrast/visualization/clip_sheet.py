@@ -37,7 +37,7 @@ def clip_sheet(rows: Sequence[tuple[_Clip, np.ndarray, np.ndarray]]) -> Image.Im
         shown = [np.asarray(Image.open(clip.frames[t]).convert('RGB')) for t in times]
         ids = [int(i) for i in np.unique(truth[0]) if i not in (0, 255)]
         numbers = ', '.join(map(str, times))
-        for title, masks in (('true masks', truth), ('found', found)):
+        for title, masks in (('true masks', truth), ('found masks', found)):
             pictures = [_painted(image, masks[t]) for image, t in zip(
                 shown, times, strict=True)]
             legend = [(_colour(i), f'object {i}') for i in ids] or [(None, 'no object')]
