@@ -19,10 +19,8 @@ from ..engine.rank_failures import rank_failures
 from ..engine.run_errors import explained_errors
 from ..engine.runner import TrustedRunner
 from .config import UsageError, check_config, existing_file, load_config
+from .lint.top_level import DEFAULT_HOOKS
 
-# Those that a Runner has without being told; it understands None for them.
-_RUNNER_HOOKS = (
-    'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 # What every run gets, by the names that a config removes them with.
 _OUR_HOOKS = dict(
     checkpoint_keys=CheckpointKeysHook, class_check=ClassCheckHook,
@@ -100,7 +98,7 @@ def remove_hooks_set_to_none(cfg: Config) -> set[str]:
     """
     hooks = cfg.get('default_hooks') or {}
     removed = {name for name, hook in hooks.items() if hook is None}
-    removed -= set(_RUNNER_HOOKS)
+    removed -= set(DEFAULT_HOOKS)
     for name in removed:
         del hooks[name]
     return removed

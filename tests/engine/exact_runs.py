@@ -18,6 +18,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapperDict, build_optim_wrapper
 from torch import nn
 
+from mmcontrast.engine.checkpoint import read_checkpoint
 from mmcontrast.engine.runner import TrustedRunner
 
 NUM_SAMPLES, BATCH, EPOCHS = 30, 4, 3  # 8 batches an epoch, the last one of 2
@@ -267,7 +268,7 @@ def in_processes(function, ranks=1, kill_at=None, dies=False):
 def final(work_dir):
     """What the last checkpoint of a finished run holds."""
     path = Path((Path(work_dir) / 'last_checkpoint').read_text())
-    return torch.load(path, weights_only=False)
+    return read_checkpoint(path)
 
 
 def text_log(work_dir):

@@ -2,15 +2,15 @@
 import resource
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ...engine.bare_model import bare_model
+from ...engine.torch_writer import count_bytes
 from .report import Report
 
 GIB, MIB = 2 ** 30, 2 ** 20
@@ -85,8 +85,8 @@ def say_memory(report: Report) -> None:
 
 def check_disk(report: Report, runner: Runner, cfg: Config) -> None:
     """Free disk against the checkpoints that the run keeps."""
-    size = sum(tensor.nbytes for tensor in _tensors(
-        [bare_model(runner.model).state_dict(), runner.optim_wrapper.state_dict()]))
+    size = count_bytes(
+        [bare_model(runner.model).state_dict(), runner.optim_wrapper.state_dict()])
     kept = _kept(runner, cfg)
     if kept == 0:
         report.ok('no checkpoints are kept')
@@ -127,22 +127,11 @@ def _validations(runner: Runner) -> int:
     interval = getattr(loop, 'val_interval', None)
     if runner.val_loop is None or not interval:
         return 0
-    by_epoch = type(loop).__name__.endswith('EpochBasedTrainLoop')
+    by_epoch = isinstance(loop, EpochBasedTrainLoop)
     length = runner.max_epochs if by_epoch else runner.max_iters
     begin = max(getattr(loop, 'val_begin', 1), 1)
     return sum(1 for n in range(begin, length + 1)
                if n % interval == 0 or n == length)
-
-
-def _tensors(state: object) -> Iterator[torch.Tensor]:
-    if isinstance(state, torch.Tensor):
-        yield state
-    elif isinstance(state, dict):
-        for part in state.values():
-            yield from _tensors(part)
-    elif isinstance(state, list | tuple):
-        for part in state:
-            yield from _tensors(part)
 
 
 def _size(num: float) -> str:

@@ -158,6 +158,8 @@ def _hints(function: Callable) -> dict[str, object]:
             found |= typing.get_type_hints(
                 alone, getattr(function, '__globals__', None))
         except Exception:
+            # Evaluating an annotation runs code of other libraries, which may raise
+            # anything; an argument without a readable one is not judged by its type.
             continue
     return found
 

@@ -38,6 +38,7 @@ TOGETHER = (
 LOADER_KEYS = {
     'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn',
     'num_batch_per_epoch', 'disable_subprocess_warning'}
+# Those that a Runner has without being told; it understands None for them alone.
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
                  'checkpoint')
 
