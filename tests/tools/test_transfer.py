@@ -7,7 +7,8 @@ import pytest
 
 from mmcontrast.apis.config import UsageError
 from mmcontrast.apis.make_shapes import make_shapes
-from mmcontrast.apis.transfer.report import cell
+from mmcontrast.apis.transfer.plots import gain_bars
+from mmcontrast.apis.transfer.report import cell, markdown
 from mmcontrast.apis.transfer.runs import list_runs
 from mmcontrast.apis.transfer.suite import read_suite
 
@@ -141,6 +142,28 @@ def test_cells_give_mean_and_deviation_and_mark_what_always_wins(tmp_path):
     assert not cell(suite, suite.starts[1], suite.tasks[0], values).startswith('**')
     del values[better][1], values[better][2]
     assert cell(suite, suite.starts[1], suite.tasks[0], values) == '**2.0 (1)**'
+
+
+def test_a_table_leaves_out_rows_that_have_none_of_its_tasks(tmp_path):
+    tasks = [dict(name=name, config=str(FCN), metric='mIoU', group=name)
+             for name in 'xy']
+    starts = [dict(name='all'), dict(name='some', tasks=['x'])]
+    suite = read_suite(write(tmp_path, tasks=tasks, starts=starts))
+    values = {('all', 'x'): {0: 1.}, ('some', 'x'): {0: 2.}, ('all', 'y'): {0: 3.}}
+    page = markdown(suite, values, [], 0, [], 'a command')
+    of_x, of_y = page.split('## x')[1].split('## y')
+    assert '| all | 1.0 (1) |' in of_x and '| some | **2.0 (1)** |' in of_x
+    assert '| all | 3.0 (1) |' in of_y and 'some' not in of_y
+
+
+def test_bars_are_as_long_as_the_gain_over_the_first_row(tmp_path):
+    suite = read_suite(write(tmp_path))
+    base, better = ((start.name, 'x') for start in suite.starts)
+    figure = gain_bars(suite, {base: {0: 1., 1: 2., 2: 6.}, better: {0: 2., 1: 5.}})
+    axes, = figure.subfigs[0].axes
+    assert [bar.get_width() for bar in axes.patches] == [0, 3.5 - 3]
+    assert [text.get_text() for text in axes.texts] == ['3.0', '3.5']
+    assert [label.get_text() for label in axes.get_yticklabels()] == ['random', 'A']
 
 
 def test_seeds_share_a_pretraining_or_have_their_own(tmp_path):

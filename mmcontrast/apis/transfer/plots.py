@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .suite import Suite, Task
@@ -26,7 +27,8 @@ def draw_plots(suite: Suite, values: Values, results: Sequence[dict], folder: Pa
     figures = {}
     if values:
         figures['bars'] = (
-            'Every task, mean and seeds; axes do not start at 0', _bars(suite, values))
+            'Every task: bars and dots (seeds) show the distance from the mean of the '
+            'uppermost row, numbers the mean itself', gain_bars(suite, values))
     curves = [task for task in suite.tasks if task.fraction is not None
               and any(key[1] == task.name for key in values)]
     if len({task.fraction for task in curves}) > 1:
@@ -43,26 +45,58 @@ def draw_plots(suite: Suite, values: Values, results: Sequence[dict], folder: Pa
     return written
 
 
-def _bars(suite: Suite, values: Values) -> Figure:
-    tasks = [task for task in suite.tasks if any(key[1] == task.name for key in values)]
-    figure = Figure(figsize=(2.2 + 2.1 * len(tasks), 3.2))
-    for place, task in enumerate(tasks):
-        axes = figure.add_subplot(1, len(tasks), place + 1)
-        found = {start.name: list(values[start.name, task.name].values())
-                 for start in suite.starts if (start.name, task.name) in values}
-        for height, (name, scores) in enumerate(found.items()):
-            mean = statistics.mean(scores)
-            axes.barh(height, mean, color=_colour(suite, name), height=0.7)
-            axes.plot(scores, [height] * len(scores), 'k.', markersize=4)
-        everything = [score for scores in found.values() for score in scores]
-        # Differences are small beside the scores: do not start at nought.
-        margin = max(0.3 * (max(everything) - min(everything)), 0.5)
-        axes.set_xlim(min(everything) - margin, max(everything) + margin)
-        axes.set_yticks(range(len(found)), found if place == 0 else [''] * len(found))
-        axes.invert_yaxis()
-        axes.set_title(f'{task.group}\n{task.name}', fontsize=9)
-        axes.tick_params(labelsize=8)
+def gain_bars(suite: Suite, values: Values) -> Figure:
+    """Bars from the mean of the uppermost row, a line of panels for each group.
+
+    Differences are small beside the scores: bars of the scores would be all alike, or
+    cut off below.
+
+    Args:
+        values: Score by (start, task) and seed.
+    """
+    groups = {}
+    for task in suite.tasks:
+        if any(key[1] == task.name for key in values):
+            groups.setdefault(task.group, []).append(task)
+    rows = {group: [start.name for start in suite.starts
+                    if any((start.name, task.name) in values for task in tasks)]
+            for group, tasks in groups.items()}
+    lines = [len(names) for names in rows.values()]
+    columns = max(map(len, groups.values()))
+    figure = Figure(figsize=(1.6 + 2.3 * columns, 0.25 * sum(lines) + len(lines)),
+                    layout='constrained')
+    for lot, (group, tasks) in zip(
+            figure.subfigures(len(groups), height_ratios=[n + 3 for n in lines],
+                              squeeze=False).flat, groups.items(), strict=True):
+        lot.suptitle(group, fontsize=10)
+        panels = lot.subplots(1, columns, sharex=True, squeeze=False)[0]
+        for panel, task in zip(panels, tasks, strict=False):
+            _bar_panel(panel, suite, task, rows[group], values)
+            panel.set_yticks(range(len(rows[group])),
+                             rows[group] if panel is panels[0] else [])
+        for panel in panels[len(tasks):]:
+            panel.set_axis_off()
     return figure
+
+
+def _bar_panel(axes: Axes, suite: Suite, task: Task, rows: Sequence[str],
+               values: Values) -> None:
+    scores = {name: list(values[name, task.name].values())
+              for name in rows if (name, task.name) in values}
+    reference = statistics.mean(next(iter(scores.values())))
+    for height, name in enumerate(rows):
+        if name in scores:
+            mean = statistics.mean(scores[name])
+            gains = [score - reference for score in scores[name]]
+            axes.barh(height, mean - reference, color=_colour(suite, name), height=0.7)
+            axes.plot(gains, [height] * len(gains), 'k.', markersize=4)
+            axes.text(1.03, height, f'{mean:.1f}', va='center', fontsize=8,
+                      transform=axes.get_yaxis_transform())
+    axes.axvline(0, color='black', linewidth=0.8)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.margins(x=0.1)
+    axes.set_title(task.name, fontsize=9)
+    axes.tick_params(labelsize=8)
 
 
 def _fractions(suite: Suite, tasks: Sequence[Task], values: Values) -> Figure:

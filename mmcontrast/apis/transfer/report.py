@@ -97,7 +97,8 @@ def cell(suite: Suite, start: Start, task: Task, values: Values) -> str:
 def _table(suite: Suite, tasks: Sequence[Task], values: Values) -> list[str]:
     rows = [['start', *(task.name for task in tasks)], ['---'] * (1 + len(tasks))]
     rows += [[start.name, *(cell(suite, start, task, values) for task in tasks)]
-             for start in suite.starts]
+             for start in suite.starts
+             if start.tasks is None or {task.name for task in tasks} & {*start.tasks}]
     return [f'| {" | ".join(row)} |' for row in rows]
 
 
