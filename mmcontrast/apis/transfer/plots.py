@@ -74,6 +74,8 @@ def gain_bars(suite: Suite, values: Values) -> Figure:
             _bar_panel(panel, suite, task, rows[group], values)
             panel.set_yticks(range(len(rows[group])),
                              rows[group] if panel is panels[0] else [])
+        low, high = panels[0].get_xlim()
+        panels[0].set_xlim(low, high + 0.25 * (high - low))  # Room for the means.
         for panel in panels[len(tasks):]:
             panel.set_axis_off()
     return figure
@@ -90,7 +92,7 @@ def _bar_panel(axes: Axes, suite: Suite, task: Task, rows: Sequence[str],
             gains = [score - reference for score in scores[name]]
             axes.barh(height, mean - reference, color=_colour(suite, name), height=0.7)
             axes.plot(gains, [height] * len(gains), 'k.', markersize=4)
-            axes.text(1.03, height, f'{mean:.1f}', va='center', fontsize=8,
+            axes.text(0.98, height, f'{mean:.1f}', va='center', ha='right', fontsize=8,
                       transform=axes.get_yaxis_transform())
     axes.axvline(0, color='black', linewidth=0.8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
