@@ -112,7 +112,7 @@ def _circumstances(results: Sequence[dict]) -> str:
     versions = ', '.join(f'{k} {v}' for k, v in machine['packages'].items())
     period = days[0] if days[0] == days[-1] else f'{days[0]} to {days[-1]}'
     threads = sorted({result['threads'] for result in results})
-    return (f'{period}, commit {", ".join(commits)}. {machine["cpu"]}, '
+    return (f'{period}, commit {"; ".join(commits)}. {machine["cpu"]}, '
             f'{machine["cores"]} cores, {"/".join(map(str, threads))} thread(s) a run, '
             f'{machine["gpu"] or "no GPU"}; {len(results)} runs, {hours:.1f} hours of '
             f'run time in all. Python {machine["python"]}, {versions}.')
