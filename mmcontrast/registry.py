@@ -128,14 +128,14 @@ def _how_to_install(module: str | None) -> str:
 def _child(name: str, parent: roots.Registry, *locations: str) -> Registry:
     return Registry(
         name, parent=parent, scope='mmcontrast',
-        locations=[f'mmcontrast.{location}' for location in locations])
+        locations=[f'mmcontrast.{location}' for location in (*locations, 'methods')])
 
 
 # Models: networks, losses, preprocessors.
-MODELS = _child('model', roots.MODELS, 'models', 'methods')
+MODELS = _child('model', roots.MODELS, 'models')
 MODEL_WRAPPERS = _child('model wrapper', roots.MODEL_WRAPPERS, 'models')
 WEIGHT_INITIALIZERS = _child('weight initializer', roots.WEIGHT_INITIALIZERS, 'models')
-TASK_UTILS = _child('task util', roots.TASK_UTILS, 'models', 'methods')
+TASK_UTILS = _child('task util', roots.TASK_UTILS, 'models')
 
 # Data.
 DATASETS = _child('dataset', roots.DATASETS, 'datasets')

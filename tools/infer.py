@@ -16,8 +16,8 @@ box with the text that fits best.
 import argparse
 
 from mmcontrast.apis.cli import add_ask_arguments
-from mmcontrast.apis.convert import sentences
 from mmcontrast.apis.infer import infer
+from mmcontrast.converters import sentences
 
 
 def main() -> None:

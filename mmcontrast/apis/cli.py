@@ -50,11 +50,11 @@ def run(function: Callable, parser: argparse.ArgumentParser) -> None:
     a full disk, lost data, a loss that is NaN) ends the tool with that sentence and
     status 1; anything else keeps its traceback.
     """
-    from ..engine.disk import DiskError
-    from ..engine.finite import NonFiniteError
-    from ..engine.ranks_agree import RanksDisagree
-    from ..engine.run_errors import DataError
-    from ..engine.user_errors import UserError
+    from ..engine.distributed.consistency import RanksDisagree
+    from ..engine.nonfinite import NonFiniteError
+    from ..engine.runner.run_errors import DataError
+    from ..errors import UserError
+    from ..io.disk import DiskError
     arguments = vars(parser.parse_args())
     os.environ.setdefault('LOCAL_RANK', str(arguments.pop('local_rank')))
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.hub import get_config
 
-from ..engine.loader_functions import drop_function_scopes
+from ..engine.runner.loader_functions import drop_function_scopes
 from .lint import check_options, describe, lint_config, misspelt_keys
 
 

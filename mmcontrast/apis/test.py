@@ -3,8 +3,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
-from ..engine.bare_model import bare_model
-from ..engine.rank_failures import rank_failures
+from ..engine.distributed.rank_failures import rank_failures
+from ..engine.distributed.unwrap import bare_model
 from .config import UsageError, check_config, existing_file, load_config
 from .train import build_runner
 

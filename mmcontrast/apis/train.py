@@ -7,7 +7,7 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..engine.disk import check_work_dir
+from ..engine.distributed.rank_failures import rank_failures
 from ..engine.hooks import (
     CheckpointKeysHook,
     ClassCheckHook,
@@ -15,9 +15,9 @@ from ..engine.hooks import (
     FiniteGuardHook,
     StopSignalsHook,
 )
-from ..engine.rank_failures import rank_failures
-from ..engine.run_errors import explained_errors
-from ..engine.runner import TrustedRunner
+from ..engine.runner.reliable_runner import TrustedRunner
+from ..engine.runner.run_errors import explained_errors
+from ..io.disk import check_work_dir
 from .config import UsageError, check_config, existing_file, load_config
 from .lint.top_level import DEFAULT_HOOKS
 

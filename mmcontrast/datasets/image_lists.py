@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from mmengine.fileio import exists, get_file_backend, get_text, isdir, join_path
 
-from .lmdb_backend import lmdb_keys, lmdb_path
-from .zip_backend import zip_members, zip_path
+from .storage.lmdb_backend import lmdb_keys, lmdb_path
+from .storage.zip_backend import zip_members, zip_path
 
 IMAGE_SUFFIXES = (
     '.jpg', '.jpeg', '.png', '.webp', '.bmp', '.ppm', '.pgm', '.tif', '.tiff')

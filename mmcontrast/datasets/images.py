@@ -9,8 +9,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
 from mmengine.logging import print_log
 
-from mmcontrast.registry import DATASETS, TRANSFORMS
-
+from ..registry import DATASETS, TRANSFORMS
 from .bad_images import BadImage, ImagesGone, ImageStatus, Reason
 from .image_lists import (
     IMAGE_SUFFIXES,
@@ -20,8 +19,8 @@ from .image_lists import (
     read_coco_images,
     read_text_list,
 )
-from .lmdb_backend import lmdb_path
-from .zip_backend import zip_path
+from .storage.lmdb_backend import lmdb_path
+from .storage.zip_backend import zip_path
 
 # Fewer images say nothing about the share of bad ones.
 _MIN_TRIED = 20

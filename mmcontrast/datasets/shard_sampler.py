@@ -6,8 +6,7 @@ import numpy as np
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
-from mmcontrast.registry import DATA_SAMPLERS
-
+from ..registry import DATA_SAMPLERS
 from .shards import ShardedImages
 
 

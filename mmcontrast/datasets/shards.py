@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mmcontrast.registry import DATASETS
-
+from ..registry import DATASETS
 from .image_lists import IMAGE_SUFFIXES
 from .images import UnlabelledImages
-from .shard_names import expand_shards
-from .tar_headers import NO_LABEL
-from .tar_index import ImageTable, read_table
+from .storage.shard_names import expand_shards
+from .storage.tar_headers import NO_LABEL
+from .storage.tar_index import ImageTable, read_table
 
 _MAX_OPEN = 64
 
@@ -40,7 +39,7 @@ class ShardedImages(UnlabelledImages):
             first in this list is taken. The ending begins at the first dot of a name.
         max_bad_share: See :class:`UnlabelledImages`.
         index_file: Where the table of the shards is kept, by default beside the first;
-            see :func:`~mmcontrast.datasets.tar_index.read_table`.
+            see :func:`~mmcontrast.datasets.storage.tar_index.read_table`.
         pipeline: Transforms, ours by their plain name.
         kwargs: See mmengine's ``BaseDataset``.
 

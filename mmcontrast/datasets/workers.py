@@ -8,7 +8,7 @@ import torch
 from mmengine.dist import get_rank, is_distributed
 from torch.utils.data import get_worker_info
 
-from mmcontrast.registry import FUNCTIONS
+from ..registry import FUNCTIONS
 
 
 @FUNCTIONS.register_module()

@@ -1,11 +1,10 @@
 """What training does around a model."""
-from .checkpoint import read_checkpoint, write_checkpoint
+from ..io.checkpoint import read_checkpoint, write_checkpoint
+from ..io.safe_loading import use_safe_loading
 from .hooks import CheckpointKeysHook, MomentumHook
-from .lars import LARS
-from .optim import TwoGroupConstructor, two_groups
-from .runner import TrustedRunner
-from .safe_loading import use_safe_loading
-from .schedules import (
+from .optim.lars import LARS
+from .optim.param_groups import TwoGroupConstructor, two_groups
+from .optim.schedules import (
     WarmupCosineLR,
     WarmupPolyLR,
     WarmupStepLR,
@@ -15,6 +14,7 @@ from .schedules import (
     warmup_poly,
     warmup_steps,
 )
+from .runner.reliable_runner import TrustedRunner
 
 __all__ = [
     'CheckpointKeysHook', 'LARS', 'MomentumHook', 'TrustedRunner',

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..datasets.segmented_images import UNLABELLED
+from ..models.upsampling import assign_slots
+from .cluster_scores import SlotClassCounts, majority_scores, matched_scores
 from .dense_probe import cell_labels, confusion_counts, scores_of
 from .kmeans import kmeans
 from .probes import KNNScores, best_linear_scores
-from .segmented_images import UNLABELLED
-from .slot_maps import assign_slots
-from .slot_segmentation import SlotClassCounts, majority_scores, matched_scores
 
 #: Batches of maps (N, C, h, w) and labels (N, H, W), -1 for unlabelled pixels.
 Batches = Iterable[tuple[Tensor, Tensor]]

@@ -1,10 +1,10 @@
 """What two or more methods use."""
 from .backbone import feature_channels
 from .backbones import (
-    CLIPResNet,
-    CLIPResNetWithAttention,
-    CLIPVisionTransformer,
-    DenseAttentionPool,
+           CLIPResNet,
+           CLIPResNetWithAttention,
+           CLIPVisionTransformer,
+           DenseAttentionPool,
 )
 from .clip_weights import CLIPPretrained, load_clip_state
 from .layers import ConvMLP

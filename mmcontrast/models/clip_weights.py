@@ -8,8 +8,8 @@ from mmengine.model.weight_init import update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
-from ..engine.checkpoint import count_prefixes, find_state_dict, read_checkpoint
-from ..engine.script_archive import is_script_archive, read_script_archive
+from ..io.checkpoint import count_prefixes, find_state_dict, read_checkpoint
+from ..io.script_archive import is_script_archive, read_script_archive
 from ..registry import WEIGHT_INITIALIZERS
 
 FILE_SUFFIXES = ('.pt', '.pth', '.bin', '.ckpt', '.safetensors')

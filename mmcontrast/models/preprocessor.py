@@ -7,8 +7,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
-from mmcontrast.registry import MODELS
-
+from ..registry import MODELS
 from .photometric import BatchedSteps, Choices, batched_recipe
 
 

@@ -6,13 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mmcontrast.visualization.label_maps import (
-    COLOURS,
-    SheetRow,
-    fitted,
-    label_overlay,
-    picture_sheet,
-)
+from .label_maps import COLOURS, SheetRow, fitted, label_overlay, picture_sheet
 
 _WIDTH = 240
 # Share of the clip at which a frame is shown; the first is given, not found.

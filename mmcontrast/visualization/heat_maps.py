@@ -10,8 +10,8 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from mmcontrast.visualization.label_maps import fitted
-from mmcontrast.visualization.text import cut
+from .label_maps import fitted
+from .text import cut
 
 _GAP, _TEXT, _LINE, _HEAD = 8, 14, 17, 34
 # Room for a peak beside its text, and for the name beside the scale.

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mmcontrast.visualization.text import cut
+from .text import cut
 
 #: Of the first labels; far apart also beside each other.
 COLOURS = (

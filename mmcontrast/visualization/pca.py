@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from mmcontrast.evaluation.features import IMAGENET_MEAN, IMAGENET_STD, feature_maps
-from mmcontrast.visualization.text import cut
+from ..evaluation.features import IMAGENET_MEAN, IMAGENET_STD, feature_maps
+from .text import cut
 
 _GAP, _LINE = 8, 22
 

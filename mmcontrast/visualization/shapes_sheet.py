@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from mmcontrast.datasets.shapes import (
+from ..datasets.shapes import (
     CLASSES,
     PALETTE,
     Placement,

@@ -20,9 +20,7 @@ from mmcontrast.datasets import (
     seed_worker,
 )
 from mmcontrast.datasets.transforms import LoadImage
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from ranks import on_ranks  # noqa: E402
+from tests.helpers.ranks import on_ranks
 
 
 def encoded(number, kind='PNG'):
@@ -161,7 +159,7 @@ def test_headers_are_read_once_until_a_shard_is_written_anew(tmp_path, monkeypat
     assert numbers(sharded(tmp_path)) == [0, 1, 2, 3, 4]
     assert (tmp_path / 's-000.3-shards.npz').is_file()
     scanned = []
-    from mmcontrast.datasets import tar_index
+    from mmcontrast.datasets.storage import tar_index
     scan = tar_index.scan_shard
     monkeypatch.setattr(tar_index, 'scan_shard', lambda path, suffixes: (
         scanned.append(os.path.basename(path)) or scan(path, suffixes)))

@@ -10,10 +10,8 @@ from PIL import Image
 
 from mmcontrast.datasets import Reason, UnlabelledImages
 from mmcontrast.engine.hooks.bad_images import BadImagesHook
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from ranks import on_ranks  # noqa: E402
-from runs import Mean  # noqa: E402
+from tests.helpers.ranks import on_ranks
+from tests.helpers.runs import Mean
 
 
 def train(root, work_dir, **dataset):
@@ -67,8 +65,8 @@ def test_run_goes_on_and_lists_the_bad_images(folder, tmp_path):
 
 def test_run_that_breaks_off_leaves_the_list(folder, tmp_path):
     """A hook is not called any more; the process itself writes at its end."""
-    code = (f'import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n'
-            'from test_bad_images_hook import train\n'
+    code = (f'import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n'
+            'from tests.engine.test_bad_images_hook import train\n'
             f'train({str(folder)!r}, {str(tmp_path / "run")!r}, max_bad_share=0.01)')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode != 0

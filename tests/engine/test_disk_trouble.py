@@ -12,20 +12,18 @@ from PIL import Image
 
 from mmcontrast.datasets import UnlabelledImages
 from mmcontrast.datasets.bad_images import ImagesGone
-from mmcontrast.engine.checkpoint_files import latest_good_checkpoint
-from mmcontrast.engine.disk import DiskError, check_room, check_work_dir
-from mmcontrast.engine.replacing import replacing
-from mmcontrast.engine.run_errors import DataError
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
-from disk_runs import (  # noqa: E402
+from mmcontrast.engine.runner.run_errors import DataError
+from mmcontrast.io.atomic import replacing
+from mmcontrast.io.checkpoint_files import latest_good_checkpoint
+from mmcontrast.io.disk import DiskError, check_room, check_work_dir
+from tests.helpers.disk_runs import (
     decoded_by_pillow,
     listed_images,
     own_images,
     validated,
     write_config,
 )
-from runs import run  # noqa: E402
+from tests.helpers.runs import run
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINT = 1_080_000  # Bytes of the one weight, or little more.
@@ -165,7 +163,7 @@ def test_a_forbidden_folder_is_named(tmp_path):
     folder = Path(tempfile.mkdtemp())  # tmp_path lies where only its user may look.
     folder.chmod(0o555)
     script = ('import os, sys\n'
-              'from mmcontrast.engine.disk import check_work_dir\n'
+              'from mmcontrast.io.disk import check_work_dir\n'
               'os.getuid() or os.setuid(65534)\n'
               'check_work_dir(sys.argv[1])\n')
     done = subprocess.run([sys.executable, '-c', script, folder / 'run'], text=True,

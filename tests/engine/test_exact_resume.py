@@ -2,7 +2,6 @@
 import os
 import random
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,9 @@ from PIL import Image
 
 from mmcontrast.apis.config import load_config
 from mmcontrast.apis.train import build_runner
-from mmcontrast.engine.checkpoint import read_checkpoint
-from mmcontrast.engine.runner import TrustedRunner
-
-sys.path.insert(0, str(Path(__file__).parent))
-from exact_runs import (  # noqa: E402
+from mmcontrast.engine.runner.reliable_runner import TrustedRunner
+from mmcontrast.io.checkpoint import read_checkpoint
+from tests.helpers.exact_runs import (
     BATCH,
     KillItself,
     Shuffled,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mmcontrast.engine import LARS
-from mmcontrast.engine.lars import _cpu_step, _multi_tensor_step, trust_ratio
+from mmcontrast.engine.optim.lars import _cpu_step, _multi_tensor_step, trust_ratio
 
 
 def test_trust_ratio_by_hand():
@@ -63,7 +63,7 @@ def test_all_paths_agree_and_the_cpu_paths_leave_gradients_alone():
 
 
 def test_the_kernel_takes_flat_tensors_of_one_layout():
-    kernel = pytest.importorskip('mmcontrast.engine.lars_kernel')
+    kernel = pytest.importorskip('mmcontrast.engine.optim.lars_kernel')
     flat, channels_last = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4).to(
         memory_format=torch.channels_last)
     assert kernel.takes(flat, flat.clone(), flat.clone())
@@ -76,7 +76,7 @@ def test_the_kernel_takes_flat_tensors_of_one_layout():
 
 @pytest.mark.parametrize('nudge', [0.0, 1e-4])
 def test_kernel_where_gradient_and_decay_cancel(nudge):
-    kernel = pytest.importorskip('mmcontrast.engine.lars_kernel')
+    kernel = pytest.importorskip('mmcontrast.engine.optim.lars_kernel')
     group = dict(lr=1.0, momentum=0.9, weight_decay=0.5, trust_coef=0.001, eps=0.0)
     w = torch.tensor([[3., 4.]])
     grad, buffer = -0.5 * w + torch.tensor([[nudge, 0.]]), torch.zeros(1, 2)
@@ -88,7 +88,7 @@ def test_kernel_where_gradient_and_decay_cancel(nudge):
 
 
 def test_kernel_neither_hides_nor_invents_nan():
-    kernel = pytest.importorskip('mmcontrast.engine.lars_kernel')
+    kernel = pytest.importorskip('mmcontrast.engine.optim.lars_kernel')
     group = dict(lr=1.0, momentum=0.9, weight_decay=0.1, trust_coef=0.001, eps=0.0)
     bad, buffer = torch.ones(3, 4), torch.zeros(3, 4)
     kernel.step(bad, torch.full((3, 4), torch.nan), buffer, group)
@@ -124,7 +124,7 @@ def test_torch_keeps_its_number_of_threads():
     # In a process of its own: numba sets the number when its threads start.
     code = """
 import torch
-from mmcontrast.engine.lars import LARS
+from mmcontrast.engine.optim.lars import LARS
 torch.set_num_threads(1)
 weight = torch.nn.Parameter(torch.ones(400, 400))
 weight.grad = torch.ones(400, 400)

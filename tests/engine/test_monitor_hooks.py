@@ -1,6 +1,5 @@
 import json
 import random
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmcontrast.engine.hooks import DenseProbeHook, PretrainMonitorHook
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from ranks import on_ranks  # noqa: E402
+from tests.helpers.ranks import on_ranks
 
 CLASSES = ['dark', 'bright']
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from rank_runs import At, Job, Line, settings, train
 
 from mmcontrast.apis.test import test as run_test
-from mmcontrast.engine.rank_failures import rank_failures, watch_ranks
-from mmcontrast.engine.ranks_agree import config_values
+from mmcontrast.engine.distributed.consistency import config_values
+from mmcontrast.engine.distributed.rank_failures import rank_failures, watch_ranks
+from tests.helpers.rank_runs import At, Job, Line, settings, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def grace(monkeypatch):
     """Processes get less time to leave by themselves, for the tests to be quick."""
-    monkeypatch.setattr('mmcontrast.engine.rank_failures.GRACE', 1.0)
+    monkeypatch.setattr('mmcontrast.engine.distributed.rank_failures.GRACE', 1.0)
 
 
 def boom():
@@ -200,10 +200,10 @@ def test_values_of_a_config_have_their_full_key():
 def test_torchrun_gives_up_at_once(tmp_path):
     script = tmp_path / 'script.py'
     script.write_text(
-        f'import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests/engine")!r}]\n'
+        f'import sys; sys.path[:0] = [{str(ROOT)!r}]\n'
         'import os, pathlib, torch\n'
-        'from rank_runs import At, train\n'
-        'from test_rank_failures import boom\n'
+        'from tests.helpers.rank_runs import At, train\n'
+        'from tests.engine.test_rank_failures import boom\n'
         "torch.distributed.init_process_group('gloo')\n"
         "train(pathlib.Path(sys.argv[1]), int(os.environ['RANK']), 2,\n"
         "      hooks=[At('before_train_iter', 2, boom, rank=1)])\n")

@@ -9,7 +9,7 @@ from mmengine.dataset import DefaultSampler, InfiniteSampler
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
 from mmcontrast.engine.resume.loader import check_first_batch, make_repeatable
-from mmcontrast.engine.resume.randomness import (
+from mmcontrast.engine.resume.rng_state import (
     OwnStream,
     put_back_states,
     seed_cpu,
@@ -17,7 +17,7 @@ from mmcontrast.engine.resume.randomness import (
     states_to_data,
     take_states,
 )
-from mmcontrast.engine.run_errors import DataError
+from mmcontrast.engine.runner.run_errors import DataError
 
 
 class Data(Dataset):

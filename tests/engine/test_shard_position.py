@@ -1,6 +1,5 @@
 """A run over tar shards that stops and is resumed sees what an unbroken one sees."""
 import io
-import sys
 import tarfile
 import uuid
 from pathlib import Path
@@ -10,11 +9,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmcontrast.engine.runner import TrustedRunner
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from ranks import on_ranks  # noqa: E402
-from runs import Mean  # noqa: E402
+from mmcontrast.engine.runner.reliable_runner import TrustedRunner
+from tests.helpers.ranks import on_ranks
+from tests.helpers.runs import Mean
 
 BATCH = 3
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
-from rank_runs import At, Job, Steps, settings, train
 from torch.utils.data import DataLoader
 
-from mmcontrast.engine.checkpoint import read_checkpoint
-from mmcontrast.engine.checkpoint_files import latest_good_checkpoint
 from mmcontrast.engine.hooks import StopSignalsHook
 from mmcontrast.engine.hooks.stop_signals import without_resume
-from mmcontrast.engine.worker_signals import shield_workers
+from mmcontrast.engine.hooks.worker_signals import shield_workers
+from mmcontrast.io.checkpoint import read_checkpoint
+from mmcontrast.io.checkpoint_files import latest_good_checkpoint
+from tests.helpers.rank_runs import At, Job, Steps, settings, train
 
 
 def send(number):

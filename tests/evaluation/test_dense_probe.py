@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from mmcontrast.datasets.labeled_images import find_pairs, load_labelled_images
 from mmcontrast.evaluation.dense_probe import (
     LinearScores,
     cell_labels,
@@ -12,7 +13,6 @@ from mmcontrast.evaluation.dense_probe import (
     scores_of,
 )
 from mmcontrast.evaluation.features import feature_maps
-from mmcontrast.evaluation.labelled_images import find_pairs, load_labelled_images
 
 
 def coloured_world(num_images: int, seed: int, num_classes: int = 3):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 pytest.importorskip('mmseg')
-from mmcontrast.registry import METRICS  # noqa: E402
+from mmcontrast.registry import METRICS
 
 CLASSES = ('sky', 'car', 'cat', 'dog')
 

@@ -10,11 +10,7 @@ from mmcontrast.evaluation.image_probes import (
     linear_accuracy,
     stratified,
 )
-from mmcontrast.evaluation.probes import (
-    best_linear_scores,
-    nearest_neighbours,
-    vote,
-)
+from mmcontrast.evaluation.probes import best_linear_scores, nearest_neighbours, vote
 
 
 def random_set(count, classes, channels=16, seed=0):

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from mmcontrast.apis.evaluate.videos import follow
+from mmcontrast.apis.analysis.evaluate_backbone.videos import follow
+from mmcontrast.datasets.video_clips import list_clips, read_ids, write_ids
 from mmcontrast.evaluation import label_propagation
 from mmcontrast.evaluation.label_propagation import propagate_labels
-from mmcontrast.evaluation.video_clips import list_clips, read_ids, write_ids
 from mmcontrast.evaluation.video_scores import (
     contour_accuracy,
     outline,

@@ -1,13 +1,13 @@
 """CLIP's image towers against the numbers of DenseCLIP's reference implementation."""
 import pytest
 import torch
-from denseclip.case import Case
 
 from mmcontrast.models.backbones import (
     CLIPResNetWithAttention,
     CLIPVisionTransformer,
     DenseAttentionPool,
 )
+from tests.helpers.denseclip_case import Case
 
 
 @pytest.mark.parametrize(('name', 'pos_mode'), [

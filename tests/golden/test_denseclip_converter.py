@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from denseclip.case import Case
 from mmengine.config import Config
 
-from mmcontrast.engine.checkpoint import read_checkpoint
+from mmcontrast.io.checkpoint import read_checkpoint
 from mmcontrast.methods.denseclip.convert import convert, infer_model
 from mmcontrast.registry import MODELS
+from tests.helpers.denseclip_case import Case
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')

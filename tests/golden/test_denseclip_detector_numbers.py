@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from denseclip.case import Case
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
@@ -14,6 +13,7 @@ from mmengine.structures import InstanceData
 from mmcontrast.methods.denseclip import TextPrompting
 from mmcontrast.models.text import CLIPTextEncoder
 from mmcontrast.registry import MODELS
+from tests.helpers.denseclip_case import Case
 
 pytest.importorskip('mmdet')
 from mmdet.structures import DetDataSample  # noqa: E402

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from denseclip.case import Case
 from mmengine.config import Config
 from mmengine.model import BaseModule
 from mmengine.optim import build_optim_wrapper
@@ -14,6 +13,7 @@ from torch import nn
 
 from mmcontrast.methods.denseclip import ContextDecoder, TextPrompting
 from mmcontrast.registry import MODELS
+from tests.helpers.denseclip_case import Case
 
 pytest.importorskip('mmseg')
 from mmseg.structures import SegDataSample  # noqa: E402

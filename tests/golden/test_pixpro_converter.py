@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.registry import DefaultScope
-from pixpro.case import Case
 
 from mmcontrast.methods.pixpro.convert import convert, infer_model
 from mmcontrast.registry import MODELS
+from tests.helpers.pixpro_case import Case
 
 FOLDER = str(Path(__file__).parent / 'pixpro')
 CASES = ('converter_resnet50', 'converter_resnet50_d')

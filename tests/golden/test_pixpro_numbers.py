@@ -1,13 +1,10 @@
 """PixPro against the numbers of its reference implementation."""
 from pathlib import Path
 
-import fill
 import numpy as np
 import pytest
-import stand_in  # noqa: F401
 import torch
 import torch.nn.functional as F
-from pixpro.case import Case
 
 from mmcontrast.engine import LARS, cosine_momentum, two_groups, warmup_cosine
 from mmcontrast.methods.pixpro import (
@@ -16,6 +13,11 @@ from mmcontrast.methods.pixpro import (
     PixPro,
     positive_pairs,
 )
+from tests.helpers import (
+    fill,
+    stand_in,  # noqa: F401
+)
+from tests.helpers.pixpro_case import Case
 
 FOLDER = str(Path(__file__).parent / 'pixpro')
 RENAMES = {

@@ -3,13 +3,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from listed_choices import (
-    ListedDraws,
-    apply_choice,
-    force_steps,
-    made_up_picture,
-)
-from pixpro.case import Case
 
 from mmcontrast.datasets.transforms import (
     Crop,
@@ -21,6 +14,13 @@ from mmcontrast.datasets.transforms import (
 from mmcontrast.methods.pixpro.pairs import published_coords
 from mmcontrast.models.preprocessor import TwoViewPreprocessor
 from mmcontrast.structures import View, ViewBatch
+from tests.helpers.listed_choices import (
+    ListedDraws,
+    apply_choice,
+    force_steps,
+    made_up_picture,
+)
+from tests.helpers.pixpro_case import Case
 
 FOLDER = str(Path(__file__).parent / 'pixpro')
 

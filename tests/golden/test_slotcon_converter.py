@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from fill import fill_state_dict
 from mmengine.registry import DefaultScope
-from pixpro.case import Case
 
 from mmcontrast.methods.slotcon.convert import convert
 from mmcontrast.registry import MODELS
+from tests.helpers.fill import fill_state_dict
+from tests.helpers.pixpro_case import Case
 
 HERE = Path(__file__).parent
 CASE = Case(str(HERE / 'slotcon'), 'converter_resnet50')

@@ -1,12 +1,9 @@
 """SlotCon against the numbers of its reference implementation."""
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import stand_in  # noqa: F401
 import torch
-from pixpro.case import Case
 from torch import Tensor
 
 from mmcontrast.engine import LARS, cosine_momentum, two_groups, warmup_cosine
@@ -22,9 +19,9 @@ from mmcontrast.methods.slotcon import (
 )
 from mmcontrast.methods.slotcon.grouping import first_pixel
 from mmcontrast.models.layers import RowMLP
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from ranks import on_ranks  # noqa: E402
+from tests.helpers import stand_in  # noqa: F401
+from tests.helpers.pixpro_case import Case
+from tests.helpers.ranks import on_ranks
 
 FOLDER = str(Path(__file__).parent / 'slotcon')
 LAYERS = {'mlp.0': 'linear1', 'mlp.1': 'bn1', 'mlp.3': 'linear2', 'mlp.4': 'bn2',

@@ -2,10 +2,10 @@
 from pathlib import Path
 
 import torch
-from pixpro.case import Case
 
-from mmcontrast.evaluation.slot_retrieval import SlotSurvey
 from mmcontrast.methods.slotcon import SlotGrouping
+from mmcontrast.methods.slotcon.retrieval import SlotSurvey
+from tests.helpers.pixpro_case import Case
 
 FOLDER = str(Path(__file__).parent / 'slotcon')
 

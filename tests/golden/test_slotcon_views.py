@@ -3,8 +3,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from listed_choices import ListedDraws, force_steps, made_up_picture
-from pixpro.case import Case
 
 from mmcontrast.datasets.transforms import (
     Crop,
@@ -16,6 +14,8 @@ from mmcontrast.datasets.transforms import (
 from mmcontrast.methods.slotcon.alignment import overlaps
 from mmcontrast.models.preprocessor import TwoViewPreprocessor
 from mmcontrast.structures import View, ViewBatch
+from tests.helpers.listed_choices import ListedDraws, force_steps, made_up_picture
+from tests.helpers.pixpro_case import Case
 
 FOLDER = str(Path(__file__).parent / 'slotcon')
 VIEW_PIXELS = Case(FOLDER, 'view_pixels')

@@ -1,16 +1,12 @@
 """Tokens, text tower and converted text weights against DenseCLIP's code."""
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from denseclip.case import Case
 
 from mmcontrast.models.clip_weights import load_clip_state
 from mmcontrast.models.text import CLIPTextEncoder, class_list, tokenize
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'models' / 'text'))
-from clip_files import write_script_archive  # noqa: E402
+from tests.helpers.clip_files import write_script_archive
+from tests.helpers.denseclip_case import Case
 
 
 @pytest.mark.parametrize('name', ['tokens_ade20k_5', 'tokens_coco_5', 'tokens_misc_77'])

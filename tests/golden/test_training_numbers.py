@@ -1,19 +1,14 @@
 """Schedules and optimizer against the numbers of both reference implementations."""
 from pathlib import Path
 
-import fill
 import numpy as np
 import pytest
-from pixpro.case import Case
 from torch import nn
 
-from mmcontrast.engine import (
-    LARS,
-    cosine_momentum,
-    lars,
-    momentum_steps,
-    warmup_cosine,
-)
+from mmcontrast.engine import LARS, cosine_momentum, momentum_steps, warmup_cosine
+from mmcontrast.engine.optim import lars
+from tests.helpers import fill
+from tests.helpers.pixpro_case import Case
 
 HERE = Path(__file__).parent
 METHODS = ['pixpro', 'slotcon']

@@ -1,7 +1,5 @@
 """CLIP's loss, its texts, and its gather between processes."""
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,9 +7,7 @@ from mmengine.structures import BaseDataElement
 
 from mmcontrast.models.text import tokenize
 from mmcontrast.registry import MODELS
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from ranks import on_ranks  # noqa: E402
+from tests.helpers.ranks import on_ranks
 
 TEXTS = ('a red star', 'the sky', 'a striped blue circle', 'heart')
 TINY = dict(

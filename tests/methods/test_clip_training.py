@@ -10,15 +10,14 @@ import torch
 from mmengine.config import Config
 
 from mmcontrast.apis.config import load_config
-from mmcontrast.apis.export_clip import export_clip
+from mmcontrast.apis.convert.export_clip import export_clip
 from mmcontrast.apis.test import test as run_test
 from mmcontrast.models.clip_weights import load_clip_state
 from mmcontrast.models.text import tokenize
 from mmcontrast.registry import MODELS
+from tests.helpers.runs import run, scalars
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'tests'))
-from runs import run, scalars  # noqa: E402
 
 CONFIGS = sorted((ROOT / 'configs' / 'clip').glob('*.py'))
 DEBUG, = (str(path) for path in CONFIGS if path.stem.endswith('debug'))

@@ -7,8 +7,11 @@ from torch import nn
 from torch.nn import functional as F
 
 pytest.importorskip('mmseg')
-import tiny_denseclip  # noqa: E402
-from tiny_denseclip import (  # noqa: E402
+from mmcontrast.methods.denseclip import score_map
+from mmcontrast.models.text import tokenize
+from mmcontrast.registry import MODELS
+from tests.helpers import tiny_denseclip
+from tests.helpers.tiny_denseclip import (
     CHANNELS,
     NAMES,
     TEXT,
@@ -17,10 +20,6 @@ from tiny_denseclip import (  # noqa: E402
     model,
     samples,
 )
-
-from mmcontrast.methods.denseclip import score_map  # noqa: E402
-from mmcontrast.models.text import tokenize  # noqa: E402
-from mmcontrast.registry import MODELS  # noqa: E402
 
 META = [dict(img_shape=torch.Size((64, 96)))]
 UPERNET = dict(

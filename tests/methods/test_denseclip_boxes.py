@@ -1,6 +1,4 @@
 """Boxes as dense targets, and the auxiliary loss of the detectors."""
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from mmcontrast.methods.denseclip.box_targets import dense_targets, pixel_text_loss
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'golden'))
-from denseclip.case import Case  # noqa: E402
+from tests.helpers.denseclip_case import Case
 
 
 def test_golden_targets_loss_and_gradient():

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 
-from mmcontrast.apis.make_shapes import make_shapes
+from mmcontrast.apis.data.make_shapes import make_shapes
 from mmcontrast.apis.train import train
 from mmcontrast.registry import MODELS
 

@@ -7,20 +7,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import tiny_denseclip as tiny
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
+
+from tests.helpers import tiny_denseclip as tiny
 
 pytest.importorskip('mmseg')
 pytest.importorskip('mmdet')
 from mmdet.apis import inference_detector  # noqa: E402
 from mmseg.apis import inference_model  # noqa: E402
 
-from mmcontrast.apis import DenseCLIPInferencer  # noqa: E402
-from mmcontrast.apis.inferencers.results import output_stems  # noqa: E402
-from mmcontrast.registry import MODELS  # noqa: E402
+from mmcontrast.apis import DenseCLIPInferencer
+from mmcontrast.apis.inferencers.results import output_stems
+from mmcontrast.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
 DETECTOR = str(ROOT / 'configs' / 'denseclip'

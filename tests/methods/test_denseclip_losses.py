@@ -100,9 +100,8 @@ def head(**changes):
                       dict(type='mmseg.CrossEntropyLoss', loss_weight=2.)]),
     dict(sampler=dict(type='mmseg.OHEMPixelSampler', thresh=0.7, min_kept=50))])
 def test_heads_get_the_losses_that_mmseg_gives_them(changes):
-    from tiny_denseclip import samples
-
     from mmcontrast.methods.denseclip.head_loss import head_loss
+    from tests.helpers.tiny_denseclip import samples
     net, logits = head(**changes), torch.randn(2, 3, 4, 6, requires_grad=True)
     batch = samples()
     if 'ignore_index' in changes:

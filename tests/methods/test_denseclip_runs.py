@@ -7,12 +7,12 @@ import torch
 from mmengine.config import Config
 
 pytest.importorskip('mmseg')
-from mmcontrast.apis.config import UsageError  # noqa: E402
-from mmcontrast.apis.make_shapes import make_shapes  # noqa: E402
-from mmcontrast.apis.test import test as run_test  # noqa: E402
-from mmcontrast.apis.train import train  # noqa: E402
-from mmcontrast.datasets.shapes.layouts import PAIR_CLASSES  # noqa: E402
-from mmcontrast.engine.checkpoint import read_checkpoint  # noqa: E402
+from mmcontrast.apis.config import UsageError
+from mmcontrast.apis.data.make_shapes import make_shapes
+from mmcontrast.apis.test import test as run_test
+from mmcontrast.apis.train import train
+from mmcontrast.datasets.shapes.layouts import PAIR_CLASSES
+from mmcontrast.io.checkpoint import read_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'denseclip'
 DEBUG = str(CONFIGS / 'denseclip-seg_fpn-tinyrn_1xb8-300it_shapes-256x256_debug.py')

@@ -5,24 +5,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_denseclip as tiny
 import torch
 import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from PIL import Image
 
+from tests.helpers import tiny_denseclip as tiny
+
 pytest.importorskip('mmseg')
 pytest.importorskip('mmdet')
-from mmcontrast.apis.inferencers.images import (  # noqa: E402
+from mmcontrast.apis.analysis.score_maps import match_images, score_maps
+from mmcontrast.apis.inferencers.images import (
     PreparedImages,
     find_sources,
     image_pipeline,
 )
-from mmcontrast.apis.inferencers.text_model import load_text_model  # noqa: E402
-from mmcontrast.apis.score_maps import match_images, score_maps  # noqa: E402
-from mmcontrast.methods.denseclip.box_texts import map_scale, relabel  # noqa: E402
-from mmcontrast.registry import MODELS  # noqa: E402
+from mmcontrast.apis.inferencers.text_model import load_text_model
+from mmcontrast.methods.denseclip.box_texts import map_scale, relabel
+from mmcontrast.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """

@@ -1,18 +1,14 @@
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
-from two_view_batches import RESNET18, batch
 
 from mmcontrast.engine import LARS, two_groups
 from mmcontrast.registry import MODELS
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from ranks import on_ranks  # noqa: E402
+from tests.helpers.ranks import on_ranks
+from tests.helpers.two_view_batches import RESNET18, batch
 
 
 def config(**changes) -> dict:

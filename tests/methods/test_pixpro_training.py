@@ -1,5 +1,4 @@
 """PixPro trained by the real Runner, from its configs."""
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,7 @@ from PIL import Image
 from mmcontrast.apis.train import fit_to_devices
 from mmcontrast.engine import cosine_momentum, warmup_cosine
 from mmcontrast.registry import MODELS
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from runs import run, scalars  # noqa: E402
+from tests.helpers.runs import run, scalars
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'pixpro'
 DEBUG = str(CONFIGS / 'pixpro_resnet18_1xb32-coslr-4e_shapes_debug.py')

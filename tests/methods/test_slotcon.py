@@ -1,20 +1,17 @@
 import copy
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
-from two_view_batches import RESNET18, batch, sample
 
 from mmcontrast.engine import LARS, two_groups
 from mmcontrast.registry import MODELS
 from mmcontrast.structures import View
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from ranks import on_ranks  # noqa: E402
-from runs import run, scalars  # noqa: E402
+from tests.helpers.ranks import on_ranks
+from tests.helpers.runs import run, scalars
+from tests.helpers.two_view_batches import RESNET18, batch, sample
 
 DEBUG = str(Path(__file__).parents[2] / 'configs' / 'slotcon'
             / 'slotcon_resnet18_1xb32-coslr-4e_shapes_debug.py')

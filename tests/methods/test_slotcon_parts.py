@@ -1,7 +1,5 @@
 """Grouping, alignment and losses of SlotCon, one by one."""
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,9 +19,7 @@ from mmcontrast.methods.slotcon.gather import gather_counts, gather_rows
 from mmcontrast.methods.slotcon.usage import agreement, slot_usage
 from mmcontrast.models.layers import RowMLP
 from mmcontrast.structures import View, ViewBatch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from ranks import on_ranks  # noqa: E402
+from tests.helpers.ranks import on_ranks
 
 
 def region(*views: View) -> tuple[Overlap, Overlap]:

@@ -1,5 +1,4 @@
 """SlotCon trained by the real Runner, from its configs."""
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,10 @@ from PIL import Image
 
 from mmcontrast.apis.train import fit_to_devices
 from mmcontrast.datasets.transforms import OverlapCrops
-from mmcontrast.engine.checkpoint import read_checkpoint
+from mmcontrast.io.checkpoint import read_checkpoint
 from mmcontrast.registry import DATASETS, MODELS, TRANSFORMS
 from mmcontrast.structures import View
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from runs import run, scalars  # noqa: E402
+from tests.helpers.runs import run, scalars
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'slotcon'
 NAMES = sorted(path.name for path in CONFIGS.glob('*.py'))

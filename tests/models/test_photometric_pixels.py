@@ -12,10 +12,7 @@ from mmcontrast.models.photometric import (
     batched_recipe,
     pillow,
 )
-from mmcontrast.models.photometric.batch import (
-    change_one_by_one,
-    change_together,
-)
+from mmcontrast.models.photometric.batch import change_one_by_one, change_together
 
 
 def compiled(views, choices):

@@ -6,22 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-
-from mmcontrast.apis.benchmark import (
-    SUITES,
-    Measure,
-    Row,
-    Spread,
-    compare,
-    run_suite,
-    suite,
-)
-from mmcontrast.apis.benchmark_report import (
-    describe_machine,
-    git_commit,
-    markdown,
-    write_report,
-)
+from timing.frame import SUITES, Measure, Row, Spread, compare, run_suite, suite
+from timing.report import describe_machine, git_commit, markdown, write_report
 
 ROOT = Path(__file__).parents[2]
 

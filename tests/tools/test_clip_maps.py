@@ -5,7 +5,7 @@ import pytest
 import torch
 from open_clip.model import CLIP
 
-from mmcontrast.apis.clip_maps import _judged, maps_table, score_clip_maps
+from mmcontrast.apis.analysis.clip_maps import _judged, maps_table, score_clip_maps
 from mmcontrast.datasets.shapes import draw_scene, scene_seed
 from mmcontrast.datasets.shapes.vocabulary import COMBINATIONS
 

@@ -11,13 +11,14 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmcontrast.apis.convert import convert_official, prove_stages, rename_keys
-from mmcontrast.apis.convert.inspection import describe_checkpoint
-from mmcontrast.apis.convert.proof import randomised
-from mmcontrast.apis.convert.resnets import released_encoder
-from mmcontrast.engine.checkpoint import read_checkpoint
-from mmcontrast.engine.checkpoint_files import write_training_checkpoint
-from mmcontrast.engine.manifest import file_sha256
+from mmcontrast.apis.convert import convert_official
+from mmcontrast.apis.convert.inspect_checkpoint import describe_checkpoint
+from mmcontrast.converters import prove_stages, rename_keys
+from mmcontrast.converters.equality import randomised
+from mmcontrast.converters.resnets import released_encoder
+from mmcontrast.io.checkpoint import read_checkpoint
+from mmcontrast.io.checkpoint_files import write_training_checkpoint
+from mmcontrast.io.manifest import file_sha256
 from mmcontrast.methods.pixpro.convert import convert, infer_model
 from mmcontrast.registry import MODELS
 

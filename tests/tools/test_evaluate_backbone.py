@@ -1,7 +1,6 @@
 """The protocols from end to end: backbones by name, files in, tables and JSON out."""
 import json
 import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from runs import run, scalars  # noqa: E402
-
-from mmcontrast.apis.config import load_config  # noqa: E402
-from mmcontrast.apis.evaluate import (  # noqa: E402
+from mmcontrast.apis.analysis.evaluate_backbone import (
     BackboneChoice,
     evaluate_clusters,
     evaluate_images,
@@ -23,12 +18,14 @@ from mmcontrast.apis.evaluate import (  # noqa: E402
     open_backbone,
     result_table,
 )
-from mmcontrast.apis.evaluate import results as results_module  # noqa: E402
-from mmcontrast.apis.export import export_backbone  # noqa: E402
-from mmcontrast.apis.make_shapes import make_shapes  # noqa: E402
-from mmcontrast.datasets.shapes import draw_scene, scene_seed  # noqa: E402
-from mmcontrast.evaluation.frozen import FrozenBackbone  # noqa: E402
-from mmcontrast.evaluation.video_clips import read_ids  # noqa: E402
+from mmcontrast.apis.analysis.evaluate_backbone import results as results_module
+from mmcontrast.apis.config import load_config
+from mmcontrast.apis.convert.export_backbone import export_backbone
+from mmcontrast.apis.data.make_shapes import make_shapes
+from mmcontrast.datasets.shapes import draw_scene, scene_seed
+from mmcontrast.datasets.video_clips import read_ids
+from mmcontrast.evaluation.frozen import FrozenBackbone
+from tests.helpers.runs import run, scalars
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """

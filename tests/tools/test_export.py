@@ -10,11 +10,11 @@ from mmengine.registry import DefaultScope
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mmcontrast.apis.convert.proof import randomised, stage_maps
-from mmcontrast.apis.export import export_backbone
-from mmcontrast.engine.checkpoint import read_checkpoint, write_checkpoint
-from mmcontrast.engine.config_text import parse_config_text
-from mmcontrast.engine.manifest import file_sha256
+from mmcontrast.apis.convert.export_backbone import export_backbone
+from mmcontrast.converters.equality import randomised, stage_maps
+from mmcontrast.io.checkpoint import read_checkpoint, write_checkpoint
+from mmcontrast.io.config_text import parse_config_text
+from mmcontrast.io.manifest import file_sha256
 from mmcontrast.registry import MODELS
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from mmcontrast.apis.feature_maps import (
+from mmcontrast.apis.analysis.feature_maps import (
     feature_map_sheet,
     find_images,
     load_backbone,

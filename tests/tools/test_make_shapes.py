@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from mmcontrast.apis.make_shapes import make_shapes
+from mmcontrast.apis.data.make_shapes import make_shapes
 from mmcontrast.datasets.shapes import (
     CLASSES,
     HELD_OUT_COMBINATIONS,

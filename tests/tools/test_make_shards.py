@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from mmcontrast.apis.make_shards import make_shards
+from mmcontrast.apis.data.make_shards import make_shards
 from mmcontrast.datasets import ShardedImages, UnlabelledImages
 from mmcontrast.registry import DATA_SAMPLERS, DATASETS
 

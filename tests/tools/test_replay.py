@@ -9,15 +9,14 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmcontrast.apis.analysis.replay import replay
 from mmcontrast.apis.config import UsageError
-from mmcontrast.apis.replay import replay
 from mmcontrast.apis.train import train
-from mmcontrast.engine.finite import NonFiniteError, read_record
+from mmcontrast.engine.nonfinite import NonFiniteError, read_record
 from mmcontrast.registry import DATASETS
+from tests.helpers.fragile import config, runner_of
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'tests'))
-from fragile import config, runner_of  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures('scope_as_it_was')
 

@@ -8,26 +8,18 @@ import pytest
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent))
-from slot_files import write_checkpoint, write_config, write_scenes  # noqa: E402
-
-from mmcontrast.apis.score_slots import score_slots, slot_table  # noqa: E402
-from mmcontrast.apis.show_slots import CentreCrops, show_slots  # noqa: E402
-from mmcontrast.apis.slots import load_slot_model  # noqa: E402
-from mmcontrast.datasets.shapes import draw_scene, scene_seed  # noqa: E402
-from mmcontrast.evaluation.segmented_images import (  # noqa: E402
-    DatasetImages,
-    open_segmented_images,
-)
-from mmcontrast.evaluation.slot_clustering import cluster_prototypes  # noqa: E402
-from mmcontrast.evaluation.slot_evaluation import count_slots  # noqa: E402
-from mmcontrast.evaluation.slot_maps import (  # noqa: E402
-    assign_slots,
-    exchanged_prototypes,
-    slot_scores,
-)
-from mmcontrast.evaluation.slot_segmentation import matched_scores  # noqa: E402
-from mmcontrast.visualization.slots import mark_region  # noqa: E402
+from mmcontrast.apis.analysis.score_slots import score_slots, slot_table
+from mmcontrast.apis.analysis.show_slots import CentreCrops, show_slots
+from mmcontrast.apis.analysis.slots import load_slot_model
+from mmcontrast.datasets.segmented_images import DatasetImages, open_segmented_images
+from mmcontrast.datasets.shapes import draw_scene, scene_seed
+from mmcontrast.evaluation.cluster_scores import matched_scores
+from mmcontrast.methods.slotcon.clustering import cluster_prototypes
+from mmcontrast.methods.slotcon.drawing import mark_region
+from mmcontrast.methods.slotcon.evaluation import count_slots
+from mmcontrast.methods.slotcon.score_maps import exchanged_prototypes, slot_scores
+from mmcontrast.models.upsampling import assign_slots
+from tests.helpers.slot_files import write_checkpoint, write_config, write_scenes
 
 ROOT = Path(__file__).parents[2]
 OBJECTS = 8  # the shapes; sky and ground follow

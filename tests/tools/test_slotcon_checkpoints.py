@@ -9,9 +9,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmcontrast.apis.convert.proof import randomised
-from mmcontrast.apis.export import export_backbone
-from mmcontrast.engine.checkpoint import read_checkpoint
+from mmcontrast.apis.convert.export_backbone import export_backbone
+from mmcontrast.converters.equality import randomised
+from mmcontrast.io.checkpoint import read_checkpoint
 from mmcontrast.methods.slotcon.convert import convert
 from mmcontrast.registry import MODELS
 

@@ -16,7 +16,7 @@ from mmcontrast.apis import test as testing
 from mmcontrast.apis import train as training
 from mmcontrast.apis.config import UsageError, load_config
 from mmcontrast.apis.train import enable_amp, enable_auto_scale_lr, fit_to_devices
-from mmcontrast.engine.runner import TrustedRunner
+from mmcontrast.engine.runner.reliable_runner import TrustedRunner
 
 ROOT = Path(__file__).parents[2]
 TOY = '''

@@ -4,13 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from transfer_table.plots import gain_bars
+from transfer_table.report import cell, markdown
+from transfer_table.runs import list_runs
+from transfer_table.suite import read_suite
 
 from mmcontrast.apis.config import UsageError
-from mmcontrast.apis.make_shapes import make_shapes
-from mmcontrast.apis.transfer.plots import gain_bars
-from mmcontrast.apis.transfer.report import cell, markdown
-from mmcontrast.apis.transfer.runs import list_runs
-from mmcontrast.apis.transfer.suite import read_suite
+from mmcontrast.apis.data.make_shapes import make_shapes
 
 ROOT = Path(__file__).parents[2]
 PRETRAIN = ROOT / 'configs/pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py'

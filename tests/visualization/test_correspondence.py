@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from mmcontrast.apis.browse_views import _nearest, _pairs, browse_views
+from mmcontrast.apis.analysis.browse_views import _nearest, _pairs, browse_views
 from mmcontrast.apis.config import UsageError
 from mmcontrast.structures import View
 from mmcontrast.visualization.correspondence import (

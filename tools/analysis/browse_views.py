@@ -7,7 +7,7 @@ import sys
 
 from mmengine.config import DictAction
 
-from mmcontrast.apis.browse_views import browse_views
+from mmcontrast.apis.analysis.browse_views import browse_views
 
 
 def main() -> None:

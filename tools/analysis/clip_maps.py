@@ -4,8 +4,8 @@
 """
 import argparse
 
-from mmcontrast.apis.clip_maps import maps_table, score_clip_maps
-from mmcontrast.apis.convert import sentences
+from mmcontrast.apis.analysis.clip_maps import maps_table, score_clip_maps
+from mmcontrast.converters import sentences
 
 
 def main() -> None:

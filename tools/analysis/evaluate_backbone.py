@@ -19,8 +19,7 @@ protocols:
 import argparse
 from functools import partial
 
-from mmcontrast.apis.convert import sentences
-from mmcontrast.apis.evaluate import (
+from mmcontrast.apis.analysis.evaluate_backbone import (
     BackboneChoice,
     evaluate_clusters,
     evaluate_images,
@@ -28,6 +27,7 @@ from mmcontrast.apis.evaluate import (
     evaluate_videos,
     result_table,
 )
+from mmcontrast.converters import sentences
 
 CHOICE = ('network', 'weights', 'layer', 'branch', 'prefix', 'seed', 'device',
           'batch_size')

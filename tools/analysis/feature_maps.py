@@ -4,8 +4,8 @@
 """
 import argparse
 
-from mmcontrast.apis.convert import sentences
-from mmcontrast.apis.feature_maps import feature_map_sheet
+from mmcontrast.apis.analysis.feature_maps import feature_map_sheet
+from mmcontrast.converters import sentences
 
 
 def main() -> None:

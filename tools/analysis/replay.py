@@ -25,8 +25,8 @@ now, as after a repair.
 import argparse
 import sys
 
+from mmcontrast.apis.analysis.replay import replay
 from mmcontrast.apis.config import UsageError
-from mmcontrast.apis.replay import replay
 
 
 def main() -> int:

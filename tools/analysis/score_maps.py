@@ -9,9 +9,9 @@ the peak, its cosine stands after the text.
 """
 import argparse
 
+from mmcontrast.apis.analysis.score_maps import score_maps
 from mmcontrast.apis.cli import add_ask_arguments
-from mmcontrast.apis.convert import sentences
-from mmcontrast.apis.score_maps import score_maps
+from mmcontrast.converters import sentences
 
 
 def main() -> None:

@@ -5,8 +5,8 @@
 """
 import argparse
 
-from mmcontrast.apis.convert import sentences
-from mmcontrast.apis.score_slots import score_slots, slot_table
+from mmcontrast.apis.analysis.score_slots import score_slots, slot_table
+from mmcontrast.converters import sentences
 
 
 def main() -> None:

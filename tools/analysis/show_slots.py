@@ -4,8 +4,8 @@
 """
 import argparse
 
-from mmcontrast.apis.convert import sentences
-from mmcontrast.apis.show_slots import show_slots
+from mmcontrast.apis.analysis.show_slots import show_slots
+from mmcontrast.converters import sentences
 
 
 def main() -> None:

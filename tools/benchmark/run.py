@@ -13,9 +13,8 @@ from pathlib import Path
 
 import cv2
 import torch
-
-from mmcontrast.apis.benchmark import SUITES, Suite, run_suite
-from mmcontrast.apis.benchmark_report import write_report
+from timing.frame import SUITES, Suite, run_suite
+from timing.report import write_report
 
 
 def main() -> None:

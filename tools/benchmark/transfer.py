@@ -14,11 +14,12 @@ import shlex
 import sys
 from pathlib import Path
 
+from transfer_table.execute import Outcome, execute
+from transfer_table.report import write_transfer_report
+from transfer_table.runs import list_runs
+from transfer_table.suite import read_suite
+
 from mmcontrast.apis.config import UsageError
-from mmcontrast.apis.transfer.execute import Outcome, execute
-from mmcontrast.apis.transfer.report import write_transfer_report
-from mmcontrast.apis.transfer.runs import list_runs
-from mmcontrast.apis.transfer.suite import read_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = ROOT / 'projects' / 'downstream' / 'suites'

@@ -1,9 +1,9 @@
 """Write a pretrained backbone for mmdet, mmseg, mmpretrain, torchvision or timm."""
 import argparse
 
-from mmcontrast.apis.convert import sentences
-from mmcontrast.apis.convert.targets import LIBRARIES
-from mmcontrast.apis.export import export_backbone
+from mmcontrast.apis.convert.export_backbone import export_backbone
+from mmcontrast.converters import sentences
+from mmcontrast.converters.targets import LIBRARIES
 
 
 def main():

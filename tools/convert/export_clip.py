@@ -1,8 +1,8 @@
 """Write a CLIP trained here for open_clip and for our text and image towers."""
 import argparse
 
-from mmcontrast.apis.convert import sentences
-from mmcontrast.apis.export_clip import export_clip
+from mmcontrast.apis.convert.export_clip import export_clip
+from mmcontrast.converters import sentences
 
 
 def main():

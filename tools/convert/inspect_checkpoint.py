@@ -1,8 +1,8 @@
 """Say what a checkpoint holds, without executing anything in it."""
 import argparse
 
-from mmcontrast.apis.convert import sentences
-from mmcontrast.apis.convert.inspection import describe_checkpoint
+from mmcontrast.apis.convert.inspect_checkpoint import describe_checkpoint
+from mmcontrast.converters import sentences
 
 
 def main():

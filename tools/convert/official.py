@@ -1,7 +1,8 @@
 """Convert a released checkpoint into one of mmcontrast."""
 import argparse
 
-from mmcontrast.apis.convert import convert_official, converter_names, sentences
+from mmcontrast.apis.convert import convert_official, converter_names
+from mmcontrast.converters import sentences
 
 
 def main():

@@ -1,8 +1,8 @@
 """Write the weights of a checkpoint as safetensors, under the names they have."""
 import argparse
 
-from mmcontrast.apis.convert import sentences
-from mmcontrast.apis.to_safetensors import to_safetensors
+from mmcontrast.apis.convert.to_safetensors import to_safetensors
+from mmcontrast.converters import sentences
 
 
 def main():

@@ -5,7 +5,7 @@
 """
 import argparse
 
-from mmcontrast.apis.make_shapes import make_shapes
+from mmcontrast.apis.data.make_shapes import make_shapes
 from mmcontrast.datasets.shapes import SPLITS
 from mmcontrast.datasets.shapes.layouts import LAYOUTS
 from mmcontrast.datasets.shapes.vocabulary import COMBINATIONS

@@ -6,7 +6,7 @@
 """
 import argparse
 
-from mmcontrast.apis.make_shards import make_shards
+from mmcontrast.apis.data.make_shards import make_shards
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,7 +1,6 @@
 """Released checkpoints into ours."""
 import pkgutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
@@ -9,32 +8,14 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from torch import Tensor
 
-from ...engine.checkpoint import find_state_dict, read_checkpoint, write_checkpoint
-from ...engine.manifest import file_sha256
+from ...converters.report import Conversion, KeyReport
+from ...io.checkpoint import find_state_dict, read_checkpoint, write_checkpoint
+from ...io.manifest import file_sha256
 from ...version import __version__
-from .report import KeyReport
 
 # By name: a shared folder imports no method before somebody asks for one.
 METHODS = 'mmcontrast.methods'
-
-
-@dataclass
-class Conversion:
-    """What a method's converter gives.
-
-    Attributes:
-        state_dict: Weights under our names.
-        model: Config of the model they fill strictly.
-        report: The account, proofs included.
-        meta: What else goes into the ``meta`` of the written file.
-    """
-
-    state_dict: dict[str, Tensor]
-    model: dict
-    report: KeyReport
-    meta: dict = field(default_factory=dict)
 
 
 def convert_official(method: str, src: str | Path, dst: str | Path,

@@ -11,9 +11,9 @@ from mmengine.runner import Runner
 from mmengine.utils import apply_to
 from torch import nn
 
-from ...engine.bare_model import bare_model
-from ...engine.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
+from ...engine.distributed.unwrap import bare_model
 from ...engine.hooks.class_check import check_classes, class_heads
+from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
 from ..train import build_runner
 from .estimate import Times, check_disk, say_memory, say_time
 from .machine import check_shared_memory

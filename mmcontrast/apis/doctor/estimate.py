@@ -9,8 +9,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ...engine.bare_model import bare_model
-from ...engine.torch_writer import count_bytes
+from ...engine.distributed.unwrap import bare_model
+from ...io.torch_writer import count_bytes
 from .report import Report
 
 GIB, MIB = 2 ** 30, 2 ** 20

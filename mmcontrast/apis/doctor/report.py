@@ -4,7 +4,7 @@ from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 
 from ...datasets.bad_images import BadImage
-from ...engine.user_errors import UserError
+from ...errors import UserError
 from ..config import UsageError
 
 

@@ -8,10 +8,9 @@ import torch
 from mmengine.structures import InstanceData
 from PIL import Image
 
-from mmcontrast.datasets.image_lists import IMAGE_SUFFIXES
-from mmcontrast.models.enlarging import resized_argmax
-from mmcontrast.models.text.vocabulary import read_vocabulary
-
+from ...datasets.image_lists import IMAGE_SUFFIXES
+from ...models.text.vocabulary import read_vocabulary
+from ...models.upsampling import resized_argmax
 from .images import (
     Images,
     Prepared,

@@ -12,12 +12,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mmcontrast.apis.progress import progress_bar
-from mmcontrast.datasets.bad_images import BadImage
-from mmcontrast.datasets.image_lists import list_folder
-from mmcontrast.datasets.transforms.loading import as_picture, read_image
-from mmcontrast.datasets.workers import seed_worker
-
+from ...datasets.bad_images import BadImage
+from ...datasets.image_lists import list_folder
+from ...datasets.transforms.loading import as_picture, read_image
+from ...datasets.workers import seed_worker
+from ..progress import progress_bar
 from .text_model import tested_dataset
 
 #: What can be asked about.

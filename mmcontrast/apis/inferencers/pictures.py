@@ -7,13 +7,7 @@ import numpy as np
 from mmengine.visualization import Visualizer
 from PIL import Image
 
-from mmcontrast.visualization.label_maps import (
-    SheetRow,
-    draw_overlays,
-    fitted,
-    picture_sheet,
-)
-
+from ...visualization.label_maps import SheetRow, draw_overlays, fitted, picture_sheet
 from .results import Detection, Segmentation
 
 # Longest side of a picture in pixels; smaller images are enlarged to be legible.

@@ -10,16 +10,12 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmcontrast.apis.config import existing_file, load_config
-from mmcontrast.apis.feature_maps import without_init_log
-from mmcontrast.engine.checkpoint import (
-    check_matching_keys,
-    find_state_dict,
-    read_checkpoint,
-)
-from mmcontrast.engine.hooks.class_texts import check_class_texts
-from mmcontrast.registry import DATASETS, MODELS, UnknownTypeError
-from mmcontrast.visualization.label_maps import label_colours
+from ...engine.hooks.class_texts import check_class_texts
+from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
+from ...registry import DATASETS, MODELS, UnknownTypeError
+from ...visualization.label_maps import label_colours
+from ..analysis.feature_maps import without_init_log
+from ..config import existing_file, load_config
 
 _WANTED = ('name the config of a DenseCLIP segmentor or detector, such as '
            'denseclip-*.py of configs/denseclip.')

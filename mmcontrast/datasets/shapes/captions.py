@@ -3,17 +3,10 @@ from collections.abc import Sequence
 from itertools import combinations as subsets
 from typing import TYPE_CHECKING
 
-from mmcontrast.datasets.shapes.words import (
-    PLAIN_SHARE,
-    RELATIONS,
-    article,
-    full_words,
-    holds,
-    phrase,
-)
+from .words import PLAIN_SHARE, RELATIONS, article, full_words, holds, phrase
 
 if TYPE_CHECKING:
-    from mmcontrast.datasets.shapes.scene import Scene
+    from .scene import Scene
 
 _NUMBERS = ('no', 'one', 'two', 'three', 'four', 'five', 'six')
 

@@ -1,8 +1,8 @@
 """Short clips: the objects of a scene wander over the ground."""
 from dataclasses import dataclass, replace
 
-from mmcontrast.datasets.shapes.plan import Dice, ScenePlan, plan_scene
-from mmcontrast.datasets.shapes.scene import Scene, check_size, see
+from .plan import Dice, ScenePlan, plan_scene
+from .scene import Scene, check_size, see
 
 _MOTION_STREAM = 1  # Second word of the seed: the first frame stays the scene itself.
 _EDGES_X = (0.06, 0.94)

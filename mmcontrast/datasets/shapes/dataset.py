@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from mmcontrast.datasets.shapes.regions import regions
-from mmcontrast.datasets.shapes.scene import Scene, check_size, draw_scene
-from mmcontrast.datasets.shapes.vocabulary import (
+from ...registry import DATASETS
+from .regions import regions
+from .scene import Scene, check_size, draw_scene
+from .vocabulary import (
     CLASSES,
     PALETTE,
     SHAPES,
@@ -14,7 +15,6 @@ from mmcontrast.datasets.shapes.vocabulary import (
     allowed_combinations,
     scene_seed,
 )
-from mmcontrast.registry import DATASETS
 
 
 @DATASETS.register_module()

@@ -13,16 +13,9 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mmcontrast.datasets.shapes.clip import Clip
-from mmcontrast.datasets.shapes.scene import Scene, SceneObject
-from mmcontrast.datasets.shapes.vocabulary import (
-    CLASSES,
-    COMBINATIONS,
-    PALETTE,
-    SHAPES,
-    SKY_LABEL,
-    STUFF,
-)
+from .clip import Clip
+from .scene import Scene, SceneObject
+from .vocabulary import CLASSES, COMBINATIONS, PALETTE, SHAPES, SKY_LABEL, STUFF
 
 THINGS_CLASSES = ('object', *STUFF)
 # Label in CLASSES -> label in THINGS_CLASSES.

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mmcontrast.datasets.shapes.vocabulary import SHAPES
+from .vocabulary import SHAPES
 
 
 @lru_cache(maxsize=1024)

@@ -5,15 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-from mmcontrast.datasets.shapes.plan import (
-    Dice,
-    ObjectPlan,
-    ScenePlan,
-    leaves_room,
-    plan_scene,
-)
-from mmcontrast.datasets.shapes.render import draw_object
-from mmcontrast.datasets.shapes.scene import Scene, check_size, see
+from .plan import Dice, ObjectPlan, ScenePlan, leaves_room, plan_scene
+from .render import draw_object
+from .scene import Scene, check_size, see
 
 Box = tuple[float, float, float, float]
 

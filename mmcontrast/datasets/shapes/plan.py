@@ -8,13 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from mmcontrast.datasets.shapes.outlines import extent
-from mmcontrast.datasets.shapes.vocabulary import (
-    COLOURS,
-    SKY_TEXTURES,
-    TEXTURES,
-    allowed_combinations,
-)
+from .outlines import extent
+from .vocabulary import COLOURS, SKY_TEXTURES, TEXTURES, allowed_combinations
 
 T = TypeVar('T')
 RGB = tuple[int, int, int]

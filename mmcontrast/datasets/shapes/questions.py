@@ -2,17 +2,12 @@
 """
 from typing import NamedTuple
 
-from mmcontrast.datasets.shapes.captions import with_article
-from mmcontrast.datasets.shapes.dataset import ShapesDataset
-from mmcontrast.datasets.shapes.regions import Region, object_texts
-from mmcontrast.datasets.shapes.scene import SceneObject
-from mmcontrast.datasets.shapes.vocabulary import (
-    COLOURS,
-    COMBINATIONS,
-    HELD_OUT_COMBINATIONS,
-    SHAPES,
-)
-from mmcontrast.registry import DATASETS
+from ...registry import DATASETS
+from .captions import with_article
+from .dataset import ShapesDataset
+from .regions import Region, object_texts
+from .scene import SceneObject
+from .vocabulary import COLOURS, COMBINATIONS, HELD_OUT_COMBINATIONS, SHAPES
 
 MIN_SHARE, MIN_SIDE = 0.6, 0.08
 """Of an object's own pixels, and of the picture's side, that must be seen to ask."""

@@ -3,14 +3,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mmcontrast.datasets.shapes.plan import Dice
-from mmcontrast.datasets.shapes.vocabulary import (
-    COLOURS,
-    SHAPES,
-    TEXTURES,
-    allowed_combinations,
-)
-from mmcontrast.datasets.shapes.words import (
+from .plan import Dice
+from .vocabulary import COLOURS, SHAPES, TEXTURES, allowed_combinations
+from .words import (
     PLAIN_SHARE,
     RELATIONS,
     SUPERLATIVES,
@@ -23,7 +18,7 @@ from mmcontrast.datasets.shapes.words import (
 )
 
 if TYPE_CHECKING:
-    from mmcontrast.datasets.shapes.scene import Scene, SceneObject
+    from .scene import Scene, SceneObject
 
 _TEXT_STREAM = 2  # Second word of the seed, so that texts do not disturb the drawing.
 

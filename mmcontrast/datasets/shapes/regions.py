@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from mmcontrast.datasets.shapes.plan import Dice
-from mmcontrast.datasets.shapes.vocabulary import GROUND_LABEL, SKY_LABEL
-from mmcontrast.datasets.shapes.words import article, partial_words, phrase
+from .plan import Dice
+from .vocabulary import GROUND_LABEL, SKY_LABEL
+from .words import article, partial_words, phrase
 
 if TYPE_CHECKING:
-    from mmcontrast.datasets.shapes.scene import Scene, SceneObject
+    from .scene import Scene, SceneObject
 
 KINDS = ('object', 'stuff', 'scene')
 _REGION_STREAM = 3  # Word of the seed: regions do not disturb drawing or other texts.

@@ -6,13 +6,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from mmcontrast.datasets.shapes.outlines import outline
-from mmcontrast.datasets.shapes.plan import RGB, ObjectPlan, ScenePlan
-from mmcontrast.datasets.shapes.textures import (
-    noise_tiles,
-    sample_tile,
-    to_fixed,
-)
+from .outlines import outline
+from .plan import RGB, ObjectPlan, ScenePlan
+from .textures import noise_tiles, sample_tile, to_fixed
 
 _SUBPIXEL_BITS = 4
 _RIM = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))

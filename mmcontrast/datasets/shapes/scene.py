@@ -5,15 +5,11 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from mmcontrast.datasets.shapes.captions import captions
-from mmcontrast.datasets.shapes.plan import ScenePlan, plan_scene
-from mmcontrast.datasets.shapes.referring import Referring, referring
-from mmcontrast.datasets.shapes.render import Canvas, full_mask, render
-from mmcontrast.datasets.shapes.vocabulary import (
-    GROUND_LABEL,
-    SHAPES,
-    SKY_LABEL,
-)
+from .captions import captions
+from .plan import ScenePlan, plan_scene
+from .referring import Referring, referring
+from .render import Canvas, full_mask, render
+from .vocabulary import GROUND_LABEL, SHAPES, SKY_LABEL
 
 MIN_SIZE = 32
 

@@ -8,7 +8,7 @@ from itertools import combinations as subsets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmcontrast.datasets.shapes.scene import Scene, SceneObject
+    from .scene import Scene, SceneObject
 
 Description = dict[str, str]
 

@@ -1,11 +1,5 @@
 """Transforms: reading images, drawing views, packing them for the model."""
-from .crops import (
-    CentreCrops,
-    Crop,
-    IndependentCrops,
-    OverlapCrops,
-    RandomResizedCrops,
-)
+from .crops import CentreCrops, Crop, IndependentCrops, OverlapCrops, RandomResizedCrops
 from .fast_views import FastTwoViews
 from .image_text import CropRegion, PackImageText
 from .loading import LoadImage, read_image, to_rgb

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mmcontrast.registry import TRANSFORMS
+from ...registry import TRANSFORMS
 
 
 class Crop(NamedTuple):

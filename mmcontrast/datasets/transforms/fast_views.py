@@ -4,9 +4,8 @@ import random
 from mmcv.transforms import BaseTransform
 from PIL import Image
 
-from mmcontrast.registry import TRANSFORMS
-from mmcontrast.structures import View
-
+from ...registry import TRANSFORMS
+from ...structures import View
 from .crops import RandomResizedCrops
 from .cutting import Pixels, cut_pixels
 from .decoding import best_shrink, decode_jpeg, is_jpeg, upright_size

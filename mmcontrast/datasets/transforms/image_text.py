@@ -7,8 +7,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.structures import BaseDataElement
 
-from mmcontrast.registry import TRANSFORMS
-
+from ...registry import TRANSFORMS
 from .packing import image_to_tensor
 
 

@@ -6,8 +6,8 @@ from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from mmcontrast.datasets.bad_images import BadImage, Reason
-from mmcontrast.registry import TRANSFORMS
+from ...registry import TRANSFORMS
+from ..bad_images import BadImage, Reason
 
 _ORIENTATION = 0x0112  # EXIF tag
 

@@ -6,7 +6,7 @@ from mmengine.structures import BaseDataElement
 from PIL import Image
 from torch import Tensor
 
-from mmcontrast.registry import TRANSFORMS
+from ...registry import TRANSFORMS
 
 
 @TRANSFORMS.register_module()

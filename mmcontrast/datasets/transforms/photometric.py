@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import RandAugment
 from torchvision.transforms import functional as tvf
 
-from mmcontrast.registry import TRANSFORMS
+from ...registry import TRANSFORMS
 
 
 class ViewStep:

@@ -9,8 +9,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmcontrast.registry import TRANSFORMS
-
+from ...registry import TRANSFORMS
 from .photometric import ViewStep
 
 _GRAY = dict(type='ViewGrayscale', prob=0.2)

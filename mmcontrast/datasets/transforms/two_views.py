@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from mmcv.transforms import BaseTransform
 from PIL import Image
 
-from mmcontrast.registry import TRANSFORMS
-from mmcontrast.structures import View
-
+from ...registry import TRANSFORMS
+from ...structures import View
 from .crops import Crop, RandomResizedCrops
 from .recipes import known, view_steps
 

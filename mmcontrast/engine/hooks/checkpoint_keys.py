@@ -5,10 +5,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
+from ...io.safe_loading import use_safe_loading
 from ...registry import HOOKS
-from ..bare_model import bare_model
-from ..checkpoint import check_matching_keys, find_state_dict, read_checkpoint
-from ..safe_loading import use_safe_loading
+from ..distributed.unwrap import bare_model
 
 # These two take their keys with the prefix 'backbone.', unasked.
 _STRIP_BACKBONE = ('mmdet.models.backbones.swin', 'mmseg.models.backbones.swin')

@@ -6,10 +6,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmcontrast.registry import HOOKS
-
-from ..bare_model import bare_model
-from ..user_errors import UserValueError
+from ...errors import UserValueError
+from ...registry import HOOKS
+from ..distributed.unwrap import bare_model
 from .class_texts import check_class_texts, check_order, note_class_texts
 
 # Heads whose num_classes is not about the class list, by their place in the model

@@ -4,11 +4,11 @@ import time
 from mmengine.runner import Runner
 from torch import nn
 
+from ...datasets.labeled_images import IGNORE, LabelledImages, load_labelled_images
 from ...evaluation.dense_probe import dense_probe
 from ...evaluation.features import feature_maps, normalisation_of
-from ...evaluation.labelled_images import IGNORE, LabelledImages, load_labelled_images
 from ...registry import HOOKS
-from ..resume.randomness import preserved_rng
+from ..resume.rng_state import preserved_rng
 from .intervals import IntervalHook, on_rank_0, plain_model
 
 
@@ -23,7 +23,7 @@ class DenseProbeHook(IntervalHook):
 
     Args:
         train_dataset, val_dataset: Labelled sets, see
-            :func:`~mmcontrast.evaluation.labelled_images.load_labelled_images`:
+            :func:`~mmcontrast.datasets.labeled_images.load_labelled_images`:
             ``dict(img_dir=..., ann_dir=..., classes=[...])`` or a registered dataset.
             Read once and kept in memory.
         kind: ``knn`` or ``linear``, see

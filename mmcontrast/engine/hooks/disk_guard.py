@@ -8,9 +8,9 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ...io.checkpoint_files import tidy_up
+from ...io.disk import cannot_write
 from ...registry import HOOKS
-from ..checkpoint_files import tidy_up
-from ..disk import cannot_write
 
 
 @HOOKS.register_module()

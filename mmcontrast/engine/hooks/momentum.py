@@ -5,7 +5,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ...models.momentum import MomentumTwin
 from ...registry import HOOKS
-from ..schedules import cosine_momentum, momentum_steps
+from ..optim.schedules import cosine_momentum, momentum_steps
 
 
 @HOOKS.register_module()

@@ -14,13 +14,13 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
+from ...io.atomic import replacing
+from ...io.checkpoint_files import remove_checkpoint
 from ...registry import HOOKS
-from ..averaged_weights import averaged_weights
-from ..checkpoint_files import remove_checkpoint
-from ..rank_failures import AgreedExit
-from ..replacing import replacing
-from ..shared_flag import SharedFlag
-from ..worker_signals import shield_workers
+from ..distributed.rank_failures import AgreedExit
+from ..distributed.shared_flag import SharedFlag
+from .averaged_weights import averaged_weights
+from .worker_signals import shield_workers
 
 # torchrun hands a Ctrl-C on to processes that may have had it from the terminal.
 SAME_SIGNAL = 1.0

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from ..run_errors import DataError
-from .randomness import OwnStream
-from .samples import NumberedBatches, SeededSamples
+from ..runner.run_errors import DataError
+from .rng_state import OwnStream
+from .seeded_samples import NumberedBatches, SeededSamples
 
 
 def check_first_batch(loader) -> None:

@@ -7,7 +7,7 @@ from torch import nn
 
 from ...registry import LOOPS
 from .loader import check_first_batch, make_repeatable
-from .randomness import OwnStream, RandomStates, put_back_states, take_states
+from .rng_state import OwnStream, RandomStates, put_back_states, take_states
 
 
 class _GoesOn:

@@ -5,8 +5,8 @@ from mmengine.runner import Runner
 
 from .loader import sampler_seeds, set_sampler_seeds
 from .loops import EpochBasedExactLoop, IterBasedExactLoop
-from .randomness import states_from_data
-from .ranks import put_back_rank, take_ranks
+from .rank_state import put_back_rank, take_ranks
+from .rng_state import states_from_data
 
 #: Where it stands in a checkpoint.
 KEY = 'exact_resume'

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...models.unit_vectors import at_least_float
+from ...models.functional import at_least_float
 
 
 def pixel_text_loss(logits: Tensor, boxes: Sequence[Tensor], labels: Sequence[Tensor],

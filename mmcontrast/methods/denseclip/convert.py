@@ -12,10 +12,9 @@ from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ...apis.convert.layouts import same_name
-from ...apis.convert.official import Conversion
-from ...apis.convert.proof import compare, randomised
-from ...apis.convert.report import rename_keys
+from ...converters.equality import compare, randomised
+from ...converters.layouts import same_name
+from ...converters.report import Conversion, rename_keys
 from ...registry import MODELS
 from .released import count, released_outputs
 

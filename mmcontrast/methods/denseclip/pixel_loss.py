@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ...models.enlarging import STRIP, enlarged_rows, rows_needed, strips
-from ...models.unit_vectors import at_least_float
+from ...models.functional import at_least_float
+from ...models.upsampling import STRIP, enlarged_rows, rows_needed, strips
 
 
 class PixelLoss(NamedTuple):

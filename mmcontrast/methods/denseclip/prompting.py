@@ -12,8 +12,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...models.backbone import feature_channels
+from ...models.functional import unit
 from ...models.text.vocabulary import Vocabulary, read_vocabulary
-from ...models.unit_vectors import unit
 from ...registry import MODELS
 from .class_names import ClassNames
 

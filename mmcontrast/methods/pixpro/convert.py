@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...apis.convert.released import Head, ReleasedLayout, convert_released, part_of
-from ...apis.convert.resnets import infer_backbone
+from ...converters.released import Head, ReleasedLayout, convert_released, part_of
+from ...converters.resnets import infer_backbone
 
 
 def infer_model(weights: Mapping[str, Tensor]) -> dict:

@@ -5,9 +5,9 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ...models.functional import spread, unit
 from ...models.momentum import MomentumTwin
 from ...models.two_views import TwoViewModel, stack_views
-from ...models.unit_vectors import spread, unit
 from ...registry import MODELS
 from .losses import PixelLosses
 from .pairs import published_coords

@@ -2,8 +2,8 @@
 import torch
 from torch import Tensor, nn
 
+from ...models.functional import unit
 from ...models.layers import ConvMLP
-from ...models.unit_vectors import unit
 from ...registry import MODELS
 
 

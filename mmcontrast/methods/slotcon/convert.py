@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...apis.convert.released import Head, ReleasedLayout, convert_released, part_of
-from ...apis.convert.resnets import infer_backbone
+from ...converters.released import Head, ReleasedLayout, convert_released, part_of
+from ...converters.resnets import infer_backbone
 
 # Places in the released nn.Sequential -> our layers.
 LAYERS = {'mlp.0': 'linear1', 'mlp.1': 'bn1', 'mlp.3': 'linear2', 'mlp.4': 'bn2',

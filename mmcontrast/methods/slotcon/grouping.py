@@ -4,7 +4,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...models.unit_vectors import at_least_float, unit
+from ...models.functional import at_least_float, unit
 from ...registry import MODELS
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmengine import dist
 from torch import Tensor, nn
 
-from ...models.unit_vectors import at_least_float, unit
+from ...models.functional import at_least_float, unit
 from .gather import gather_counts, gather_rows
 from .grouping import Slots
 

@@ -6,9 +6,9 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ...models.functional import spread, unit
 from ...models.momentum import MomentumTwin
 from ...models.two_views import TwoViewModel, stack_views
-from ...models.unit_vectors import spread, unit
 from ...registry import MODELS
 from .alignment import Aligner, Overlap, overlaps
 from .grouping import Slots

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...registry import MODELS
 from .loading import ClipLoadReport, load_tower
 from .positions import FittedPositions
-from .taps import STRIDES, build_tap, power_of_two, tapped_blocks
+from .pyramid import STRIDES, build_tap, power_of_two, tapped_blocks
 from .towers import ViTSizes, vit_sizes
 
 

@@ -1,5 +1,5 @@
 """Colour and blur of a whole batch of views, on the device of the model."""
-from .choices import Choices, Op
+from .params import Choices, Op
 from .steps import BatchedSteps, batched_recipe
 
 __all__ = ['BatchedSteps', 'Choices', 'Op', 'batched_recipe']

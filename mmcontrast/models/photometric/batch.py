@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from . import ops, pillow
-from .choices import Choices, Op
+from .params import Choices, Op
 
 _FUNCTIONS = {
     Op.BRIGHTNESS: ops.brightness,

@@ -8,8 +8,8 @@ import math
 import numpy as np
 from numba import njit
 
-from .choices import Op
 from .ops import BOXES, box_radius
+from .params import Op
 
 F = np.float32
 

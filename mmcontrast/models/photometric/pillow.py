@@ -2,14 +2,13 @@
 import numpy as np
 from PIL import Image
 
-from mmcontrast.datasets.transforms import (
+from ...datasets.transforms import (
     ViewColorJitter,
     ViewGaussianBlur,
     ViewGrayscale,
     ViewSolarize,
 )
-
-from .choices import Op
+from .params import Op
 
 
 def change(planes: np.ndarray, ops: list[int], values: list[float]) -> None:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
-from mmcontrast.datasets.transforms import ViewStep, view_steps
-
+from ...datasets.transforms import ViewStep, view_steps
 from .batch import change
-from .choices import Choices, draw
+from .params import Choices, draw
 
 
 class BatchedSteps:

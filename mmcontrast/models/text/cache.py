@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 from torch import Tensor
 
-from ...engine.checkpoint import read_checkpoint, write_checkpoint
+from ...io.checkpoint import read_checkpoint, write_checkpoint
 
 
 class EmbeddingCache:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..unit_vectors import unit
+from ..functional import unit
 from .cache import EmbeddingCache
 from .encoder import CLIPTextEncoder
 from .templates import fill_templates, read_templates

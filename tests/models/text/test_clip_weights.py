@@ -4,15 +4,15 @@ import zipfile
 
 import pytest
 import torch
-from clip_files import write_script_archive
 from huggingface_hub import constants as hub
 from mmengine.registry import DefaultScope
 from safetensors.torch import save_file
 from torch import nn
 
-from mmcontrast.engine.script_archive import is_script_archive, read_script_archive
+from mmcontrast.io.script_archive import is_script_archive, read_script_archive
 from mmcontrast.models import CLIPTextEncoder, ConvMLP, load_clip_state
 from mmcontrast.models.clip_weights import CLIPPretrained
+from tests.helpers.clip_files import write_script_archive
 
 SIZES = dict(embed_dims=4, width=8, heads=2, layers=2, vocab_size=50, context_length=6)
 

@@ -1,1 +1,1 @@
-"""One file a suite; ``mmcontrast/apis/benchmark.py`` shows how to write one."""
+"""One file a suite; ``tools/benchmark/timing/frame.py`` shows how to write one."""

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.structures import PixelData
+from timing.frame import Row, compare, suite
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from mmcontrast.apis.benchmark import Row, compare, suite
 from mmcontrast.apis.config import load_config
 from mmcontrast.methods.denseclip.box_targets import pixel_text_loss
 from mmcontrast.methods.denseclip.pixel_loss import resized_cross_entropy

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from timing.frame import Row, seconds, suite
 
-from mmcontrast.apis.benchmark import Row, seconds, suite
 from mmcontrast.apis.config import load_config
 from mmcontrast.apis.train import fit_to_devices
 from mmcontrast.models import MomentumTwin

@@ -3,10 +3,10 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
+from timing.frame import Comparison, Row, Spread, compare, suite
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmcontrast.apis.benchmark import Comparison, Row, Spread, compare, suite
 from mmcontrast.apis.config import load_config
 from mmcontrast.apis.train import fit_to_devices
 from mmcontrast.engine import LARS, two_groups

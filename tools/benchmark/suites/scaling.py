@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from timing.frame import Row, suite
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mmcontrast.apis.benchmark import Row, suite
-from mmcontrast.apis.ranks import on_ranks
 from mmcontrast.methods.slotcon import SlotCon
 from mmcontrast.methods.slotcon.alignment import Overlap
+from mmcontrast.testing.ranks import on_ranks
 
 from .slotcon_step import BytesSent
 

@@ -5,21 +5,17 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from mmengine.model.utils import revert_sync_batchnorm
+from timing.frame import Row, compare, suite
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmcontrast.apis.benchmark import Row, compare, suite
 from mmcontrast.apis.config import load_config
-from mmcontrast.apis.ranks import on_ranks
 from mmcontrast.apis.train import fit_to_devices
 from mmcontrast.methods.slotcon import SlotGrouping
 from mmcontrast.methods.slotcon.alignment import Aligner, Overlap
-from mmcontrast.methods.slotcon.losses import (
-    distillation,
-    slot_contrast,
-    update_center,
-)
+from mmcontrast.methods.slotcon.losses import distillation, slot_contrast, update_center
 from mmcontrast.registry import MODELS
+from mmcontrast.testing.ranks import on_ranks
 
 from . import slotcon_as_written as written
 

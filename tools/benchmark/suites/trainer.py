@@ -10,8 +10,8 @@ import psutil
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from timing.frame import Row, compare, seconds, suite
 
-from mmcontrast.apis.benchmark import Row, compare, seconds, suite
 from mmcontrast.apis.config import load_config
 from mmcontrast.apis.train import build_runner, fit_to_devices
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from mmengine.dataset import default_collate
 from PIL import Image
+from timing.frame import Row, compare, seconds, suite
 
-from mmcontrast.apis.benchmark import Row, compare, seconds, suite
 from mmcontrast.datasets import UnlabelledImages
 from mmcontrast.datasets.shapes import draw_scene, scene_seed
 from mmcontrast.datasets.transforms import decoding

@@ -1,0 +1,129 @@
+"""Do the pixel-text maps of a CLIP point at what a text names?"""
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.progress import track
+from torch import Tensor, nn
+
+from ...datasets.shapes import HELD_OUT_COMBINATIONS, Scene, draw_scene, scene_seed
+from ...datasets.shapes.questions import PAIR_TEXTS, is_plain
+from ...datasets.shapes.vocabulary import COMBINATIONS
+from ...models.clip_weights import load_clip_state, open_clip
+from ...models.text import tokenize
+from ...registry import MODELS
+from ..config import existing_file
+
+PAIRS = COMBINATIONS['all']
+
+
+def score_clip_maps(weights: str, split: str = 'val', num_scenes: int = 200,
+                    size: int = 256, progress: bool = True) -> dict[str, dict]:
+    """Point at objects of the toy world by text, and name them by their pixels.
+
+    For every plainly visible object that no other of its scene shares colour and shape
+    with, the map of its text ('a red star') is made by cosines at every cell, enlarged
+    bilinearly to the scene. *Pointing*: the map's peak lies in the object's box.
+    *Naming*: of all 64 pairs, the object's own has the highest mean over its pixels.
+
+    Args:
+        weights: What ``tools/convert/export_clip.py`` wrote; the ``.json`` of its
+            sizes lies beside it.
+        split: Scenes of 'train', 'val' or 'test', with all pairs.
+        num_scenes: Number of them.
+        size: Side of the pictures in pixels.
+
+    Returns:
+        Map (``attention``: DenseCLIP's, all cells as queries; ``value``: each cell's
+        own value, without attention) and group (``seen``, ``held_out``), as
+        'attention/seen', to ``objects``, ``pointing``, ``pointing_chance`` (mean share
+        of the boxes), ``naming`` and ``naming_chance``, in per cent.
+
+    Raises:
+        FileNotFoundError: If the weights or their sizes are missing.
+    """
+    tower, texts = _towers(weights)
+    found = defaultdict(list)
+    for i in track(range(num_scenes), 'scenes', disable=not progress):
+        scene = draw_scene(scene_seed(split, i), size)
+        for name, scores in _score_maps(tower, texts, scene).items():
+            for group, row in _judged(scores, scene):
+                found[f'{name}/{group}'].append(row)
+    return {name: _summary(np.array(rows)) for name, rows in sorted(found.items())}
+
+
+def maps_table(result: dict[str, dict]) -> str:
+    """The rows of :func:`score_clip_maps` as text."""
+    lines = [f'{"in %":20}{"objects":>9}{"pointing":>10}{"chance":>8}{"naming":>9}'
+             f'{"chance":>8}']
+    lines += [
+        f'{name:20}{row["objects"]:>9}{row["pointing"]:>10.1f}'
+        f'{row["pointing_chance"]:>8.1f}{row["naming"]:>9.1f}'
+        f'{row["naming_chance"]:>8.1f}' for name, row in result.items()]
+    return '\n'.join(lines)
+
+
+@torch.no_grad()
+def _towers(weights: str) -> tuple[nn.Module, Tensor]:
+    """The image tower, and unit vectors of the texts of all pairs."""
+    state = load_clip_state(existing_file(weights, 'CLIP weights'))
+    sizes = json.loads(Path(existing_file(
+        str(Path(weights).with_suffix('.json')), 'model config')).read_text())
+    vision, text = sizes['vision_cfg'], sizes['text_cfg']
+    tower = MODELS.build(dict(
+        type='CLIPResNetWithAttention', layers=vision['layers'], width=vision['width'],
+        embed_dims=sizes['embed_dim'], input_size=vision['image_size']))
+    encoder = MODELS.build(dict(
+        type='CLIPTextEncoder', embed_dims=sizes['embed_dim'],
+        quick_gelu=sizes.get('quick_gelu', False), **{key: text[key] for key in (
+            'width', 'heads', 'layers', 'context_length', 'vocab_size')}))
+    for module in (tower, encoder):
+        module.load_clip(state)
+    texts = encoder(tokenize(PAIR_TEXTS, text['context_length']))
+    return tower.eval(), F.normalize(texts, dim=1)
+
+
+@torch.no_grad()
+def _score_maps(tower: nn.Module, texts: Tensor, scene: Scene) -> dict[str, Tensor]:
+    """(64, S, S) cosines of a scene's pixels with all pairs, for both maps."""
+    mean, std = (torch.tensor(value) for value in (
+        open_clip().OPENAI_DATASET_MEAN, open_clip().OPENAI_DATASET_STD))
+    image = ((torch.from_numpy(scene.image) / 255 - mean) / std).permute(2, 0, 1)[None]
+    *stages, (_, attended) = tower(image)
+    pool = tower.attnpool
+    tokens = stages[-1].flatten(2).mT
+    height, width = attended.shape[-2:]
+    tokens = tokens + pool.positions(height, width)[1:]
+    values = pool.c_proj(pool.v_proj(tokens)).mT.unflatten(2, (height, width))
+    scores = {}
+    for name, features in (('attention', attended), ('value', values)):
+        cosines = torch.einsum('chw,kc->khw', F.normalize(features, dim=1)[0], texts)
+        scores[name] = F.interpolate(
+            cosines[None], size=(scene.size, scene.size), mode='bilinear')[0]
+    return scores
+
+
+def _judged(scores: Tensor, scene: Scene) -> Iterator[tuple[str, tuple]]:
+    """Group, and (pointed, chance of it, named), of each object that is asked for."""
+    pairs = [(thing.colour, thing.shape) for thing in scene.objects]
+    for thing, mask, pair in zip(scene.objects, scene.masks, pairs, strict=True):
+        if pairs.count(pair) > 1 or not is_plain(thing, scene.size):
+            continue
+        place = PAIRS.index(pair)
+        row, column = divmod(int(scores[place].argmax()), scene.size)
+        left, top, right, bottom = thing.box_xyxy
+        share = (right - left) * (bottom - top) / scene.size ** 2
+        means = scores[:, torch.from_numpy(mask)].mean(1)
+        yield ('held_out' if pair in HELD_OUT_COMBINATIONS else 'seen', (
+            left <= column < right and top <= row < bottom, share,
+            int(means.argmax()) == place))
+
+
+def _summary(rows: np.ndarray) -> dict:
+    pointing, chance, naming = (100 * rows.astype(float).mean(0)).tolist()
+    return dict(objects=len(rows), pointing=pointing, pointing_chance=chance,
+                naming=naming, naming_chance=100 / len(PAIRS))

@@ -1,0 +1,146 @@
+"""Pictures of what a backbone tells apart, beside random weights or another one."""
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from torch import nn
+
+from ...datasets.image_lists import list_folder
+from ...datasets.transforms.loading import read_image
+from ...evaluation.features import IMAGENET_MEAN, IMAGENET_STD, network_input
+from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
+from ...io.safe_loading import use_safe_loading
+from ...registry import MODELS
+from ...visualization.pca import draw_feature_maps, feature_pca_maps
+from ..config import load_config
+
+
+def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
+                      out: str = 'work_dirs/feature_maps.png', out_index: int = -1,
+                      size: int = 448, max_images: int = 8,
+                      beside_random: bool = False, beside: str | None = None,
+                      prefix: str | None = None, seed: int = 0, device: str = 'cpu'
+                      ) -> tuple[Path, list[str]]:
+    """Draw images beside the colours of their features.
+
+    Args:
+        config: Config whose ``model.backbone`` is built, of mmcontrast, mmdet, mmseg or
+            mmpretrain, as a file or ``mmpretrain::...``.
+        checkpoint: Weights: a checkpoint of training, or an exported backbone.
+        images: Image files and folders of them; of many, ``max_images`` are taken,
+            evenly spread.
+        out: The picture to write.
+        out_index: Which map of the backbone.
+        size: Short side the images are resized to. Larger images give finer maps.
+        beside_random: Add a column with random weights, drawn with ``seed``.
+        beside: Another checkpoint of the same backbone to add as a column.
+        prefix: Prefix of the backbone's keys in ``checkpoint``, such as
+            ``momentum.backbone.``; found by itself if None.
+
+    Returns:
+        The path, and sentences on weights that did not fit.
+
+    Raises:
+        FileNotFoundError: If a file or all images are missing.
+        KeyError: If no weight fits the backbone.
+    """
+    paths = find_images(images, max_images)
+    pictures = [read_image(path) for path in paths]
+    cfg = load_config(config)
+    mean, std = normalisation(cfg)
+    inputs = [network_input(picture, size).to(device) for picture in pictures]
+    columns, notes = {}, []
+    for title, path in _sources(checkpoint, beside, beside_random):
+        backbone, note = load_backbone(cfg, path, prefix, seed)
+        notes += [note] if note else []
+        found = feature_pca_maps(backbone.to(device), inputs, out_index, mean, std)
+        share = f'{found.variance_share:.0%} of variance shown'
+        columns[f'{title}\n{share}'] = found.pictures
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draw_feature_maps(pictures, [Path(path).name for path in paths], columns).save(out)
+    return out, notes
+
+
+def load_backbone(cfg: Config, checkpoint: str | None, prefix: str | None = None,
+                  seed: int = 0) -> tuple[nn.Module, str | None]:
+    """Build ``cfg.model.backbone`` with the weights of a file, or random ones.
+
+    Returns:
+        The backbone, and a sentence if only part of the weights fits.
+    """
+    backbone_cfg = cfg.get('model', {}).get('backbone')
+    if not backbone_cfg:
+        raise ValueError(
+            f'{cfg.filename} has no model.backbone; give the config of a model.')
+    # Without init_cfg: weights come from the file, or are random on purpose.
+    backbone_cfg = {k: v for k, v in backbone_cfg.items() if k != 'init_cfg'}
+    scope = cfg.get('default_scope') or 'mmcontrast'
+    use_safe_loading()  # A part may bring a Pretrained of its own.
+    with torch.random.fork_rng(devices=[]), without_init_log():
+        torch.manual_seed(seed)
+        backbone = MODELS.build(dict(_scope_=scope) | backbone_cfg)
+        if checkpoint is None and hasattr(backbone, 'init_weights'):
+            backbone.init_weights()
+    if checkpoint is None:
+        return backbone, None
+    weights = find_state_dict(read_checkpoint(checkpoint), checkpoint)
+    if prefix is None:
+        prefix = 'backbone.' if any(k.startswith('backbone.') for k in weights) else ''
+    part = {k.removeprefix(prefix): v for k, v in weights.items()
+            if k.startswith(prefix)}
+    note = check_matching_keys(part, backbone, checkpoint)
+    backbone.load_state_dict(part, strict=False)
+    return backbone, note
+
+
+def find_images(images: Sequence[str], max_images: int | None = None) -> list[str]:
+    """Image files among files and folders, at most so many (or all), evenly spread."""
+    paths = []
+    for path in images:
+        if Path(path).is_dir():
+            paths += [item['img_path'] for item in list_folder(str(path))[0]]
+        elif Path(path).is_file():
+            paths.append(str(path))
+        else:
+            raise FileNotFoundError(f'{path}: no such image or folder of images.')
+    if max_images is None:
+        return paths
+    if max_images < 1:
+        raise ValueError(f'max_images must be 1 or more, got {max_images}.')
+    step = max(1.0, len(paths) / max_images)
+    return [paths[int(i * step)] for i in range(min(len(paths), max_images))]
+
+
+@contextmanager
+def without_init_log() -> Iterator[None]:
+    """mmengine logs how each parameter was initialised: pages nobody asked for."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _sources(checkpoint: str, beside: str | None, beside_random: bool
+             ) -> list[tuple[str, str | None]]:
+    """Titles and files of the columns; None stands for random weights."""
+    sources: list = [(Path(checkpoint).name, checkpoint)]
+    if beside:
+        same = Path(beside).name == Path(checkpoint).name
+        sources.append((beside if same else Path(beside).name, beside))
+    return sources + [('random weights', None)] * beside_random
+
+
+def normalisation(cfg: Config) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and std that the config trains with, for RGB."""
+    preprocessor = cfg.get('data_preprocessor') or {}
+    preprocessor = cfg.model.get('data_preprocessor') or preprocessor
+    return (preprocessor.get('mean') or IMAGENET_MEAN,
+            preprocessor.get('std') or IMAGENET_STD)

@@ -1,0 +1,242 @@
+"""Running a saved batch again: what ``tools/analysis/replay.py`` does."""
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import MessageHub
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+from ...engine.nonfinite.forward_trace import Call
+from ...engine.nonfinite.locate import (
+    Place,
+    notes_on_annotations,
+    place_in_batch,
+    place_in_weights,
+)
+from ...engine.nonfinite.message import losses_text
+from ...engine.nonfinite.record import Record, put_back, read_record, same_bits
+from ...engine.nonfinite.rerun import Finding, examine
+from ...io.config_text import parse_config_text
+from ...registry import UnknownTypeError
+from ..config import UsageError, load_config
+
+#: Libraries whose classes a saved config may name.
+SCOPES = ('mmcontrast', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'mmagic',
+          'mmaction', 'mmpose', 'mmrotate', 'mmdet3d', 'mmocr')
+
+
+@dataclass
+class Replay:
+    """A saved batch, run again.
+
+    Attributes:
+        record: What was saved.
+        finding: What this pass showed.
+        place: The first place that is not finite; None if all is finite.
+        same_losses: Whether every loss has the bits of the training run.
+    """
+
+    record: Record
+    finding: Finding
+    place: Place | None
+    same_losses: bool
+
+    def text(self, rows: int = 6, gradients: bool = True) -> str:
+        """The report: losses, the first place, and tables around it.
+
+        Args:
+            rows: Modules to show before and after the first place; 0 shows all.
+            gradients: Whether to show the table of gradients.
+        """
+        parts = [_losses(self), _place(self), _table(
+            'Forward, modules in the order in which they were called:',
+            self.finding.calls, self.place, rows, _forward_lines)]
+        if gradients and self.finding.backward_done:
+            parts.append(_table(
+                'Gradients, modules in the order in which they reached them:',
+                _by_gradient(self.finding.calls), self.place, rows, _gradient_lines))
+        return '\n\n'.join(part for part in parts if part)
+
+
+def replay(folder: str | Path, config: str | None = None, device: str | None = None,
+           fp32: bool = False, grad: bool = True, imports: Sequence[str] = (),
+           model: nn.Module | None = None) -> Replay:
+    """Run a batch that :class:`FiniteGuardHook` saved once more, watching every module.
+
+    The model is built from the saved config, which is parsed and not run, and gets the
+    saved weights, buffers and generators.
+
+    Args:
+        folder: ``WORK_DIR/nonfinite/iter_N``.
+        config: Take the model from this config file instead, e.g. with a repair.
+        device: ``cpu``, ``cuda``, ``cuda:1``; default: a GPU, if any. Bits can only
+            come out as in training on the kind of device of the training.
+        fp32: Without the mixed precision of the training.
+        grad: Also run the backward pass, where the loss is finite.
+        imports: Modules of your own that register what the config names. Those that
+            the saved config names are not imported unasked.
+        model: A model already built; then no config is looked at.
+
+    Raises:
+        FileNotFoundError: If the folder is no saved batch.
+        UsageError: If the model cannot be built from the config; says what to do.
+        ValueError: If the weights do not fit the model, or a file is no data.
+    """
+    record = read_record(folder)
+    for name in imports:
+        import_module(name)
+    model = model or _build(record, config)
+    model = revert_sync_batchnorm(model).to(device or get_device())
+    put_back(record.state, model)
+    _tell_iteration(record.state['info'])
+    weights = place_in_weights(model, record.state['never_finite'])
+    finding = examine(
+        model, record.batch, loss_scale=None if fp32 else _scale(record),
+        context=nullcontext if fp32 else _context(record, model),
+        wrappers=record.state['wrappers'], backward=grad,
+        twins_moved=record.state['twins_moved'])
+    place = weights or place_in_batch(record.batch) or finding.place
+    return Replay(record, finding, place, _same_losses(record, finding))
+
+
+def _build(record: Record, config: str | None) -> nn.Module:
+    """The model of a config file, or of the saved text."""
+    if config:
+        cfg = load_config(config)
+    else:
+        cfg = Config(parse_config_text(record.config_text))
+        if 'model' not in cfg:
+            raise UsageError(
+                f'{record.folder}/config.py names no model: that Runner was not '
+                'built from a config. Name one: --config.')
+        _check_types(cfg.model, record)
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    try:
+        return MODELS.build(cfg.model)
+    except (UnknownTypeError, KeyError) as error:
+        wanted = (cfg.get('custom_imports') or {}).get('imports') or []
+        wanted = [wanted] if isinstance(wanted, str) else wanted
+        options = ' '.join(f'--import {name}' for name in wanted)
+        hint = (f'The run imported modules; if you trust them, add {options}'
+                if wanted and not config else 'Does it need --import my_module?')
+        raise UsageError(f'The model cannot be built: {error} {hint}') from error
+
+
+def _check_types(node: object, record: Record) -> None:
+    """mmengine imports a dotted type it does not know; a file may not ask for that."""
+    if isinstance(node, dict):
+        kind = node.get('type')
+        if isinstance(kind, str) and '.' in kind:
+            scope, _, name = kind.partition('.')
+            if scope not in SCOPES or '.' in name:
+                raise UsageError(
+                    f'{record.folder}/config.py names the type {kind!r}, which would '
+                    'be imported from outside the registries. If you trust it, give '
+                    'the config of the run yourself: --config.')
+    children = node.values() if isinstance(node, dict) else (
+        node if isinstance(node, list | tuple) else ())
+    for child in children:
+        _check_types(child, record)
+
+
+def _tell_iteration(info: dict) -> None:
+    """Some models look up where the run is."""
+    hub = MessageHub.get_current_instance()
+    for key in ('iter', 'max_iters', 'max_epochs'):
+        hub.update_info(key, info[key])
+    hub.update_info('epoch', info['epoch'] - 1)
+
+
+def _scale(record: Record) -> float | None:
+    return record.state['info']['loss_scale']
+
+
+def _context(record: Record, model: nn.Module):
+    saved = record.state['autocast']
+    if saved is None:
+        return nullcontext
+    dtype = saved['dtype'] and getattr(torch, saved['dtype'])
+    return partial(torch.autocast, next(model.parameters()).device.type, dtype=dtype)
+
+
+def _same_losses(record: Record, finding: Finding) -> bool:
+    before = record.state['losses']
+    return set(before) <= set(finding.losses) and all(
+        same_bits(value, finding.losses[name]) for name, value in before.items())
+
+
+def _losses(found: Replay) -> str:
+    info, state = found.record.state['info'], found.record.state
+    lines = [f'Iteration {info["iteration"]} of epoch {info["epoch"]}, trained on '
+             f'{info["device"]} with torch {info["torch"]}.',
+             f'Losses in training: {losses_text(state["losses"])}',
+             f'Losses now:         {losses_text(found.finding.losses)} '
+             + ('(the same bits)' if found.same_losses else '(NOT the same bits)')]
+    if found.finding.error:
+        lines.append(f'The pass ended in {found.finding.error}')
+    if info['world_size'] > 1:
+        lines.append(f'One of {info["world_size"]} ranks; what the ranks exchange in '
+                     'their forward passes is missing here.')
+    lines += [f'Not kept of the batch: {missing}' for missing in found.record.missing]
+    lines += notes_on_annotations(found.record.batch)
+    return '\n'.join(lines)
+
+
+def _place(found: Replay) -> str:
+    if found.place is None:
+        return ('All values are finite this time.' if found.finding.backward_done else
+                'All values of the forward pass are finite; gradients were not '
+                'computed.')
+    lines = [f'First in {found.place.sentence}.',
+             *(f'    {detail}' for detail in found.place.details)]
+    if found.finding.parameters:
+        lines.append(f'Gradients not finite, {len(found.finding.parameters)}: '
+                     f'{", ".join(found.finding.parameters[:6])}')
+    return '\n'.join(lines)
+
+
+def _table(title: str, calls: list[Call], place: Place | None, rows: int, lines) -> str:
+    """Modules around the first place, an arrow at it."""
+    here = next((i for i, call in enumerate(calls) if place and (
+        call.name, call.number) == (place.name, place.number)), None)
+    if here is None:
+        here = next((i for i, call in enumerate(calls) if '!' in ''.join(lines(call))),
+                    0)
+    first, last = (max(0, here - rows), here + rows + 1) if rows else (0, len(calls))
+    out = [title]
+    if first:
+        out.append(f'    ... {first} before')
+    for i, call in enumerate(calls[first:last], first):
+        arrow = '--> ' if place and i == here else '    '
+        out.append(f'{arrow}{call.title}')
+        out += [f'        {line}' for line in lines(call)]
+    if last < len(calls):
+        out.append(f'    ... {len(calls) - last} after')
+    return '\n'.join(out) if calls else ''
+
+
+def _forward_lines(call: Call) -> list[str]:
+    return [f'{_mark(f)} {kind:6} {f}' for kind, facts in (
+        ('input', call.inputs), ('output', call.outputs)) for f in facts[:6]]
+
+
+def _gradient_lines(call: Call) -> list[str]:
+    return [f'{_mark(f)} of {kind:6} {f}' for kind, f in call.gradients[:6]]
+
+
+def _mark(facts) -> str:
+    """'!' beside values that are not finite."""
+    return ' ' if facts.finite else '!'
+
+
+def _by_gradient(calls: list[Call]) -> list[Call]:
+    """Those that a gradient reached; the backward pass goes from last to first."""
+    return [call for call in reversed(calls) if call.gradients]

@@ -1,0 +1,109 @@
+"""Where in an image does each class text match? Sheets of score maps."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ...models.text.vocabulary import read_vocabulary
+from ...visualization.heat_maps import score_map_sheet
+from ..inferencers.images import (
+    Prepared,
+    batches,
+    find_sources,
+    image_pipeline,
+    skipped_sentence,
+)
+from ..inferencers.results import output_stems
+from ..inferencers.text_model import load_text_model
+
+
+@dataclass(frozen=True)
+class ScoreSheets:
+    """What :func:`score_maps` wrote.
+
+    Attributes:
+        files: A sheet an image.
+        skipped: A sentence for each image that could not be read.
+    """
+
+    files: list[Path]
+    skipped: list[str]
+
+    def summary(self) -> str:
+        """For the terminal."""
+        notes = [skipped_sentence(self.skipped, len(self.skipped) + len(self.files))
+                 ] if self.skipped else []
+        shown = [f'Wrote {path}' for path in self.files[:5]]
+        more = len(self.files) - len(shown)
+        return '\n'.join([*notes, *shown, *[f'... and {more} more'] * (more > 0)])
+
+
+def score_maps(config: str, checkpoint: str, images: Sequence[str],
+               out: str = 'work_dirs/score_maps', classes: str | None = None,
+               device: str | None = None, limits: Sequence[float] | None = None,
+               batch_size: int = 4, workers: int = 2, cfg_options: dict | None = None,
+               progress: bool = True) -> ScoreSheets:
+    """Draw the score map of each class text over each image.
+
+    The cosines are those that the model computes, after the picture has corrected the
+    texts, on the whole image at its test size.
+
+    Args:
+        config: Config of a DenseCLIP segmentor or detector.
+        checkpoint: Its weights.
+        images: Image files and folders of them.
+        out: Folder for the sheets, ``NAME.jpg``.
+        classes: Class texts: ``'sky;tree;a red car'``, a text file or a data set's
+            name, any number of them; those of the training if None.
+        device: 'cpu', 'cuda:1', ...; a GPU if there is one if None.
+        limits: Cosines of the darkest and the brightest colour, to compare sheets; if
+            None each sheet spans its own range.
+        batch_size: Most images to pass at a time.
+        workers: Processes that read images, where there are many.
+        cfg_options: Overrides of the config, dotted keys.
+        progress: Show a bar where there are several images.
+
+    Raises:
+        FileNotFoundError: If a file is missing or a folder holds no image.
+        ValueError: If no image can be read, config, checkpoint or texts do not do, or
+            a number is out of range.
+    """
+    if batch_size < 1 or (limits is not None and not limits[0] < limits[1]):
+        raise ValueError('batch_size must be 1 or more, and the lower limit lie below '
+                         f'the upper one; got {batch_size} and {limits}.')
+    sources = find_sources(list(images))
+    loaded = load_text_model(config, checkpoint, device, cfg_options)
+    if classes is not None:
+        loaded.model.set_names(read_vocabulary(classes))
+    texts = loaded.model.class_names
+    stems = output_stems([source.name for source in sources])
+    files, skipped = [], []
+    pipeline = image_pipeline(loaded.config, loaded.scope)
+    for batch in batches(sources, pipeline, batch_size, workers, progress, skipped):
+        found, covered = match_images(loaded.model, batch)
+        for item, scores in zip(batch, found, strict=True):
+            files.append(Path(out) / f'{stems[item.index]}.jpg')
+            files[-1].parent.mkdir(parents=True, exist_ok=True)
+            score_map_sheet(
+                item.image, scores, texts, sources[item.index].name, covered,
+                limits and tuple(limits)).save(files[-1], quality=92)
+    return ScoreSheets(files, skipped)
+
+
+@torch.no_grad()
+def match_images(model: nn.Module, batch: Sequence[Prepared]
+                 ) -> tuple[Tensor, tuple[float, float]]:
+    """(B, K, h, w) cosines of images of one size with the names that are set.
+
+    Returns:
+        The maps, and the share of their height and width that is no padding.
+    """
+    inputs = model.data_preprocessor(dict(
+        inputs=[item.inputs for item in batch],
+        data_samples=[item.sample for item in batch]), False)['inputs']
+    size = batch[0].inputs.shape[-2:]
+    shares = tuple(own / padded for own, padded in zip(
+        size, inputs.shape[-2:], strict=True))
+    return model.match_text(model.backbone(inputs)).score_map, shares

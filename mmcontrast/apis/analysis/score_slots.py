@@ -1,0 +1,164 @@
+"""Do slots find objects and classes? Scores on labelled images, beside chance."""
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from rich.progress import track
+
+from ...datasets.labeled_images import spread
+from ...datasets.segmented_images import (
+    SegmentedImage,
+    SegmentedImages,
+    open_segmented_images,
+)
+from ...evaluation.cluster_scores import matched_scores
+from ...evaluation.features import network_input
+from ...methods.slotcon.clustering import cluster_prototypes
+from ...methods.slotcon.evaluation import count_slots
+from ...methods.slotcon.score_maps import branch_of
+from .slots import load_slot_model
+
+TRAINED, RANDOM, CLUSTERED, UNTRAINED = (
+    'trained slots', 'random prototypes', 'k-means prototypes', 'untrained network')
+
+
+def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
+                out: str | None = None, size: int | None = None,
+                max_images: int | None = None, random_prototypes: int = 3,
+                kmeans: bool = False, beside_random: bool = False,
+                branch: str = 'momentum', num_classes: int | None = None,
+                ignore_index: int = 255, seed: int = 0, device: str = 'cpu',
+                progress: bool = True) -> dict:
+    """Segment labelled images by slots and compare with objects and classes.
+
+    Args:
+        config: Config of a method with slots.
+        checkpoint: A checkpoint of its training.
+        data: Folder of labelled images, see
+            :func:`~mmcontrast.datasets.segmented_images.open_segmented_images`.
+        split: Part of it.
+        out: JSON file for the result.
+        size: Short side the images are resized to; their own if None.
+        max_images: Use so many images, evenly spread; all if None.
+        random_prototypes: Also score so many draws of random prototypes on the same
+            features, and average them.
+        kmeans: Also score as many k-means centres of the same features, found on these
+            images: what the features alone give.
+        beside_random: Also score a network that was never trained.
+        branch: ``momentum`` (the teacher) or ``online``.
+        num_classes, ignore_index: Of folders in mmseg's layout without
+            ``classes.json``.
+        seed: Of everything random.
+
+    Returns:
+        What was asked for, ``num_images``, ``num_slots``, ``classes``,
+        ``things_classes`` (all kinds of objects as one class; empty if the set does
+        not say what is an object), ``per_class_iou`` of the trained slots, and
+        ``rows``: name to ``fg_ari`` (where objects are told apart), ``in_use`` (slots
+        that win a pixel), and ``miou``, ``accuracy`` (one slot a class),
+        ``majority_miou``, ``majority_accuracy`` (each slot its commonest class), the
+        four again as ``things_...``, and ``object_iou`` of them.
+
+    Raises:
+        FileNotFoundError: If a file or folder is missing.
+        ValueError: If config, checkpoint and data do not fit.
+    """
+    scenes = open_segmented_images(data, split, num_classes, ignore_index)
+    picks = spread(len(scenes), max_images)
+    model, note = load_slot_model(config, checkpoint, branch, seed, device)
+    own = branch_of(model, branch).grouping.prototypes.detach()
+    tables = {TRAINED: own}
+    generator = torch.Generator().manual_seed(seed)
+    for draw in range(random_prototypes):
+        tables[f'{RANDOM} {draw}'] = torch.randn(own.shape, generator=generator)
+    if kmeans:
+        pixels = (network_input(image.image, size)
+                  for image in _read(scenes, picks, CLUSTERED, progress))
+        tables[CLUSTERED] = cluster_prototypes(model, pixels, len(own), branch, seed)
+    settings = dict(num_classes=len(scenes.classes), size=size, branch=branch)
+    tallies = count_slots(
+        model, tables, _read(scenes, picks, TRAINED, progress), **settings)
+    if beside_random:
+        fresh, _ = load_slot_model(config, None, branch, seed, device)
+        table = branch_of(fresh, branch).grouping.prototypes.detach()
+        images = _read(scenes, picks, UNTRAINED, progress)
+        tallies |= count_slots(fresh, {UNTRAINED: table}, images, **settings)
+    rows = {name: tally.scores(scenes.is_thing) for name, tally in tallies.items()}
+    result = dict(
+        config=config, checkpoint=checkpoint, data=str(data), split=split, size=size,
+        branch=branch, seed=seed, num_images=len(picks), num_slots=len(own),
+        note=note, classes=list(scenes.classes), things_classes=_things(scenes),
+        per_class_iou=matched_scores(tallies[TRAINED].counts.counts)['per_class_iou'],
+        rows=_average_draws(rows))
+    if out:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        Path(out).write_text(json.dumps(result, indent=1), encoding='utf-8')
+    return result
+
+
+def slot_table(result: Mapping) -> str:
+    """The rows of :func:`score_slots` as text, in per cent."""
+    columns = [('in_use', 'in use'), ('fg_ari', 'fg ARI')]
+    names = dict(miou='mIoU', accuracy='accuracy', majority_miou='majority mIoU')
+    groups = [('', f'{len(result["classes"])} classes')]
+    if result['things_classes']:
+        groups.append(('things_', f'{len(result["things_classes"])} classes, all '
+                       'objects as one'))
+    above = ' ' * 40
+    for prefix, title in groups:
+        columns += [(prefix + key, name) for key, name in names.items()]
+        above += f' | {title:35}'
+    if result['things_classes']:
+        columns.append(('object_iou', 'object IoU'))
+    lines = [f'{result["num_images"]} images, {result["num_slots"]} slots, '
+             'scores in %:', above.rstrip(),
+             _line('', [name for _, name in columns])]
+    for name, row in result['rows'].items():
+        cells = [_cell(row, key) for key, _ in columns]
+        lines.append(_line(name, cells))
+    return '\n'.join(lines + [result['note']] * bool(result['note']))
+
+
+def _line(name: str, cells: Sequence[str]) -> str:
+    text = f'{name:22}{cells[0]:>9}{cells[1]:>9}'
+    for i in range(2, len(cells), 3):
+        group = cells[i:i + 3]
+        widths = (9, 11, 16) if len(group) == 3 else (12,)
+        text += ' |' + ''.join(
+            f'{cell:>{width}}' for cell, width in zip(group, widths, strict=True))
+    return text
+
+
+def _cell(row: Mapping, key: str) -> str:
+    if row.get(key) is None:
+        return '-'
+    return f'{row[key]:.0f}' if key == 'in_use' else f'{100 * row[key]:.1f}'
+
+
+def _read(scenes: SegmentedImages, picks: Sequence[int], what: str, progress: bool
+          ) -> Iterator[SegmentedImage]:
+    for i in track(picks, what, disable=not progress):
+        yield scenes[i]
+
+
+def _things(scenes: SegmentedImages) -> list[str]:
+    """Class names with all kinds of objects as one."""
+    if scenes.is_thing is None:
+        return []
+    return ['object', *(name for name, thing in zip(
+        scenes.classes, scenes.is_thing, strict=True) if not thing)]
+
+
+def _average_draws(rows: Mapping[str, dict]) -> dict[str, dict]:
+    """The draws of random prototypes as one row of means."""
+    draws = [row for name, row in rows.items() if name.startswith(RANDOM)]
+    averaged = {}
+    for name, row in rows.items():
+        if not name.startswith(RANDOM):
+            averaged[name] = row
+        elif RANDOM not in averaged:
+            averaged[RANDOM] = {
+                key: None if row[key] is None else
+                sum(draw[key] for draw in draws) / len(draws) for key in row}
+    return averaged

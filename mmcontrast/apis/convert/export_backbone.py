@@ -1,0 +1,176 @@
+"""A pretrained backbone for libraries that know nothing of mmcontrast."""
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from ...converters.equality import compare, prove_stages, randomised
+from ...converters.report import KeyReport, rename_keys
+from ...converters.targets import Target, build_target
+from ...io.checkpoint import count_prefixes, find_state_dict, read_checkpoint, replacing
+from ...io.manifest import file_sha256
+from ...registry import MODELS
+from ...version import __version__
+
+
+def export_backbone(config: str | Path | Config, checkpoint: str | Path,
+                    dst: str | Path, to: str, branch: str | None = None,
+                    with_neck: bool = False, drop: Sequence[str] = ()) -> KeyReport:
+    """Write the backbone of a checkpoint under the names of another library.
+
+    Args:
+        config: Config of the trained model; its ``model.backbone`` is built.
+        checkpoint: Checkpoint of that model.
+        dst: File to write. mmdet, mmseg and mmpretrain get ``dict(state_dict, meta)``,
+            torchvision and timm a bare state dict, or safetensors if it ends so.
+        to: ``mmdet``, ``mmseg``, ``mmpretrain``, ``torchvision`` or ``timm``.
+        branch: ``online`` or ``momentum``; by default the model's ``export_branch``.
+        with_neck: Export ``neck.*`` too (mmdet only; keys get ``backbone.``).
+        drop: Patterns of keys that may be lost.
+
+    Returns:
+        The account; its last line says how to load the file.
+
+    Raises:
+        ValueError: If keys would be lost, outputs differ or ``to`` lacks the network.
+        KeyError: If the checkpoint has no such branch.
+    """
+    config = config if isinstance(config, Config) else Config.fromfile(config)
+    # Whatever a Runner of this process left as the default.
+    scope = config.get('default_scope') or 'mmcontrast'
+    with DefaultScope.overwrite_default_scope(scope):
+        return _export(config, checkpoint, dst, to, branch, with_neck, drop)
+
+
+def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
+            branch: str | None, with_neck: bool, drop: Sequence[str]) -> KeyReport:
+    bare = to in ('torchvision', 'timm')
+    if Path(dst).suffix == '.safetensors' and not bare:
+        raise ValueError(f'{to} reads no safetensors; let DST end in .pth.')
+    branch = branch or default_branch(config.model)
+    everything = find_state_dict(read_checkpoint(checkpoint), checkpoint)
+    weights = _part(everything, branch, 'backbone', checkpoint)
+    cfg = {k: v for k, v in config.model.backbone.items() if k != 'init_cfg'}
+    source = MODELS.build(cfg)
+    _check_fits(source, weights, checkpoint, config.filename)
+    target = build_target(cfg, source, to)
+    if target.without:
+        source = MODELS.build({k: v for k, v in cfg.items() if k not in target.without})
+    title = f'{Path(checkpoint).name}, {branch} {cfg["type"]} -> {to}'
+    state, report = _renamed(weights, target, title, drop)
+    own = target.network.state_dict()
+    report.proofs += prove_stages(
+        source, target.network, weights,
+        lambda given: own | _renamed(given, target, title, drop)[0], target.size)
+    prefix, usage = target.prefix, target.usage
+    if with_neck:
+        neck = _proven_neck(config.model, everything, branch, to, checkpoint, report)
+        prefix, usage = 'backbone.', "load_from = '{path}'  # in the detector's config"
+    state = {prefix + key: value for key, value in state.items()}
+    state |= neck if with_neck else {}
+    write_weights(state, dst, bare, dict(
+        exported_from=Path(checkpoint).name, source_sha256=file_sha256(checkpoint),
+        branch=branch, to=to, backbone=Config(dict(backbone=cfg)).pretty_text,
+        mmcontrast_version=__version__, torch_version=str(torch.__version__)))
+    if target.without:
+        report.proofs.append(
+            f'Trained with {target.without}, proven without: the network of {to} has '
+            'the same weights and the usual strides.')
+    if Path(dst).suffix == '.safetensors':
+        usage = usage.replace('torch.load(', 'safetensors.torch.load_file(')
+    report.proofs.append('Load it with\n  ' + usage.replace('{path}', str(dst)))
+    return report
+
+
+def default_branch(model: Mapping) -> str:
+    """The branch that the class of a model exports: ``online`` or ``momentum``."""
+    cls = MODELS.get(model['type']) if 'type' in model else None
+    return getattr(cls, 'export_branch', 'online')
+
+
+def _part(weights: Mapping[str, Tensor], branch: str, module: str, path: str | Path
+          ) -> dict[str, Tensor]:
+    if branch not in ('online', 'momentum'):
+        raise ValueError(f"branch must be 'online' or 'momentum', got {branch!r}.")
+    prefix = f'momentum.{module}.' if branch == 'momentum' else f'{module}.'
+    part = {k[len(prefix):]: v for k, v in weights.items() if k.startswith(prefix)}
+    if not part:
+        raise KeyError(f'{path}: no weight of the {branch} {module} ({prefix}*). It '
+                       f'holds {count_prefixes(weights)}. Try the other --branch, or '
+                       f'python tools/convert/inspect_checkpoint.py {path}')
+    return part
+
+
+def _check_fits(source: nn.Module, weights: Mapping[str, Tensor], path: str | Path,
+                config: str | None):
+    try:
+        source.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f'{path} does not fit the backbone of {config or "CONFIG"}; '
+                         f'give the config it was trained with. {error}') from error
+
+
+def _renamed(weights: Mapping[str, Tensor], target: Target, title: str,
+             drop: Sequence[str]) -> tuple[dict[str, Tensor], KeyReport]:
+    wanted = {k: v for k, v in target.network.state_dict().items()
+              if not any(fnmatch(k, pattern) for pattern in target.ignored)}
+    return rename_keys(weights, target.rule, wanted, title, drop, target.derived)
+
+
+@torch.no_grad()
+def _proven_neck(model: Mapping, everything: Mapping[str, Tensor], branch: str, to: str,
+                 path: str | Path, report: KeyReport) -> dict[str, Tensor]:
+    """``neck.*`` as mmdet reads it, proven on random maps and noted in the report."""
+    cfg = {k: v for k, v in (model.get('neck') or {}).items() if k != 'init_cfg'}
+    if to != 'mmdet' or not cfg.get('type', '').startswith('mmdet.'):
+        raise ValueError(
+            "--with-neck takes a neck of mmdet (model.neck with type='mmdet.FPN') to "
+            f"mmdet, got {cfg.get('type')!r} to {to}.")
+    from mmdet.registry import MODELS as MMDET_MODELS
+
+    from ...models.backbone import feature_channels
+    weights = _part(everything, branch, 'neck', path)
+    channels = feature_channels(MODELS.build({**model['backbone'], 'init_cfg': None}))
+    cfg.setdefault('in_channels', channels)
+    ours = MODELS.build(cfg).eval()
+    theirs = MMDET_MODELS.build(cfg).eval()
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(1, c, 32 >> i, 32 >> i, generator=generator)
+            for i, c in enumerate(cfg['in_channels'])]
+    for name, given in (('weights of the file', weights),
+                        ('random weights', randomised(weights))):
+        ours.load_state_dict(given)
+        theirs.load_state_dict(given)
+        levels = [{f'level{i}': m for i, m in enumerate(net(maps))}
+                  for net in (ours, theirs)]
+        report.proofs += [f'neck: {line}' for line in compare(name, *levels)]
+    report.rows += [(f'neck.{k}', f'neck.{k}', tuple(v.shape))
+                    for k, v in weights.items()]
+    return {f'neck.{key}': value for key, value in weights.items()}
+
+
+def write_weights(state: dict[str, Tensor], dst: str | Path, bare: bool,
+                  meta: dict[str, str]) -> None:
+    """Write weights, whole or not at all.
+
+    Args:
+        state: The weights.
+        dst: A ``.safetensors`` file, with ``meta`` in its head; or one of
+            ``torch.save``.
+        bare: Whether ``torch.save`` gets the weights alone, not
+            ``dict(state_dict, meta)``.
+        meta: Where the weights come from.
+    """
+    state = {key: value.contiguous() for key, value in state.items()}
+    if Path(dst).suffix == '.safetensors':
+        from safetensors.torch import save
+        content = save(state, metadata=meta)
+        with replacing(dst) as file:
+            file.write(content)
+        return
+    with replacing(dst) as file:
+        torch.save(state if bare else dict(state_dict=state, meta=meta), file)

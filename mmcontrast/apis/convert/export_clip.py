@@ -1,0 +1,102 @@
+"""A CLIP trained here, for everybody who reads CLIP weights."""
+import json
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from ...converters.equality import compare, randomised
+from ...converters.report import KeyReport
+from ...io.checkpoint import find_state_dict, read_checkpoint, replacing
+from ...io.manifest import file_sha256
+from ...models.clip_weights import open_clip
+from ...models.text import tokenize
+from ...registry import MODELS
+from ...version import __version__
+from ..config import load_config
+from .export_backbone import write_weights
+
+SUFFIXES = ('.safetensors', '.pt', '.pth')
+PREFIX = 'clip.'
+USAGE = """\
+Load it with
+  open_clip.add_model_config('{json}')
+  open_clip.create_model('{name}', pretrained='{path}')
+  # or in a config: init_cfg=dict(type='CLIPPretrained', checkpoint='{path}')"""
+
+
+def export_clip(config: str, checkpoint: str | Path, dst: str | Path) -> KeyReport:
+    """Write the weights of a ``CLIP`` under OpenAI's names, and its sizes beside them.
+
+    Args:
+        config: Config that it was trained with.
+        checkpoint: A checkpoint of that training.
+        dst: ``.safetensors``, ``.pt`` or ``.pth``: the weights alone. A ``.json`` of
+            the same name becomes their model config of open_clip.
+
+    Returns:
+        The account; its last lines say how to load the files.
+
+    Raises:
+        ValueError: If ``dst`` ends otherwise, the config has no ``CLIP``, checkpoint
+            and config do not fit, or open_clip's model gives other outputs.
+    """
+    dst = Path(dst)
+    if dst.suffix not in SUFFIXES:
+        raise ValueError(f'DST must end in {", ".join(SUFFIXES)}, got {dst}.')
+    cfg = load_config(config)
+    model = _build(cfg, config)
+    weights = find_state_dict(read_checkpoint(checkpoint), checkpoint)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f'{checkpoint} does not fit the model of {config}; give the '
+                         f'config it was trained with. {error}') from error
+    state = {key.removeprefix(PREFIX): value for key, value in weights.items()}
+    report = KeyReport(f'{Path(checkpoint).name}, CLIP -> open_clip', [
+        (key, key.removeprefix(PREFIX), tuple(value.shape))
+        for key, value in weights.items()])
+    architecture = cfg.model.architecture.to_dict()
+    report.proofs += _prove(model, state, architecture)
+    write_weights(state, dst, bare=True, meta=dict(
+        exported_from=Path(checkpoint).name, source_sha256=file_sha256(checkpoint),
+        mmcontrast_version=__version__, torch_version=str(torch.__version__)))
+    sizes = dst.with_suffix('.json')
+    with replacing(sizes) as file:
+        file.write(json.dumps(architecture, indent=4).encode())
+    report.proofs.append(USAGE.format(json=sizes, name=dst.stem, path=dst))
+    return report
+
+
+def _build(cfg: Config, path: str) -> nn.Module:
+    if cfg.get('model', {}).get('type') != 'CLIP':
+        raise ValueError(
+            f"{path}: the model is {cfg.get('model', {}).get('type')!r}, expected "
+            "'CLIP'; name the config of a CLIP, such as one of configs/clip.")
+    # Whatever a Runner of this process left as the default.
+    with DefaultScope.overwrite_default_scope('mmcontrast'):
+        return MODELS.build(cfg.model).eval()
+
+
+@torch.no_grad()
+def _prove(model: nn.Module, state: dict[str, Tensor], architecture: dict
+           ) -> list[str]:
+    """Show that open_clip's own model encodes images and texts as ours does."""
+    theirs = open_clip().model.CLIP(**architecture).eval()
+    size = architecture['vision_cfg']['image_size']
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    texts = ['a striped red star', 'the sky']
+    tokens = tokenize(texts, theirs.context_length)
+    lines = []
+    for name, given in (('weights of the file', state),
+                        ('random weights', randomised(state))):
+        theirs.load_state_dict(given)
+        model.load_state_dict({PREFIX + key: value for key, value in given.items()})
+        lines += compare(
+            name, dict(images=model.encode_images(images),
+                       texts=model.encode_texts(texts)),
+            dict(images=theirs.encode_image(images, normalize=True),
+                 texts=theirs.encode_text(tokens, normalize=True)))
+    return lines

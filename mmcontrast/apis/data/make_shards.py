@@ -1,0 +1,212 @@
+"""Pack images into tar shards or an lmdb: behind ``tools/data/make_shards.py``."""
+import os
+import random
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...datasets import BadImage, Reason, UnlabelledImages
+from ...datasets.image_lists import IMAGE_SUFFIXES
+from ...datasets.storage.lmdb_backend import import_lmdb
+from ...datasets.storage.tar_index import read_table
+from ...datasets.transforms.loading import read_bytes
+from ..progress import progress_bar
+
+# Address space, not disk: an lmdb grows up to this.
+_LMDB_LIMIT = 1 << 42
+_LMDB_LONGEST_KEY = 511
+_IMAGES_A_COMMIT = 256
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What :func:`make_shards` wrote.
+
+    Attributes:
+        out: Folder of the shards, or the database.
+        num_images: Images in it.
+        num_shards: Tar files; 0 for an lmdb.
+        skipped: Source files that are missing, empty or cannot be read.
+    """
+
+    out: Path
+    num_images: int
+    num_shards: int
+    skipped: tuple[BadImage, ...] = ()
+
+    @property
+    def config(self) -> str:
+        """Lines that let a config read it, below the ``_base_`` that it inherits."""
+        if not self.num_shards:
+            return f"""train_dataloader = dict(dataset=dict(
+    data_root={str(self.out)!r}, data_prefix=dict(img_path='')))"""
+        return f"""train_dataloader = dict(
+    sampler=dict(type='ShardSampler'),
+    dataset=dict(
+        _delete_=True, type='ShardedImages', shards={str(self.out / '*.tar')!r},
+        pipeline=_base_.train_dataloader.dataset.pipeline))"""
+
+
+def make_shards(source: str, out: str | Path, to: str = 'tar', ann_file: str = '',
+                prefix: str = '', with_label: bool = False, shard_mb: float = 256,
+                shuffle: bool = True, seed: int = 0, progress: bool = True) -> Packed:
+    """Copy the images of a folder, zip, lmdb or list, as they are, into few files.
+
+    Everything is written beside ``out`` and takes that name at the end: it is complete
+    or not there. Images keep their paths as names of the members or keys; in shards,
+    dots in file names become ``_``, as the first dot ends the name of a sample.
+
+    Args:
+        source: ``data_root`` of :class:`~mmcontrast.datasets.UnlabelledImages`.
+        out: New folder of ``NAME-000000.tar`` ...; for an lmdb a name in ``.lmdb``.
+        to: 'tar' or 'lmdb'.
+        ann_file, prefix: List of the images, and their folder below ``source``.
+        with_label: Write the labels too: ``.cls`` beside each image.
+        shard_mb: A shard is closed once it holds this many megabytes (1e6 bytes).
+        shuffle: Write shards in random order, so that each holds images from
+            everywhere. An lmdb is in the order of its keys.
+        seed: Of that order.
+        progress: Show a progress bar.
+
+    Raises:
+        FileExistsError: If ``out`` exists.
+        FileNotFoundError: If the source is missing or without images.
+        ValueError: If an argument is out of range, or no image can be read.
+    """
+    out = Path(out).expanduser()
+    _check(out, to, shard_mb, with_label)
+    images = UnlabelledImages(source, ann_file, dict(img_path=prefix), with_label)
+    order = list(range(len(images)))
+    if shuffle and to == 'tar':
+        random.Random(seed).shuffle(order)
+    skipped = []
+    with _appearing(out) as folder, progress_bar(progress) as bar:
+        items = _read(images, bar.track(order, description=f'to {to}'), skipped)
+        if to == 'lmdb':
+            num_images, num_shards = _write_lmdb(folder, items), 0
+        else:
+            num_images, num_shards = _write_tars(folder, out.name, items, shard_mb)
+        if not num_images:
+            raise ValueError(f'None of the {len(images)} images of {source} can be '
+                             f'read; the first: {skipped[0]}.')
+    return Packed(out, num_images, num_shards, tuple(skipped))
+
+
+def _check(out: Path, to: str, shard_mb: float, with_label: bool) -> None:
+    if to not in ('tar', 'lmdb'):
+        raise ValueError(f"to must be 'tar' or 'lmdb', got {to!r}.")
+    if out.exists():
+        raise FileExistsError(
+            f'{out} exists; nothing is overwritten. Remove it or give another name.')
+    if (out.suffix == '.lmdb') != (to == 'lmdb'):
+        raise ValueError(f"The name of an lmdb, and of nothing else, ends in '.lmdb'; "
+                         f"got {out} with to={to!r}.")
+    if to == 'lmdb' and with_label:
+        raise ValueError('An lmdb keeps no labels: with_label=True of the data set '
+                         'takes them from the class folders in its keys.')
+    if shard_mb <= 0:
+        raise ValueError(f'shard_mb must be more than 0, got {shard_mb}.')
+
+
+@contextmanager
+def _appearing(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` that takes its name when all went well."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f'.{out.name}.{os.getpid()}.partial')
+    partial.mkdir()
+    try:
+        yield partial
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _read(images: UnlabelledImages, order: Iterable[int], skipped: list[BadImage]
+          ) -> Iterator[tuple[str, bytes, int | None]]:
+    """(path below the source, encoded file, label) of the images that can be read."""
+    root = images.data_prefix['img_path'].rstrip('/')
+    for idx in order:
+        info = images.get_data_info(idx)
+        path = info['img_path']
+        try:
+            data = read_bytes(path)
+            if not data:
+                raise BadImage(path, Reason.EMPTY)
+        except BadImage as bad:
+            skipped.append(bad)
+            continue
+        if images.archive:
+            path = path.partition('@/')[2]
+        elif root and path.startswith(f'{root}/'):
+            path = path.removeprefix(f'{root}/')
+        yield path.rpartition('://')[2].lstrip('/'), data, info.get('label')
+
+
+def _write_lmdb(folder: Path, items: Iterable) -> int:
+    lmdb = import_lmdb()
+    count = 0
+    with lmdb.open(str(folder), map_size=_LMDB_LIMIT) as database:
+        write = database.begin(write=True)
+        for count, (path, data, _) in enumerate(items, start=1):
+            key = path.encode()
+            if len(key) > _LMDB_LONGEST_KEY:
+                raise ValueError(f'lmdb keys have at most {_LMDB_LONGEST_KEY} bytes; '
+                                 f'{path} has {len(key)}. Pack into tar shards.')
+            write.put(key, data)
+            if count % _IMAGES_A_COMMIT == 0:
+                write.commit()
+                write = database.begin(write=True)
+        write.commit()
+    (folder / 'lock.mdb').unlink(missing_ok=True)
+    return count
+
+
+def _write_tars(folder: Path, name: str, items: Iterable, shard_mb: float
+                ) -> tuple[int, int]:
+    new_name = _sample_names()
+    pattern = str(folder).replace('%', '%%') + f'/{name.replace("%", "%%")}-%06d.tar'
+    with _import_shard_writer()(
+            pattern, maxcount=sys.maxsize, maxsize=shard_mb * 1e6, verbose=0,
+            encoder=False, mtime=0) as writer:
+        for path, data, label in items:
+            sample, ending = new_name(path)
+            labels = {} if label is None else {'cls': str(label).encode()}
+            writer.write({'__key__': sample, ending: data} | labels)
+    shards = sorted(map(str, folder.glob('*.tar')))
+    if writer.total:
+        # Read what was written, and leave the table for the training.
+        assert len(read_table(shards, progress=False)) == writer.total
+    return writer.total, len(shards)
+
+
+def _sample_names() -> Callable[[str], tuple[str, str]]:
+    taken = set()
+
+    def new_name(path: str) -> tuple[str, str]:
+        """Name of the sample and ending of the image; no name is given twice."""
+        stem, ending = os.path.splitext(path)
+        if ending.lower() not in IMAGE_SUFFIXES:
+            raise ValueError(f'{path} does not end as an image does '
+                             f'({" ".join(IMAGE_SUFFIXES)}); rename it.')
+        folder, slash, file = stem.rpartition('/')
+        plain = name = f'{folder}{slash}{file.replace(".", "_")}'
+        number = 1
+        while name in taken:  # a.jpg beside a.png
+            number += 1
+            name = f'{plain}_{number}'
+        taken.add(name)
+        return name, ending.lower().removeprefix('.')
+
+    return new_name
+
+
+def _import_shard_writer():
+    try:
+        from webdataset import ShardWriter
+    except ImportError:
+        raise ImportError('Writing tar shards needs the library webdataset: '
+                          "pip install 'mmcontrast[shards]'") from None
+    return ShardWriter

@@ -1,0 +1,1 @@
+"""Read images from zip archives, lmdb databases and tar shards."""

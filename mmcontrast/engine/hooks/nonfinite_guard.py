@@ -1,0 +1,177 @@
+"""A run that meets a NaN says where it came from, and stops."""
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+
+from ...io.plain_data import shallow_copy
+from ...registry import HOOKS
+from ..distributed.unwrap import bare_model
+from ..nonfinite.diagnosis import Inquiry
+from ..nonfinite.message import NonFiniteError, Report, full_text
+from ..nonfinite.rerun import loss_terms
+from ..nonfinite.run_state import guardable_wrappers
+from ..nonfinite.step_guard import StepGuard
+from ..nonfinite.step_snapshot import StateBefore
+from ..nonfinite.tensors import not_finite
+
+# Survives in checkpoints, so that a resumed run goes on counting.
+SKIPPED, DROPPING = 'finite_guard_skipped', 'finite_guard_dropping'
+
+
+@HOOKS.register_module()
+class FiniteGuardHook(Hook):
+    """Stop on the first loss or gradient that is not finite, before the weights move.
+
+    The batch is run once more from the same generators and buffers to name the module
+    or the parameter where it began. Batch and state are saved to
+    ``work_dir/nonfinite/iter_N`` for ``tools/analysis/replay.py``. mmengine by itself
+    trains on, and ends such a run as a success.
+
+    A skipped step leaves weights, optimizer, buffers, momentum twins and generators as
+    if the batch had not been there; iteration and schedules go on, and the log of that
+    iteration has no losses. With accumulated gradients the whole step is left out.
+
+    Infinite gradients under a loss scaler are its business, until its scale collapses.
+
+    Args:
+        skip: ``dict(budget=N)`` passes over up to N bad steps in a run, with a warning
+            each; one more stops it. None stops at once.
+        max_saves: Most folders to save in a run; each holds weights and optimizer.
+        min_loss_scale: A loss scale below it has collapsed.
+
+    Raises:
+        NonFiniteError: On all ranks; the first one whose own batch brought it tells
+            all.
+    """
+
+    # First after a step: nobody is to log the losses of a step that was skipped.
+    priority = 'HIGHEST'
+
+    def __init__(self, skip: dict | None = None, max_saves: int = 3,
+                 min_loss_scale: float = 2.0 ** -13) -> None:
+        budget = 0 if skip is None else skip.get('budget')
+        if skip is not None and (set(skip) != {'budget'} or not isinstance(budget, int)
+                                 or budget < 1):
+            raise ValueError(
+                'FiniteGuardHook: skip must be dict(budget=N), N being the steps that '
+                f'a run may skip, 1 or more; got {skip}.')
+        if not isinstance(max_saves, int) or max_saves < 0:
+            raise ValueError(
+                f'FiniteGuardHook: max_saves must be 0 or more, got {max_saves}.')
+        if min_loss_scale <= 0:
+            raise ValueError('FiniteGuardHook: min_loss_scale must be above 0, got '
+                             f'{min_loss_scale}.')
+        self.budget, self.max_saves = budget, max_saves
+        self.min_loss_scale = min_loss_scale
+        self._guards: list[StepGuard] = []
+        self._handles: list = []
+        self._saves = 0
+        self._dropping: list[bool] = []
+
+    def before_train(self, runner: Runner) -> None:
+        self._remove()
+        self.runner, self.model = runner, bare_model(runner.model)
+        # Only who goes on after a hit needs the twins back.
+        self._before = StateBefore(self.model, with_twins=bool(self.budget))
+        self._never_finite = not_finite(
+            (name, b) for name, b in self.model.named_buffers()
+            if b.is_floating_point())
+        self._armed = self._inside = self._skipped = False
+        for wrapper in guardable_wrappers(runner):
+            guard = StepGuard(wrapper, self._on_alarm, self.min_loss_scale)
+            guard.install()
+            self._guards.append(guard)
+        for guard, dropping in zip(self._guards, self._dropping, strict=False):
+            guard.dropping = dropping
+        # The first of these two begins the step; both may draw random numbers.
+        preprocessor = getattr(self.model, 'data_preprocessor', self.model)
+        for module in (preprocessor, self.model):
+            self._handles.append(module.register_forward_pre_hook(self._begin))
+        self._handles.append(self.model.register_forward_hook(self._note_losses))
+
+    def before_train_iter(self, runner: Runner, batch_idx: int,
+                          data_batch=None) -> None:
+        self._armed, self._inside, self._skipped = True, True, False
+        self._batch, self._losses = data_batch, {}
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
+                         outputs: dict | None = None) -> None:
+        if self._skipped and isinstance(outputs, dict):
+            outputs.clear()
+        self._armed = self._inside = False
+        self._batch, self._losses = None, {}
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        # Between two passes of accumulated gradients, of which the first was bad.
+        if any(guard.dropping for guard in self._guards):
+            checkpoint[DROPPING] = [guard.dropping for guard in self._guards]
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if runner._resume:
+            self._dropping = checkpoint.get(DROPPING, [])
+
+    def after_train(self, runner: Runner) -> None:
+        self._remove()
+
+    def _remove(self) -> None:
+        for guard in self._guards:
+            guard.remove()
+        for handle in self._handles:
+            handle.remove()
+        self._guards, self._handles = [], []
+
+    def _begin(self, module, args) -> None:
+        if self._armed:
+            self._armed = False
+            self._before.take()
+            # The model may write into its data samples.
+            self._batch = shallow_copy(self._batch)
+
+    def _note_losses(self, module, args, output) -> None:
+        if self._inside:
+            self._losses |= loss_terms(output)
+
+    def _on_alarm(self, guard: StepGuard, loss: Tensor | None, alarm: str) -> bool:
+        """Whether to drop the step; raises if the run is to stop."""
+        if not self._confirmed(guard, loss):
+            return False
+        losses = {k: v.cpu() for k, v in self._losses.items()}
+        if not losses and loss is not None:
+            losses = dict(loss=loss.detach().cpu())
+        inquiry = Inquiry(self.runner, self._before, self._batch, self._never_finite,
+                          twins_moved=not self.budget)
+        report = inquiry.examine(guard, alarm, losses)
+        guilty = [r.rank for r in all_gather_object(report) if r.guilty]
+        guilty = guilty or list(range(get_world_size()))
+        if report.rank in guilty and self._saves < self.max_saves:
+            self._saves += inquiry.save(report, guard)
+        told = all_gather_object(report)[guilty[0]]
+        return self._stop_or_skip(told, guilty)
+
+    def _confirmed(self, guard: StepGuard, loss: Tensor | None) -> bool:
+        """Whether a value of any rank is not finite, and no norm just overflowed."""
+        values = [] if loss is None else [('loss', loss)]
+        values += [('', p.grad) for p in guard.parameters() if p.grad is not None]
+        return any(all_gather_object(bool(not_finite(values))))
+
+    def _stop_or_skip(self, report: Report, guilty: list[int]) -> bool:
+        hub, logger = self.runner.message_hub, self.runner.logger
+        spent = hub.get_info(SKIPPED, 0)
+        if report.alarm != 'scale' and spent < self.budget:
+            hub.update_info(SKIPPED, spent + 1)
+            self._skipped = True
+            logger.warning(f'Step skipped, {spent + 1} of at most {self.budget}. '
+                           + full_text(report, self.runner.iter + 1, guilty))
+            return True
+        self._remove()
+        if self.budget and report.alarm != 'scale':
+            report.notes.append(f'{spent} steps were skipped before; the budget of '
+                                f'skip=dict(budget={self.budget}) is spent.')
+        text = full_text(report, self.runner.iter + 1, guilty)
+        first_line = text.partition('\n')[0]
+        if get_rank() == 0:
+            logger.error(f'{first_line} Training stops.')
+        # One long text is enough.
+        raise NonFiniteError(text if get_rank() == report.rank else
+                             f'{first_line} See the message of rank {report.rank}.')

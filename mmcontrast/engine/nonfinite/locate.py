@@ -1,0 +1,188 @@
+"""Putting the first place into words."""
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+
+import torch
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+from .forward_trace import Call, CallTrace
+from .gradient_trace import GradientEvent, GradientTrace
+from .tensors import TensorFacts, describe, float_tensors, not_finite
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where values were first not finite.
+
+    Attributes:
+        kind: 'weights', 'batch', 'forward' or 'backward'.
+        name: Of the module, the weight, or the image.
+        sentence: For people.
+        details: Lines below it.
+        number: Which call of the module.
+    """
+
+    kind: str
+    name: str
+    sentence: str
+    details: list[str] = field(default_factory=list)
+    number: int = 0
+
+
+def place_in_weights(model: nn.Module, expected: Iterable[str] = ()) -> Place | None:
+    """Parameters and buffers that are not finite before anything was computed.
+
+    Args:
+        expected: Buffers that never were, such as an attention mask of -inf.
+    """
+    expected = set(expected)
+    tensors = {name: t for name, t in chain(
+                   model.named_parameters(), model.named_buffers())
+               if name not in expected and (t.is_floating_point() or t.is_complex())}
+    bad = not_finite(tensors.items())
+    if not bad:
+        return None
+    more = f' and {len(bad) - 1} more' if len(bad) > 1 else ''
+    return Place('weights', bad[0],
+                 f'the weights themselves, before the forward pass: {bad[0]}{more}',
+                 [str(describe(tensors[name], name)) for name in bad[:5]])
+
+
+def place_in_batch(batch: object) -> Place | None:
+    """Input pixels that are not finite, with the images they belong to."""
+    inputs, samples = _parts(batch)
+    bad = set(not_finite(float_tensors(inputs, 'inputs')))
+    tensors = {name: t for name, t in float_tensors(inputs, 'inputs') if name in bad}
+    if not tensors:
+        return None
+    lines, names = [], []
+    for label, tensor in tensors.items():
+        for i in _bad_rows(tensor, len(samples)):
+            i = _index(label) if i is None else i
+            names.append(image_name(samples[i]) if i < len(samples) else f'image {i}')
+            lines.append(f'{names[-1]}: {describe(tensor, label)}')
+    return Place('batch', names[0], 'the images, as the data pipeline gave them: '
+                 + ', '.join(dict.fromkeys(names)), lines)
+
+
+def notes_on_annotations(batch: object) -> list[str]:
+    """NaN in the data samples, which may be meant (no depth here) or be the cause."""
+    facts = [(image_name(sample), describe(tensor, label))
+             for sample in _parts(batch)[1] for label, tensor in float_tensors(sample)]
+    return [f'Not a number in the annotations of {name}: {f}' for name, f in facts
+            if f.nan]
+
+
+def image_names(batch: object) -> list[str]:
+    """Paths of the images of a batch, as far as its samples say them."""
+    return [image_name(sample) for sample in _parts(batch)[1]]
+
+
+def image_name(sample: object) -> str:
+    """The path of a sample's image, or the best there is."""
+    if isinstance(sample, dict | BaseDataElement):
+        for key in ('img_path', 'file_name', 'sample_idx', 'img_id'):
+            if sample.get(key) is not None:
+                return str(sample.get(key))
+    return 'an image without a name'
+
+
+def place_of_forward(trace: CallTrace, model: nn.Module) -> Place | None:
+    """Out of a trace in which the forward pass went wrong."""
+    birth = trace.first
+    if birth is None:
+        return None
+    call = birth.call
+    inside = any(other.parent is call for other in trace.calls)
+    sentence = f'{call.title}, in its forward'
+    if inside or birth.before:
+        sentence += ', in its own code'
+    if (inside or birth.before) and birth.after and birth.after is not call:
+        sentence += f' after {birth.after.title}'
+    if birth.before:
+        sentence += f'; {birth.before.title} got the values'
+    outputs = birth.before.inputs if birth.before else call.outputs
+    return Place('forward', call.name, sentence, [
+        *_lines('input', call.inputs), *_lines('output', outputs),
+        *_weights(model, call.name)], call.number)
+
+
+def place_of_backward(trace: GradientTrace, model: nn.Module) -> Place | None:
+    """Out of a trace in which only the backward pass went wrong."""
+    event = trace.first_event
+    if event is None:
+        return None
+    if event.kind == 'parameter':
+        owner = event.name.rpartition('.')[0]
+        return Place('backward', event.name,
+                     f'the gradient of the parameter {event.name}',
+                     [f'gradient: {event.facts}', *_weights(model, owner)])
+    readers = trace.readers(event)
+    if readers:
+        call = readers[0]
+        others = ', or that of '.join(['', *(other.title for other in readers[1:])])
+        return Place('backward', call.name,
+                     f'{call.title}, in its backward{others}', [
+                         *_gradients(call), *_lines('input', call.inputs),
+                         *_lines('output', call.outputs), *_weights(model, call.name)],
+                     call.number)
+    return _between(trace, event, model)
+
+
+def _between(trace: GradientTrace, event: GradientEvent, model: nn.Module) -> Place:
+    """The code of a module made it, from what one of its children gave."""
+    maker = trace.maker(event) or event.call
+    owner = maker.parent or maker
+    return Place('backward', owner.name,
+                 f'{owner.title}, in the backward of its own code on what '
+                 f'{maker.title} gave',
+                 [f'gradient of that: {event.facts}',
+                  *_lines(f'{maker.name} gave', maker.outputs)], owner.number)
+
+
+def _gradients(call: Call) -> list[str]:
+    return [f'gradient of its {kind}: {facts}' for kind, facts in call.gradients]
+
+
+def _lines(what: str, facts: list[TensorFacts], most: int = 4) -> list[str]:
+    # Those that are not finite first.
+    facts = sorted(facts, key=lambda f: f.finite)
+    more = [f'... {len(facts) - most} more'] if len(facts) > most else []
+    return [f'{what}: {f}' for f in facts[:most]] + more
+
+
+def _weights(model: nn.Module, name: str) -> list[str]:
+    try:
+        module = model.get_submodule(name)
+    except AttributeError:
+        return []
+    own = chain(module.named_parameters(recurse=False),
+                module.named_buffers(recurse=False))
+    return [f'weight: {describe(t, key)}' for key, t in own
+            if t.is_floating_point() and t.numel()]
+
+
+def _parts(batch: object) -> tuple[object, list]:
+    """Images and samples of a batch, a dict as mmengine's models take it."""
+    if not isinstance(batch, dict):
+        return batch, []
+    samples = batch.get('data_samples')
+    samples = list(samples) if isinstance(samples, list | tuple) else []
+    return batch.get('inputs', batch), samples
+
+
+def _bad_rows(tensor: Tensor, num_samples: int) -> list:
+    """Which images of a batched tensor; [None] if the tensor is one image."""
+    if tensor.ndim < 1 or len(tensor) != num_samples or tensor.ndim == 3:
+        return [None]
+    fine = torch.isfinite(tensor).flatten(1).all(1) if tensor.ndim > 1 else (
+        torch.isfinite(tensor))
+    return (~fine).nonzero().flatten().tolist()
+
+
+def _index(label: str) -> int:
+    """3 of 'inputs[3]'."""
+    digits = label.rpartition('[')[2].rstrip(']')
+    return int(digits) if digits.isdigit() else 0

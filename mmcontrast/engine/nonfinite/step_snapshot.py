@@ -1,0 +1,97 @@
+"""What a training step changes beside the weights, as it was before the step."""
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.model import BaseAveragedModel
+from torch import Tensor, nn
+
+from ...models.momentum import MomentumTwin
+from ..resume.rng_state import RandomStates, put_back_states, take_states
+
+
+class StateBefore:
+    """Keeps generators, buffers and momentum twins, to go back to.
+
+    A forward pass moves batch-norm statistics, queues and centres even where its loss
+    is NaN. The copies are allocated once and refreshed by multi-tensor copies; a BN
+    layer does not count its changes in ``Tensor._version``, so everything is copied.
+
+    Args:
+        model: Its buffers are kept.
+        with_twins: Also keep the parameters of momentum twins, which move in the
+            forward pass; they are as large as the network.
+    """
+
+    def __init__(self, model: nn.Module, with_twins: bool = False) -> None:
+        self._slots = [(module._buffers, name) for module in model.modules()
+                       for name in module._buffers]
+        for twin in twins(model) if with_twins else ():
+            self._slots += [(module._parameters, name) for module in twin.modules()
+                            for name in module._parameters]
+        self._kept: list[Tensor | None] = []
+        self._groups: list[tuple[list[int], list[Tensor]]] = []
+        self.generators: RandomStates | None = None
+
+    @torch.no_grad()
+    def take(self) -> None:
+        """Remember the state of now."""
+        self.generators = take_states()
+        now = self._now()
+        if [_shape(t) for t in now] != [_shape(t) for t in self._kept]:
+            self._allocate(now)
+        for places, copies in self._groups:
+            torch._foreach_copy_(copies, [now[i] for i in places])
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Go back to the state of :meth:`take`."""
+        for (owner, name), kept in zip(self._slots, self._kept, strict=True):
+            present = owner.get(name)
+            if kept is not None and _shape(present) == _shape(kept):
+                present.copy_(kept)
+            elif kept is not present:
+                owner[name] = None if kept is None else kept.clone()
+        put_back_states(self.generators)
+
+    def _now(self) -> list[Tensor | None]:
+        tensors = [owner.get(name) for owner, name in self._slots]
+        return [None if t is None else t.detach() for t in tensors]
+
+    def _allocate(self, now: list[Tensor | None]) -> None:
+        self._kept = [None if t is None else t.clone() for t in now]
+        groups: dict[tuple, list[int]] = {}
+        for i, tensor in enumerate(now):
+            if tensor is not None:
+                groups.setdefault((tensor.device, tensor.dtype), []).append(i)
+        self._groups = [(places, [self._kept[i] for i in places])
+                        for places in groups.values()]
+
+
+def twins(model: nn.Module) -> list[nn.Module]:
+    """Modules inside that follow others as a moving average: ours, mmengine's."""
+    return [module for module in model.modules()
+            if isinstance(module, MomentumTwin | BaseAveragedModel)]
+
+
+@contextmanager
+def twins_at_rest(model: nn.Module, at_rest: bool = True) -> Iterator[None]:
+    """Inside, a forward pass does not move the twins.
+
+    Methods move them before they use them. A second pass over a batch gives the values
+    of the first if it finds the twins where the first had moved them, and leaves them.
+    """
+    moving = twins(model) if at_rest else []
+    names = [('update' if isinstance(twin, MomentumTwin) else 'update_parameters')
+             for twin in moving]
+    for twin, name in zip(moving, names, strict=True):
+        twin.__dict__[name] = lambda *args, **kwargs: None
+    try:
+        yield
+    finally:
+        for twin, name in zip(moving, names, strict=True):
+            del twin.__dict__[name]
+
+
+def _shape(tensor: Tensor | None) -> torch.Size | None:
+    return None if tensor is None else tensor.shape

@@ -1,0 +1,203 @@
+"""Schedules as functions of the step, and the parameter schedulers that use them.
+
+Source: PixPro (CVPR 2021) and SlotCon (NeurIPS 2022), released code; both share
+theirs. DenseCLIP (CVPR 2022), released code, for the polynomial one.
+"""
+import math
+from collections.abc import Sequence
+
+from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
+from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
+
+from ...errors import UserValueError
+from ...registry import PARAM_SCHEDULERS
+
+
+def cosine_momentum(step: int, total: int, start: float = 0.99, end: float = 1.0
+                    ) -> float:
+    """Weight of the old value in a momentum average at ``step`` of ``total``.
+
+    Rises from ``start`` at step 0 along half a cosine to ``end`` at step ``total``.
+    """
+    return end - (end - start) * (math.cos(math.pi * step / total) + 1) / 2
+
+
+def momentum_steps(num_images: int, world_size: int, batch_size: int, epochs: int
+                   ) -> int:
+    """Length of the momentum schedule as the released code counts it.
+
+    Real division, so the result is a little larger than the number of iterations when
+    the last incomplete batch is dropped; the published schedule has this length.
+    """
+    return int(num_images / world_size / batch_size * epochs)
+
+
+def warmup_factor(step: int, warmup: int, multiplier: float = 100.0) -> float:
+    """Linear warm-up from 1 / ``multiplier`` at step 0 to 1 at step ``warmup``."""
+    return ((multiplier - 1) * step / warmup + 1) / multiplier
+
+
+def warmup_cosine(step: int, total: int, warmup: int, peak: float,
+                  multiplier: float = 100.0, minimum: float = 1e-6) -> float:
+    """Linear warm-up to ``peak`` at step ``warmup``, then half a cosine to ``minimum``.
+
+    Args:
+        step: Iteration, counted from 0.
+        total: Number of iterations of the whole run.
+        warmup: Iterations of the warm-up; step ``warmup`` has exactly the peak.
+        peak: Largest value.
+        multiplier: Step 0 has ``peak / multiplier``.
+        minimum: Value at step ``total``.
+    """
+    if step <= warmup and warmup > 0:
+        return peak * warmup_factor(step, warmup, multiplier)
+    progress = (step - warmup) / (total - warmup)
+    return minimum + (peak - minimum) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def warmup_steps(step: int, milestones: Sequence[int], warmup: int, peak: float,
+                 multiplier: float = 100.0, gamma: float = 0.1) -> float:
+    """Linear warm-up to ``peak``, then times ``gamma`` from each milestone on."""
+    if step <= warmup and warmup > 0:
+        return peak * warmup_factor(step, warmup, multiplier)
+    return peak * gamma ** sum(step >= milestone for milestone in milestones)
+
+
+def warmup_poly(step: int, total: int, warmup: int, peak: float, power: float = 0.9,
+                minimum: float = 0.0, warmup_ratio: float = 1e-6) -> float:
+    """Polynomial decay from ``peak`` to ``minimum``, times a linear warm-up.
+
+    The formula of mmcv 1.x, whose warm-up ramps to the decay as it is by then. No chain
+    of mmengine's ``LinearLR`` and ``PolyLR`` equals it.
+
+    Args:
+        step: Iteration, counted from 0.
+        total: Number of iterations of the whole run.
+        warmup: Iterations of the warm-up.
+        peak: Value at step 0 but for the warm-up. Below ``minimum`` the schedule rises:
+            a group with rate 0 ends at ``minimum``.
+        power: Of the decay.
+        minimum: Value at step ``total``.
+        warmup_ratio: Factor of the warm-up at step 0.
+    """
+    value = (peak - minimum) * (1 - step / total) ** power + minimum
+    if step < warmup:
+        value *= 1 - (1 - step / warmup) * (1 - warmup_ratio)
+    return value
+
+
+class _WarmupLR(LRSchedulerMixin, _ParamScheduler):
+    """Learning rate per iteration from a closed formula.
+
+    Lengths are epochs in the config (``by_epoch=True, convert_to_iter_based=True``) or
+    iterations (``by_epoch=False``).
+    """
+
+    # Arguments counted in epochs that the conversion turns into iterations.
+    _lengths = ('warmup',)
+
+    def _get_value(self) -> list[float]:
+        return [self._value(peak) for peak in self.base_values]
+
+    @classmethod
+    def build_iter_from_epoch(cls, *args, begin: int = 0, end: int = INF,
+                              by_epoch: bool = True, epoch_length: int | None = None,
+                              **kwargs):
+        """Build from a config whose lengths are epochs of ``epoch_length`` steps."""
+        if not by_epoch or not epoch_length:
+            raise ValueError(
+                f'{cls.__name__}: convert_to_iter_based=True needs by_epoch=True and a '
+                f'training set of at least one batch, got by_epoch={by_epoch}, '
+                f'{epoch_length} batches an epoch.')
+        for name in cls._lengths:
+            if name in kwargs:
+                kwargs[name] = _times(kwargs[name], epoch_length)
+        end = end if end == INF else int(end * epoch_length)
+        return cls(*args, begin=int(begin * epoch_length), end=end, by_epoch=False,
+                   **kwargs)
+
+
+def _times(length, epoch_length: int):
+    if isinstance(length, Sequence):
+        return [int(x * epoch_length) for x in length]
+    return int(length * epoch_length)
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupCosineLR(_WarmupLR):
+    """Linear warm-up, then half a cosine, as PixPro and SlotCon train.
+
+    mmengine's ``LinearLR`` + ``CosineAnnealingLR`` reach the peak one step early when
+    they are converted from epochs, because the warm-up must end at step T *inclusive*.
+
+    Args:
+        optimizer: Wrapped optimizer.
+        warmup: Length of the warm-up in epochs or iterations, see ``by_epoch``.
+        multiplier: The first step uses peak / multiplier.
+        eta_min: Learning rate at the end.
+        end: Length of the whole run; the runner fills it in.
+    """
+
+    def __init__(self, optimizer, *args, warmup: int = 5, multiplier: float = 100.0,
+                 eta_min: float = 1e-6, **kwargs):
+        self.warmup, self.multiplier, self.eta_min = warmup, multiplier, eta_min
+        super().__init__(optimizer, *args, **kwargs)
+        if self.warmup >= self.end - self.begin:
+            raise UserValueError(
+                f'WarmupCosineLR: the warm-up of {self.warmup} steps does not fit into '
+                f'a run of {self.end - self.begin}; train longer, or set a smaller '
+                'param_scheduler.warmup, which is in the unit of the config (epochs '
+                'with by_epoch=True).')
+
+    def _value(self, peak: float) -> float:
+        return warmup_cosine(self.last_step, self.end - self.begin, self.warmup, peak,
+                             self.multiplier, self.eta_min)
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupStepLR(_WarmupLR):
+    """Linear warm-up, then a drop by ``gamma`` at each milestone.
+
+    Args:
+        optimizer: Wrapped optimizer.
+        milestones: Where the rate drops, in epochs or iterations, see ``by_epoch``.
+        warmup, multiplier: As in :class:`WarmupCosineLR`.
+        gamma: Factor of each drop.
+    """
+
+    _lengths = ('warmup', 'milestones')
+
+    def __init__(self, optimizer, *args, milestones: Sequence[int] = (120, 160, 200),
+                 warmup: int = 5, multiplier: float = 100.0, gamma: float = 0.1,
+                 **kwargs):
+        self.milestones, self.warmup = list(milestones), warmup
+        self.multiplier, self.gamma = multiplier, gamma
+        super().__init__(optimizer, *args, **kwargs)
+
+    def _value(self, peak: float) -> float:
+        return warmup_steps(self.last_step, self.milestones, self.warmup, peak,
+                            self.multiplier, self.gamma)
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupPolyLR(_WarmupLR):
+    """Polynomial decay with a linear warm-up, as DenseCLIP trains: :func:`warmup_poly`.
+
+    Args:
+        optimizer: Wrapped optimizer.
+        warmup: Length of the warm-up in epochs or iterations, see ``by_epoch``.
+        warmup_ratio: Factor of the first step.
+        power: Of the decay.
+        eta_min: Learning rate at the end, of every parameter group.
+        end: Length of the whole run; the runner fills it in.
+    """
+
+    def __init__(self, optimizer, *args, warmup: int = 1500, warmup_ratio: float = 1e-6,
+                 power: float = 0.9, eta_min: float = 1e-6, **kwargs):
+        self.warmup, self.warmup_ratio = warmup, warmup_ratio
+        self.power, self.eta_min = power, eta_min
+        super().__init__(optimizer, *args, **kwargs)
+
+    def _value(self, peak: float) -> float:
+        return warmup_poly(self.last_step, self.end - self.begin, self.warmup, peak,
+                           self.power, self.eta_min, self.warmup_ratio)

@@ -1,0 +1,1 @@
+"""The Runner that `tools/train.py` uses."""

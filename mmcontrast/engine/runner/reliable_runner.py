@@ -1,0 +1,245 @@
+"""mmengine's Runner with promises: what it resumes, and what it leaves on the disk."""
+import copy
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import mmengine
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.fileio import get_file_backend
+from mmengine.fileio.backends import LocalBackend
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.registry import LOOPS
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from mmengine.runner.checkpoint import (
+    find_latest_checkpoint,
+    save_checkpoint,
+    weights_to_cpu,
+)
+from mmengine.utils import apply_to, get_git_hash
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ...io.checkpoint_files import (
+    latest_good_checkpoint,
+    tidy_up,
+    write_training_checkpoint,
+)
+from ...io.safe_loading import use_safe_loading
+from ...registry import RUNNERS
+from ..distributed.rank_failures import check_ranks_agree, rank_failures, watch_ranks
+from ..distributed.unwrap import bare_model
+from ..resume.checkpoint_hook import arrange_hooks
+from ..resume.loops import EXACT_LOOPS
+from ..resume.snapshot import KEY, go_on, take_snapshot
+from .loader_functions import drop_function_scopes
+from .run_errors import explained_errors
+
+
+@RUNNERS.register_module()
+class TrustedRunner(Runner):
+    """mmengine's Runner, with the arguments of mmengine's, that keeps its promises.
+
+    A run that was killed at any iteration and is resumed ends with the weights and the
+    log of the unbroken run, see docs/resume.md. Checkpoints are written whole or not at
+    all, with a manifest, in mmengine's layout; the newest good one is resumed; nothing
+    in them is executed.
+
+    In any config, also of mmdet and mmseg::
+
+        custom_imports = dict(imports=['mmcontrast'])
+        runner_type = 'mmcontrast.TrustedRunner'
+
+    ``exact_resume=False`` in the config leaves loops and data loading to mmengine.
+
+    Attributes:
+        begin_with: Weights to load where ``resume=True`` finds no checkpoint to go on
+            from; mmengine has one ``load_from`` for both.
+    """
+
+    begin_with: str | None = None
+
+    def __init__(self, *args, **kwargs) -> None:
+        use_safe_loading()
+        self._snapshot: dict | None = None
+        super().__init__(*args, **kwargs)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the config leaves exact resume on."""
+        return bool(self.cfg.get('exact_resume', True))
+
+    @property
+    def watches_ranks(self) -> bool:
+        """Whether the config leaves the check and the watch of ranks on."""
+        return self.distributed and bool(
+            self.cfg.get('env_cfg', {}).get('rank_failures', True))
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Start the processes, see mmengine; from here on a failing rank is told."""
+        super().setup_env(env_cfg)
+        if self.watches_ranks:
+            watch_ranks()
+
+    def wrap_model(self, model_wrapper_cfg: dict | None,
+                   model: nn.Module) -> nn.Module:
+        """Wrap the model, see mmengine, once all ranks have said theirs is the same."""
+        if self.watches_ranks:
+            check_ranks_agree(self.cfg.pretty_text, model)
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def train(self) -> nn.Module:
+        """Train, see mmengine; what fails is said in words, to the other ranks too."""
+        told = rank_failures() if self.watches_ranks else nullcontext()
+        with told, explained_errors(self):
+            return super().train()
+
+    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+        """Register hooks, see mmengine; those that lose something are fitted."""
+        super().register_hooks(default_hooks, custom_hooks)
+        arrange_hooks(self._hooks)
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """The loop of a config; for the two plain ones of mmengine, ours."""
+        exact = EXACT_LOOPS.get(_loop_class(loop)) if self.exact else None
+        if exact is None:
+            return super().build_train_loop(loop)
+        settings = {key: copy.deepcopy(value) for key, value in loop.items()
+                    if key not in ('type', 'by_epoch', '_scope_')}
+        return exact(runner=self, dataloader=self._train_dataloader, **settings)
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
+        """Build a loader, see mmengine; its config inherited by scope or not."""
+        if isinstance(dataloader, dict):
+            dataloader = copy.copy(dataloader)  # mmengine copies the rest.
+            drop_function_scopes(dataloader)
+        return Runner.build_dataloader(dataloader, *args, **kwargs)
+
+    def load_or_resume(self) -> None:
+        """Load or resume; 'auto' takes the newest checkpoint that is undamaged."""
+        if self._has_loaded or not self._resume or self._load_from is not None:
+            return super().load_or_resume()
+        found = [self._newest_checkpoint() if is_main_process() else None]
+        broadcast_object_list(found)
+        if found[0]:
+            self.logger.info(f'Resuming from {found[0]}, the newest good checkpoint.')
+            self.resume(found[0])
+        else:
+            self.logger.info(
+                f'No checkpoint in {self.work_dir} to resume from: starting anew.')
+            self._resume, self._load_from = False, self.begin_with
+            super().load_or_resume()
+        # A test after the training is one of the weights that it ended with.
+        self._has_loaded = True
+
+    def _newest_checkpoint(self) -> str:
+        good = latest_good_checkpoint(self.work_dir)
+        if good is not None:
+            return str(good)
+        # What lies in another storage can be found by mmengine's note alone.
+        noted = find_latest_checkpoint(self.work_dir) or ''
+        return noted if '://' in noted else ''
+
+    def resume(self, filename: str, resume_optimizer: bool = True,
+               resume_param_scheduler: bool = True,
+               map_location: str | Callable = 'default') -> None:
+        """Go on from a checkpoint; see mmengine for the arguments."""
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        if self.exact:
+            go_on(self, self._snapshot)
+        self._snapshot = None
+
+    def load_checkpoint(self, *args, **kwargs) -> dict:
+        """Load weights; see mmengine for the arguments."""
+        checkpoint = super().load_checkpoint(*args, **kwargs)
+        self._snapshot = checkpoint.pop(KEY, None)
+        return checkpoint
+
+    def save_checkpoint(self, out_dir: str, filename: str,
+                        file_client_args: dict | None = None,
+                        save_optimizer: bool = True, save_param_scheduler: bool = True,
+                        meta: dict | None = None, by_epoch: bool = True,
+                        backend_args: dict | None = None) -> None:
+        """Save a checkpoint in mmengine's layout; see there for the arguments.
+
+        All ranks must call it: each gives its random states. With ``save_optimizer`` or
+        ``save_param_scheduler`` off the file is for its weights only and holds none, so
+        that one rank alone may write it.
+        """
+        meta = self._complete_meta(meta, by_epoch)
+        extra = {}
+        if self.exact and save_optimizer and save_param_scheduler:
+            extra[KEY] = take_snapshot(self, meta['epoch'], meta['iter'])
+        if not is_main_process():
+            return
+        checkpoint = self._collect(meta, save_optimizer, save_param_scheduler)
+        checkpoint |= {key: value for key, value in extra.items() if value is not None}
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        backend = get_file_backend(out_dir, backend_args=backend_args)
+        if file_client_args is None and isinstance(backend, LocalBackend):
+            write_training_checkpoint(
+                checkpoint, Path(out_dir) / filename, epoch=meta['epoch'],
+                step=meta['iter'], config_text=meta['cfg'])
+            tidy_up(out_dir)
+        else:
+            save_checkpoint(checkpoint, backend.join_path(out_dir, filename),
+                            file_client_args=file_client_args,
+                            backend_args=backend_args)
+
+    def _complete_meta(self, meta: dict | None, by_epoch: bool) -> dict:
+        if not isinstance(meta, dict | None):
+            raise TypeError(f'meta must be a dict or None, got {type(meta).__name__}.')
+        # Hooks save before the loop counts the epoch or iteration that they follow.
+        counts = (dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch
+                  else dict(epoch=self.epoch, iter=self.iter + 1))
+        meta = counts | (meta or {}) | dict(
+            cfg=self.cfg.pretty_text, seed=self.seed,
+            experiment_name=self.experiment_name,
+            time=time.strftime('%Y%m%d_%H%M%S'),
+            mmengine_version=mmengine.__version__ + get_git_hash())
+        if hasattr(self.train_dataloader.dataset, 'metainfo'):
+            meta['dataset_meta'] = self.train_dataloader.dataset.metainfo
+        return meta
+
+    def _collect(self, meta: dict, save_optimizer: bool,
+                 save_param_scheduler: bool) -> dict:
+        """mmengine's part of a checkpoint."""
+        checkpoint = dict(
+            meta=meta, state_dict=weights_to_cpu(bare_model(self.model).state_dict()),
+            message_hub=_to_cpu(self.message_hub.state_dict()))
+        if save_optimizer:
+            if not isinstance(self.optim_wrapper, OptimWrapper | OptimWrapperDict):
+                raise TypeError(
+                    'save_checkpoint needs a built optimizer wrapper, found '
+                    f'{type(self.optim_wrapper).__name__}; save during training, or '
+                    'with save_optimizer=False.')
+            checkpoint['optimizer'] = _to_cpu(self.optim_wrapper.state_dict())
+        schedulers = self.param_schedulers
+        if save_param_scheduler and isinstance(schedulers, dict):
+            checkpoint['param_schedulers'] = {
+                name: [part.state_dict() for part in parts]
+                for name, parts in schedulers.items()}
+        elif save_param_scheduler and schedulers is not None:
+            checkpoint['param_schedulers'] = [part.state_dict() for part in schedulers]
+        return checkpoint
+
+
+def _loop_class(loop: BaseLoop | dict) -> type | None:
+    """Which class a config of a training loop means; None if it is built already."""
+    if not isinstance(loop, dict):
+        return None
+    kind = loop.get('type')
+    if kind is None:
+        return EpochBasedTrainLoop if loop['by_epoch'] else IterBasedTrainLoop
+    if 'by_epoch' in loop:
+        return None  # mmengine says what is wrong with both.
+    if isinstance(kind, type):
+        return kind
+    with LOOPS.switch_scope_and_registry(None) as registry:
+        return registry.get(kind)
+
+
+def _to_cpu(state):
+    return apply_to(state, lambda part: hasattr(part, 'cpu'), lambda part: part.cpu())

@@ -1,0 +1,144 @@
+"""What stopped a run, said so that a user can go on: full disks and lost data."""
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from mmengine.runner import Runner
+
+from ...datasets.bad_images import ImagesGone
+from ...io.checkpoint_files import latest_good_checkpoint
+from ...io.disk import FORBIDDEN, FULL, DiskError, cannot_write
+
+# How torch hands on what happened in a loader process: as text.
+_IN_WORKER = re.compile(r'Caught \w+ in DataLoader worker process')
+_LAST = re.compile(r'^(?P<kind>[\w.]*(?:Error|Exception|error|Gone)): (?P<text>.*)',
+                   re.M)
+_NUMBERED = re.compile(r"\[Errno (?P<number>\d+)\] [^:]*(?:: '(?P<path>.*)')?")
+_UNDECODED = 'failed to load image: '  # Of mmcv; the path follows.
+# OpenCV and Pillow, decoding what another one read for them: no file is named.
+_NAMELESS = ('!buf.empty()', 'cannot identify image file', 'image file is truncated')
+_READING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EIO, errno.ESTALE,
+            errno.ENOTCONN, errno.ENODEV, errno.ETIMEDOUT)
+# So many files of a data set are looked at when nobody said which one is broken.
+_LOOKED_AT = 100_000
+
+
+class DataError(RuntimeError):
+    """Data of a run are gone, broken or too few; the message says what to do."""
+
+
+@contextmanager
+def explained_errors(runner: Runner) -> Iterator[None]:
+    """Turn what a full disk or lost data raise in a run into a sentence.
+
+    Raises:
+        DiskError: If a file of the run could not be written.
+        DataError: If a file that the run was reading is gone or broken.
+    """
+    try:
+        yield
+    except Exception as error:
+        explained = None if hasattr(error, 'explained') else explain(error, runner)
+        if explained is None:
+            raise
+        full = type(explained)(f'{explained}{_how_to_go_on(runner.work_dir)}')
+        full.explained = True  # By a runner; a tool around it need not do so again.
+        raise full from error
+
+
+def explain(error: Exception, runner: Runner) -> DiskError | DataError | None:
+    """The same in words for a user; None if it is about something else."""
+    if isinstance(error, DiskError):
+        return error
+    cause = _unfold(error)
+    ours = cause.path is not None and _is_below(cause.path, runner.work_dir)
+    if (cause.number in FULL and not cause.in_worker) or (
+            cause.number in FORBIDDEN and ours):
+        place = cause.path or runner.work_dir
+        return cannot_write(place, OSError(cause.number, os.strerror(cause.number)))
+    if cause.path is not None and cause.number in _READING and not ours:
+        return DataError(_lost(cause.path, cause.number))
+    if cause.kind.endswith(ImagesGone.__name__):
+        return DataError(cause.text)
+    if cause.text.startswith(_UNDECODED):
+        return DataError(_broken(cause.text.removeprefix(_UNDECODED).strip()))
+    if any(text in cause.text for text in _NAMELESS):
+        empty = _first_empty(runner)
+        return DataError(_broken(empty) if empty else (
+            f'A file of the data is no image that can be read ({cause.text}). '
+            'python tools/doctor.py CONFIG names the broken ones.'))
+    return None
+
+
+class _Cause(NamedTuple):
+    kind: str
+    text: str
+    number: int | None
+    path: str | None
+    in_worker: bool
+
+
+def _unfold(error: Exception) -> _Cause:
+    """What happened, also where torch made text of it in a loader process."""
+    kind, text = type(error).__name__, str(error)
+    in_worker = _IN_WORKER.match(text) is not None
+    last = list(_LAST.finditer(text)) if in_worker else []
+    if last:
+        kind, text = last[-1]['kind'], text[last[-1].start('text'):].strip()
+    elif isinstance(error, OSError) and error.errno is not None:
+        path = error.filename and os.fsdecode(error.filename)
+        return _Cause(kind, text, error.errno, path, in_worker)
+    match = _NUMBERED.match(text)
+    number, path = (int(match['number']), match['path']) if match else (None, None)
+    return _Cause(kind, text, number, path, in_worker)
+
+
+def _lost(path: str, number: int) -> str:
+    if number == errno.EACCES:
+        return f'{path} of the data may not be read. Give this user the right to.'
+    if number not in (errno.ENOENT, errno.ENOTDIR):
+        return (f'{path} of the data cannot be read ({os.strerror(number)}). See to '
+                'the disk or the network it lies on.')
+    gone = Path(path).absolute()
+    if gone.parent.is_dir():
+        return (f'{gone} of the data is not there. Put it back, or remove it from the '
+                'list of the data set.')
+    while not gone.parent.is_dir() and gone.parent != gone:
+        gone = gone.parent
+    return (f'{path} of the data is not there: there is no folder {gone}. Put it '
+            'back (is its disk mounted?).')
+
+
+def _broken(path: str) -> str:
+    return (f'{path} of the data is no image that can be read: damaged, cut short or '
+            'empty. Put a good copy there, or remove it from the list of the data set.')
+
+
+def _first_empty(runner: Runner) -> str | None:
+    """The first file of the training data without content."""
+    dataset = getattr(runner.train_dataloader, 'dataset', None)
+    while dataset is not None and not hasattr(dataset, 'get_data_info'):
+        dataset = getattr(dataset, 'dataset', None)
+    for idx in range(min(len(dataset or ()), _LOOKED_AT)):
+        for key in ('img_path', 'seg_map_path'):
+            path = dataset.get_data_info(idx).get(key)
+            if path and os.path.isfile(path) and not os.path.getsize(path):
+                return path
+    return None
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return Path(folder).absolute() in Path(path).absolute().parents
+
+
+def _how_to_go_on(work_dir: str) -> str:
+    """Which checkpoint is there; nothing if there is none."""
+    with suppress(OSError, ValueError):
+        last = latest_good_checkpoint(work_dir)
+        if last is not None:
+            return f' The last checkpoint, {last}, is intact: go on with --resume.'
+    return ''

@@ -1,0 +1,1 @@
+"""Read and write files: checkpoints as data only, atomic writes, manifests."""

@@ -1,0 +1,169 @@
+"""Checkpoints: read as data only, written whole or not at all."""
+import pickle
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from mmengine.fileio import register_backend
+from mmengine.fileio.backends import LocalBackend
+from torch import Tensor, nn
+
+from ..errors import UserKeyError, UserValueError
+from .atomic import replacing
+from .safe_globals import harmless, refusal
+
+
+def read_checkpoint(path: str | Path,
+                    map_location: str | torch.device | Callable | None = 'cpu',
+                    mmap: bool = False) -> dict:
+    """Read a checkpoint file without executing anything in it.
+
+    Tensors, plain Python values, numpy arrays and scalars, mmengine's log buffers and
+    ``argparse.Namespace`` are data; every other object is refused. mmengine's own
+    reader falls back to running the file when that happens, this one does not.
+
+    Args:
+        path: A file of ``torch.save``, of mmengine or a ``.safetensors`` file.
+        map_location: Where the tensors go, as in ``torch.load``.
+        mmap: Leave the tensors on the disk until they are used; the file must stay.
+            Not for the format before torch 1.6.
+
+    Returns:
+        What the file holds. A safetensors file gives ``dict(state_dict, meta)``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no checkpoint, or holds objects that are not data.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'No checkpoint at {path}.')
+    if path.suffix == '.safetensors':
+        return _read_safetensors(path, map_location)
+    try:
+        with harmless():
+            checkpoint = torch.load(str(path), map_location, weights_only=True,
+                                    mmap=mmap)
+    except pickle.UnpicklingError as error:
+        raise UserValueError(refusal(path, error)) from error
+    except Exception as error:  # Damaged bytes fail in any way they like.
+        raise UserValueError(
+            f'{path} cannot be read as a checkpoint ({error}). It may be cut short: '
+            'compare its size with the original and copy it again.') from error
+    if not isinstance(checkpoint, dict):
+        raise UserValueError(
+            f'{path} holds a {type(checkpoint).__name__}, expected a dict of tensors, '
+            "maybe under 'state_dict'. Save model.state_dict(), not the model.")
+    return checkpoint
+
+
+def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint, without the ``module.`` of a parallel wrapper.
+
+    Args:
+        checkpoint: From :func:`read_checkpoint`: a state dict, or a dict that keeps one
+            under ``state_dict`` (OpenMMLab) or ``model`` (many released files).
+        path: Named in the error.
+
+    Raises:
+        KeyError: If there are no weights.
+    """
+    for name in ('state_dict', 'model'):
+        if isinstance(checkpoint.get(name), Mapping):
+            checkpoint = checkpoint[name]
+            break
+    weights = {key.removeprefix('module.'): value for key, value in checkpoint.items()
+               if isinstance(value, Tensor)}
+    if not weights:
+        raise UserKeyError(
+            f"{path}: no weights found under 'state_dict', 'model' or at the top; it "
+            f'holds {sorted(map(str, checkpoint))[:12]}.')
+    return weights
+
+
+def write_checkpoint(checkpoint: Mapping, path: str | Path):
+    """Save with ``torch.save``; ``path`` appears complete or not at all."""
+    with replacing(path) as file:
+        torch.save(dict(checkpoint), file)
+
+
+class AtomicBackend(LocalBackend):
+    """mmengine's local files, each written whole or not at all.
+
+    ``CheckpointHook(backend_args=dict(backend='atomic'))``.
+    """
+
+    def put(self, obj: bytes, filepath: str | Path):
+        """Write ``obj`` to ``filepath``."""
+        with replacing(filepath) as file:
+            file.write(obj)
+
+
+register_backend('atomic', AtomicBackend, force=True)
+
+
+def check_matching_keys(state_dict: Mapping[str, Tensor], model: nn.Module,
+                        path: str | Path, role: str = '') -> str | None:
+    """Compare the keys of a checkpoint with those of a model.
+
+    Args:
+        state_dict: The weights in the file.
+        model: What they are meant for.
+        path: The file.
+        role: What names it, for the message, such as ``'init_cfg of backbone'``.
+
+    Returns:
+        None if all fit; else a sentence with the counts.
+
+    Raises:
+        KeyError: If no key fits, naming the prefixes of both and what to do.
+    """
+    wanted = model.state_dict()
+    state_dict = {k.removeprefix('module.'): v for k, v in state_dict.items()}
+    fits = {k for k, v in state_dict.items()
+            if k in wanted and wanted[k].shape == v.shape}
+    named = f'{path} ({role})' if role else path
+    if not fits:
+        raise UserKeyError(
+            f'{named}: no weight fits {type(model).__name__}. The file holds '
+            f'{count_prefixes(state_dict)}; the model wants {count_prefixes(wanted)}. '
+            'A bare backbone goes into the backbone: backbone=dict(..., init_cfg='
+            "dict(type='Pretrained', checkpoint=...)), with prefix='backbone.' if its "
+            'keys carry one; a released file goes through tools/convert/official.py. '
+            f'To look inside: python tools/convert/inspect_checkpoint.py {path}')
+    missing = {k for k in wanted if k not in fits}
+    unused = {k for k in state_dict if k not in fits}
+    if not missing and not unused:
+        return None
+    wrong_shape = sorted(missing & unused)
+    return (f'{named}: {len(fits)} of {len(wanted)} weights of {type(model).__name__} '
+            f'loaded; left as they are: {count_prefixes(missing) or "none"}; unused in '
+            f'the file: {count_prefixes(unused) or "none"}'
+            + (f'; of another shape: {wrong_shape[:5]}' if wrong_shape else '') + '.')
+
+
+def count_prefixes(keys) -> str:
+    """``backbone. (318), momentum.backbone. (318)``: first parts, most keys first."""
+    def first(key: str) -> str:
+        parts = key.split('.')
+        return '.'.join(parts[:2 if parts[0] == 'momentum' else 1][:len(parts) - 1])
+    counts = Counter(f'{first(key)}.' if '.' in key else key for key in keys)
+    shown = [f'{prefix} ({count})' for prefix, count in counts.most_common(12)]
+    return ', '.join(shown + ['...'] * (len(counts) > 12))
+
+
+def _read_safetensors(path: Path, map_location) -> dict:
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise ImportError(
+            f'{path} needs safetensors: pip install safetensors') from error
+    named = isinstance(map_location, str | torch.device)
+    device = str(map_location) if named else 'cpu'
+    try:
+        with safe_open(str(path), framework='pt', device=device) as file:
+            return dict(state_dict={key: file.get_tensor(key) for key in file.keys()},
+                        meta=dict(file.metadata() or {}))
+    except SafetensorError as error:
+        raise UserValueError(f'{path} is no safetensors file ({error}).') from error

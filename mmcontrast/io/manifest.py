@@ -1,0 +1,102 @@
+"""The manifest beside a training checkpoint: what the file should be."""
+import dataclasses
+import functools
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+from .._compat import NEIGHBOURS, find
+from ..version import __version__
+from .atomic import replacing
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of a checkpoint file without opening it.
+
+    Attributes:
+        file: Its name, without folder.
+        bytes: Its size.
+        sha256: Hash of its content, in hexadecimal.
+        epoch, step: Epochs and iterations trained when it was written.
+        versions: Python and the libraries that wrote it, by name.
+        config: Text of the config; parse it with
+            :func:`~mmcontrast.io.config_text.parse_config_text`, never run it.
+        written: When, ISO 8601 in UTC.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    epoch: int
+    step: int
+    versions: dict
+    config: str
+    written: str = ''
+
+    def disagreement(self, path: Path) -> str | None:
+        """What tells the file at ``path`` from the one described; None if nothing."""
+        size = path.stat().st_size
+        if size != self.bytes:
+            return f'it has {size} bytes, its manifest says {self.bytes}'
+        if file_sha256(path) != self.sha256:
+            return 'its content is not the one its manifest was written for'
+        return None
+
+
+def manifest_path(checkpoint: str | Path) -> Path:
+    """``epoch_3.pth.json`` for ``epoch_3.pth``."""
+    return Path(f'{checkpoint}.json')
+
+
+def write_manifest(manifest: Manifest, checkpoint: str | Path) -> None:
+    """Write the manifest of a checkpoint beside it, whole or not at all."""
+    written = datetime.now(timezone.utc).isoformat(timespec='seconds')
+    content = dataclasses.asdict(dataclasses.replace(manifest, written=written))
+    with replacing(manifest_path(checkpoint)) as file:
+        file.write(json.dumps(content, indent=2).encode())
+
+
+def read_manifest(checkpoint: str | Path) -> Manifest | None:
+    """The manifest of a checkpoint, None if it has none.
+
+    Raises:
+        ValueError: If there is one that cannot be understood.
+    """
+    path = manifest_path(checkpoint)
+    if not path.is_file():
+        return None
+    fields = {field.name: field.type for field in dataclasses.fields(Manifest)}
+    try:
+        content = json.loads(path.read_bytes())
+        # A later version may write more than this one knows.
+        manifest = Manifest(**{k: v for k, v in content.items() if k in fields})
+        wrong = [name for name, kind in fields.items()
+                 if type(getattr(manifest, name)) is not kind]
+        if wrong:
+            raise TypeError(f'{", ".join(wrong)} of the wrong type')
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f'{path} is no manifest of a checkpoint ({error}).') from error
+    return manifest
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Python, ours, and the libraries that are installed of those we stand on."""
+    found = {n.module: find(n)[1] for n in NEIGHBOURS}
+    return dict(python=platform.python_version(), mmcontrast=__version__,
+                numpy=metadata.version('numpy'),
+                **{module: version for module, version in found.items() if version})
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hash of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(Path(path).expanduser(), 'rb') as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,145 @@
+"""Pictures of the slots of a few images, while they are being learned."""
+from collections.abc import Mapping, Sequence
+from copy import copy
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from mmengine.dataset import BaseDataset, Compose
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import ConcatDataset
+
+from ...datasets.labeled_images import spread
+from ...datasets.transforms.loading import LoadImage, read_image
+from ...engine.hooks.intervals import IntervalHook, plain_model
+from ...engine.resume.rng_state import preserved_rng
+from ...evaluation.features import network_input
+from ...models.upsampling import assign_slots
+from ...registry import HOOKS
+from ...visualization.label_maps import draw_overlays, label_colours
+from .score_maps import slot_scores
+
+
+@HOOKS.register_module()
+class SlotPicturesHook(IntervalHook):
+    """Draw which slot takes which pixel of a few images, now and then.
+
+    Each sheet goes to the visualizer as ``slots`` (mmengine's local backend writes it
+    to ``vis_data/vis_image`` in the work dir), before training, at every interval and
+    at the end. A slot keeps its colour for as long as it is in
+    use.
+    Rank 0 draws; a run with the hook gives the weights of a run without it.
+
+    Args:
+        interval: Epochs (iterations with ``by_epoch=False``) between two sheets.
+        before_training: Also draw the slots that training starts from.
+        images: Image files to draw; training images, evenly spread, if None.
+        num_images: How many training images.
+        size: Short side in pixels to which the images are resized; larger ones give
+            finer maps.
+        branch: ``momentum`` (the teacher) or ``online``.
+    """
+
+    def __init__(self, interval: int = 1, by_epoch: bool = True,
+                 before_training: bool = True, images: Sequence[str] | None = None,
+                 num_images: int = 4, size: int = 224, branch: str = 'momentum'
+                 ) -> None:
+        super().__init__(interval, by_epoch, before_training)
+        if num_images < 1 or size < 1:
+            raise ValueError(
+                'SlotPicturesHook: num_images and size must be 1 or more, got '
+                f'{num_images} and {size}.')
+        self.images, self.num_images = images, num_images
+        self.size, self.branch = size, branch
+        self._pixels: list[tuple[str, Tensor]] | None = None
+        self._ranks: dict[int, int] = {}
+        self._drawn_at: int | None = None
+
+    def act(self, runner: Runner, step: int) -> None:
+        """Draw and hand to the visualizer."""
+        self._drawn_at = step
+        if not is_main_process():
+            return
+        model = plain_model(runner)
+        if not hasattr(model, 'slot_scores'):
+            raise TypeError(
+                f'SlotPicturesHook: {type(model).__name__} has no slots (no method '
+                'slot_scores); remove the hook from default_hooks.')
+        with preserved_rng():
+            if self._pixels is None:
+                self._pixels = self._read(runner)
+            if not self._pixels:
+                return
+            sheet = self._draw(model, step)
+        runner.visualizer.add_image('slots', sheet, step=step)
+
+    def after_train(self, runner: Runner) -> None:
+        if self._drawn_at != runner.iter:
+            self.act(runner, step=runner.iter)
+
+    def _draw(self, model: nn.Module, step: int) -> np.ndarray:
+        """(H, W, 3) uint8 sheet."""
+        maps, num_slots = [], 0
+        for _, image in self._pixels:
+            scores = slot_scores(model, image[None], self.branch)
+            num_slots = scores.shape[1]
+            maps.append(assign_slots(scores, image.shape[-2:])[0].cpu().numpy())
+        used = np.bincount(np.concatenate([x.ravel() for x in maps]))
+        self._ranks = keep_ranks(self._ranks, used)
+        title = (f'after {step} iterations: {len(self._ranks)} of {num_slots} slots in '
+                 'these images')
+        return np.array(draw_overlays(
+            [image.permute(1, 2, 0).numpy() for _, image in self._pixels], maps,
+            [name for name, _ in self._pixels], label_colours(self._ranks, num_slots),
+            title=title, called='slot {}'.format))
+
+    def _read(self, runner: Runner) -> list[tuple[str, Tensor]]:
+        """Names and (3, H, W) grey levels."""
+        if self.images is not None:
+            pictures = [(Path(path).name, read_image(path)) for path in self.images]
+        else:
+            pictures = training_images(runner, self.num_images)
+        return [(name, network_input(x, self.size)) for name, x in pictures]
+
+
+def keep_ranks(ranks: Mapping[int, int], used: np.ndarray) -> dict[int, int]:
+    """Ranks, and so colours, of the slots in use.
+
+    A slot keeps the rank it had; the others get the lowest free ones, the most used
+    first.
+
+    Args:
+        used: Pixels of each slot.
+    """
+    kept = {slot: rank for slot, rank in ranks.items()
+            if slot < len(used) and used[slot]}
+    new = [slot for slot in np.argsort(-used, kind='stable').tolist()
+           if used[slot] and slot not in kept]
+    taken = set(kept.values())
+    free = (rank for rank in count() if rank not in taken)
+    return kept | dict(zip(new, free, strict=False))
+
+
+def training_images(runner: Runner, num_images: int) -> list[tuple[str, Image.Image]]:
+    """Names of training images, evenly spread over the set, and whole pictures.
+
+    None, and a warning, if the set is a stream that nothing can be picked from.
+    """
+    dataset = runner.train_dataloader.dataset
+    while hasattr(dataset, 'dataset'):  # RepeatDataset and the like
+        dataset = dataset.dataset
+    parts = getattr(dataset, 'datasets', [dataset])  # of mmengine's ConcatDataset
+    if not all(isinstance(part, BaseDataset) for part in parts):
+        runner.logger.warning(
+            f'SlotPicturesHook cannot pick images of a {type(dataset).__name__} and '
+            'draws none; name some: images=[...].')
+        return []
+    parts = [copy(part) for part in parts]
+    for part in parts:
+        part.pipeline = Compose([LoadImage()])
+    whole = ConcatDataset(parts)
+    items = [whole[i] for i in spread(len(whole), num_images)]
+    return [(Path(item['img_path']).name, item['img']) for item in items]

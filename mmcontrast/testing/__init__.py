@@ -1,0 +1,1 @@
+"""Helpers for the tests of methods, ours and those of users."""

@@ -1,0 +1,1 @@
+"""Time functions side by side and write the tables."""
