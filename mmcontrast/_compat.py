@@ -1,4 +1,4 @@
-"""Which versions of our neighbours fit, and how their configs are found.
+"""Which versions of our neighbors fit, and how their configs are found.
 
 OpenMMLab exists twice under the same import names: the original distributions
 (``mmengine``, ``mmcv``, ``mmdet``, ...) and the maintained ``onedl-*`` ones. Neither
@@ -13,7 +13,7 @@ from importlib import metadata
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Neighbor:
     """A library that we stand on.
 
     Attributes:
@@ -37,28 +37,28 @@ class Neighbour:
         return f'>={self.at_least},<{self.below}'
 
 
-NEIGHBOURS = (
-    Neighbour('torch', ('torch',), '2.1', '3', '2.11.0', needed=True),
-    Neighbour('torchvision', ('torchvision',), '0.16', '1', '0.26.0', needed=True),
-    Neighbour('mmengine', ('onedl-mmengine', 'mmengine'), '0.10', '1', '0.10.12',
+NEIGHBORS = (
+    Neighbor('torch', ('torch',), '2.1', '3', '2.11.0', needed=True),
+    Neighbor('torchvision', ('torchvision',), '0.16', '1', '0.26.0', needed=True),
+    Neighbor('mmengine', ('onedl-mmengine', 'mmengine'), '0.10', '1', '0.10.12',
               needed=True),
-    Neighbour('mmcv', ('onedl-mmcv', 'mmcv', 'mmcv-lite'), '2.0', '2.4', '2.3.6',
+    Neighbor('mmcv', ('onedl-mmcv', 'mmcv', 'mmcv-lite'), '2.0', '2.4', '2.3.6',
               needed=True),
-    Neighbour('mmdet', ('onedl-mmdetection', 'mmdet'), '3.0', '4', '3.5.1'),
-    Neighbour('mmseg', ('onedl-mmsegmentation', 'mmsegmentation'), '1.0', '2',
+    Neighbor('mmdet', ('onedl-mmdetection', 'mmdet'), '3.0', '4', '3.5.1'),
+    Neighbor('mmseg', ('onedl-mmsegmentation', 'mmsegmentation'), '1.0', '2',
               '1.4.2'),
-    Neighbour('mmpretrain', ('onedl-mmpretrain', 'mmpretrain'), '1.0', '2', '1.3.6'),
-    Neighbour('open_clip', ('open_clip_torch',), '2.20', '4', '3.3.0'),
+    Neighbor('mmpretrain', ('onedl-mmpretrain', 'mmpretrain'), '1.0', '2', '1.3.6'),
+    Neighbor('open_clip', ('open_clip_torch',), '2.20', '4', '3.3.0'),
 )
 
 
 def check_versions() -> None:
-    """Stop with one message that names every neighbour that does not fit.
+    """Stop with one message that names every neighbor that does not fit.
 
     Raises:
         ImportError: What was found, what fits, and the command to run, a line each.
     """
-    problems = [problem_of(n, n.needed) for n in NEIGHBOURS]
+    problems = [problem_of(n, n.needed) for n in NEIGHBORS]
     problems = [problem for problem in problems if problem]
     if problems:
         raise ImportError('\n  '.join([
@@ -67,49 +67,49 @@ def check_versions() -> None:
             'everything fits.']))
 
 
-def problem_of(neighbour: Neighbour, needed: bool) -> str:
-    """One line on what is wrong with a neighbour, '' if it is fine."""
-    dist, version = find(neighbour)
+def problem_of(neighbor: Neighbor, needed: bool) -> str:
+    """One line on what is wrong with a neighbor, '' if it is fine."""
+    dist, version = find(neighbor)
     if dist is None and not needed:
         return ''
     if dist is None:
-        found, dist = f'{neighbour.module} is not installed', neighbour.dists[0]
-    elif version is None or fits(version, neighbour):
+        found, dist = f'{neighbor.module} is not installed', neighbor.dists[0]
+    elif version is None or fits(version, neighbor):
         return ''
     else:
-        found = f'{neighbour.module} {version} found ({dist})'
-    return f'{found}; {neighbour.fits} fits; run: {command(neighbour, dist)}'
+        found = f'{neighbor.module} {version} found ({dist})'
+    return f'{found}; {neighbor.fits} fits; run: {command(neighbor, dist)}'
 
 
-def find(neighbour: Neighbour) -> tuple:
+def find(neighbor: Neighbor) -> tuple:
     """(distribution, version) as installed, without importing anything.
 
     A source folder on the path has no version to read: (module, None). Neither
     there: (None, None).
     """
-    for dist in neighbour.dists:
+    for dist in neighbor.dists:
         try:
             return dist, metadata.version(dist)
         except metadata.PackageNotFoundError:
             continue
-    on_path = importlib.util.find_spec(neighbour.module) is not None
-    return (neighbour.module if on_path else None), None
+    on_path = importlib.util.find_spec(neighbor.module) is not None
+    return (neighbor.module if on_path else None), None
 
 
-def fits(version: str, neighbour: Neighbour) -> bool:
-    return (_numbers(neighbour.at_least) <= _numbers(version)
-            < _numbers(neighbour.below))
+def fits(version: str, neighbor: Neighbor) -> bool:
+    return (_numbers(neighbor.at_least) <= _numbers(version)
+            < _numbers(neighbor.below))
 
 
-def command(neighbour: Neighbour, dist: str) -> str:
+def command(neighbor: Neighbor, dist: str) -> str:
     """The pip command that installs a fitting version of this distribution."""
     if dist == 'onedl-mmcv':
         # Its operators compile against the torch that is there, hence no isolation.
         return ("pip install 'setuptools>=77,<81' wheel ninja psutil && CFLAGS=-g0 "
-                f'pip install --no-build-isolation onedl-mmcv=={neighbour.pin}')
-    if dist == neighbour.dists[0]:
-        return f'pip install {dist}=={neighbour.pin}'
-    return f"pip install '{dist}{neighbour.fits}'"
+                f'pip install --no-build-isolation onedl-mmcv=={neighbor.pin}')
+    if dist == neighbor.dists[0]:
+        return f'pip install {dist}=={neighbor.pin}'
+    return f"pip install '{dist}{neighbor.fits}'"
 
 
 def _numbers(version: str) -> tuple:
@@ -130,15 +130,15 @@ def repair_config_scopes() -> None:
     # A module name that is no distribution name: asked for 'mmcontrast' itself, the
     # original mmengine looks beside the metadata and misses editable installs.
     MODULE2PACKAGE['mmcontrast'] = 'mmcontrast.version'
-    for neighbour in NEIGHBOURS:
-        if neighbour.module in ('mmdet', 'mmseg', 'mmpretrain'):
-            installed = importlib.util.find_spec(neighbour.module) is not None
+    for neighbor in NEIGHBORS:
+        if neighbor.module in ('mmdet', 'mmseg', 'mmpretrain'):
+            installed = importlib.util.find_spec(neighbor.module) is not None
             # Not installed: the name that mmengine tells the user to install.
-            MODULE2PACKAGE[neighbour.module] = (
-                neighbour.module if installed else _dist_of_this_line(neighbour))
+            MODULE2PACKAGE[neighbor.module] = (
+                neighbor.module if installed else _dist_of_this_line(neighbor))
 
 
-def _dist_of_this_line(neighbour: Neighbour) -> str:
-    mmengine = next(n for n in NEIGHBOURS if n.module == 'mmengine')
+def _dist_of_this_line(neighbor: Neighbor) -> str:
+    mmengine = next(n for n in NEIGHBORS if n.module == 'mmengine')
     maintained = find(mmengine)[0] == mmengine.dists[0]
-    return neighbour.dists[0 if maintained else 1]
+    return neighbor.dists[0 if maintained else 1]

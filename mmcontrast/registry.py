@@ -12,6 +12,15 @@ from importlib import import_module
 
 from mmengine import registry as roots
 
+#: Earlier names of our types, which configs of users and in checkpoints still hold.
+FORMER_NAMES = {
+    'CentreCrops': 'CenterCrops',
+    'FiniteGuardHook': 'NonFiniteGuardHook',
+    'SlotPicturesHook': 'SlotImagesHook',
+    'TrustedRunner': 'ReliableRunner',
+    'UnlabelledImages': 'UnlabeledImages',
+}
+
 
 class UnknownTypeError(KeyError):
     """A config names a type that no registry holds."""
@@ -43,6 +52,7 @@ class Registry(roots.Registry):
             UnknownTypeError: If there is none. The message names the closest ones, or
                 the library that a class of ours needs.
         """
+        key = self._current_name(key)
         found = super().get(key)
         if found is None:
             self._import_announced(key)
@@ -50,6 +60,12 @@ class Registry(roots.Registry):
         if found is None:
             raise UnknownTypeError(self._describe_miss(key))
         return found
+
+    def _current_name(self, key: str) -> str:
+        scope, name = self.split_scope_key(key)
+        if scope not in (None, self.scope) or name not in FORMER_NAMES:
+            return key
+        return f'{self.scope}.{FORMER_NAMES[name]}'
 
     def _import_announced(self, key: str) -> None:
         scope, name = self.split_scope_key(key)
@@ -118,10 +134,10 @@ class Registry(roots.Registry):
 
 
 def _how_to_install(module: str | None) -> str:
-    from ._compat import NEIGHBOURS, command
-    for neighbour in NEIGHBOURS:
-        if neighbour.module == (module or '').partition('.')[0]:
-            return f'Run: {command(neighbour, neighbour.dists[0])}'
+    from ._compat import NEIGHBORS, command
+    for neighbor in NEIGHBORS:
+        if neighbor.module == (module or '').partition('.')[0]:
+            return f'Run: {command(neighbor, neighbor.dists[0])}'
     return 'Install it, or correct the scope before the dot.'
 
 

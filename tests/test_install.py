@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcontrast._compat import NEIGHBOURS, Neighbour, fits
+from mmcontrast._compat import NEIGHBORS, Neighbor, fits
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ('mmcontrast', 'configs', 'tools', 'projects', 'requirements', 'setup.py',
@@ -120,16 +120,16 @@ def test_installing_beside_the_mm_packages_touches_nothing_else(wheel):
 
 def test_the_pinned_versions_fit_and_are_those_of_the_requirements():
     text = '\n'.join(path.read_text() for path in (ROOT / 'requirements').glob('*.txt'))
-    for neighbour in NEIGHBOURS:
-        assert fits(neighbour.pin, neighbour)
-        assert f'{neighbour.dists[0]}=={neighbour.pin}\n' in text
+    for neighbor in NEIGHBORS:
+        assert fits(neighbor.pin, neighbor)
+        assert f'{neighbor.dists[0]}=={neighbor.pin}\n' in text
 
 
 @pytest.mark.parametrize('version, expected', [
     ('2.0.0', True), ('2.3.6', True), ('2.10.1', True), ('2.3.6+cu128', True),
     ('1.7.2', False), ('3', False), ('3.0.0', False)])
 def test_versions_are_compared_as_numbers(version, expected):
-    assert fits(version, Neighbour('x', ('x',), '2.0', '3', '2.0')) is expected
+    assert fits(version, Neighbor('x', ('x',), '2.0', '3', '2.0')) is expected
 
 
 def fake_dist(folder: Path, name: str, version: str) -> Path:

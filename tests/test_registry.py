@@ -86,7 +86,7 @@ def test_every_registry_that_the_runner_asks_has_a_child_of_ours():
         assert ours._locations, f'{name} has no locations'
 
 
-# Configs of the neighbours, inherited by scope, and a value that each is known for.
+# Configs of the neighbors, inherited by scope, and a value that each is known for.
 SCOPED = {
     'mmcontrast::_base_/runtime.py': lambda c: c.log_processor.type == 'LogProcessor',
     'mmseg::_base_/models/fcn_r50-d8.py': lambda c: c.model.type == 'EncoderDecoder',

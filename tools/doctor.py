@@ -11,7 +11,7 @@ It prints a line on each thing it looks at:
 
   versions    torch, mmengine, mmcv and the mm libraries against each other
   devices     GPUs and their free memory, processors, main memory
-  config      misspelt or unknown keys and types, wrong values (what tools/train.py
+  config      misspelled or unknown keys and types, wrong values (what tools/train.py
               checks before each run)
   limits      workers against processors, open files
   data        of each loader: counts, a sample of images and labels opened, boxes

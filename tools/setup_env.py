@@ -5,7 +5,7 @@
 
 Standard library only, since it runs before anything is installed. Each step is a pip
 call that does nothing where its packages are there, so an interrupted set-up goes on
-where it stopped; a finished one is recognised by the hash of the requirements.
+where it stopped; a finished one is recognized by the hash of the requirements.
 """
 import argparse
 import hashlib
@@ -230,9 +230,9 @@ def check_this_python() -> None:
     problems = []
     pip = f'{sys.executable} -m pip install'
     compat = load_compat()
-    for neighbour in compat.NEIGHBOURS:
-        needed = neighbour.module != 'open_clip'
-        problem = compat.problem_of(neighbour, needed)
+    for neighbor in compat.NEIGHBORS:
+        needed = neighbor.module != 'open_clip'
+        problem = compat.problem_of(neighbor, needed)
         problems.append(problem.replace('pip install', pip))
     for module in ('numpy', 'PIL', 'rich', 'setuptools', 'pytest', 'ruff',
                    'tensorboard'):

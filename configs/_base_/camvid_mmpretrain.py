@@ -1,4 +1,4 @@
-# A method of mmpretrain under the protocol of our own: images, views, colours, steps,
+# A method of mmpretrain under the protocol of our own: images, views, colors, steps,
 # optimizer and probe are those of camvid_pretraining.py, the network is theirs at the
 # same size.
 _base_ = './camvid_pretraining.py'

@@ -15,8 +15,8 @@ param_scheduler = dict(warmup=epochs // 10)
 train_cfg = dict(max_epochs=epochs)
 auto_scale_lr = dict(base_batch_size=batch_size)
 
-# A linear probe of the frozen backbone on the labelled frames, from random weights on.
-labelled = dict(
+# A linear probe of the frozen backbone on the labeled frames, from random weights on.
+labeled = dict(
     img_dir='data/camvid/img_dir/train', ann_dir='data/camvid/ann_dir/train',
     num_classes=11, ignore_index=11)
 default_hooks = dict(
@@ -25,6 +25,6 @@ default_hooks = dict(
     checkpoint=dict(interval=epochs // 4),
     probe=dict(
         type='DenseProbeHook', kind='linear', interval=epochs // 4, size=(180, 240),
-        num_train=60, num_val=50, train_dataset=labelled,
-        val_dataset=dict(labelled, img_dir='data/camvid/img_dir/val',
+        num_train=60, num_val=50, train_dataset=labeled,
+        val_dataset=dict(labeled, img_dir='data/camvid/img_dir/val',
                          ann_dir='data/camvid/ann_dir/val')))

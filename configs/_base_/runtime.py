@@ -16,7 +16,7 @@ default_hooks = dict(
     # SIGTERM and Ctrl-C: save at the next step, then exit.
     stop_signals=dict(type='StopSignalsHook'),
     # The first NaN stops the run and is named; skip=dict(budget=5) passes over some.
-    finite_guard=dict(type='FiniteGuardHook'))
+    nonfinite_guard=dict(type='NonFiniteGuardHook'))
 
 env_cfg = dict(
     # Two views of one size through one network: the fastest algorithm stays so.

@@ -1,4 +1,4 @@
-# The same code in about a minute: colours are learned, shapes hardly.
+# The same code in about a minute: colors are learned, shapes hardly.
 _base_ = './clip_tinyrn_1xb64-coslr-32e_shapes.py'
 
 train_dataloader = dict(dataset=dict(num_images=1000))

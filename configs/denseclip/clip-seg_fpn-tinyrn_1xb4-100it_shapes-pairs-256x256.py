@@ -1,4 +1,4 @@
-"""The toy world by colour and shape, few labels, without texts: the baseline."""
+"""The toy world by color and shape, few labels, without texts: the baseline."""
 _base_ = ['../_base_/clip_seg_tiny.py', '../_base_/datasets/shapes_pairs_seg.py']
 
 # Trained on in mosaics, see docs/toy_clip.md.

@@ -5,7 +5,7 @@ The texts come from the tower of ViT-B/16, as in the paper.
 _base_ = './denseclip-seg_fpn-rn50_8xb4-80k_ade20k-512x512.py'
 
 model = dict(
-    # Normalised as that backbone was trained.
+    # Normalized as that backbone was trained.
     data_preprocessor=dict(
         mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]),
     backbone=dict(

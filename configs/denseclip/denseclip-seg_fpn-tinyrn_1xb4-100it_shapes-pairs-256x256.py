@@ -1,4 +1,4 @@
-"""The toy world by colour and shape, few labels, guided by the names of the pairs."""
+"""The toy world by color and shape, few labels, guided by the names of the pairs."""
 _base_ = './clip-seg_fpn-tinyrn_1xb4-100it_shapes-pairs-256x256.py'
 
 model = dict(

@@ -20,15 +20,15 @@ train_cfg = dict(
 param_scheduler = dict(
     warmup=max_iters // 10, end=max_iters, by_epoch=False, convert_to_iter_based=False)
 
-# How much a frozen backbone knows about labelled scenes, from random weights on.
-labelled = dict(
+# How much a frozen backbone knows about labeled scenes, from random weights on.
+labeled = dict(
     img_dir='data/shapes/img_dir/train', ann_dir='data/shapes/ann_dir_things/train',
     classes=('object', 'sky', 'ground'))
 probe = dict(
     type='DenseProbeHook', kind='linear', interval=max_iters // 5, by_epoch=False,
     size=128, num_train=60, num_val=60,
-    train_dataset=labelled,
-    val_dataset=dict(labelled, img_dir='data/shapes/img_dir/val',
+    train_dataset=labeled,
+    val_dataset=dict(labeled, img_dir='data/shapes/img_dir/val',
                      ann_dir='data/shapes/ann_dir_things/val'))
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=False),

@@ -1,4 +1,4 @@
-# Slots that find single objects in the toy world, by their colour, some minutes on a
+# Slots that find single objects in the toy world, by their color, some minutes on a
 # CPU.
 _base_ = './slotcon_resnet18_1xb32-coslr-4e_shapes_debug.py'
 
@@ -6,7 +6,7 @@ _base_ = './slotcon_resnet18_1xb32-coslr-4e_shapes_debug.py'
 # of 128 pixels enlarged to 256.
 train_pipeline = _base_.train_pipeline
 train_pipeline[0].update(scale=(0.05, 0.4))
-# Colours stay: they tell the objects of a scene apart. Where the jitter hides them, the
+# Colors stay: they tell the objects of a scene apart. Where the jitter hides them, the
 # slots follow what else is common to two views of a scene, its height above all.
 steps = [
     dict(type='ViewColorJitter', brightness=0.4, contrast=0.4, saturation=0.4,
@@ -24,7 +24,7 @@ optim_wrapper = dict(optimizer=dict(lr=2e-3))
 train_cfg = dict(max_epochs=10)
 default_hooks = dict(
     logger=dict(interval=31),
-    slot_pictures=dict(interval=5, size=256),
+    slot_images=dict(interval=5, size=256),
     # How well the slots segment validation scenes, as curves.
     slot_probe=dict(
         type='SlotProbeHook', interval=1, num_images=60, size=256, dataset=dict(

@@ -12,4 +12,4 @@ default_hooks = dict(
     momentum=dict(start=0.99),
     # The branch that will be exported.
     probe=dict(backbone='momentum.backbone'),
-    slot_pictures=dict(type='SlotPicturesHook', interval=10))
+    slot_images=dict(type='SlotImagesHook', interval=10))

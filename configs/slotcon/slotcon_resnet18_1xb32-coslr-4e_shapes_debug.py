@@ -11,4 +11,4 @@ model = dict(
     grouping=dict(num_slots=8),
     predictor=dict(hidden_channels=256))
 default_hooks = dict(
-    slot_pictures=dict(type='SlotPicturesHook', interval=2))
+    slot_images=dict(type='SlotImagesHook', interval=2))

@@ -50,7 +50,7 @@ def run(function: Callable, parser: argparse.ArgumentParser) -> None:
     a full disk, lost data, a loss that is NaN) ends the tool with that sentence and
     status 1; anything else keeps its traceback.
     """
-    from ..engine.distributed.consistency import RanksDisagree
+    from ..engine.distributed.consistency import RankMismatchError
     from ..engine.nonfinite import NonFiniteError
     from ..engine.runner.run_errors import DataError
     from ..errors import UserError
@@ -59,6 +59,6 @@ def run(function: Callable, parser: argparse.ArgumentParser) -> None:
     os.environ.setdefault('LOCAL_RANK', str(arguments.pop('local_rank')))
     try:
         function(**arguments)
-    except (DataError, DiskError, FileNotFoundError, NonFiniteError, RanksDisagree,
+    except (DataError, DiskError, FileNotFoundError, NonFiniteError, RankMismatchError,
             UnknownTypeError, UsageError, UserError) as error:
         sys.exit(f'{parser.prog}: {error}')

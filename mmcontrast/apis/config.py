@@ -6,7 +6,10 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 
 from ..engine.runner.loader_functions import drop_function_scopes
-from .lint import check_options, describe, lint_config, misspelt_keys
+from .lint import check_options, describe, lint_config, misspelled_keys
+
+#: Earlier names of entries of ``default_hooks``.
+FORMER_HOOK_KEYS = {'finite_guard': 'nonfinite_guard', 'slot_pictures': 'slot_images'}
 
 
 class UsageError(ValueError):
@@ -24,25 +27,37 @@ def load_config(path: str, options: dict | None = None,
             ``work_dirs/<name of the config>``.
 
     Raises:
-        FileNotFoundError: If there is no such file; names the closest neighbours.
+        FileNotFoundError: If there is no such file; names the closest neighbors.
         UsageError: If a key is one typo away from a known one.
     """
     if '::' in path:
         config = get_config(path)
     else:
         config = Config.fromfile(existing_file(path, 'config'))
-    _refuse(misspelt_keys(config), config)
+    _refuse(misspelled_keys(config), config)
     if options:
         typo = check_options(config, options)
         if typo:
             raise UsageError(typo)
         config.merge_from_dict(options)
+    _rename_hooks(config)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if isinstance(config.get(key), dict):
             drop_function_scopes(config[key])
     default = f'work_dirs/{Path(path.rpartition("::")[2]).stem}'
     config.work_dir = work_dir or config.get('work_dir') or default
     return config
+
+
+def _rename_hooks(config: Config) -> None:
+    """Give entries of ``default_hooks`` their current names."""
+    hooks = config.get('default_hooks') or {}
+    for former, current in FORMER_HOOK_KEYS.items():
+        if former in hooks:
+            found = hooks.pop(former)
+            base = hooks.get(current)
+            both = isinstance(found, dict) and isinstance(base, dict)
+            hooks[current] = {**base, **found} if both else found
 
 
 def check_config(config: Config) -> None:
@@ -55,9 +70,9 @@ def check_config(config: Config) -> None:
     _refuse(lint_config(config), config)
 
 
-def _refuse(findings: list, config: Config) -> None:
-    if findings:
-        raise UsageError(describe(findings, config.filename))
+def _refuse(issues: list, config: Config) -> None:
+    if issues:
+        raise UsageError(describe(issues, config.filename))
 
 
 def existing_file(path: str, role: str) -> str:
@@ -76,8 +91,8 @@ def existing_file(path: str, role: str) -> str:
         raise FileNotFoundError(
             f'{role} {path} does not exist: there is no folder {file.parent} '
             f'(looked from {Path.cwd()}).')
-    neighbours = [p.name for p in file.parent.iterdir() if p.is_file()]
-    close = difflib.get_close_matches(file.name, neighbours, n=3)
+    neighbors = [p.name for p in file.parent.iterdir() if p.is_file()]
+    close = difflib.get_close_matches(file.name, neighbors, n=3)
     hint = (f'did you mean {" or ".join(str(file.parent / name) for name in close)}?'
             if close else f'{file.parent} holds no file with a similar name.')
     raise FileNotFoundError(f'{role} {path} does not exist: {hint}')

@@ -29,7 +29,7 @@ PRETRAIN = 'configs/pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py'
 FINETUNE = 'projects/downstream/mmseg/fcn_r18-d16_1xb8-60it_shapes-things-128x128.py'
 # 'val' is for whoever changes the demo; its score comes from 'test' alone.
 NUM_TRAIN, NUM_VAL, NUM_TEST = 2000, 100, 500
-NUM_LABELLED = 5
+NUM_LABELED = 5
 
 
 @dataclass
@@ -129,18 +129,18 @@ def pretrain(demo: Demo, runner: 'StepRunner', iters: int | None):
 
 
 def finetune(demo: Demo, runner: 'StepRunner', iters: int | None):
-    """The same FCN from both starts; each seed has labelled scenes of its own."""
+    """The same FCN from both starts; each seed has labeled scenes of its own."""
     starts = {
         'random': 'model.backbone.init_cfg=None',
         'pretrained': f'model.backbone.init_cfg.checkpoint={demo.backbone}'}
     roots = [f'{split}_dataloader.dataset.data_root={demo.shapes}'
              for split in ('train', 'val', 'test')]
     for number, seed in enumerate(demo.seeds):
-        labelled = range(number * NUM_LABELLED, (number + 1) * NUM_LABELLED)
+        labeled = range(number * NUM_LABELED, (number + 1) * NUM_LABELED)
         for start, option in starts.items():
             options = [
                 option, f'randomness.seed={seed}', *roots,
-                f'train_dataloader.dataset.indices={list(labelled)}'.replace(' ', '')]
+                f'train_dataloader.dataset.indices={list(labeled)}'.replace(' ', '')]
             if iters:
                 options += [f'train_cfg.max_iters={iters}',
                             f'train_cfg.val_interval={iters}']

@@ -4,7 +4,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from ..engine.distributed.rank_failures import rank_failures
-from ..engine.distributed.unwrap import bare_model
+from ..engine.distributed.unwrap import unwrap_model
 from .config import UsageError, check_config, existing_file, load_config
 from .train import build_runner
 
@@ -90,7 +90,7 @@ def name_classes(runner: Runner, classes: str) -> None:
         UsageError: If the model reads none, they cannot be used, or their number is not
             that of the labels.
     """
-    model = bare_model(runner.model)
+    model = unwrap_model(runner.model)
     if not hasattr(model, 'set_classes'):
         raise UsageError(
             f'--classes: {type(model).__name__} reads no class texts; a DenseCLIP '

@@ -12,10 +12,10 @@ from ..engine.hooks import (
     CheckpointKeysHook,
     ClassCheckHook,
     DiskGuardHook,
-    FiniteGuardHook,
+    NonFiniteGuardHook,
     StopSignalsHook,
 )
-from ..engine.runner.reliable_runner import TrustedRunner
+from ..engine.runner.reliable_runner import ReliableRunner
 from ..engine.runner.run_errors import explained_errors
 from ..io.disk import check_work_dir
 from .config import UsageError, check_config, existing_file, load_config
@@ -24,7 +24,7 @@ from .lint.top_level import DEFAULT_HOOKS
 # What every run gets, by the names that a config removes them with.
 _OUR_HOOKS = dict(
     checkpoint_keys=CheckpointKeysHook, class_check=ClassCheckHook,
-    disk_guard=DiskGuardHook, finite_guard=FiniteGuardHook,
+    disk_guard=DiskGuardHook, nonfinite_guard=NonFiniteGuardHook,
     stop_signals=StopSignalsHook)
 
 
@@ -64,7 +64,7 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
     check_config(cfg)
     check_work_dir(cfg.work_dir)
     runner = build_runner(cfg)
-    if resume == 'auto' and isinstance(runner, TrustedRunner):
+    if resume == 'auto' and isinstance(runner, ReliableRunner):
         # The first start of a job that is always started with --resume.
         runner.begin_with = weights
     with explained_errors(runner):
@@ -77,7 +77,7 @@ def build_runner(cfg: Config) -> Runner:
     notes = fit_to_devices(cfg)
     unwanted = remove_hooks_set_to_none(cfg)
     runner = (RUNNERS.build(cfg) if 'runner_type' in cfg
-              else TrustedRunner.from_cfg(cfg))
+              else ReliableRunner.from_cfg(cfg))
     for note in notes:
         runner.logger.info(note)
     for name, hook in _OUR_HOOKS.items():

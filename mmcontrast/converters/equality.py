@@ -8,7 +8,7 @@ Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 
 @torch.no_grad()
-def prove_stages(source: nn.Module, target: nn.Module, weights: Mapping[str, Tensor],
+def verify_stages(source: nn.Module, target: nn.Module, weights: Mapping[str, Tensor],
                  convert: Convert, size: int = 64) -> list[str]:
     """Show that both networks give equal stage outputs, or refuse.
 
@@ -31,15 +31,15 @@ def prove_stages(source: nn.Module, target: nn.Module, weights: Mapping[str, Ten
     image = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     lines = []
     for name, given in (('weights of the file', dict(weights)),
-                        ('random weights', randomised(weights))):
+                        ('random weights', randomized(weights))):
         source.load_state_dict(given)
         target.load_state_dict(convert(given))
         expected, got = stage_maps(source, image), stage_maps(target, image)
-        lines += compare(name, expected, got)
+        lines += compare_outputs(name, expected, got)
     return lines
 
 
-def compare(name: str, expected: Mapping[str, Tensor], got: Mapping[str, Tensor]
+def compare_outputs(name: str, expected: Mapping[str, Tensor], got: Mapping[str, Tensor]
             ) -> list[str]:
     """One line with the largest difference of every output.
 
@@ -109,7 +109,7 @@ def _as_map(output) -> Tensor:
     return tokens.transpose(1, 2).unflatten(2, (height, width))
 
 
-def randomised(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def randomized(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Values of the same shapes in which every tensor matters."""
     generator = torch.Generator().manual_seed(1)
 

@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .equality import compare, prove_stages, randomised
+from .equality import compare_outputs, randomized, verify_stages
 from .layouts import resnet_rule
 from .report import Conversion, Rule, rename_keys
 from .resnets import released_encoder, resnet_depth
@@ -90,10 +90,10 @@ def convert_released(layout: ReleasedLayout, weights: Weights,
     state, report = rename_keys(weights, _rule(layout, inner), expected, title, drop)
     strict = not report.unset
     model.load_state_dict(state, strict=strict)
-    report.proofs += _prove_encoders(layout, kept, model, model_cfg['backbone'], inner)
+    report.checks += _verify_encoders(layout, kept, model, model_cfg['backbone'], inner)
     for name, head in layout.heads.items():
         if part := part_of(kept, name):
-            report.proofs += _prove_head(name, head, part, model)
+            report.checks += _verify_head(name, head, part, model)
     return Conversion(state, model_cfg, report)
 
 
@@ -117,25 +117,25 @@ def _rule(layout: ReleasedLayout, inner: Rule) -> Rule:
     return rule
 
 
-def _prove_encoders(layout: ReleasedLayout, weights: Weights, model: nn.Module,
+def _verify_encoders(layout: ReleasedLayout, weights: Weights, model: nn.Module,
                     backbone_cfg: Mapping, inner: Rule) -> list[str]:
     lines = []
     for name, ours in layout.encoders.items():
         if part := part_of(weights, name):
-            lines += [f'{name}: {line}' for line in prove_stages(
+            lines += [f'{name}: {line}' for line in verify_stages(
                 released_encoder(part, backbone_cfg), model.get_submodule(ours), part,
                 lambda given: dict(inner(k, v) for k, v in given.items()))]
     return lines
 
 
 @torch.no_grad()
-def _prove_head(name: str, head: Head, part: Weights, model: nn.Module) -> list[str]:
+def _verify_head(name: str, head: Head, part: Weights, model: nn.Module) -> list[str]:
     module, given_input = model.get_submodule(head.module), head.input_of(part)
     lines = []
     for label, given in (('weights of the file', part),
-                         ('random weights', randomised(part))):
+                         ('random weights', randomized(part))):
         module.load_state_dict({head.rename(k): v for k, v in given.items()})
-        lines += [f'{name}: {line}' for line in compare(
+        lines += [f'{name}: {line}' for line in compare_outputs(
             label, dict(map=head.released(given, given_input)),
             dict(map=module(given_input)))]
     return lines

@@ -30,7 +30,7 @@ class KeyReport:
     rows: list[tuple[str, str, tuple[int, ...]]] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
     unset: list[tuple[str, str]] = field(default_factory=list)
-    proofs: list[str] = field(default_factory=list)
+    checks: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         width = max((len(row[0]) for row in self.rows), default=0)
@@ -47,7 +47,7 @@ class KeyReport:
         """Counts and proofs."""
         counts = (f'{len(self.rows)} keys converted, {len(self.dropped)} dropped, '
                   f'{len(self.unset)} not in the file.')
-        return '\n'.join([counts, *self.proofs])
+        return '\n'.join([counts, *self.checks])
 
 
 @dataclass

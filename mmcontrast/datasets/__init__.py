@@ -1,6 +1,6 @@
 """Image lists, annotation families and the toy world."""
 from .bad_images import BadImage, ImageStatus, Reason
-from .images import UnlabelledImages
+from .images import UnlabeledImages
 from .shapes import ShapesDataset, ShapesQuestions
 from .shard_sampler import ShardSampler
 from .shards import ShardedImages
@@ -10,6 +10,6 @@ from .workers import seed_worker
 
 __all__ = [
     'BadImage', 'ImageStatus', 'LmdbImagesBackend', 'Reason', 'ShapesDataset',
-    'ShapesQuestions', 'ShardSampler', 'ShardedImages', 'UnlabelledImages',
+    'ShapesQuestions', 'ShardSampler', 'ShardedImages', 'UnlabeledImages',
     'ZipBackend', 'seed_worker',
 ]

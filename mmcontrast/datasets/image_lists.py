@@ -1,4 +1,4 @@
-"""Where unlabelled images come from: folder, zip, lmdb, text list or COCO file.
+"""Where unlabeled images come from: folder, zip, lmdb, text list or COCO file.
 
 Each function gives a list of ``dict(img_path=...)`` in a fixed order, with an integer
 ``label`` where one is asked for.

@@ -29,7 +29,7 @@ _MISSING_IN_A_ROW = 20
 
 
 @DATASETS.register_module()
-class UnlabelledImages(BaseDataset):
+class UnlabeledImages(BaseDataset):
     """Images of a folder, an ImageNet tree, a zip, an lmdb, a text list or COCO file.
 
     ``ann_file`` decides: ``*.json`` is read as COCO, any other name as a text list of

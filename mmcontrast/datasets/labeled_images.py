@@ -1,4 +1,4 @@
-"""A small labelled set in memory, for probes that run again and again."""
+"""A small labeled set in memory, for probes that run again and again."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ IGNORE = 255
 
 
 @dataclass(frozen=True)
-class LabelledImages:
+class LabeledImages:
     """Images of one size with a class for every pixel.
 
     Attributes:
@@ -30,9 +30,9 @@ class LabelledImages:
     classes: tuple[str, ...]
 
 
-def load_labelled_images(dataset: dict, size: int | tuple[int, int] = 192,
-                         limit: int | None = None) -> LabelledImages:
-    """Read a labelled set and bring it to one size.
+def load_labeled_images(dataset: dict, size: int | tuple[int, int] = 192,
+                         limit: int | None = None) -> LabeledImages:
+    """Read a labeled set and bring it to one size.
 
     Args:
         dataset: Either folders in the layout of mmseg, ``dict(img_dir=..., ann_dir=...,
@@ -57,7 +57,7 @@ def load_labelled_images(dataset: dict, size: int | tuple[int, int] = 192,
     for name, image, mask in items:
         images.append(np.asarray(image.resize(size[::-1], Image.Resampling.BILINEAR)))
         labels.append(checked_labels(name, _nearest(mask, size), classes, ignore))
-    return LabelledImages(
+    return LabeledImages(
         torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
         torch.from_numpy(np.stack(labels)), classes)
 
@@ -71,7 +71,7 @@ def _registered(dataset: dict, limit: int | None):
         raise ValueError(
             f'{dataset["type"]} has {len(built)} items and classes {classes}; a probe '
             'needs both.')
-    items = (read_item(built[i], i) for i in spread(len(built), limit))
+    items = (read_item(built[i], i) for i in evenly_spaced(len(built), limit))
     return items, tuple(classes), IGNORE
 
 
@@ -98,7 +98,7 @@ def _folders(img_dir: str, ann_dir: str, classes: Sequence[str] | None = None,
         classes = [f'class {i}' for i in range(num_classes)]
     pairs = find_pairs(img_dir, ann_dir, img_suffix, seg_map_suffix)
     items = (read_pair(*pairs[i], reduce_zero_label)
-             for i in spread(len(pairs), limit))
+             for i in evenly_spaced(len(pairs), limit))
     return items, tuple(classes), ignore_index
 
 
@@ -111,7 +111,7 @@ def find_pairs(img_dir: str, ann_dir: str, img_suffix: str = '.jpg',
     """
     for folder in (img_dir, ann_dir):
         if not Path(folder).is_dir():
-            raise FileNotFoundError(f'{folder}: no such folder of labelled images.')
+            raise FileNotFoundError(f'{folder}: no such folder of labeled images.')
     images = sorted(Path(img_dir).rglob(f'*{img_suffix}'))
     if not images:
         raise FileNotFoundError(
@@ -132,14 +132,14 @@ def read_pair(image_path: Path, mask_path: Path, reduce_zero_label: bool = False
     """Path of the mask, the image, and its (H, W) int32 mask.
 
     Raises:
-        ValueError: If the mask is a colour picture, or does not fit the image.
+        ValueError: If the mask is a color picture, or does not fit the image.
     """
     image = read_image(str(image_path))
     with Image.open(mask_path) as opened:
         if opened.mode not in ('L', 'P', 'I', 'I;16', '1'):
             raise ValueError(
-                f'{mask_path}: a mask holds one class number a pixel (grey or palette '
-                f'image), this one has mode {opened.mode}; convert its colours first.')
+                f'{mask_path}: a mask holds one class number a pixel (gray or palette '
+                f'image), this one has mode {opened.mode}; convert its colors first.')
         mask = np.array(opened, np.int32)
     if mask.shape != image.size[::-1]:
         raise ValueError(
@@ -165,13 +165,13 @@ def checked_labels(name: str, mask: np.ndarray, classes: Sequence[str], ignore: 
 
 
 def _nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize labels: each new pixel takes what lies under its centre."""
+    """Resize labels: each new pixel takes what lies under its center."""
     rows, cols = (((np.arange(new) + 0.5) * old / new).astype(int)
                   for new, old in zip(size, mask.shape, strict=True))
     return mask[rows[:, None], cols]
 
 
-def spread(count: int, limit: int | None) -> list[int]:
+def evenly_spaced(count: int, limit: int | None) -> list[int]:
     """At most ``limit`` of ``count`` places, evenly spread, always the same."""
     if limit is None or limit >= count:
         return list(range(count))

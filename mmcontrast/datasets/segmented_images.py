@@ -12,7 +12,7 @@ from .labeled_images import IGNORE, checked_labels, find_pairs, read_item, read_
 from .transforms.loading import read_image
 
 #: Label of pixels that count nowhere.
-UNLABELLED = -1
+UNLABELED = -1
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class SegmentedImage:
     Attributes:
         name: Path of the image.
         image: RGB.
-        labels: (H, W) int32 places in the class list, -1 for unlabelled pixels.
+        labels: (H, W) int32 places in the class list, -1 for unlabeled pixels.
         instances: (H, W) int32, 0 where no single object is, else an id of the object
             in this image; None if the set does not tell objects apart.
     """
@@ -34,7 +34,7 @@ class SegmentedImage:
 
 
 class SegmentedImages(Protocol):
-    """A set of labelled images.
+    """A set of labeled images.
 
     Attributes:
         classes: Names of the C classes.
@@ -55,7 +55,7 @@ def open_segmented_images(folder: str | Path, split: str,
                           ann_dir: str = 'ann_dir', img_suffix: str = '.jpg',
                           seg_map_suffix: str = '.png',
                           reduce_zero_label: bool = False) -> SegmentedImages:
-    """The labelled images of a folder, in the layout that is found there.
+    """The labeled images of a folder, in the layout that is found there.
 
     Args:
         folder: COCO panoptic (``annotations/panoptic_SPLIT.json`` and the folder of
@@ -73,7 +73,7 @@ def open_segmented_images(folder: str | Path, split: str,
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f'{folder}: no such folder of labelled images.')
+        raise FileNotFoundError(f'{folder}: no such folder of labeled images.')
     other_masks = ann_dir != 'ann_dir'
     panoptic = folder / 'annotations' / f'panoptic_{split}.json'
     if panoptic.is_file() and not other_masks:
@@ -145,7 +145,7 @@ class PanopticImages:
     def _tables(self, ids: np.ndarray, segments: list[dict]
                 ) -> tuple[np.ndarray, np.ndarray]:
         """Label and instance of each id that a mask holds."""
-        labels = np.full(len(ids), UNLABELLED, np.int32)
+        labels = np.full(len(ids), UNLABELED, np.int32)
         instances = np.zeros(len(ids), np.int32)
         known = {segment['id']: segment for segment in segments}
         for place, segment_id in enumerate(ids.tolist()):
@@ -189,7 +189,7 @@ class MaskImages:
     def __getitem__(self, index: int) -> SegmentedImage:
         name, image, mask = read_pair(*self._pairs[index], self.reduce_zero_label)
         labels = checked_labels(name, mask, self.classes, self.ignore_index)
-        labels = np.where(labels == IGNORE, UNLABELLED, labels).astype(np.int32)
+        labels = np.where(labels == IGNORE, UNLABELED, labels).astype(np.int32)
         return SegmentedImage(name, image, labels, None)
 
 
@@ -228,5 +228,5 @@ class DatasetImages:
         if (masks := item.get('gt_masks')) is not None:
             ids = np.arange(1, len(masks) + 1, dtype=np.int32)[:, None, None]
             instances = (masks * ids).max(0, initial=0)
-        labels = np.where(labels == IGNORE, UNLABELLED, labels).astype(np.int32)
+        labels = np.where(labels == IGNORE, UNLABELED, labels).astype(np.int32)
         return SegmentedImage(name, image, labels, instances)

@@ -12,7 +12,7 @@ from .shards import ShardedImages
 
 @DATA_SAMPLERS.register_module()
 class ShardSampler(Sampler):
-    """Shards in random order, images shuffled among their neighbours, split by rank.
+    """Shards in random order, images shuffled among their neighbors, split by rank.
 
     An epoch is a row of all images: the shards one after the other, in an order drawn
     from (seed, epoch). Rank r of R reads the r-th of R equal pieces of the row, within

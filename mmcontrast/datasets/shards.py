@@ -7,7 +7,7 @@ import numpy as np
 
 from ..registry import DATASETS
 from .image_lists import IMAGE_SUFFIXES
-from .images import UnlabelledImages
+from .images import UnlabeledImages
 from .storage.shard_names import expand_shards
 from .storage.tar_headers import NO_LABEL
 from .storage.tar_index import ImageTable, read_table
@@ -16,7 +16,7 @@ _MAX_OPEN = 64
 
 
 @DATASETS.register_module()
-class ShardedImages(UnlabelledImages):
+class ShardedImages(UnlabeledImages):
     """Images of tar shards in the layout of WebDataset, read without unpacking.
 
     The headers of the shards are read once, and kept beside them; from then on it is
@@ -28,7 +28,7 @@ class ShardedImages(UnlabelledImages):
 
     The pipeline gets ``img_bytes``, the encoded file, and ``img_path``,
     ``SHARD.tar/MEMBER``, to name it. Images that cannot be decoded are replaced and
-    listed as those of :class:`UnlabelledImages`.
+    listed as those of :class:`UnlabeledImages`.
 
     Args:
         shards: ``'data/train-{000000..000099}.tar'``, a glob, or a list of both.
@@ -37,7 +37,7 @@ class ShardedImages(UnlabelledImages):
         with_label: Whether every sample must have an integer ``.cls``.
         suffixes: Endings of images, in any case. Of a sample with several the one
             first in this list is taken. The ending begins at the first dot of a name.
-        max_bad_share: See :class:`UnlabelledImages`.
+        max_bad_share: See :class:`UnlabeledImages`.
         index_file: Where the table of the shards is kept, by default beside the first;
             see :func:`~mmcontrast.datasets.storage.tar_index.read_table`.
         pipeline: Transforms, ours by their plain name.

@@ -53,12 +53,12 @@ def read_ids(path: Path) -> tuple[np.ndarray, list[int] | None]:
     """Object ids (H, W) uint8 of a mask, and its palette if it has one.
 
     Raises:
-        ValueError: If the mask is a colour picture.
+        ValueError: If the mask is a color picture.
     """
     with Image.open(path) as opened:
         if opened.mode not in ('P', 'L'):
             raise ValueError(
-                f'{path}: a mask of DAVIS holds one object id a pixel (palette or grey '
+                f'{path}: a mask of DAVIS holds one object id a pixel (palette or gray '
                 f'image), this one has mode {opened.mode}.')
         return np.array(opened), opened.getpalette()
 

@@ -14,10 +14,10 @@ from .optim.schedules import (
     warmup_poly,
     warmup_steps,
 )
-from .runner.reliable_runner import TrustedRunner
+from .runner.reliable_runner import ReliableRunner
 
 __all__ = [
-    'CheckpointKeysHook', 'LARS', 'MomentumHook', 'TrustedRunner',
+    'CheckpointKeysHook', 'LARS', 'MomentumHook', 'ReliableRunner',
     'TwoGroupConstructor', 'WarmupCosineLR', 'WarmupPolyLR', 'WarmupStepLR',
     'cosine_momentum', 'momentum_steps', 'read_checkpoint', 'two_groups',
     'use_safe_loading', 'warmup_cosine', 'warmup_poly', 'warmup_steps',

@@ -111,7 +111,7 @@ def matched_scores(counts: Tensor) -> dict:
         counts: (C, K) pixels by class and slot.
 
     Returns:
-        ``miou`` over the classes that occur, ``accuracy`` (share of labelled pixels),
+        ``miou`` over the classes that occur, ``accuracy`` (share of labeled pixels),
         ``per_class_iou`` (nan for a class that does not occur) and ``slot_of_class``
         (-1 without one).
 
@@ -155,10 +155,10 @@ def _scores(hits: Tensor, predicted: Tensor, counts: Tensor) -> dict:
     total = counts.sum().item()
     if total == 0:
         raise ValueError(
-            'no labelled pixel was counted: all are ignored, or the set is empty.')
-    labelled = counts.sum(1).double()
-    # A class that is predicted but never labelled is the matching's doing.
-    iou = torch.where(labelled > 0, hits / (labelled + predicted - hits), torch.nan)
+            'no labeled pixel was counted: all are ignored, or the set is empty.')
+    labeled = counts.sum(1).double()
+    # A class that is predicted but never labeled is the matching's doing.
+    iou = torch.where(labeled > 0, hits / (labeled + predicted - hits), torch.nan)
     return dict(miou=iou.nanmean().item(), accuracy=hits.sum().item() / total,
                 per_class_iou=iou.tolist())
 

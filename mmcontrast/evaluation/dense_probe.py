@@ -24,19 +24,19 @@ def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tens
         train_labels, val_labels: (N, H, W) and (M, H', W') integers, on any grid.
         num_classes: K; labels lie in [0, K), or are ``ignore_index``.
         kind: ``knn``, votes of the most similar training cells, or ``linear``,
-            multinomial logistic regression on standardised features.
+            multinomial logistic regression on standardized features.
         max_cells: Most training cells; more are sampled.
-        k, temperature: Neighbours, and the scale of ``exp(cosine / temperature)``, the
+        k, temperature: Neighbors, and the scale of ``exp(cosine / temperature)``, the
             weight of a vote.
         penalty: Weight of the squared norm of the linear weights.
 
     Returns:
-        ``miou``, ``accuracy`` (share of labelled pixels) and ``per_class_iou``, all in
-        [0, 1]. As in mmseg, a class that is neither labelled nor predicted has no IoU
+        ``miou``, ``accuracy`` (share of labeled pixels) and ``per_class_iou``, all in
+        [0, 1]. As in mmseg, a class that is neither labeled nor predicted has no IoU
         (nan in ``per_class_iou``) and does not enter the mean.
 
     Raises:
-        ValueError: If shapes or labels do not fit, no pixel is labelled, or features
+        ValueError: If shapes or labels do not fit, no pixel is labeled, or features
             are not finite.
     """
     _check(train_features, train_labels, num_classes, ignore_index, 'train')
@@ -47,7 +47,7 @@ def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tens
             f'{val_features.shape[1]}; take both from one layer.')
     if kind not in ('knn', 'linear'):
         raise ValueError(f"kind must be 'knn' or 'linear', got {kind!r}.")
-    cells, targets = labelled_cells(
+    cells, targets = labeled_cells(
         train_features.detach().float(), train_labels, num_classes, ignore_index,
         max_cells)
     if kind == 'knn':
@@ -59,7 +59,7 @@ def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tens
     return scores_of(confusion)
 
 
-def labelled_cells(features: Tensor, labels: Tensor, num_classes: int,
+def labeled_cells(features: Tensor, labels: Tensor, num_classes: int,
                    ignore_index: int, max_cells: int) -> tuple[Tensor, Tensor]:
     """Cells of the feature grid and the commonest label of each.
 
@@ -74,7 +74,7 @@ def labelled_cells(features: Tensor, labels: Tensor, num_classes: int,
     if len(chosen) == 0:
         raise ValueError(
             f'no cell of the {tuple(features.shape[-2:])} feature grid has a label for '
-            'most of its pixels; give images with larger labelled parts, or a larger '
+            'most of its pixels; give images with larger labeled parts, or a larger '
             'size.')
     if len(chosen) > max_cells:
         order = torch.randperm(
@@ -148,8 +148,8 @@ def _check(features: Tensor, labels: Tensor, num_classes: int, ignore_index: int
     found = found[found != ignore_index]
     if len(found) == 0:
         raise ValueError(
-            f'{name}: all pixels are labelled {ignore_index} (ignored); a probe needs '
-            'labelled pixels.')
+            f'{name}: all pixels are labeled {ignore_index} (ignored); a probe needs '
+            'labeled pixels.')
     bad = found[(found < 0) | (found >= num_classes)].tolist()
     if bad:
         raise ValueError(

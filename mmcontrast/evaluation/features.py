@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import functional as tvf
 
-#: Per RGB channel, in grey levels, as most published backbones were trained with.
+#: Per RGB channel, in gray levels, as most published backbones were trained with.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 # Network strides divide it.
@@ -25,9 +25,9 @@ def feature_maps(backbone: nn.Module, images: Tensor, out_index: int = -1,
     running statistics, gradients.
 
     Args:
-        images: (N, 3, H, W) RGB, in grey levels from 0 to 255, on any device.
+        images: (N, 3, H, W) RGB, in gray levels from 0 to 255, on any device.
         out_index: Which of the maps that the backbone returns.
-        mean, std: Per RGB channel, in grey levels.
+        mean, std: Per RGB channel, in gray levels.
 
     Returns:
         (N, C, h, w) float32 on the device of the backbone.
@@ -49,7 +49,7 @@ def feature_maps(backbone: nn.Module, images: Tensor, out_index: int = -1,
 
 def network_input(picture: Image.Image, size: int | None = None,
                   multiple: int = _MULTIPLE) -> Tensor:
-    """(3, H, W) uint8 grey levels of a whole picture.
+    """(3, H, W) uint8 gray levels of a whole picture.
 
     Args:
         size: Short side in pixels; that of the picture if None. Both sides become
@@ -62,8 +62,8 @@ def network_input(picture: Image.Image, size: int | None = None,
         picture.resize((width, height), Image.Resampling.BILINEAR))
 
 
-def normalisation_of(model: nn.Module) -> tuple:
-    """Mean and std that a model itself trains with, in grey levels."""
+def normalization_of(model: nn.Module) -> tuple:
+    """Mean and std that a model itself trains with, in gray levels."""
     preprocessor = getattr(model, 'data_preprocessor', None)
     mean = getattr(preprocessor, 'mean', None)
     std = getattr(preprocessor, 'std', None)

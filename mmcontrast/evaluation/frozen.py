@@ -13,7 +13,7 @@ class FrozenBackbone:
 
     Attributes:
         network: Images to a map or a sequence of maps (N, C, h, w).
-        mean, std: Per channel, in grey levels, in the order that the network sees.
+        mean, std: Per channel, in gray levels, in the order that the network sees.
         out_index: Which of the maps.
         bgr: Whether the network wants blue first.
         multiple: Sides of the images must be multiples of it.
@@ -29,7 +29,7 @@ class FrozenBackbone:
     batch_size: int = 16
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) RGB grey levels from 0 to 255 to (N, C, h, w) float32 maps, on
+        """(N, 3, H, W) RGB gray levels from 0 to 255 to (N, C, h, w) float32 maps, on
         the device of the network."""
         return feature_maps(
             self.network, images.flip(1) if self.bgr else images, self.out_index,

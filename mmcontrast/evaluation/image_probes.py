@@ -1,4 +1,4 @@
-"""How well features of whole images tell their labels: neighbours and a linear layer.
+"""How well features of whole images tell their labels: neighbors and a linear layer.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .probes import CHUNK, best_linear_scores, nearest_neighbours, vote
+from .probes import CHUNK, best_linear_scores, nearest_neighbors, vote
 
 #: Of :func:`linear_accuracy`; a decade apart.
 PENALTIES = tuple(10.0 ** power for power in range(-7, 0))
@@ -16,7 +16,7 @@ _HELD_OUT = 5
 
 
 @dataclass(frozen=True)
-class LabelledFeatures:
+class LabeledFeatures:
     """Features of images and the labels of the images.
 
     Attributes:
@@ -29,10 +29,10 @@ class LabelledFeatures:
 
 
 @torch.no_grad()
-def knn_accuracies(train: LabelledFeatures, val: LabelledFeatures, num_classes: int,
+def knn_accuracies(train: LabeledFeatures, val: LabeledFeatures, num_classes: int,
                    ks: Sequence[int] = (10, 20, 100, 200), temperature: float = 0.07
                    ) -> dict[int, float]:
-    """Share of the images that their neighbours label right.
+    """Share of the images that their neighbors label right.
 
     The protocol of "Unsupervised Feature Learning via Non-Parametric Instance
     Discrimination" (CVPR 2018), as DINO (ICCV 2021) reports it: the k nearest training
@@ -54,16 +54,16 @@ def knn_accuracies(train: LabelledFeatures, val: LabelledFeatures, num_classes: 
     step = max(1, CHUNK // max(num_classes, ks[-1]))
     for features, labels in zip(
             val.features.split(step), val.labels.split(step), strict=True):
-        cosines, places = nearest_neighbours(
+        cosines, places = nearest_neighbors(
             F.normalize(features, dim=1), bank, ks[-1])
-        neighbours = train.labels[places]
+        neighbors = train.labels[places]
         for k in ks:
-            votes = vote(cosines[:, :k], neighbours[:, :k], num_classes, temperature)
+            votes = vote(cosines[:, :k], neighbors[:, :k], num_classes, temperature)
             hits[k] = hits[k] + (votes.argmax(1) == labels).sum()
     return {k: int(count) / len(val.labels) for k, count in hits.items()}
 
 
-def linear_accuracy(train: LabelledFeatures, val: LabelledFeatures, num_classes: int,
+def linear_accuracy(train: LabeledFeatures, val: LabeledFeatures, num_classes: int,
                     penalties: Sequence[float] = PENALTIES, seed: int = 0) -> dict:
     """Accuracy of a linear classifier, its penalty picked on training images.
 
@@ -102,7 +102,7 @@ def stratified(labels: Tensor, num_classes: int, seed: int = 0) -> Tensor:
     return held_out
 
 
-def _check(train: LabelledFeatures, val: LabelledFeatures, num_classes: int) -> None:
+def _check(train: LabeledFeatures, val: LabeledFeatures, num_classes: int) -> None:
     for name, part in (('train', train), ('val', val)):
         if part.features.ndim != 2 or part.labels.shape != part.features.shape[:1]:
             raise ValueError(

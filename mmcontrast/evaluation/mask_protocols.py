@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.segmented_images import UNLABELLED
+from ..datasets.segmented_images import UNLABELED
 from ..models.upsampling import assign_slots
 from .cluster_scores import SlotClassCounts, majority_scores, matched_scores
 from .dense_probe import cell_labels, confusion_counts, scores_of
 from .kmeans import kmeans
 from .probes import KNNScores, best_linear_scores
 
-#: Batches of maps (N, C, h, w) and labels (N, H, W), -1 for unlabelled pixels.
+#: Batches of maps (N, C, h, w) and labels (N, H, W), -1 for unlabeled pixels.
 Batches = Iterable[tuple[Tensor, Tensor]]
 _HELD_OUT = 5
 
@@ -39,13 +39,13 @@ class Cells:
 
 
 def sample_cells(batches: Batches, num_images: int, num_classes: int,
-                 max_cells: int = 20_000, labelled_only: bool = True, seed: int = 0
+                 max_cells: int = 20_000, labeled_only: bool = True, seed: int = 0
                  ) -> Cells:
     """Cells of a set, as many from each image, drawn with ``seed``.
 
     Args:
         num_images: Of the set; each gives at most its share of ``max_cells``.
-        labelled_only: Leave out cells without a clear label.
+        labeled_only: Leave out cells without a clear label.
 
     Raises:
         ValueError: If no cell is left, or features are not finite.
@@ -58,9 +58,9 @@ def sample_cells(batches: Batches, num_images: int, num_classes: int,
             raise ValueError(
                 'some features are infinite or nan; the network has diverged.')
         found = cell_labels(
-            labels.to(maps.device), maps.shape[-2:], num_classes, UNLABELLED)
+            labels.to(maps.device), maps.shape[-2:], num_classes, UNLABELED)
         for one, target in zip(maps, found.flatten(1), strict=True):
-            usable = (target != UNLABELLED) | (not labelled_only)
+            usable = (target != UNLABELED) | (not labeled_only)
             places = usable.nonzero()[:, 0]
             order = torch.randperm(len(places), generator=generator)[:share]
             places = places[order.to(places.device)]
@@ -72,7 +72,7 @@ def sample_cells(batches: Batches, num_images: int, num_classes: int,
     if len(cells.targets) == 0:
         raise ValueError(
             'no cell of the feature maps has a label for most of its pixels; give '
-            'images with larger labelled parts, or a larger size.')
+            'images with larger labeled parts, or a larger size.')
     return cells
 
 
@@ -88,7 +88,7 @@ def fit_linear(cells: Cells, num_classes: int, penalties: Sequence[float]):
     Returns:
         Scores of (A, C) features, and the accuracy by penalty on the fifth.
     """
-    # Images of the sample, not of the set: some may have no labelled cell.
+    # Images of the sample, not of the set: some may have no labeled cell.
     number = cells.images.unique(return_inverse=True)[1]
     return best_linear_scores(cells.features, cells.targets, num_classes,
                               number % _HELD_OUT == _HELD_OUT - 1, penalties)
@@ -109,7 +109,7 @@ def score_probe(score: Callable[[Tensor], Tensor], batches: Batches, num_classes
         :func:`~mmcontrast.evaluation.dense_probe.scores_of`.
 
     Raises:
-        ValueError: If no pixel is labelled, or ``resolution`` is another word.
+        ValueError: If no pixel is labeled, or ``resolution`` is another word.
     """
     if resolution not in ('input', 'feature'):
         raise ValueError(
@@ -118,11 +118,11 @@ def score_probe(score: Callable[[Tensor], Tensor], batches: Batches, num_classes
     for maps, labels in batches:
         if resolution == 'feature':
             labels = cell_labels(
-                labels.to(maps.device), maps.shape[-2:], num_classes, UNLABELLED)
+                labels.to(maps.device), maps.shape[-2:], num_classes, UNLABELED)
         confusion = confusion + confusion_counts(
-            score, maps, labels, num_classes, UNLABELLED)
+            score, maps, labels, num_classes, UNLABELED)
     if not isinstance(confusion, Tensor) or confusion.sum() == 0:
-        raise ValueError('no pixel of the held-out images is labelled.')
+        raise ValueError('no pixel of the held-out images is labeled.')
     return scores_of(confusion)
 
 
@@ -134,7 +134,7 @@ def cluster_scores(batches: Callable[[], Batches], num_images: int, num_classes:
     Unsupervised segmentation as PiCIE (CVPR 2021) and STEGO (ICLR 2022) score it:
     k-means over the features of the whole set; one matching of clusters to classes
     (Hungarian, most pixels in common) is made on the same set, so labels only name
-    what was found. A pixel takes the centre of the greatest cosine, cosines enlarged
+    what was found. A pixel takes the center of the greatest cosine, cosines enlarged
     bilinearly to its mask.
 
     Args:
@@ -142,7 +142,7 @@ def cluster_scores(batches: Callable[[], Batches], num_images: int, num_classes:
         clusters: Number of clusters; as many as classes if None. More than that:
             clusters without a class count as wrong in ``miou``, and the ``majority``
             figures give each cluster its commonest class.
-        max_cells: Cells that centres are fitted to; unlabelled ones among them.
+        max_cells: Cells that centers are fitted to; unlabeled ones among them.
 
     Returns:
         ``miou``, ``accuracy``, ``majority_miou``, ``majority_accuracy``,
@@ -150,11 +150,11 @@ def cluster_scores(batches: Callable[[], Batches], num_images: int, num_classes:
     """
     count = clusters or num_classes
     cells = sample_cells(
-        batches(), num_images, num_classes, max_cells, labelled_only=False, seed=seed)
-    centres = kmeans(cells.features, count, restarts, seed=seed)
-    counts = SlotClassCounts(num_classes, count, UNLABELLED)
+        batches(), num_images, num_classes, max_cells, labeled_only=False, seed=seed)
+    centers = kmeans(cells.features, count, restarts, seed=seed)
+    counts = SlotClassCounts(num_classes, count, UNLABELED)
     for maps, labels in batches():
-        cosines = torch.einsum('nchw,kc->nkhw', F.normalize(maps, dim=1), centres)
+        cosines = torch.einsum('nchw,kc->nkhw', F.normalize(maps, dim=1), centers)
         counts.add(
             assign_slots(cosines, labels.shape[-2:]), labels.to(cosines.device))
     matched, majority = matched_scores(counts.counts), majority_scores(counts.counts)
@@ -168,7 +168,7 @@ def cluster_scores(batches: Callable[[], Batches], num_images: int, num_classes:
 
 def in_batches(items: Iterable[tuple[Tensor, Tensor]], batch_size: int,
                maps_of: Callable[[Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Maps and labels of neighbouring items of one size.
+    """Maps and labels of neighboring items of one size.
 
     Args:
         items: Image (3, H, W) and labels (H', W') each.

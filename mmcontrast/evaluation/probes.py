@@ -1,4 +1,4 @@
-"""Classifiers on frozen features: votes of neighbours, and a linear layer."""
+"""Classifiers on frozen features: votes of neighbors, and a linear layer."""
 from collections.abc import Sequence
 
 import torch
@@ -11,12 +11,12 @@ CHUNK = 1 << 24
 _BANK_ROWS = 1 << 16
 
 
-def nearest_neighbours(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The most similar rows of a bank, by blocks of bounded size.
 
     Args:
         queries, bank: (A, C) and (B, C) unit vectors.
-        k: Neighbours; all B where there are fewer.
+        k: Neighbors; all B where there are fewer.
 
     Returns:
         Cosines (A, k), greatest first, and the rows of the bank (A, k).
@@ -43,13 +43,13 @@ def nearest_neighbours(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, T
 
 def vote(cosines: Tensor, labels: Tensor, num_classes: int, temperature: float
          ) -> Tensor:
-    """Shares of the votes of neighbours, each weighing ``exp(cosine / temperature)``.
+    """Shares of the votes of neighbors, each weighing ``exp(cosine / temperature)``.
 
     Source: the weighted kNN classifier of "Unsupervised Feature Learning via
     Non-Parametric Instance Discrimination" (CVPR 2018), section 3.4.
 
     Args:
-        cosines, labels: (A, k), of the neighbours.
+        cosines, labels: (A, k), of the neighbors.
 
     Returns:
         (A, num_classes), rows sum up to 1.
@@ -66,7 +66,7 @@ class KNNScores:
     Args:
         features: (B, C) of the training set.
         targets: (B,) their labels in [0, ``num_classes``).
-        k, temperature: Neighbours, and the scale of the weights, see :func:`vote`.
+        k, temperature: Neighbors, and the scale of the weights, see :func:`vote`.
     """
 
     def __init__(self, features: Tensor, targets: Tensor, num_classes: int, k: int,
@@ -79,7 +79,7 @@ class KNNScores:
 
     def __call__(self, features: Tensor) -> Tensor:
         """(A, C) features to (A, K) shares of the votes, which sum to 1."""
-        cosines, places = nearest_neighbours(
+        cosines, places = nearest_neighbors(
             F.normalize(features, dim=1), self.bank, self.k)
         return vote(cosines, self.targets[places], self.num_classes, self.temperature)
 
@@ -88,7 +88,7 @@ class LinearScores:
     """Logits of a multinomial logistic regression, fitted by L-BFGS.
 
     Args:
-        features: (B, C) of the training set; standardised inside.
+        features: (B, C) of the training set; standardized inside.
         targets: (B,) their labels in [0, ``num_classes``).
         penalty: Weight of the squared norm of the weights.
         steps: Most iterations.
@@ -99,7 +99,7 @@ class LinearScores:
         self.mean = features.mean(0)
         # A channel that never changes stays zero.
         self.scale = 1 / features.std(0, unbiased=False).clamp_min(1e-6)
-        features = self._standardise(features)
+        features = self._standardize(features)
         self.weight = features.new_zeros(
             num_classes, features.shape[1], requires_grad=True)
         self.bias = features.new_zeros(num_classes, requires_grad=True)
@@ -119,9 +119,9 @@ class LinearScores:
     @torch.no_grad()
     def __call__(self, features: Tensor) -> Tensor:
         """(A, C) features to (A, K) logits."""
-        return F.linear(self._standardise(features), self.weight, self.bias)
+        return F.linear(self._standardize(features), self.weight, self.bias)
 
-    def _standardise(self, features: Tensor) -> Tensor:
+    def _standardize(self, features: Tensor) -> Tensor:
         return (features - self.mean) * self.scale
 
 

@@ -40,7 +40,7 @@ def contour_accuracy(found: np.ndarray, truth: np.ndarray,
     Returns:
         In [0, 1]; 1 if both have no outline, 0 if one of them has none.
     """
-    found, truth = outline(found), outline(truth)
+    found, truth = mask_boundary(found), mask_boundary(truth)
     if not found.any() or not truth.any():
         return float(found.any() == truth.any())
     disk = _disk(int(np.ceil(tolerance * np.hypot(*found.shape))))
@@ -52,7 +52,7 @@ def contour_accuracy(found: np.ndarray, truth: np.ndarray,
     return 2 * precision * recall / total if total else 0.0
 
 
-def outline(mask: np.ndarray) -> np.ndarray:
+def mask_boundary(mask: np.ndarray) -> np.ndarray:
     """Pixels of a (H, W) bool mask that differ from the pixel right of, below, or right
     below them; the edge of the picture is no outline."""
     padded = np.pad(mask, ((0, 1), (0, 1)), mode='edge')
@@ -71,7 +71,7 @@ def statistics(values: np.ndarray) -> dict[str, float]:
         first quarter of the frames less that of the last.
     """
     edges = np.floor(np.linspace(0, len(values) - 1, 5) + 0.5).astype(int)
-    # Neighbouring quarters share the frame between them, as in the DAVIS code.
+    # Neighboring quarters share the frame between them, as in the DAVIS code.
     first, last = values[edges[0]:edges[1] + 1], values[edges[3]:edges[4] + 1]
     return dict(mean=float(values.mean()), recall=float((values > 0.5).mean()),
                 decay=float(first.mean() - last.mean()))

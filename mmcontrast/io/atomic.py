@@ -14,8 +14,8 @@ _ABANDONED = 3600
 
 
 @contextmanager
-def replacing(path: str | Path, needed: int | None = None):
-    """Open a neighbour of ``path`` for writing that takes its place at the end.
+def atomic_write(path: str | Path, needed: int | None = None):
+    """Open a neighbor of ``path`` for writing that takes its place at the end.
 
     The data are on the disk before the name is, and the name before this returns. If
     writing fails the old file stays, and nothing of the new one.

@@ -10,8 +10,8 @@ from mmengine.fileio.backends import LocalBackend
 from torch import Tensor, nn
 
 from ..errors import UserKeyError, UserValueError
-from .atomic import replacing
-from .safe_globals import harmless, refusal
+from .atomic import atomic_write
+from .safe_globals import safe_globals, unsafe_file_message
 
 
 def read_checkpoint(path: str | Path,
@@ -42,11 +42,11 @@ def read_checkpoint(path: str | Path,
     if path.suffix == '.safetensors':
         return _read_safetensors(path, map_location)
     try:
-        with harmless():
+        with safe_globals():
             checkpoint = torch.load(str(path), map_location, weights_only=True,
                                     mmap=mmap)
     except pickle.UnpicklingError as error:
-        raise UserValueError(refusal(path, error)) from error
+        raise UserValueError(unsafe_file_message(path, error)) from error
     except Exception as error:  # Damaged bytes fail in any way they like.
         raise UserValueError(
             f'{path} cannot be read as a checkpoint ({error}). It may be cut short: '
@@ -84,7 +84,7 @@ def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
 
 def write_checkpoint(checkpoint: Mapping, path: str | Path):
     """Save with ``torch.save``; ``path`` appears complete or not at all."""
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         torch.save(dict(checkpoint), file)
 
 
@@ -96,7 +96,7 @@ class AtomicBackend(LocalBackend):
 
     def put(self, obj: bytes, filepath: str | Path):
         """Write ``obj`` to ``filepath``."""
-        with replacing(filepath) as file:
+        with atomic_write(filepath) as file:
             file.write(obj)
 
 

@@ -12,7 +12,7 @@ import torch
 from mmengine.logging import print_log
 
 from ..errors import UserValueError
-from .atomic import remove_partial_files, replacing
+from .atomic import atomic_write, remove_partial_files
 from .checkpoint import read_checkpoint
 from .disk import check_room
 from .manifest import Manifest, manifest_path, read_manifest, versions, write_manifest
@@ -43,7 +43,7 @@ def write_training_checkpoint(checkpoint: Mapping, path: str | Path, *, epoch: i
     path = Path(path).expanduser()
     needed = count_bytes(checkpoint)
     check_room(path, needed)
-    with replacing(path, needed) as file:
+    with atomic_write(path, needed) as file:
         hashing = HashingWriter(file)
         try:
             torch.save(dict(checkpoint), hashing)
@@ -195,7 +195,7 @@ def _written(candidate: _Candidate) -> float:
 
 def _damage(candidate: _Candidate) -> str | None:
     if candidate.manifest is not None:
-        return candidate.manifest.disagreement(candidate.path)
+        return candidate.manifest.mismatch(candidate.path)
     if not zipfile.is_zipfile(candidate.path):
         return None  # An old format without checksums, which was read in full.
     with zipfile.ZipFile(candidate.path) as archive:

@@ -9,9 +9,9 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-from .._compat import NEIGHBOURS, find
+from .._compat import NEIGHBORS, find
 from ..version import __version__
-from .atomic import replacing
+from .atomic import atomic_write
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Manifest:
     config: str
     written: str = ''
 
-    def disagreement(self, path: Path) -> str | None:
+    def mismatch(self, path: Path) -> str | None:
         """What tells the file at ``path`` from the one described; None if nothing."""
         size = path.stat().st_size
         if size != self.bytes:
@@ -57,7 +57,7 @@ def write_manifest(manifest: Manifest, checkpoint: str | Path) -> None:
     """Write the manifest of a checkpoint beside it, whole or not at all."""
     written = datetime.now(timezone.utc).isoformat(timespec='seconds')
     content = dataclasses.asdict(dataclasses.replace(manifest, written=written))
-    with replacing(manifest_path(checkpoint)) as file:
+    with atomic_write(manifest_path(checkpoint)) as file:
         file.write(json.dumps(content, indent=2).encode())
 
 
@@ -87,7 +87,7 @@ def read_manifest(checkpoint: str | Path) -> Manifest | None:
 @functools.cache
 def versions() -> dict[str, str]:
     """Python, ours, and the libraries that are installed of those we stand on."""
-    found = {n.module: find(n)[1] for n in NEIGHBOURS}
+    found = {n.module: find(n)[1] for n in NEIGHBORS}
     return dict(python=platform.python_version(), mmcontrast=__version__,
                 numpy=metadata.version('numpy'),
                 **{module: version for module, version in found.items() if version})

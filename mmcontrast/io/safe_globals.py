@@ -21,7 +21,7 @@ _VALUES = (
 TAKES_LISTS = digit_version(torch.__version__) >= digit_version('2.6')
 
 
-def harmless() -> AbstractContextManager:
+def safe_globals() -> AbstractContextManager:
     """Inside, ``torch.load(weights_only=True)`` also takes what we know to be data."""
     if not TAKES_LISTS:
         return nullcontext()
@@ -58,7 +58,7 @@ def _as_list(items=(), max_length=None) -> list:
     return list(items)
 
 
-def refusal(path: Path, error: Exception) -> str:
+def unsafe_file_message(path: Path, error: Exception) -> str:
     """Message for a file that holds more than data: what was found, what to do."""
     text = str(error)
     found = text.partition('GLOBAL ')[2].split(' was ')[0].split(' whose ')[0]

@@ -13,7 +13,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from ..errors import UserValueError
 from .checkpoint import read_checkpoint
 from .config_text import parse_config_text
-from .safe_globals import harmless, refusal
+from .safe_globals import safe_globals, unsafe_file_message
 
 # mmengine's loaders of what is no local file, and the addresses they are for.
 _REMOTE = dict(
@@ -47,10 +47,10 @@ def _as_data(loader: Callable) -> Callable:
     @functools.wraps(loader)
     def load(filename: str, map_location=None) -> dict:
         try:
-            with harmless(), _weights_only():
+            with safe_globals(), _weights_only():
                 checkpoint = loader(filename, map_location)
         except pickle.UnpicklingError as error:
-            raise UserValueError(refusal(filename, error)) from error
+            raise UserValueError(unsafe_file_message(filename, error)) from error
         return _for_mmengine(checkpoint, filename)
     return load
 

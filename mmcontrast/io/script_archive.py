@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .safe_globals import refusal
+from .safe_globals import unsafe_file_message
 
 STORAGES = {
     'HalfStorage': torch.float16, 'BFloat16Storage': torch.bfloat16,
@@ -44,7 +44,7 @@ def read_script_archive(path: str | Path) -> dict[str, Tensor]:
             root = _ArchiveUnpickler(archive).load()
             return dict(_named_tensors(root))
     except pickle.UnpicklingError as error:
-        raise ValueError(refusal(Path(path), error)) from error
+        raise ValueError(unsafe_file_message(Path(path), error)) from error
     except (zipfile.BadZipFile, EOFError, KeyError, OSError, RuntimeError, TypeError,
             ValueError) as error:
         raise ValueError(

@@ -8,11 +8,11 @@ from .backbones import (
 )
 from .clip_weights import CLIPPretrained, load_clip_state
 from .layers import ConvMLP
-from .momentum import MomentumTwin
+from .momentum import MomentumEncoder
 from .preprocessor import TwoViewPreprocessor
 from .text import CLIPTextEncoder
 from .two_views import TwoViewModel
 
 __all__ = ['CLIPPretrained', 'CLIPResNet', 'CLIPResNetWithAttention', 'CLIPTextEncoder',
-           'CLIPVisionTransformer', 'ConvMLP', 'DenseAttentionPool', 'MomentumTwin',
+           'CLIPVisionTransformer', 'ConvMLP', 'DenseAttentionPool', 'MomentumEncoder',
            'TwoViewModel', 'TwoViewPreprocessor', 'feature_channels', 'load_clip_state']

@@ -9,18 +9,18 @@ def at_least_float(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def unit(x: Tensor, dim: int = 1) -> Tensor:
-    """L2-normalise over ``dim``, in float32 also under autocast; 0 stays 0."""
+def l2_normalize(x: Tensor, dim: int = 1) -> Tensor:
+    """L2-normalize over ``dim``, in float32 also under autocast; 0 stays 0."""
     with torch.autocast(x.device.type, enabled=False):
         return F.normalize(at_least_float(x), dim=dim, eps=1e-12)
 
 
 @torch.no_grad()
-def spread(units: Tensor) -> Tensor:
+def feature_std(units: Tensor) -> Tensor:
     """How far unit vectors are spread out: 1 in all directions, 0 collapsed.
 
     Args:
-        units: (N, C, H, W), normalised over C.
+        units: (N, C, H, W), normalized over C.
 
     Returns:
         Mean over channels of the standard deviation, times the root of C.

@@ -6,7 +6,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 
-class MomentumTwin(BaseModule):
+class MomentumEncoder(BaseModule):
     """Copies of modules whose parameters follow the originals as a moving average.
 
     ``twin <- m * twin + (1 - m) * online``, parameters only: batch-norm buffers are the
@@ -56,5 +56,5 @@ class MomentumTwin(BaseModule):
             self._pairs = (
                 [p for name in self._online for p in getattr(self, name).parameters()],
                 [p for m in self._online.values() for p in m.parameters()])
-        twin, online = self._pairs
-        torch._foreach_lerp_(twin, online, 1 - self.coefficient)
+        momentum_encoder, online = self._pairs
+        torch._foreach_lerp_(momentum_encoder, online, 1 - self.coefficient)

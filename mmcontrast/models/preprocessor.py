@@ -8,30 +8,30 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from ..registry import MODELS
-from .photometric import BatchedSteps, Choices, batched_recipe
+from .photometric import AugmentParams, BatchedSteps, batched_recipe
 
 
 @MODELS.register_module()
 class TwoViewPreprocessor(BaseDataPreprocessor):
-    """Move both views to the device, then recolour and normalise them there.
+    """Move both views to the device, then recolor and normalize them there.
 
     Photometric steps happen either here, a whole batch at a time and in training
     only, or in ``TwoViews`` in the loader, which works on one picture after the other;
-    views that it has recoloured (their samples say so) are left as they are. Both draw
+    views that it has recolored (their samples say so) are left as they are. Both draw
     from the same distributions and give the same pixels for the same choices; they
     differ in which generator decides. Here it is torch's on the CPU, and every rank
     draws for all ranks and keeps its own part: with one seed for all, as mmengine sets
     it, ranks choose differently, and as one process on the joint batch would.
 
     Args:
-        mean, std: Per RGB channel, in grey levels from 0 to 255.
+        mean, std: Per RGB channel, in gray levels from 0 to 255.
         channels_last: Whether the views leave in channels-last memory format, which
             tensor cores prefer.
         non_blocking: Whether the copy to the device runs beside the computation; it
             does if the loader pins memory.
-        photometric: Colours and blur of training views: the name of a recipe
+        photometric: Colors and blur of training views: the name of a recipe
             (``'BYOL'``, see ``datasets/transforms/recipes.py``), or the steps of view
-            1 and of view 2 as configs. By default the views come recoloured.
+            1 and of view 2 as configs. By default the views come recolored.
 
     Raises:
         TypeError: If a step has no batched form (``ViewRandAugment``).
@@ -53,7 +53,7 @@ class TwoViewPreprocessor(BaseDataPreprocessor):
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Recolour a training batch, normalise any batch.
+        """Recolor a training batch, normalize any batch.
 
         Args:
             data: ``inputs``, one entry per view: an (N, 3, H, W) uint8 tensor or a
@@ -66,8 +66,8 @@ class TwoViewPreprocessor(BaseDataPreprocessor):
         views = [self._on_device(view) for view in data['inputs']]
         samples = data.get('data_samples')
         if training and self.photometric and not self._done_by_loader(samples):
-            views = self._recolour(views)
-        return dict(inputs=[self._normalise(view) for view in views],
+            views = self._augment(views)
+        return dict(inputs=[self._normalize(view) for view in views],
                     data_samples=samples)
 
     def _on_device(self, view: Tensor | Sequence[Tensor]) -> Tensor:
@@ -81,17 +81,17 @@ class TwoViewPreprocessor(BaseDataPreprocessor):
         return view.to(self.device, non_blocking=self._non_blocking)
 
     def _done_by_loader(self, samples: Sequence | None) -> bool:
-        """Whether the views come recoloured; the log says so once."""
-        done = bool(samples) and getattr(samples[0], 'recoloured', False)
+        """Whether the views come recolored; the log says so once."""
+        done = bool(samples) and getattr(samples[0], 'photometric_done', False)
         if done and not self._told:
             print_log(
-                'The views come recoloured from TwoViews in the data pipeline, so '
+                'The views come recolored from TwoViews in the data pipeline, so '
                 'data_preprocessor.photometric is not applied to them.',
                 logger='current')
             self._told = True
         return done
 
-    def _recolour(self, views: list[Tensor]) -> list[Tensor]:
+    def _augment(self, views: list[Tensor]) -> list[Tensor]:
         if len(views) != len(self.photometric):
             raise ValueError(
                 f'photometric holds the steps of {len(self.photometric)} views, the '
@@ -99,13 +99,13 @@ class TwoViewPreprocessor(BaseDataPreprocessor):
         return [steps.apply(view, _own_choices(steps, len(view)))
                 for steps, view in zip(self.photometric, views, strict=True)]
 
-    def _normalise(self, view: Tensor) -> Tensor:
+    def _normalize(self, view: Tensor) -> Tensor:
         # A copy in any case: the loader's tensors are not ours to change.
         view = view.to(torch.float32, memory_format=self.memory_format, copy=True)
         return view.sub_(self.mean).div_(self.std)
 
 
-def _own_choices(steps: BatchedSteps, n: int) -> Choices:
+def _own_choices(steps: BatchedSteps, n: int) -> AugmentParams:
     """This rank's rows of the choices for the joint batch of all ranks."""
     first = get_rank() * n
     return steps.draw(get_world_size() * n)[first:first + n]

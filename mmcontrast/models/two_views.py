@@ -15,7 +15,7 @@ class TwoViewModel(BaseModel):
     """A backbone, and optionally a neck, that learn from two views.
 
     A subclass adds its heads, builds ``momentum``, the
-    :class:`~mmcontrast.models.MomentumTwin` of what has one, and writes :meth:`loss`.
+    :class:`~mmcontrast.models.MomentumEncoder` where needed, and writes :meth:`loss`.
 
     Args:
         backbone: Any registered backbone that returns feature maps, e.g.
@@ -23,7 +23,7 @@ class TwoViewModel(BaseModel):
         neck: Optional neck to pretrain with the backbone, e.g. ``mmdet.FPN``;
             ``in_channels`` follows from the backbone.
         data_preprocessor: Config of the preprocessor of two views.
-        init_cfg: Initialisation, see mmengine's ``BaseModule``.
+        init_cfg: Initialization, see mmengine's ``BaseModule``.
 
     Attributes:
         backbone_channels: Channels of each map of the backbone.
@@ -61,7 +61,7 @@ class TwoViewModel(BaseModel):
         """Run the model.
 
         Args:
-            inputs: Two batches of views, (N, 3, H, W) each, normalised; for ``tensor``
+            inputs: Two batches of views, (N, 3, H, W) each, normalized; for ``tensor``
                 and ``predict`` also one batch.
             data_samples: N samples with ``views``, needed for ``loss``.
             mode: ``loss`` gives named scalars, ``tensor`` the maps of the exported
@@ -94,7 +94,7 @@ class TwoViewModel(BaseModel):
 
         Args:
             branch: ``self`` or ``self.momentum``.
-            view: (N, 3, H, W), normalised.
+            view: (N, 3, H, W), normalized.
 
         Returns:
             All maps of the neck, or only the last one of a backbone without; and the

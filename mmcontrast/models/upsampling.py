@@ -13,7 +13,7 @@ STRIP = 2 ** 22
 _CHUNK = 1 << 24
 
 
-def resized_argmax(logits: Tensor, size: tuple[int, int], align_corners: bool = False,
+def upsampled_argmax(logits: Tensor, size: tuple[int, int], align_corners: bool = False,
                    strip: int = STRIP) -> Tensor:
     """The highest class at every pixel of ``logits`` enlarged bilinearly.
 
@@ -32,20 +32,20 @@ def resized_argmax(logits: Tensor, size: tuple[int, int], align_corners: bool = 
     parts = []
     for rows in strips(len(logits), *size, strip):
         near = rows_needed(rows, logits.shape[1], size[0])
-        large = enlarged_rows(
+        large = upsample_rows(
             logits[None, :, near], rows, near.start, logits.shape[1], size)
         parts.append(large[0].argmax(0))
     return torch.cat(parts)
 
 
-def enlarged_rows(part: Tensor, rows: slice, first: int, height: int,
+def upsample_rows(part: Tensor, rows: slice, first: int, height: int,
                   size: tuple[int, int]) -> Tensor:
     """Rows ``rows`` of the (H, W) enlargement of maps of ``height`` rows.
 
     Args:
         part: (B, K, n, w), the rows of these maps from ``first`` on.
     """
-    above, below, weight = _neighbours(rows, height, size[0], part.device)
+    above, below, weight = _neighbors(rows, height, size[0], part.device)
     mixed = torch.lerp(part.index_select(2, above - first),
                        part.index_select(2, below - first),
                        weight.to(part.dtype)[:, None])
@@ -53,7 +53,7 @@ def enlarged_rows(part: Tensor, rows: slice, first: int, height: int,
                          align_corners=False)
 
 
-def _neighbours(rows: slice, height: int, target: int, device: torch.device
+def _neighbors(rows: slice, height: int, target: int, device: torch.device
                 ) -> tuple[Tensor, Tensor, Tensor]:
     """For each row of the enlargement the two rows it lies between, and how far."""
     place = torch.arange(rows.start, rows.stop, device=device, dtype=torch.float32)

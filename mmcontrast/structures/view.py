@@ -26,7 +26,7 @@ class View:
     source_height: int = 0
 
     def grid(self, rows: int, cols: int) -> Tensor:
-        """Centres of a ``rows`` x ``cols`` feature grid, in source pixels.
+        """Centers of a ``rows`` x ``cols`` feature grid, in source pixels.
 
         Returns:
             (rows, cols, 2) float tensor, last axis (x, y). Cell (0, 0) is the top-left
@@ -64,7 +64,7 @@ class ViewBatch:
         return len(self.boxes_xyxy)
 
     def grid(self, rows: int, cols: int) -> Tensor:
-        """Cell centres of every view, (N, rows, cols, 2), as :meth:`View.grid`."""
+        """Cell centers of every view, (N, rows, cols, 2), as :meth:`View.grid`."""
         left, top, right, bottom = self.boxes_xyxy[:, :, None].unbind(1)
         steps_x = (torch.arange(cols, device=left.device) + 0.5) / cols
         steps_y = (torch.arange(rows, device=left.device) + 0.5) / rows

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from .label_maps import COLOURS, SheetRow, fitted, label_overlay, picture_sheet
+from .label_maps import COLORS, SheetRow, fitted, image_sheet, label_overlay
 
 _WIDTH = 240
 # Share of the clip at which a frame is shown; the first is given, not found.
@@ -34,10 +34,10 @@ def clip_sheet(rows: Sequence[tuple[_Clip, np.ndarray, np.ndarray]]) -> Image.Im
         for title, masks in (('true masks', truth), ('found masks', found)):
             pictures = [_painted(image, masks[t]) for image, t in zip(
                 shown, times, strict=True)]
-            legend = [(_colour(i), f'object {i}') for i in ids] or [(None, 'no object')]
+            legend = [(_color(i), f'object {i}') for i in ids] or [(None, 'no object')]
             sheet.append(SheetRow(
                 pictures, f'{clip.name}: {title} of frames {numbers}', legend))
-    return picture_sheet(sheet, _WIDTH)
+    return image_sheet(sheet, _WIDTH)
 
 
 def _painted(image: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -45,10 +45,10 @@ def _painted(image: np.ndarray, ids: np.ndarray) -> np.ndarray:
     small = np.asarray(Image.fromarray(image).resize(size, Image.BICUBIC))
     mask = cv2.resize(np.where(ids == 255, 0, ids).astype(np.uint8), size,
                       interpolation=cv2.INTER_NEAREST).astype(int)
-    table = np.array([(0, 0, 0), *(_colour(i) for i in range(1, 256))], np.uint8)
+    table = np.array([(0, 0, 0), *(_color(i) for i in range(1, 256))], np.uint8)
     painted = label_overlay(small, mask, table, mark=None)
     return np.where(mask[..., None] == 0, small, painted)
 
 
-def _colour(number: int) -> tuple[int, int, int]:
-    return COLOURS[(number - 1) % len(COLOURS)]
+def _color(number: int) -> tuple[int, int, int]:
+    return COLORS[(number - 1) % len(COLORS)]

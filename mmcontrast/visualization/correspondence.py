@@ -16,7 +16,7 @@ def draw_correspondence(image1: Image.Image, image2: Image.Image, points1: np.nd
                         drop: int = 30, max_lines: int = 80) -> Image.Image:
     """Two pictures beside each other with lines between matched points.
 
-    A line has the colour of the place of its end in picture 1: the hue runs from left
+    A line has the color of the place of its end in picture 1: the hue runs from left
     to right, and it is darker towards the bottom. So lines from one place
     look alike, and a mirrored or shifted match shows.
 
@@ -61,7 +61,7 @@ def draw_crops(image: Image.Image, boxes_xyxy: Sequence[Sequence[float]],
     """A source image with the frames of its views, numbered from 1.
 
     Args:
-        boxes_xyxy: Crop edges in source pixels; the first two get the colours of
+        boxes_xyxy: Crop edges in source pixels; the first two get the colors of
             :data:`VIEW_COLORS`.
         height: Of the result, in pixels.
     """
@@ -115,7 +115,7 @@ def _draw_lines(canvas: Image.Image, starts: np.ndarray, ends: np.ndarray,
 
 
 def _place_color(x: float, y: float) -> tuple[int, int, int]:
-    """Colour of a place, x and y in [0, 1]; hues from red to violet."""
+    """Color of a place, x and y in [0, 1]; hues from red to violet."""
     rgb = colorsys.hsv_to_rgb(0.8 * min(max(x, 0), 1), 0.9, 1 - 0.45 * y)
     return tuple(round(255 * value) for value in rgb)
 

@@ -59,7 +59,7 @@ def _headline(summary: dict) -> str:
         '<h1>PixPro on your machine</h1>'
         f'<p class="lead">A ResNet-18 pretrained for a few minutes on '
         f'{html.escape(summary["data"])}, without labels, then fine-tuned as an FCN on '
-        f'a few labelled scenes: {mean["pretrained"]:.1f} mIoU instead of '
+        f'a few labeled scenes: {mean["pretrained"]:.1f} mIoU instead of '
         f'{mean["random"]:.1f} from random weights, {verdict}.</p>'
         f'<p class="note">Everything took {summary["minutes"]:.1f} minutes.</p>')
 
@@ -74,9 +74,9 @@ def _table(summary: dict) -> str:
                  f'<td><b>{summary["mean"][start]:.1f}</b></td></tr>')
     return ('<h2>Test mIoU, with and without pretraining</h2>'
             f'<table><tr><th>start</th>{head}<th>mean</th></tr>{rows}</table>'
-            '<p class="note">Same network, labels, schedule and seeds; 5 labelled '
+            '<p class="note">Same network, labels, schedule and seeds; 5 labeled '
             'scenes to learn from, other ones with each seed, and 500 others to be '
-            'scored on. The classes are object, sky and ground; colours and textures '
+            'scored on. The classes are object, sky and ground; colors and textures '
             'say nothing about them.</p>')
 
 
@@ -111,10 +111,10 @@ def _features(work_dir: Path) -> str:
     picture = (work_dir / 'feature_maps.png').read_bytes()
     return ('<h2>What the backbone tells apart</h2><p>The three main directions of its '
             'last map as red, green and blue; places with similar features get similar '
-            f'colours.</p>{_image(picture, "feature maps")}')
+            f'colors.</p>{_image(picture, "feature maps")}')
 
 
-_GO_ON = """
+_NEXT_STEPS = """
 <h2>Go on</h2>
 <p>On your own pictures: <code>make demo DATA=folder</code>, or in full size:</p>
 <pre>
@@ -133,7 +133,7 @@ def _next_steps(summary: dict) -> str:
     commands = '\n\n'.join(
         f'# {html.escape(title)}\n{html.escape(command)}'
         for title, command in summary['commands'])
-    return f'{_GO_ON}<h2>What ran</h2><pre>{commands}</pre></html>'
+    return f'{_NEXT_STEPS}<h2>What ran</h2><pre>{commands}</pre></html>'
 
 
 def _png(figure: Figure) -> bytes:

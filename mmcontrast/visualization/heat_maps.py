@@ -1,4 +1,4 @@
-"""Score maps as heat over the photograph, a tile a text, on one colour scale."""
+"""Score maps as heat over the photograph, a tile a text, on one color scale."""
 import math
 import textwrap
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .label_maps import fitted
-from .text import cut
+from .text import truncate_left
 
 _GAP, _TEXT, _LINE, _HEAD = 8, 14, 17, 34
 # Room for a peak beside its text, and for the name beside the scale.
 _NUMBER, _NARROWEST = 40, 430
 _INK, _PALE = (33, 37, 41), (110, 110, 110)
-#: (256, 3) uint8, dark to bright: grey photographs still show through.
+#: (256, 3) uint8, dark to bright: gray photographs still show through.
 HEAT = (255 * colormaps['inferno'](np.arange(256))[:, :3]).round().astype(np.uint8)
 _STRENGTH = 0.65
 
 
-def enlarged(scores: Tensor, size: tuple[int, int],
+def upsample_to_image(scores: Tensor, size: tuple[int, int],
              covered: tuple[float, float] = (1.0, 1.0)) -> Tensor:
     """Score maps at the size of a picture, bilinearly.
 
@@ -41,17 +41,17 @@ def enlarged(scores: Tensor, size: tuple[int, int],
 
 def heat_overlays(image: np.ndarray, scores: np.ndarray, low: float, high: float
                   ) -> np.ndarray:
-    """(K, H, W, 3) uint8: the grey image under the heat of each map.
+    """(K, H, W, 3) uint8: the gray image under the heat of each map.
 
     Args:
         image: (H, W, 3) uint8.
         scores: (K, H, W).
-        low, high: Scores of the darkest and the brightest colour.
+        low, high: Scores of the darkest and the brightest color.
     """
     level = (scores - low) / max(high - low, 1e-12)
     heat = HEAT[(level.clip(0, 1) * 255).round().astype(np.uint8)]
-    grey = image.mean(2, keepdims=True)
-    return ((1 - _STRENGTH) * grey + _STRENGTH * heat).round().astype(np.uint8)
+    gray = image.mean(2, keepdims=True)
+    return ((1 - _STRENGTH) * gray + _STRENGTH * heat).round().astype(np.uint8)
 
 
 def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], name: str,
@@ -66,14 +66,14 @@ def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], nam
         scores: (K, h, w) cosines.
         texts: One a map.
         name: Of the image.
-        covered: See :func:`enlarged`.
-        limits: Cosines of the darkest and brightest colour; lowest and highest of these
+        covered: See :func:`upsample_to_image`.
+        limits: Cosines of the darkest and brightest color; lowest and highest of these
             maps if None.
     """
     count = len(texts) + 1
     width, height = fitted(image.shape, _tile(count))
     small = np.asarray(Image.fromarray(image).resize((width, height), Image.BICUBIC))
-    large = enlarged(scores, (height, width), covered).cpu().numpy()
+    large = upsample_to_image(scores, (height, width), covered).cpu().numpy()
     low, high = limits or (float(large.min()), float(large.max()))
     font = ImageFont.load_default(_TEXT)
     captions = [_wrapped(text, width - _NUMBER, font) for text in texts]
@@ -84,7 +84,7 @@ def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], nam
         _GAP + columns * across, _HEAD + math.ceil(count / columns) * down), 'white')
     draw = ImageDraw.Draw(sheet)
     left = _scale(sheet, draw, font, low, high)
-    draw.text((_GAP, 8), cut(name, font, left - 2 * _GAP), _INK, font)
+    draw.text((_GAP, 8), truncate_left(name, font, left - 2 * _GAP), _INK, font)
     tiles = [small, *heat_overlays(small, large, low, high)]
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
@@ -122,7 +122,7 @@ def _columns(count: int, across: int, down: int) -> int:
 
 def _scale(sheet: Image.Image, draw: ImageDraw.ImageDraw, font, low: float, high: float
            ) -> int:
-    """The colour scale at the top right; returns where it begins."""
+    """The color scale at the top right; returns where it begins."""
     words = f'cosine {low:.2f}', f'{high:.2f}'
     right = sheet.width - _GAP - round(font.getlength(words[1]))
     bar = Image.fromarray(np.repeat(HEAT[None, ::2], 14, axis=0))
@@ -143,8 +143,8 @@ def _ringed(tile: np.ndarray, scores: np.ndarray) -> np.ndarray:
     y, x = highest[len(highest) // 2].tolist()
     # Whole rings only, also along an edge.
     x, y = (min(max(at, 7), max(size - 8, 7)) for at, size in ((x, width), (y, height)))
-    for radius, colour in ((6, 'black'), (5, 'white'), (4, 'black')):
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour)
+    for radius, color in ((6, 'black'), (5, 'white'), (4, 'black')):
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=color)
     return np.asarray(picture)
 
 

@@ -1,4 +1,4 @@
-"""Label maps as pictures: a colour a label, over the image, with a legend."""
+"""Label maps as pictures: a color a label, over the image, with a legend."""
 import colorsys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .text import cut
+from .text import truncate_left
 
 #: Of the first labels; far apart also beside each other.
-COLOURS = (
+COLORS = (
     (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 100, 220), (245, 130, 48),
     (145, 30, 180), (70, 230, 240), (240, 50, 230), (190, 240, 60), (250, 175, 200),
     (0, 128, 128), (205, 175, 255), (155, 95, 35), (255, 250, 200), (128, 0, 0),
@@ -23,12 +23,12 @@ _MARKED = 0.01
 
 @dataclass(frozen=True)
 class SheetRow:
-    """What :func:`picture_sheet` shows of one image.
+    """What :func:`image_sheet` shows of one image.
 
     Attributes:
         pictures: (H, W, 3) uint8, all of one size; as many in every row.
         name: Written below them.
-        legend: Colour (None: no swatch) and text of each line.
+        legend: Color (None: no swatch) and text of each line.
     """
 
     pictures: Sequence[np.ndarray]
@@ -36,8 +36,8 @@ class SheetRow:
     legend: Sequence[tuple[Sequence[int] | None, str]]
 
 
-def label_colours(ranks: Mapping[int, int], num_labels: int) -> np.ndarray:
-    """A colour for each label, far apart among the first ranks.
+def label_colors(ranks: Mapping[int, int], num_labels: int) -> np.ndarray:
+    """A color for each label, far apart among the first ranks.
 
     Args:
         ranks: Rank of each label that is shown, from 0.
@@ -47,32 +47,32 @@ def label_colours(ranks: Mapping[int, int], num_labels: int) -> np.ndarray:
     """
     table = np.zeros((num_labels, 3), np.uint8)
     for label, rank in ranks.items():
-        table[label] = COLOURS[rank] if rank < len(COLOURS) else _more_colours(rank)
+        table[label] = COLORS[rank] if rank < len(COLORS) else _more_colors(rank)
     return table
 
 
-def _more_colours(rank: int) -> tuple[int, ...]:
+def _more_colors(rank: int) -> tuple[int, ...]:
     """Beyond the list: hues by the golden ratio, three shades of each."""
     shade = ((0.85, 0.95), (0.45, 0.85), (0.9, 0.55))[rank % 3]
     return tuple(round(255 * value)
                  for value in colorsys.hsv_to_rgb(rank * 0.618034 % 1, *shade))
 
 
-def label_overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray,
+def label_overlay(image: np.ndarray, labels: np.ndarray, colors: np.ndarray,
                   strength: float = 0.6, mark: Callable[[int], str] | None = str
                   ) -> np.ndarray:
-    """An image in the colours of its labels, the larger regions with their mark.
+    """An image in the colors of its labels, the larger regions with their mark.
 
     Args:
         image: (H, W, 3) uint8.
         labels: (H, W) integers in [0, K).
-        colours: (K, 3) uint8.
-        strength: Share of the colour.
+        colors: (K, 3) uint8.
+        strength: Share of the color.
         mark: What to write on a region of a label; nothing if None.
     """
-    # In grey, so that a colour means a label and nothing else.
-    grey = image.mean(2, keepdims=True)
-    shown = (1 - strength) * grey + strength * colours[labels]
+    # In gray, so that a color means a label and nothing else.
+    gray = image.mean(2, keepdims=True)
+    shown = (1 - strength) * gray + strength * colors[labels]
     shown = shown.round().astype(np.uint8)
     if mark is None:
         return shown
@@ -107,17 +107,17 @@ def _middle_of_largest_region(mask: np.ndarray) -> tuple[int, int] | None:
 
 
 def draw_overlays(images: Sequence[np.ndarray], maps: Sequence[np.ndarray],
-                  names: Sequence[str], colours: np.ndarray, width: int = 360,
+                  names: Sequence[str], colors: np.ndarray, width: int = 360,
                   title: str = '', max_named: int = 10,
                   called: Callable[[int], str] = str,
                   mark: Callable[[int], str] | None = str) -> Image.Image:
-    """A sheet with a row an image: the image, its labels, and which colour is which.
+    """A sheet with a row an image: the image, its labels, and which color is which.
 
     Args:
         images: (H, W, 3) uint8 each, of any sizes.
         maps: (H, W) labels each.
         names: Written below the images.
-        colours: (K, 3) uint8, one table for all rows.
+        colors: (K, 3) uint8, one table for all rows.
         width: Of a picture, in pixels; tall ones are made narrower.
         title: Line above the rows.
         max_named: Labels in the legend of a row, the largest first.
@@ -131,18 +131,18 @@ def draw_overlays(images: Sequence[np.ndarray], maps: Sequence[np.ndarray],
         cells = cv2.resize(labels.astype(np.float32), size,
                            interpolation=cv2.INTER_NEAREST).astype(int)
         rows.append(SheetRow(
-            [small, label_overlay(small, cells, colours, mark=mark)], name,
-            _shares(labels, colours, max_named, called)))
-    return picture_sheet(rows, width, title)
+            [small, label_overlay(small, cells, colors, mark=mark)], name,
+            _shares(labels, colors, max_named, called)))
+    return image_sheet(rows, width, title)
 
 
-def _shares(labels: np.ndarray, colours: np.ndarray, max_named: int,
+def _shares(labels: np.ndarray, colors: np.ndarray, max_named: int,
             called: Callable[[int], str]) -> list[tuple[tuple | None, str]]:
     """Legend of the labels with their shares, the largest first, the rest summed up."""
     found, counts = np.unique(labels, return_counts=True)
     order = np.argsort(-counts, kind='stable')
     share = counts / labels.size
-    named = [(tuple(colours[found[i]].tolist()),
+    named = [(tuple(colors[found[i]].tolist()),
               f'{called(int(found[i]))}  {_percent(share[i])}')
              for i in order[:max_named]]
     rest = order[max_named:]
@@ -151,7 +151,7 @@ def _shares(labels: np.ndarray, colours: np.ndarray, max_named: int,
     return named
 
 
-def picture_sheet(rows: Sequence[SheetRow], width: int, title: str = '') -> Image.Image:
+def image_sheet(rows: Sequence[SheetRow], width: int, title: str = '') -> Image.Image:
     """A sheet of rows of pictures, their names below and their legends to the right.
 
     Args:
@@ -177,20 +177,20 @@ def picture_sheet(rows: Sequence[SheetRow], width: int, title: str = '') -> Imag
         for column, picture in enumerate(row.pictures):
             sheet.paste(Image.fromarray(picture),
                         (_GAP + column * (width + _GAP), top))
-        for line, (colour, text) in enumerate(row.legend):
-            _legend_line(draw, (right, top + line * _LINE), colour, text, font)
-        name = cut(row.name, font, columns * (width + _GAP) - _GAP)
+        for line, (color, text) in enumerate(row.legend):
+            _legend_line(draw, (right, top + line * _LINE), color, text, font)
+        name = truncate_left(row.name, font, columns * (width + _GAP) - _GAP)
         draw.text((_GAP, top + height + 1), name, _PALE, font)
         top += height + _LINE + _GAP
     return sheet
 
 
 def _legend_line(draw: ImageDraw.ImageDraw, place: tuple[int, int],
-                 colour: Sequence[int] | None, text: str,
+                 color: Sequence[int] | None, text: str,
                  font: ImageFont.FreeTypeFont) -> None:
     left, top = place
-    if colour is not None:
-        draw.rectangle((left, top + 3, left + 14, top + 15), tuple(colour), _PALE)
+    if color is not None:
+        draw.rectangle((left, top + 3, left + 14, top + 15), tuple(color), _PALE)
     draw.text((left + 22, top), text, _INK, font)
 
 

@@ -1,4 +1,4 @@
-"""Feature maps as colours: their three strongest directions as red, green, blue."""
+"""Feature maps as colors: their three strongest directions as red, green, blue."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from ..evaluation.features import IMAGENET_MEAN, IMAGENET_STD, feature_maps
-from .text import cut
+from .text import truncate_left
 
 _GAP, _LINE = 8, 22
 
@@ -31,15 +31,15 @@ class PCAMaps:
 def feature_pca_maps(backbone: nn.Module, images: Sequence[Tensor], out_index: int = -1,
                      mean: Sequence[float] = IMAGENET_MEAN,
                      std: Sequence[float] = IMAGENET_STD) -> PCAMaps:
-    """Colours of the features of a frozen backbone.
+    """Colors of the features of a frozen backbone.
 
-    Directions are fitted to the cells of all images together, so that one colour means
-    one thing in all of them. Between two backbones colours do not correspond.
+    Directions are fitted to the cells of all images together, so that one color means
+    one thing in all of them. Between two backbones colors do not correspond.
 
     Args:
-        images: (3, H, W) RGB in grey levels from 0 to 255, of any sizes.
+        images: (3, H, W) RGB in gray levels from 0 to 255, of any sizes.
         out_index: Which map of the backbone.
-        mean, std: Per RGB channel, in grey levels.
+        mean, std: Per RGB channel, in gray levels.
 
     Raises:
         ValueError: If there is no image, or no such map.
@@ -123,10 +123,10 @@ def draw_feature_maps(images: Sequence[Image.Image], names: Sequence[str],
 def _smooth(components: Tensor, size: tuple[int, int]) -> np.ndarray:
     """(3, h, w) components as an (H, W, 3) picture."""
     large = F.interpolate(components[None], size, mode='bicubic', align_corners=False)
-    colours = (large[0].clamp(0, 1) * 255).round().byte()
-    return colours.permute(1, 2, 0).contiguous().numpy()
+    colors = (large[0].clamp(0, 1) * 255).round().byte()
+    return colors.permute(1, 2, 0).contiguous().numpy()
 
 
 def _lines(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     """Lines of a text that fit; a line too long loses its beginning."""
-    return [cut(line, font, width) for line in text.split('\n')]
+    return [truncate_left(line, font, width) for line in text.split('\n')]

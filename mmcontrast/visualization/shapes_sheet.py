@@ -21,7 +21,7 @@ from ..datasets.shapes import (
 )
 
 _COLUMNS = 6
-_INSTANCE_COLOURS = np.array(
+_INSTANCE_COLORS = np.array(
     [(0, 0, 0), (230, 60, 60), (70, 160, 250), (250, 210, 60), (90, 200, 110),
      (200, 110, 230), (250, 150, 60)])
 _SMALL = dict(fontsize=7.5, color='#333333', linespacing=1.35)
@@ -82,10 +82,10 @@ def _scene_row(row: np.ndarray, scene: Scene) -> None:
 
 
 def _tinted(scene: Scene) -> np.ndarray:
-    """The picture in grey, its objects in the colours of their ids."""
-    grey = scene.image.mean(axis=2, keepdims=True)
-    tint = _INSTANCE_COLOURS[scene.instance_map % len(_INSTANCE_COLOURS)]
-    shown = np.where(scene.instance_map[..., None] > 0, 0.35 * grey + 0.65 * tint, grey)
+    """The picture in gray, its objects in the colors of their ids."""
+    gray = scene.image.mean(axis=2, keepdims=True)
+    tint = _INSTANCE_COLORS[scene.instance_map % len(_INSTANCE_COLORS)]
+    shown = np.where(scene.instance_map[..., None] > 0, 0.35 * gray + 0.65 * tint, gray)
     return shown.astype(np.uint8)
 
 
@@ -103,11 +103,11 @@ def _placement_row(row: np.ndarray, placement: Placement) -> None:
     row[1].imshow(_on_white(placement.cutout, len(background)))
     row[2].imshow(placement.scene.image)
     _box(row[2], placement.box_xyxy, 'white')
-    for axis, boxes, colour in ((row[3], placement.positives, '#35d04f'),
+    for axis, boxes, color in ((row[3], placement.positives, '#35d04f'),
                                 (row[4], placement.negatives, '#ff4040')):
         axis.imshow(background)
         for box in boxes:
-            _box(axis, box, colour)
+            _box(axis, box, color)
     row[5].imshow(placement.compose(placement.negatives[0]))
     titles = ('placement: background', 'cut-out', 'where it stands', 'plausible',
               'implausible', 'composed implausibly')
@@ -128,17 +128,17 @@ def _on_white(cutout: np.ndarray, size: int) -> np.ndarray:
 def _numbers(axis: Axes, scene: Scene) -> None:
     for i, thing in enumerate(scene.objects):
         if thing.area:
-            x, y = thing.centre_xy
+            x, y = thing.center_xy
             axis.text(x, y, str(i + 1), fontsize=7, ha='center', va='center',
                       weight='bold', color='white', clip_on=True,
                       bbox=dict(facecolor='#00000099', edgecolor='none', pad=.8))
 
 
-def _box(axis: Axes, box_xyxy: tuple[float, ...], colour) -> None:
+def _box(axis: Axes, box_xyxy: tuple[float, ...], color) -> None:
     left, top, right, bottom = box_xyxy
-    # imshow puts the centre of the first pixel at 0.
+    # imshow puts the center of the first pixel at 0.
     axis.add_patch(Rectangle((left - .5, top - .5), right - left, bottom - top,
-                             fill=False, edgecolor=colour, linewidth=1.3))
+                             fill=False, edgecolor=color, linewidth=1.3))
 
 
 def _legend(figure: Figure) -> None:
@@ -149,7 +149,7 @@ def _legend(figure: Figure) -> None:
 
 
 def _label_style(label: int, pad: float) -> dict:
-    """The class colour behind a word that can be read on it."""
-    colour = np.array(PALETTE[label]) / 255
-    return dict(color='black' if colour @ (.3, .6, .1) > .6 else 'white',
-                bbox=dict(facecolor=colour, edgecolor='none', pad=pad))
+    """The class color behind a word that can be read on it."""
+    color = np.array(PALETTE[label]) / 255
+    return dict(color='black' if color @ (.3, .6, .1) > .6 else 'white',
+                bbox=dict(facecolor=color, edgecolor='none', pad=pad))

@@ -2,7 +2,7 @@
 from PIL import ImageFont
 
 
-def cut(line: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def truncate_left(line: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     """A line of at most ``width`` pixels; one too long loses its beginning."""
     if font.getlength(line) <= width:
         return line

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmcontrast.datasets import UnlabelledImages, seed_worker
+from mmcontrast.datasets import UnlabeledImages, seed_worker
 from mmcontrast.datasets.bad_images import BadImage, Reason
 from mmcontrast.datasets.shapes import draw_scene, scene_seed
 from mmcontrast.datasets.transforms import (
@@ -55,7 +55,7 @@ def always_shrink(monkeypatch):
 
 
 def slow(data: bytes, seed: int, **options) -> dict:
-    """What the strict pipeline makes of it, without colours."""
+    """What the strict pipeline makes of it, without colors."""
     results = LoadImage().transform(dict(img_path='a.jpg', img_bytes=data))
     return TwoViews(views='NULL', **options).transform(results, random.Random(seed))
 
@@ -65,7 +65,7 @@ def fast(data: bytes, seed: int, **options) -> dict:
     return FastTwoViews(**options).transform(results, random.Random(seed))
 
 
-def grey_levels(first, second) -> np.ndarray:
+def gray_levels(first, second) -> np.ndarray:
     """Absolute differences between the views of two results."""
     return np.stack([np.abs(np.asarray(a, dtype=int) - np.asarray(b, dtype=int))
                      for a, b in zip(first['img'], second['img'], strict=True)])
@@ -80,11 +80,11 @@ def test_views_are_those_of_the_strict_pipeline(decoder, scene, orientation):
         theirs, ours = (make(data, seed, size=(64, 96)) for make in (slow, fast))
         for key in ('views', 'ori_shape', 'img_shape'):
             assert ours[key] == theirs[key]
-        assert grey_levels(theirs, ours).max() <= 1
+        assert gray_levels(theirs, ours).max() <= 1
 
 
 def test_bicubic_differs_at_few_pixels(decoder, scene):
-    differences = np.stack([grey_levels(
+    differences = np.stack([gray_levels(
         *(make(jpeg(scene), seed, size=96, interpolation='bicubic')
           for make in (slow, fast))) for seed in range(10)])
     assert (differences > 1).mean() < 1e-3 and differences.max() <= 4
@@ -94,12 +94,12 @@ def test_bicubic_differs_at_few_pixels(decoder, scene):
     dict(subsampling=0), dict(subsampling=1), dict(progressive=True), dict(quality=30)])
 def test_all_kinds_of_jpeg_decode_alike(decoder, scene, options):
     data = jpeg(scene, **options)
-    assert grey_levels(slow(data, 1, size=96), fast(data, 1, size=96)).max() <= 1
+    assert gray_levels(slow(data, 1, size=96), fast(data, 1, size=96)).max() <= 1
 
 
-def test_grey_jpegs_become_rgb(decoder, scene):
+def test_gray_jpegs_become_rgb(decoder, scene):
     data = jpeg(scene[..., 0])
-    assert grey_levels(slow(data, 1, size=96), fast(data, 1, size=96)).max() <= 1
+    assert gray_levels(slow(data, 1, size=96), fast(data, 1, size=96)).max() <= 1
 
 
 @pytest.mark.parametrize('format, mode', [
@@ -114,7 +114,7 @@ def test_other_files_take_the_way_of_load_image(scene, format, mode):
     file = io.BytesIO()
     image.save(file, format, **dict(lossless=True) if format == 'webp' else {})
     data = file.getvalue()
-    assert grey_levels(slow(data, 1, size=96), fast(data, 1, size=96)).max() <= 1
+    assert gray_levels(slow(data, 1, size=96), fast(data, 1, size=96)).max() <= 1
 
 
 def test_a_sample_that_holds_an_array_or_a_picture_is_not_read(scene):
@@ -123,7 +123,7 @@ def test_a_sample_that_holds_an_array_or_a_picture_is_not_read(scene):
         theirs = TwoViews(64, views='NULL').transform(
             LoadImage().transform(dict(img=img)), random.Random(3))
         assert ours['views'] == theirs['views']
-        assert grey_levels(theirs, ours).max() <= 1
+        assert gray_levels(theirs, ours).max() <= 1
     with pytest.raises(ValueError, match='uint8 RGB array'):
         FastTwoViews(64).transform(dict(img=scene[..., 0]))
 
@@ -132,18 +132,18 @@ def test_files_are_read_through_mmengine(decoder, scene, tmp_path):
     (tmp_path / 'a.jpg').write_bytes(jpeg(scene))
     read = FastTwoViews(64).transform(
         dict(img_path=str(tmp_path / 'a.jpg')), random.Random(0))
-    assert grey_levels(read, fast(jpeg(scene), 0, size=64)).max() == 0
+    assert gray_levels(read, fast(jpeg(scene), 0, size=64)).max() == 0
 
 
-def test_samples_say_where_colours_were_changed(scene):
-    def recoloured(*steps):
+def test_samples_say_where_colors_were_changed(scene):
+    def photometric_done(*steps):
         results = dict(img=scene)
         for step in (*steps, PackViews()):
             results = step.transform(results)
-        return results['data_samples'].get('recoloured', False)
-    assert recoloured(LoadImage(), TwoViews(32, views='BYOL'))
-    assert not recoloured(LoadImage(), TwoViews(32, views='NULL'))
-    assert not recoloured(FastTwoViews(32))
+        return results['data_samples'].get('photometric_done', False)
+    assert photometric_done(LoadImage(), TwoViews(32, views='BYOL'))
+    assert not photometric_done(LoadImage(), TwoViews(32, views='NULL'))
+    assert not photometric_done(FastTwoViews(32))
 
 
 # Decoded at a fraction of the size.
@@ -158,13 +158,13 @@ def test_reduced_views_look_alike(
     for seed in range(3):
         ours, theirs = fast(data, seed, **options), slow(data, seed, **options)
         assert ours['views'] == theirs['views']
-        assert 0.05 < grey_levels(theirs, ours).mean() < 2
+        assert 0.05 < gray_levels(theirs, ours).mean() < 2
 
 
 @pytest.mark.parametrize('orientation', [1, 3, 6])
 @pytest.mark.parametrize('shrink', [1, 2, 4, 8])
 def test_nothing_moves_in_reduced_views(decoder, shrink, orientation):
-    """A bright spot has its centre of mass where it was put, whatever the crop."""
+    """A bright spot has its center of mass where it was put, whatever the crop."""
     width, height, sigma, at = 403, 299, 20, (211.3, 140.8)
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     spot = np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / (2 * sigma ** 2))
@@ -270,7 +270,7 @@ def boxes_and_threads(results: dict) -> dict:
 def test_workers_use_one_thread_and_repeat_with_the_seed(scene, tmp_path):
     for name in 'abcdefgh':
         (tmp_path / f'{name}.jpg').write_bytes(jpeg(scene))
-    dataset = UnlabelledImages(
+    dataset = UnlabeledImages(
         str(tmp_path), pipeline=[FastTwoViews(32), boxes_and_threads])
 
     def epoch(seed: int) -> dict:

@@ -17,7 +17,7 @@ from mmcontrast.datasets.transforms import CropRegion, PackImageText
 from mmcontrast.registry import TRANSFORMS
 
 KINDS = dict(object=0.8, stuff=0.1, scene=0.1)
-HELD_OUT_NAMES = [f'{colour} {shape}' for colour, shape in HELD_OUT_COMBINATIONS]
+HELD_OUT_NAMES = [f'{color} {shape}' for color, shape in HELD_OUT_COMBINATIONS]
 
 
 @pytest.fixture(scope='module')
@@ -46,9 +46,9 @@ def test_words_of_an_object_are_true_and_never_texture_alone(scenes):
             assert region.box_xyxy == thing.box_xyxy
             for text in region.texts:
                 words = set(text.split()) - {'a', 'an', 'the', 'shape'}
-                assert words <= {thing.texture, thing.colour, thing.shape}
-                assert words & {thing.colour, thing.shape}
-            assert f'{thing.texture} {thing.colour} {thing.shape}' in region.texts
+                assert words <= {thing.texture, thing.color, thing.shape}
+                assert words & {thing.color, thing.shape}
+            assert f'{thing.texture} {thing.color} {thing.shape}' in region.texts
 
 
 def test_an_orange_circle_takes_an(scenes):
@@ -68,7 +68,7 @@ def test_squares_of_stuff_hold_nothing_else(scenes):
             assert part.shape == (right - left,) * 2 and (part == part[0, 0]).all()
             assert name in region.texts
             plan = getattr(scene.plan, name)
-            assert f'the {plan.texture} {plan.colour} {name}' in region.texts
+            assert f'the {plan.texture} {plan.color} {name}' in region.texts
             found += 1
     assert found > 2 * len(scenes)
 
@@ -81,15 +81,15 @@ def test_held_out_pairs_are_never_named_where_they_are_not_shown(scenes):
 
 # Crops.
 
-def test_a_centred_crop_has_the_region_in_its_middle():
+def test_a_centered_crop_has_the_region_in_its_middle():
     # 20 px wide, 10 px high, times 2: 40 px around (30, 45) -> columns 10 to 49.
-    image = cropped((20, 40, 40, 50), size=40, margin=(2, 2), centred=True)['img']
+    image = cropped((20, 40, 40, 50), size=40, margin=(2, 2), centered=True)['img']
     assert image[0, :, 0].tolist() == list(range(10, 50))
     assert image[:, 0, 1].tolist() == list(range(25, 65))
 
 
 def test_a_crop_stays_in_the_picture():
-    image = cropped((90, 0, 100, 10), size=30, margin=(3, 3), centred=True)['img']
+    image = cropped((90, 0, 100, 10), size=30, margin=(3, 3), centered=True)['img']
     assert image[0, :, 0].tolist() == list(range(70, 100))
     assert image[:, 0, 1].tolist() == list(range(30))
 
@@ -171,9 +171,9 @@ def test_answers_of_the_questions_are_true():
             continue
         thing, = (thing for thing in scene.objects
                   if thing.box_xyxy == info['region'].box_xyxy)
-        pair = (thing.colour, thing.shape)
+        pair = (thing.color, thing.shape)
         group = 'held_out' if pair in HELD_OUT_COMBINATIONS else 'seen'
-        assert answers[f'{group}/colour'].split()[1:] == [thing.colour, 'shape']
+        assert answers[f'{group}/color'].split()[1:] == [thing.color, 'shape']
         assert answers[f'{group}/shape'].split()[1:] == [thing.shape]
         assert answers[f'{group}/pair'].split()[1:] == list(pair)
     assert len(names) == 7
@@ -181,7 +181,7 @@ def test_answers_of_the_questions_are_true():
 
 def test_an_item_with_questions_shows_its_own_region():
     dataset = ShapesQuestions(3, num_captions=0, pipeline=[
-        CropRegion(24, dict(object=1), (1, 1), centred=True), PackImageText()])
+        CropRegion(24, dict(object=1), (1, 1), centered=True), PackImageText()])
     item, info = dataset[0], dataset.get_data_info(0)
     left, top, right, bottom = info['region'].box_xyxy
     picture = draw_scene(scene_seed('val', info['scene_idx'])).image

@@ -14,7 +14,7 @@ from mmengine.logging import MMLogger
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmcontrast.datasets import BadImage, Reason, UnlabelledImages, seed_worker
+from mmcontrast.datasets import BadImage, Reason, UnlabeledImages, seed_worker
 from mmcontrast.datasets.transforms import LoadImage, read_image
 
 
@@ -43,45 +43,45 @@ def paths(dataset):
 
 
 def pixel(dataset, idx):
-    """The colour that the pipeline of ``dataset`` reads for an image."""
+    """The color that the pipeline of ``dataset`` reads for an image."""
     return np.array(LoadImage()(dataset.get_data_info(idx))['img'])[15, 20].tolist()
 
 
 # Where images come from.
 
 def test_folder_is_read_recursively_and_sorted(folder):
-    dataset = UnlabelledImages(str(folder))
+    dataset = UnlabeledImages(str(folder))
     assert paths(dataset) == [str(folder / name) for name in IN_ORDER]
-    part = UnlabelledImages(str(folder), data_prefix=dict(img_path='b'))
+    part = UnlabeledImages(str(folder), data_prefix=dict(img_path='b'))
     assert paths(part) == [str(folder / 'b/1.jpg'), str(folder / 'b/2.PNG')]
-    bitmaps = UnlabelledImages(str(folder), suffixes=['.BMP'])
+    bitmaps = UnlabeledImages(str(folder), suffixes=['.BMP'])
     assert paths(bitmaps) == [str(folder / 'a/x y.z.bmp')]
 
 
 def test_home_folder_may_be_written_as_tilde(folder, monkeypatch):
     monkeypatch.setenv('HOME', str(folder.parent))
-    assert len(UnlabelledImages('~/my photos.2024')) == 5
+    assert len(UnlabeledImages('~/my photos.2024')) == 5
 
 
 def test_class_folders_give_labels_in_the_order_of_their_names(folder):
     (folder / '0.JPEG').unlink()
-    dataset = UnlabelledImages(str(folder), with_label=True)
+    dataset = UnlabeledImages(str(folder), with_label=True)
     assert dataset.metainfo['classes'] == ('a', 'b')
     assert [dataset.get_data_info(i)['label'] for i in range(4)] == [0, 0, 1, 1]
 
 
 def test_labels_need_class_folders(folder):
     with pytest.raises(ValueError, match="1 images lie beside them, e.g. '0.JPEG'"):
-        UnlabelledImages(str(folder), with_label=True)
+        UnlabeledImages(str(folder), with_label=True)
 
 
 def test_text_list_takes_dots_spaces_and_labels(folder):
     (folder / 'list.txt').write_text('a/x y.z.bmp\t7\n\nb/1.jpg\t3\n')
-    dataset = UnlabelledImages(str(folder), ann_file='list.txt', with_label=True)
+    dataset = UnlabeledImages(str(folder), ann_file='list.txt', with_label=True)
     assert paths(dataset) == [str(folder / 'a/x y.z.bmp'), str(folder / 'b/1.jpg')]
     assert [dataset.get_data_info(i)['label'] for i in range(2)] == [7, 3]
     (folder / 'bare.txt').write_text(f'{folder / "0.JPEG"}\n1.jpg\n')
-    dataset = UnlabelledImages(
+    dataset = UnlabeledImages(
         str(folder), ann_file='bare.txt', data_prefix=dict(img_path='b'))
     assert paths(dataset) == [str(folder / '0.JPEG'), str(folder / 'b/1.jpg')]
 
@@ -89,14 +89,14 @@ def test_text_list_takes_dots_spaces_and_labels(folder):
 def test_list_without_labels_names_the_line(folder):
     (folder / 'list.txt').write_text('a.jpg\t1\nb.jpg\n')
     with pytest.raises(ValueError, match=r'list.txt, line 2: .*PATH<TAB>INTEGER'):
-        UnlabelledImages(str(folder), ann_file='list.txt', with_label=True)
+        UnlabeledImages(str(folder), ann_file='list.txt', with_label=True)
 
 
 def test_coco_file_gives_its_images_in_its_order(folder):
     names = ['2.PNG', '1.jpg']
     (folder / 'coco.json').write_text(json.dumps(dict(
         images=[dict(id=i, file_name=name) for i, name in enumerate(names)])))
-    dataset = UnlabelledImages(
+    dataset = UnlabeledImages(
         str(folder), ann_file='coco.json', data_prefix=dict(img_path='b'))
     assert paths(dataset) == [str(folder / 'b' / name) for name in names]
 
@@ -105,7 +105,7 @@ def test_coco_file_gives_its_images_in_its_order(folder):
 def test_json_that_is_no_coco_file_is_named(folder, text):
     (folder / 'coco.json').write_text(text)
     with pytest.raises(ValueError, match='coco.json is no COCO file'):
-        UnlabelledImages(str(folder), ann_file='coco.json')
+        UnlabeledImages(str(folder), ann_file='coco.json')
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def archive(tmp_path, folder):
 
 
 def test_zip_is_read_without_unpacking(archive):
-    dataset = UnlabelledImages(str(archive))
+    dataset = UnlabeledImages(str(archive))
     assert paths(dataset) == [f'zip://{archive}@/train/{name}' for name in IN_ORDER]
     assert [pixel(dataset, i)[0] for i in range(5)] == [40, 30, 20, 10, 0]
 
@@ -130,14 +130,14 @@ def test_zip_is_read_without_unpacking(archive):
 def test_list_beside_a_zip_names_paths_inside(archive):
     """The layout of the released PixPro code: train.zip and train_map.txt."""
     (archive.parent / 'train_map.txt').write_text('b/1.jpg\t5\na/x y.z.bmp\t1\n')
-    dataset = UnlabelledImages(str(archive), ann_file='train_map.txt', with_label=True,
+    dataset = UnlabeledImages(str(archive), ann_file='train_map.txt', with_label=True,
                                data_prefix=dict(img_path='train'))
     assert [pixel(dataset, i)[0] for i in range(2)] == [10, 20]
     assert dataset.get_data_info(0)['label'] == 5
 
 
 def test_class_folders_inside_of_a_zip_give_labels(archive):
-    dataset = UnlabelledImages(str(archive), with_label=True, suffixes=['.png', '.jpg'],
+    dataset = UnlabeledImages(str(archive), with_label=True, suffixes=['.png', '.jpg'],
                                data_prefix=dict(img_path='train'))
     assert dataset.metainfo['classes'] == ('b',)
 
@@ -169,25 +169,25 @@ def test_forked_processes_read_one_zip_at_the_same_time(archive):
 
 def test_missing_sources_say_what_was_looked_for(tmp_path, folder):
     with pytest.raises(FileNotFoundError, match="No folder '.*nowhere'.*data_root"):
-        UnlabelledImages(str(tmp_path / 'nowhere'))
+        UnlabeledImages(str(tmp_path / 'nowhere'))
     with pytest.raises(FileNotFoundError, match='No list of images at .*none.txt'):
-        UnlabelledImages(str(folder), ann_file='none.txt')
+        UnlabeledImages(str(folder), ann_file='none.txt')
     with pytest.raises(FileNotFoundError, match='No zip archive at .*none.zip'):
-        UnlabelledImages(str(tmp_path / 'none.zip'))
+        UnlabeledImages(str(tmp_path / 'none.zip'))
     with pytest.raises(FileNotFoundError, match='0.JPEG.* is a file, not a folder'):
-        UnlabelledImages(str(folder / '0.JPEG'))
+        UnlabeledImages(str(folder / '0.JPEG'))
     (tmp_path / 'texts').mkdir()
     (tmp_path / 'texts' / 'notes.txt').write_text('no image')
     with pytest.raises(FileNotFoundError, match='none of its 1 files ends in .jpg'):
-        UnlabelledImages(str(tmp_path / 'texts'))
+        UnlabeledImages(str(tmp_path / 'texts'))
     (folder / 'empty.txt').write_text('\n\n')
     with pytest.raises(ValueError, match='empty.txt names no image'):
-        UnlabelledImages(str(folder), ann_file='empty.txt')
+        UnlabeledImages(str(folder), ann_file='empty.txt')
     (folder / 'fake.zip').write_text('no zip')
     with pytest.raises(ValueError, match='fake.zip is not a zip archive'):
-        UnlabelledImages(str(folder / 'fake.zip'))
+        UnlabeledImages(str(folder / 'fake.zip'))
     with pytest.raises(ValueError, match=r'must be dict\(img_path=...\)'):
-        UnlabelledImages(str(folder), data_prefix=dict(img='b'))
+        UnlabeledImages(str(folder), data_prefix=dict(img='b'))
 
 
 # What is in the files.
@@ -305,7 +305,7 @@ def mostly_good(tmp_path):
     dict(num_workers=1, persistent_workers=True, multiprocessing_context='spawn')])
 def test_bad_files_are_replaced_warned_about_once_and_counted(
         mostly_good, log_file, capfd, options):
-    dataset = UnlabelledImages(str(mostly_good), pipeline=[load_only])
+    dataset = UnlabeledImages(str(mostly_good), pipeline=[load_only])
     loader = DataLoader(dataset, batch_size=5, worker_init_fn=seed_worker, **options)
     for _ in range(3):
         seen = torch.cat([batch['idx'] for batch in loader]).tolist()
@@ -325,12 +325,12 @@ def test_too_many_bad_files_end_the_run(tmp_path):
         save(tmp_path / f'{k:02}.jpg')
     for k in range(0, 12, 3):
         (tmp_path / f'{k:02}.jpg').write_bytes(b'x')
-    dataset = UnlabelledImages(str(tmp_path), pipeline=[load_only])
+    dataset = UnlabeledImages(str(tmp_path), pipeline=[load_only])
     with pytest.raises(ValueError, match=r'(?s)max_bad_share=0.1 allows 10%.*00.jpg: '
                                          'not an image.*raise max_bad_share'):
         list(DataLoader(dataset, num_workers=1))
     # Twenty images are needed for a verdict, and a higher bound is respected.
-    patient = UnlabelledImages(str(tmp_path), pipeline=[load_only], max_bad_share=0.3)
+    patient = UnlabeledImages(str(tmp_path), pipeline=[load_only], max_bad_share=0.3)
     assert len(list(DataLoader(patient))) == 30
 
 
@@ -339,7 +339,7 @@ def test_too_many_bad_files_end_the_run(tmp_path):
 def test_all_images_corrupt_is_an_error_not_a_loop(tmp_path, num_images, max_bad_share):
     for k in range(num_images):
         (tmp_path / f'{k:02}.jpg').write_bytes(b'x')
-    dataset = UnlabelledImages(str(tmp_path), pipeline=[load_only],
+    dataset = UnlabeledImages(str(tmp_path), pipeline=[load_only],
                                max_bad_share=max_bad_share)
     with pytest.raises(ValueError, match='cannot be used'):
         dataset[0]

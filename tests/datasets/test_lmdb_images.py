@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmcontrast.datasets import Reason, UnlabelledImages, seed_worker
+from mmcontrast.datasets import Reason, UnlabeledImages, seed_worker
 from mmcontrast.datasets.transforms import LoadImage
 
 lmdb = pytest.importorskip('lmdb')
-# In the order of the keys; grey level k belongs to the k-th.
+# In the order of the keys; gray level k belongs to the k-th.
 KEYS = ['0.JPEG', 'a/deep/er/3.webp', 'a/x y.z.bmp', 'b/1.jpg', 'b/2.PNG']
 
 
@@ -42,26 +42,26 @@ def levels(dataset):
 
 
 def test_keys_are_paths_and_values_images(database):
-    dataset = UnlabelledImages(str(database))
+    dataset = UnlabeledImages(str(database))
     assert [dataset.get_data_info(k)['img_path'] for k in range(5)] == [
         f'lmdb://{database}@/{key}' for key in KEYS]
     assert levels(dataset) == [0, 10, 20, 30, 40]
     # A folder is often written with a slash at its end.
-    assert len(UnlabelledImages(f'{database}/')) == 5
+    assert len(UnlabeledImages(f'{database}/')) == 5
 
 
 def test_prefix_and_class_folders_work_as_in_a_zip(database):
-    part = UnlabelledImages(str(database), data_prefix=dict(img_path='b'))
+    part = UnlabeledImages(str(database), data_prefix=dict(img_path='b'))
     assert levels(part) == [30, 40]
-    labelled = UnlabelledImages(str(database), with_label=True,
+    labeled = UnlabeledImages(str(database), with_label=True,
                                 suffixes=['.bmp', '.jpg', '.webp'])
-    assert labelled.metainfo['classes'] == ('a', 'b')
-    assert [labelled.get_data_info(k)['label'] for k in range(3)] == [0, 0, 1]
+    assert labeled.metainfo['classes'] == ('a', 'b')
+    assert [labeled.get_data_info(k)['label'] for k in range(3)] == [0, 0, 1]
 
 
 def test_list_beside_a_database_names_keys(database):
     (database.parent / 'list.txt').write_text('1.jpg\t5\n2.PNG\t1\n')
-    dataset = UnlabelledImages(f'{database}/', ann_file='list.txt', with_label=True,
+    dataset = UnlabeledImages(f'{database}/', ann_file='list.txt', with_label=True,
                                data_prefix=dict(img_path='b'))
     assert levels(dataset) == [30, 40]
     assert dataset.get_data_info(0)['label'] == 5
@@ -70,8 +70,8 @@ def test_list_beside_a_database_names_keys(database):
 def test_keys_without_an_ending_are_taken_with_an_empty_suffix(tmp_path):
     write(tmp_path / 'x.lmdb', {f'{k:08}': encoded(k) for k in range(3)})
     with pytest.raises(FileNotFoundError, match=r'x.lmdb.*none of its 3 files ends in'):
-        UnlabelledImages(str(tmp_path / 'x.lmdb'))
-    dataset = UnlabelledImages(str(tmp_path / 'x.lmdb'), suffixes=[''])
+        UnlabeledImages(str(tmp_path / 'x.lmdb'))
+    dataset = UnlabeledImages(str(tmp_path / 'x.lmdb'), suffixes=[''])
     assert levels(dataset) == [0, 1, 2]
 
 
@@ -82,7 +82,7 @@ def load_level(results):
 def test_forked_processes_read_one_database_at_the_same_time(tmp_path):
     write(tmp_path / 'many.lmdb',
           {f'{k:03}.png': encoded(k) for k in range(200)} | {'099.png': b'x'})
-    dataset = UnlabelledImages(str(tmp_path / 'many.lmdb'), pipeline=[load_level])
+    dataset = UnlabeledImages(str(tmp_path / 'many.lmdb'), pipeline=[load_level])
     dataset[0]  # opened here before the fork
     loader = DataLoader(dataset, batch_size=10, num_workers=2,
                         multiprocessing_context='fork', worker_init_fn=seed_worker)
@@ -95,25 +95,25 @@ def test_forked_processes_read_one_database_at_the_same_time(tmp_path):
 
 def test_a_database_written_anew_is_read_anew(tmp_path):
     write(tmp_path / 'x.lmdb', {'a.png': encoded(1)}, subdir=False)
-    assert levels(UnlabelledImages(str(tmp_path / 'x.lmdb'))) == [1]
+    assert levels(UnlabeledImages(str(tmp_path / 'x.lmdb'))) == [1]
     new = write(tmp_path / 'new', {'a.png': encoded(2), 'b.png': encoded(3)}, False)
     new.replace(tmp_path / 'x.lmdb')
-    assert levels(UnlabelledImages(str(tmp_path / 'x.lmdb'))) == [2, 3]
+    assert levels(UnlabeledImages(str(tmp_path / 'x.lmdb'))) == [2, 3]
 
 
 def test_missing_and_unreadable_databases_are_named(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match='No lmdb database at .*none.lmdb'):
-        UnlabelledImages(str(tmp_path / 'none.lmdb'))
+        UnlabeledImages(str(tmp_path / 'none.lmdb'))
     (tmp_path / 'empty.lmdb').mkdir()
     with pytest.raises(FileNotFoundError, match='empty.lmdb: there is no data.mdb'):
-        UnlabelledImages(str(tmp_path / 'empty.lmdb'))
+        UnlabeledImages(str(tmp_path / 'empty.lmdb'))
     (tmp_path / 'fake.lmdb').write_bytes(b'no database' * 1000)
     with pytest.raises(ValueError, match='fake.lmdb cannot be opened as an lmdb'):
-        UnlabelledImages(str(tmp_path / 'fake.lmdb'))
+        UnlabeledImages(str(tmp_path / 'fake.lmdb'))
     write(tmp_path / 'binary.lmdb', {b'\xff\xfe': b'x'})
     with pytest.raises(ValueError, match=r'binary.lmdb has the key .*no UTF-8'):
-        UnlabelledImages(str(tmp_path / 'binary.lmdb'))
+        UnlabeledImages(str(tmp_path / 'binary.lmdb'))
     # As on a machine without the library.
     monkeypatch.setitem(sys.modules, 'lmdb', None)
     with pytest.raises(ImportError, match=r"pip install 'mmcontrast\[shards\]'"):
-        UnlabelledImages(str(tmp_path / 'binary.lmdb'))
+        UnlabeledImages(str(tmp_path / 'binary.lmdb'))

@@ -8,7 +8,7 @@ import pytest
 
 from mmcontrast.datasets.shapes import (
     CLASSES,
-    COLOURS,
+    COLORS,
     HELD_OUT_COMBINATIONS,
     SHAPES,
     SPLITS,
@@ -31,7 +31,7 @@ def scenes():
 
 
 def pairs(scene):
-    return {(thing.colour, thing.shape) for thing in scene.objects}
+    return {(thing.color, thing.shape) for thing in scene.objects}
 
 
 # Determinism and splits.
@@ -69,8 +69,8 @@ def test_splits_never_share_a_seed():
     assert len(set.union(*seeds)) == 3 * 500
 
 
-def test_held_out_combinations_take_every_shape_and_every_colour_once():
-    assert {colour for colour, _ in HELD_OUT_COMBINATIONS} == set(COLOURS)
+def test_held_out_combinations_take_every_shape_and_every_color_once():
+    assert {color for color, _ in HELD_OUT_COMBINATIONS} == set(COLORS)
     assert {shape for _, shape in HELD_OUT_COMBINATIONS} == set(SHAPES)
     assert len(HELD_OUT_COMBINATIONS) == len(SHAPES)
 
@@ -80,8 +80,8 @@ def test_seen_scenes_neither_show_nor_name_a_held_out_combination():
         scene = draw_scene(seed, 64, combinations='seen')
         assert not pairs(scene) & HELD_OUT_COMBINATIONS
         texts = [*scene.captions, *(found.text for found in scene.referring)]
-        for colour, shape in HELD_OUT_COMBINATIONS:
-            assert not any(re.search(f'{colour} {shape}', text) for text in texts)
+        for color, shape in HELD_OUT_COMBINATIONS:
+            assert not any(re.search(f'{color} {shape}', text) for text in texts)
 
 
 def test_held_out_scenes_show_held_out_combinations_only():
@@ -90,9 +90,9 @@ def test_held_out_scenes_show_held_out_combinations_only():
     assert drawn == HELD_OUT_COMBINATIONS
 
 
-def test_colour_does_not_tell_the_class():
+def test_color_does_not_tell_the_class():
     seen = {pair for seed in range(300) for pair in pairs(draw_scene(seed, 32))}
-    assert len(seen) == len(COLOURS) * len(SHAPES)
+    assert len(seen) == len(COLORS) * len(SHAPES)
 
 
 # Annotations.
@@ -145,23 +145,23 @@ def test_panoptic_segments_partition_the_picture(scenes):
         assert stuff == ['sky', 'ground']
 
 
-def test_objects_are_drawn_in_their_colour_where_their_mask_says():
-    """The rim of a mask aside, its pixels must resemble its colour's hue."""
+def test_objects_are_drawn_in_their_color_where_their_mask_says():
+    """The rim of a mask aside, its pixels must resemble its color's hue."""
     right = total = 0
-    names = list(COLOURS)
-    base = np.array([COLOURS[name] for name in names], float)
+    names = list(COLORS)
+    base = np.array([COLORS[name] for name in names], float)
     base = base / np.linalg.norm(base, axis=1, keepdims=True)
     for seed in range(100):
         scene = draw_scene(seed)
         for thing, mask in zip(scene.objects, scene.masks, strict=True):
             mean = scene.image[mask].mean(axis=0)
             nearest = names[int(np.argmax(base @ mean))]
-            right, total = right + (nearest == thing.colour), total + 1
-    # Coloured light and dark textures turn a few; chance would be 12 %.
+            right, total = right + (nearest == thing.color), total + 1
+    # Colored light and dark textures turn a few; chance would be 12 %.
     assert right / total > 0.7
 
 
-def test_outlines_stand_centred_on_their_foot():
+def test_outlines_stand_centered_on_their_foot():
     for shape in SHAPES:
         for tilt in (-20, 0, 13):
             points = outline(shape, tilt)[0]
@@ -180,26 +180,26 @@ def test_the_ring_has_a_hole():
         thing = scene.objects[0]
         left, top, right, bottom = thing.box_xyxy
         if thing.shape == 'ring' and 0 < left and right < 128:
-            centre = scene.instance_map[(top + bottom) // 2, (left + right) // 2]
+            center = scene.instance_map[(top + bottom) // 2, (left + right) // 2]
             # 1 - (0.27 / 0.5)^2 = 0.71 of the disc, pi / 4 of the box.
             share = thing.area / ((right - left) * (bottom - top))
-            assert centre == 0 and share == pytest.approx(0.71 * np.pi / 4, abs=0.08)
+            assert center == 0 and share == pytest.approx(0.71 * np.pi / 4, abs=0.08)
             return
     raise AssertionError('no whole ring among 200 scenes')
 
 
 # Texts. This reading of the expressions shares nothing with the code that wrote them.
 
-WORDS = (f'(?:({"|".join(TEXTURES)}) )?(?:({"|".join(COLOURS)}) )?'
+WORDS = (f'(?:({"|".join(TEXTURES)}) )?(?:({"|".join(COLORS)}) )?'
          f'({"|".join(SHAPES)}|shape)(?:e?s)?')
 EXPRESSION = re.compile(
     f'(the|all) (?:(leftmost|rightmost|topmost|largest|smallest) )?{WORDS}'
     f'(?: (left of|right of|above|below) the {WORDS})?')
 
 
-def fitting(scene, texture, colour, shape):
+def fitting(scene, texture, color, shape):
     return [i for i, thing in enumerate(scene.objects)
-            if texture in (None, thing.texture) and colour in (None, thing.colour)
+            if texture in (None, thing.texture) and color in (None, thing.color)
             and shape in ('shape', thing.shape)]
 
 
@@ -248,7 +248,7 @@ def test_captions_name_all_objects_and_their_number(scenes):
         named = [words for count, *words in listed
                  for _ in range(numbers.index(count) if count in numbers else 1)]
         assert sorted(map(tuple, named)) == sorted(
-            (thing.texture, thing.colour, thing.shape) for thing in scene.objects)
+            (thing.texture, thing.color, thing.shape) for thing in scene.objects)
         assert scene.captions[1].startswith(numbers[len(scene.objects)] + ' shape')
 
 
@@ -261,8 +261,8 @@ def test_caption_relations_are_true(scenes):
                              for part in text.split(relation))
             axis = int(relation in ('above', 'below'))
             sign = 1 if relation in ('left of', 'above') else -1
-            assert any(sign * (scene.objects[j].centre_xy[axis]
-                               - scene.objects[i].centre_xy[axis]) > 0
+            assert any(sign * (scene.objects[j].center_xy[axis]
+                               - scene.objects[i].center_xy[axis]) > 0
                        for i in fitting(scene, *first)
                        for j in fitting(scene, *second))
             checked += 1
@@ -282,8 +282,8 @@ def test_clip_objects_keep_their_ids_and_move_smoothly():
     for seed in range(12):
         frames = draw_clip(seed, 6, 64).frames
         for before, after in zip(frames, frames[1:], strict=False):
-            assert [(a.shape, a.colour, a.texture) for a in before.objects] == [
-                (b.shape, b.colour, b.texture) for b in after.objects]
+            assert [(a.shape, a.color, a.texture) for a in before.objects] == [
+                (b.shape, b.color, b.texture) for b in after.objects]
             for a, b in zip(before.plan.objects, after.plan.objects, strict=True):
                 assert abs(a.foot_x - b.foot_x) <= 0.04 + 1e-9
                 assert abs(a.foot_y - b.foot_y) <= 0.025 + 1e-9

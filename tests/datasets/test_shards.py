@@ -16,7 +16,7 @@ from mmcontrast.datasets import (
     Reason,
     ShardedImages,
     ShardSampler,
-    UnlabelledImages,
+    UnlabeledImages,
     seed_worker,
 )
 from mmcontrast.datasets.transforms import LoadImage
@@ -24,7 +24,7 @@ from tests.helpers.ranks import on_ranks
 
 
 def encoded(number, kind='PNG'):
-    """A picture that tells its number by its colour."""
+    """A picture that tells its number by its color."""
     data = io.BytesIO()
     Image.new('RGB', (24, 16), (number % 256, number // 256, 7)).save(data, kind)
     return data.getvalue()
@@ -213,7 +213,7 @@ def test_number_of_workers_changes_nothing(tmp_path):
     assert epoch(dataset, 1, workers=2) == epoch(dataset, 1, workers=0)
 
 
-def test_shards_are_shuffled_and_images_stay_among_their_neighbours(tmp_path):
+def test_shards_are_shuffled_and_images_stay_among_their_neighbors(tmp_path):
     dataset = sharded(write_shards(tmp_path, [20] * 8), pipeline=[])
     orders = [ShardSampler(dataset, buffer_size=1, seed=s).order(0) for s in range(20)]
     firsts = {int(order[0]) for order in orders}
@@ -261,8 +261,8 @@ def test_a_sampler_placed_in_an_epoch_reads_only_the_rest(tmp_path):
 def test_a_sampler_for_other_data_sets_is_an_error(tmp_path):
     write_shards(tmp_path, [1])
     Image.new('RGB', (9, 9)).save(tmp_path / 'a.png')
-    with pytest.raises(TypeError, match='UnlabelledImages.*DefaultSampler'):
-        ShardSampler(UnlabelledImages(str(tmp_path)))
+    with pytest.raises(TypeError, match='UnlabeledImages.*DefaultSampler'):
+        ShardSampler(UnlabeledImages(str(tmp_path)))
     with pytest.raises(ValueError, match='buffer_size'):
         ShardSampler(sharded(tmp_path), buffer_size=0)
 

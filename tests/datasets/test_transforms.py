@@ -1,4 +1,4 @@
-"""Crops, flips and colours of the two views."""
+"""Crops, flips and colors of the two views."""
 import random
 from functools import partial
 
@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from mmcontrast.datasets.transforms import (
-    CentreCrops,
+    CenterCrops,
     Crop,
     LoadImage,
     OverlapCrops,
@@ -40,11 +40,11 @@ def test_view_says_where_each_pixel_comes_from(interpolation, flip_prob):
     for _ in range(20):
         results = two_views.transform(dict(img=coordinate_image()), rng)
         for image, view in zip(results['img'], results['views'], strict=True):
-            # Pixel x covers [x, x + 1) in source pixels, so its centre is x + 0.5.
+            # Pixel x covers [x, x + 1) in source pixels, so its center is x + 0.5.
             seen = torch.from_numpy(np.array(image))[..., :2] + 0.5
             inner = slice(4, -4)  # the filter is one-sided at the edge of the crop
             error = (seen - view.grid(64, 64))[inner, inner].abs()
-            assert error.max() <= 0.6  # half a grey level, and rounding
+            assert error.max() <= 0.6  # half a gray level, and rounding
             assert (view.source_width, view.source_height) == (COLS, ROWS)
             flips.add(view.flipped)
     assert flips == {0.0: {False}, 0.5: {False, True}, 1.0: {True}}[flip_prob]
@@ -74,8 +74,8 @@ def test_area_of_crops_is_uniform_on_a_square():
     ((100, 900), Crop(0, 383, 100, 133)),  # 100 / (3/4) = 133.3
     ((400, 300), Crop(0, 0, 400, 300)),
     ((1, 1), Crop(0, 0, 1, 1))])
-def test_fallback_is_the_centred_crop(size, crop):
-    assert RandomResizedCrops().centred(*size) == crop
+def test_fallback_is_the_centered_crop(size, crop):
+    assert RandomResizedCrops().centered(*size) == crop
 
 
 @pytest.mark.parametrize('first, second, shared', [
@@ -133,14 +133,14 @@ def test_views_can_be_taller_than_wide():
     assert [image.size for image in results['img']] == [(32, 48)] * 2
 
 
-def test_val_views_show_the_centre():
-    # Short side 200 resized to 256, centre 224: 175 source pixels.
+def test_val_views_show_the_center():
+    # Short side 200 resized to 256, center 224: 175 source pixels.
     two_views = TwoViews(size=64, flip_prob=0, views='NULL',
-                         crop_pair=dict(type='CentreCrops'))
+                         crop_pair=dict(type='CenterCrops'))
     results = two_views(dict(img=coordinate_image()))
     assert results['views'] == (View(37, 12, 212, 187, False, COLS, ROWS),) * 2
     with pytest.raises(ValueError, match=r'share must be in \(0, 1\], got 1.5'):
-        CentreCrops(1.5)
+        CenterCrops(1.5)
 
 
 def test_byol_recipe_applies_each_step_as_often_as_published():

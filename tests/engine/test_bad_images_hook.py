@@ -8,7 +8,7 @@ import pytest
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmcontrast.datasets import Reason, UnlabelledImages
+from mmcontrast.datasets import Reason, UnlabeledImages
 from mmcontrast.engine.hooks.bad_images import BadImagesHook
 from tests.helpers.ranks import on_ranks
 from tests.helpers.runs import Mean
@@ -23,7 +23,7 @@ def train(root, work_dir, **dataset):
             worker_init_fn=dict(type='mmcontrast.seed_worker'),
             # Wrapped, as a user may repeat a small folder.
             dataset=dict(type='RepeatDataset', times=2, dataset=dict(
-                type='UnlabelledImages', data_root=str(root), pipeline=[
+                type='UnlabeledImages', data_root=str(root), pipeline=[
                     dict(type='LoadImage'), dict(type='TwoViews', size=16),
                     dict(type='PackViews')], **dataset))),
         train_cfg=dict(by_epoch=True, max_epochs=2),
@@ -77,7 +77,7 @@ def test_run_that_breaks_off_leaves_the_list(folder, tmp_path):
 
 
 def _meet_one_bad_image_each(rank, folder, work_dir):
-    dataset = UnlabelledImages(folder)
+    dataset = UnlabeledImages(folder)
     hook = BadImagesHook()
     runner = SimpleNamespace(work_dir=work_dir,
                              train_dataloader=SimpleNamespace(dataset=dataset))

@@ -32,12 +32,12 @@ def runner_of(scope, model, dataset, work_dir):
 
 
 def segmentation(root, num_classes, classes, label=0, ignore_index=255):
-    """A runner on two grey images whose every pixel has ``label``."""
-    grey, labels = np.full((32, 32, 3), 99, 'uint8'), np.full((32, 32), label, 'uint8')
+    """A runner on two gray images whose every pixel has ``label``."""
+    gray, labels = np.full((32, 32, 3), 99, 'uint8'), np.full((32, 32), label, 'uint8')
     for folder in ('img', 'ann'):
         (root / folder).mkdir()
     for name in ('a', 'b'):
-        cv2.imwrite(str(root / 'img' / f'{name}.jpg'), grey)
+        cv2.imwrite(str(root / 'img' / f'{name}.jpg'), gray)
         cv2.imwrite(str(root / 'ann' / f'{name}.png'), labels)
     model = dict(
         type='EncoderDecoder',
@@ -55,7 +55,7 @@ def segmentation(root, num_classes, classes, label=0, ignore_index=255):
 
 
 def detection(root, num_classes, classes):
-    """A runner on two grey images with one box each, of a WBC and of an RBC."""
+    """A runner on two gray images with one box each, of a WBC and of an RBC."""
     (root / 'img').mkdir()
     for i in (1, 2):
         cv2.imwrite(str(root / 'img' / f'{i}.jpg'), np.full((64, 64, 3), 99, 'uint8'))

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mmcontrast.datasets import UnlabelledImages
+from mmcontrast.datasets import UnlabeledImages
 from mmcontrast.datasets.bad_images import ImagesGone
 from mmcontrast.engine.runner.run_errors import DataError
-from mmcontrast.io.atomic import replacing
+from mmcontrast.io.atomic import atomic_write
 from mmcontrast.io.checkpoint_files import latest_good_checkpoint
 from mmcontrast.io.disk import DiskError, check_room, check_work_dir
 from tests.helpers.disk_runs import (
@@ -107,7 +107,7 @@ def test_a_disk_that_fills_up_during_a_write_leaves_the_old_file(small_disk):
     path.write_bytes(b'old')
     with pytest.raises(DiskError, match=r'a.pth could not be written: No space left.*'
                                         r'0.0 MiB are free.*9.5 MiB are needed'):
-        with replacing(path, needed=10**7) as file:
+        with atomic_write(path, needed=10**7) as file:
             for _ in range(10):
                 file.write(bytes(10**6))
     assert os.listdir(small_disk) == ['a.pth'] and path.read_bytes() == b'old'
@@ -250,7 +250,7 @@ def test_a_folder_that_loses_nearly_all_of_many_images_stops_soon(tmp_path):
     folder.mkdir()
     for k in range(600):
         Image.new('RGB', (8, 8)).save(folder / f'{k:03}.png')
-    dataset = UnlabelledImages(str(folder), pipeline=[dict(type='LoadImage')])
+    dataset = UnlabeledImages(str(folder), pipeline=[dict(type='LoadImage')])
     for k in range(600):
         dataset[k]
     for k in range(1, 600):

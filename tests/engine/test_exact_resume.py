@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmcontrast.apis.config import load_config
 from mmcontrast.apis.train import build_runner
-from mmcontrast.engine.runner.reliable_runner import TrustedRunner
+from mmcontrast.engine.runner.reliable_runner import ReliableRunner
 from mmcontrast.io.checkpoint import read_checkpoint
 from tests.helpers.exact_runs import (
     BATCH,
@@ -103,12 +103,12 @@ def train_config(pipe, config, work_dir, options):
     cfg = load_config(str(config), options, str(work_dir))
     cfg.resume = True
     runner = build_runner(cfg)
-    assert isinstance(runner, TrustedRunner)
+    assert isinstance(runner, ReliableRunner)
     runner.register_hook(Tell(pipe))
     runner.train()
 
 
-def compile_recolouring():
+def compile_recoloring():
     """Once here, not in each of the processes."""
     kernels = pytest.importorskip('mmcontrast.models.photometric.kernels')
     ops = [op for op in kernels.Op if op != kernels.Op.SKIP]
@@ -116,7 +116,7 @@ def compile_recolouring():
 
 
 def test_a_real_pretraining_is_resumed_exactly(tmp_path):
-    compile_recolouring()
+    compile_recoloring()
     name = 'slotcon_resnet18_1xb32-coslr-4e_shapes_debug.py'
 
     def run(pipe, folder):
@@ -124,7 +124,7 @@ def test_a_real_pretraining_is_resumed_exactly(tmp_path):
             'train_dataloader.dataset.num_images': 24, 'train_cfg.max_epochs': 2,
             'train_dataloader.batch_size': 6, 'default_hooks.logger.interval': 1,
             'train_dataloader.dataset.pipeline.0.size': 32,
-            'default_hooks.slot_pictures': None,
+            'default_hooks.slot_images': None,
             'default_hooks.checkpoint.by_epoch': False,
             'default_hooks.checkpoint.interval': 3})
     in_processes(lambda pipe: run(pipe, 'whole'))
@@ -228,8 +228,8 @@ def test_plain_mmengine_reads_our_checkpoints_and_we_read_its(tmp_path):
     def stop(pipe, kind, folder):
         train(epochs(checkpoint=dict(by_epoch=False, interval=2)), tmp_path / folder,
               True, pipe, kind)
-    for folder, first, second in (('ours', TrustedRunner, Runner),
-                                  ('theirs', Runner, TrustedRunner)):
+    for folder, first, second in (('ours', ReliableRunner, Runner),
+                                  ('theirs', Runner, ReliableRunner)):
         in_processes(lambda pipe: stop(pipe, first, folder), kill_at=5)  # noqa: B023
         in_processes(lambda pipe: stop(pipe, second, folder))  # noqa: B023
         assert 'resumed epoch: 0, iter: 4' in text_log(tmp_path / folder)
@@ -240,7 +240,7 @@ def test_plain_mmengine_reads_our_checkpoints_and_we_read_its(tmp_path):
 
 
 def test_exact_resume_can_be_switched_off(tmp_path):
-    runner = TrustedRunner(work_dir=str(tmp_path), cfg=dict(exact_resume=False),
+    runner = ReliableRunner(work_dir=str(tmp_path), cfg=dict(exact_resume=False),
                            **epochs())
     assert type(runner.train_loop).__name__ == 'EpochBasedTrainLoop'
     assert type(runner.train_dataloader) is torch.utils.data.DataLoader
@@ -250,14 +250,14 @@ def test_a_loop_from_the_config_of_another_library_is_exchanged(tmp_path):
     # mmengine notes the scope of what comes from a base such as 'mmdet::...'.
     config = epochs()
     config['train_cfg'] |= dict(_scope_='mmdet')
-    runner = TrustedRunner(work_dir=str(tmp_path), **config)
+    runner = ReliableRunner(work_dir=str(tmp_path), **config)
     assert type(runner.train_loop).__name__ == 'EpochBasedExactLoop'
 
 
 def test_a_runner_loads_once(tmp_path):
     """A test after a training with resume is one of the weights that it ended with."""
     config = epochs() | dict(custom_hooks=[], resume=True)
-    runner = TrustedRunner(work_dir=str(tmp_path), **config)
+    runner = ReliableRunner(work_dir=str(tmp_path), **config)
     torch.save(dict(state_dict=runner.model.state_dict()), tmp_path / 'weights.pth')
     runner.begin_with = str(tmp_path / 'weights.pth')
     runner.model.queue += 1

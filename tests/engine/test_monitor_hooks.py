@@ -144,12 +144,12 @@ def test_all_ranks_know_the_result_and_the_failure_of_rank_0(tmp_path, probe_cfg
     assert "no module 'encoder'" in other
 
 
-def test_probe_takes_the_normalisation_of_the_model(probe_cfg):
-    from mmcontrast.evaluation.features import normalisation_of
+def test_probe_takes_the_normalization_of_the_model(probe_cfg):
+    from mmcontrast.evaluation.features import normalization_of
     model = Tiny()
-    assert normalisation_of(model)[0] == (123.675, 116.28, 103.53)
+    assert normalization_of(model)[0] == (123.675, 116.28, 103.53)
     model.data_preprocessor.mean, model.data_preprocessor.std = 1.0, 2.0
-    assert normalisation_of(model) == (1.0, 2.0)
+    assert normalization_of(model) == (1.0, 2.0)
 
 
 def test_bad_probe_settings_are_named(tmp_path, probe_cfg):

@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
 
-from mmcontrast.engine.hooks import FiniteGuardHook
+from mmcontrast.engine.hooks import NonFiniteGuardHook
 from mmcontrast.engine.nonfinite import NonFiniteError
 from mmcontrast.engine.nonfinite.step_guard import StepGuard
 from mmcontrast.engine.optim.lars import LARS
@@ -224,7 +224,7 @@ def test_a_step_to_leave_out_is_left_out_after_a_resume(tmp_path):
     def cfg(name, **more):
         made = config(tmp_path / name, **settings, **more)
         made['default_hooks']['checkpoint'] |= dict(interval=1, by_epoch=False)
-        return made | dict(runner_type='mmcontrast.TrustedRunner')
+        return made | dict(runner_type='mmcontrast.ReliableRunner')
     unbroken = trained(cfg('a'))
     # Iteration 3 is the first of the two passes of a step.
     resumed = trained(cfg('b') | dict(
@@ -305,7 +305,7 @@ def test_a_nan_that_does_not_come_back_is_said_to_be_so(tmp_path):
     (dict(min_loss_scale=0), 'min_loss_scale must be')])
 def test_wrong_settings_are_named(settings, named):
     with pytest.raises(ValueError, match=named):
-        FiniteGuardHook(**settings)
+        NonFiniteGuardHook(**settings)
 
 
 def train_on_ranks(rank, folder):

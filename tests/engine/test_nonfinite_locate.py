@@ -6,8 +6,8 @@ import torch
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmcontrast.engine.nonfinite import rerun as examine
-from mmcontrast.engine.nonfinite.message import Report, full_text
+from mmcontrast.engine.nonfinite import rerun as rerun_step
+from mmcontrast.engine.nonfinite.message import RankReport, full_text
 from tests.helpers.fragile import Ratio
 
 
@@ -55,18 +55,20 @@ class OwnCode(BaseModel):
      'last (Linear), call 2 gave')])
 def test_code_between_modules_is_told_from_the_modules(trouble, place):
     torch.manual_seed(0)
-    found = examine(OwnCode(trouble), dict(inputs=torch.rand(3, 3)))
+    found = rerun_step(OwnCode(trouble), dict(inputs=torch.rand(3, 3)))
     assert found.place.sentence == place
     assert not found.error
 
 
 def test_nothing_is_named_where_all_is_finite():
-    found = examine(OwnCode(''), dict(inputs=torch.rand(3, 3)))
+    found = rerun_step(OwnCode(''), dict(inputs=torch.rand(3, 3)))
     assert found.place is None and found.backward_done and not found.parameters
 
 
 def test_the_command_in_the_message_can_be_typed_for_any_folder():
-    report = Report('loss', None, 0, {}, [], [], [], saved='my runs/nonfinite/iter_3')
+    report = RankReport(
+        'loss', None, 0, {}, [], [], [], saved='my runs/nonfinite/iter_3'
+    )
     command = next(line for line in full_text(report, 3, [0]).splitlines()
                    if 'replay.py' in line).partition('python ')[2]
     assert shlex.split(command)[1] == 'my runs/nonfinite/iter_3'

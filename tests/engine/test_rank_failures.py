@@ -13,7 +13,10 @@ from mmengine.config import Config
 
 from mmcontrast.apis.test import test as run_test
 from mmcontrast.engine.distributed.consistency import config_values
-from mmcontrast.engine.distributed.rank_failures import rank_failures, watch_ranks
+from mmcontrast.engine.distributed.rank_failures import (
+    rank_failures,
+    start_failure_detection,
+)
 from tests.helpers.rank_runs import At, Job, Line, settings, train
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +99,7 @@ def test_a_rank_that_hangs_is_ended(tmp_path):
 @pytest.mark.parametrize('last', [0, 1])
 def test_ranks_that_end_at_different_times_are_no_failure(tmp_path, last):
     def function(folder, rank, ranks):
-        watch_ranks()
+        start_failure_detection()
         with rank_failures() if last else nullcontext():  # A tool that only tests.
             time.sleep(2.5 if rank == last else 0)
 
@@ -105,7 +108,7 @@ def test_ranks_that_end_at_different_times_are_no_failure(tmp_path, last):
 
 def test_an_exception_in_a_script_that_does_not_know_us_is_told(tmp_path):
     def function(folder, rank, ranks):
-        watch_ranks()
+        start_failure_detection()
         if rank == 0:
             time.sleep(1800)
         try:

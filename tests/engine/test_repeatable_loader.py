@@ -11,11 +11,11 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 from mmcontrast.engine.resume.loader import check_first_batch, make_repeatable
 from mmcontrast.engine.resume.rng_state import (
     OwnStream,
-    put_back_states,
+    get_rng_state,
+    restore_rng_state,
+    rng_state_from_data,
+    rng_state_to_data,
     seed_cpu,
-    states_from_data,
-    states_to_data,
-    take_states,
 )
 from mmcontrast.engine.runner.run_errors import DataError
 
@@ -114,10 +114,10 @@ def test_samples_draw_anew_and_do_not_share_numbers():
 @pytest.mark.parametrize('workers', [0, 2])
 def test_loading_leaves_the_generators_of_the_training_alone(kind, workers):
     made = loader(kind, workers)
-    before = states_to_data(take_states())
+    before = rng_state_to_data(get_rng_state())
     iterator = iter(made)
     next(iterator), next(iterator)
-    after = states_to_data(take_states())
+    after = rng_state_to_data(get_rng_state())
     assert torch.equal(before['torch'], after['torch'])
     assert torch.equal(before['python']['words'], after['python']['words'])
     assert torch.equal(before['numpy']['key'], after['numpy']['key'])
@@ -145,10 +145,10 @@ def test_streams_are_left_alone():
 
 def test_states_survive_a_checkpoint(tmp_path):
     random.gauss(0, 1), np.random.randn()  # Each keeps a second number for later.
-    torch.save(states_to_data(take_states()), tmp_path / 'states.pth')
+    torch.save(rng_state_to_data(get_rng_state()), tmp_path / 'states.pth')
     drawn = random.gauss(0, 1), np.random.randn(), torch.randn(3).tolist()
     saved = torch.load(tmp_path / 'states.pth', weights_only=True)
-    put_back_states(states_from_data(saved))
+    restore_rng_state(rng_state_from_data(saved))
     assert (random.gauss(0, 1), np.random.randn(), torch.randn(3).tolist()) == drawn
 
 

@@ -1,4 +1,4 @@
-"""What hooks have counted, and what a data set has learnt, survives a resume."""
+"""What hooks have counted, and what a data set has learned, survives a resume."""
 import random
 from types import SimpleNamespace
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmcontrast.datasets.images import UnlabelledImages
+from mmcontrast.datasets.images import UnlabeledImages
 from mmcontrast.engine.hooks import BadImagesHook, PretrainMonitorHook
 
 
@@ -22,7 +22,7 @@ def folder(tmp_path):
 
 
 def dataset(folder, **options):
-    return UnlabelledImages(str(folder), pipeline=[dict(type='LoadImage')], **options)
+    return UnlabeledImages(str(folder), pipeline=[dict(type='LoadImage')], **options)
 
 
 def through_a_file(checkpoint, path):

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmcontrast.engine.runner.reliable_runner import TrustedRunner
+from mmcontrast.engine.runner.reliable_runner import ReliableRunner
 from tests.helpers.ranks import on_ranks
 from tests.helpers.runs import Mean
 
@@ -119,7 +119,7 @@ def test_stop_and_resume_see_the_images_of_an_unbroken_run(
     (EPOCHS, 5, 4), (EPOCHS, 12, 12), (ITERS, 11, 10)])
 def test_the_runner_that_resumes_exactly_takes_the_place_of_the_sampler(
         shards, tmp_path, train_cfg, stop_after, kept):
-    options = dict(kind=TrustedRunner, workers=0,
+    options = dict(kind=ReliableRunner, workers=0,
                    checkpoint=dict(by_epoch=False, interval=2))
     whole = train(shards, tmp_path / 'whole', train_cfg, **options)
     assert whole == train(shards, tmp_path / 'plain', train_cfg, workers=0)
@@ -130,7 +130,7 @@ def test_the_runner_that_resumes_exactly_takes_the_place_of_the_sampler(
 
 
 def test_a_place_that_does_not_hold_is_the_start_of_a_whole_epoch(shards, tmp_path):
-    options = dict(kind=TrustedRunner, workers=0,
+    options = dict(kind=ReliableRunner, workers=0,
                    checkpoint=dict(by_epoch=False, interval=4))
     train(shards, tmp_path, EPOCHS, 4, **options)
     rest = train(shards, tmp_path, EPOCHS, resume=True, sampler=dict(buffer_size=9),

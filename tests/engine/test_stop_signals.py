@@ -194,10 +194,10 @@ def test_a_validation_is_broken_off_and_made_up_for(tmp_path):
     assert found['meta']['epoch'] == 1
 
     # Going on validates first, and ends in the weights of the unbroken run.
-    def go_on(folder, *where):
+    def resume_from(folder, *where):
         train(folder, *where, resume=True, custom_hooks=[
             EMAHook(), Steps(folder / 'steps_0')], default_hooks=hooks['default_hooks'])
-    resumed = Job(broken, go_on)
+    resumed = Job(broken, resume_from)
     assert resumed.codes() == [0]
     assert resumed.steps()[:2] == ['validated 6', 'step 7']
     torch.testing.assert_close(

@@ -184,7 +184,7 @@ def test_maps_and_labels_that_do_not_fit_are_named():
         counts.add(rows([0, 3]), rows([0, 1]))
     with pytest.raises(ValueError, match=r'got \(1, 1, 2\) and \(1, 1, 3\)'):
         counts.add(rows([0, 1]), rows([0, 1, 1]))
-    with pytest.raises(ValueError, match='no labelled pixel'):
+    with pytest.raises(ValueError, match='no labeled pixel'):
         matched_scores(counts.counts)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmcontrast.evaluation.kmeans import kmeans, nearest_centre
+from mmcontrast.evaluation.kmeans import kmeans, nearest_center
 from mmcontrast.evaluation.mask_protocols import (
     cluster_scores,
     fit_knn,
@@ -23,7 +23,7 @@ def bundles(count, per_bundle, channels=6, spread=0.1, seed=0):
     return torch.eye(channels)[owner] + spread * noise, owner
 
 
-def labelled_maps(permutation, images=4, side=6, noise=0.0, seed=0):
+def labeled_maps(permutation, images=4, side=6, noise=0.0, seed=0):
     """Maps whose cells point along the axis of ``permutation[label]``."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(len(permutation), (images, side, side), generator=generator)
@@ -37,36 +37,36 @@ def labelled_maps(permutation, images=4, side=6, noise=0.0, seed=0):
 def test_kmeans_finds_bundles_of_directions_whatever_their_length():
     features, owner = bundles(5, 40)
     features = features * torch.linspace(0.1, 10, len(features))[:, None]
-    centres = kmeans(features, 5)
-    torch.testing.assert_close(centres.norm(dim=1), torch.ones(5))
-    _, found = nearest_centre(F.normalize(features, dim=1), centres)
+    centers = kmeans(features, 5)
+    torch.testing.assert_close(centers.norm(dim=1), torch.ones(5))
+    _, found = nearest_center(F.normalize(features, dim=1), centers)
     assert len({(int(a), int(b)) for a, b in zip(found, owner, strict=True)}) == 5
 
 
-def test_a_centre_is_the_direction_of_the_mean_of_its_features():
+def test_a_center_is_the_direction_of_the_mean_of_its_features():
     features, _ = bundles(4, 30, spread=0.4)
-    centres = kmeans(features, 4)
+    centers = kmeans(features, 4)
     unit = F.normalize(features, dim=1)
-    _, own = nearest_centre(unit, centres)
+    _, own = nearest_center(unit, centers)
     for i in range(4):
         mean = unit[own == i].mean(0)
-        torch.testing.assert_close(centres[i], F.normalize(mean, dim=0))
+        torch.testing.assert_close(centers[i], F.normalize(mean, dim=0))
 
 
 def test_more_restarts_never_fit_worse_and_one_seed_gives_one_result():
     features = torch.randn(300, 5, generator=torch.Generator().manual_seed(0))
     unit = F.normalize(features, dim=1)
-    fits = [nearest_centre(unit, kmeans(features, 12, restarts))[0].mean().item()
+    fits = [nearest_center(unit, kmeans(features, 12, restarts))[0].mean().item()
             for restarts in (1, 3, 9)]
     assert fits == sorted(fits) and fits[0] < fits[-1]
     assert torch.equal(kmeans(features, 12, seed=4), kmeans(features, 12, seed=4))
 
 
-def test_no_centre_stays_without_features():
-    """Six places, most of them hardly taken: each gets a centre."""
+def test_no_center_stays_without_features():
+    """Six places, most of them hardly taken: each gets a center."""
     places = F.normalize(torch.randn(6, 4, generator=torch.Generator().manual_seed(1)))
     features = places.repeat_interleave(torch.tensor([100, 1, 1, 1, 1, 1]), 0)
-    cosines, own = nearest_centre(features, kmeans(features, 6, restarts=1))
+    cosines, own = nearest_center(features, kmeans(features, 6, restarts=1))
     assert len(own.unique()) == 6 and cosines.min() > 1 - 1e-5
 
 
@@ -77,8 +77,8 @@ def test_fewer_features_than_clusters_are_refused():
 
 # ---- clusters
 
-def test_a_permuted_labelling_scores_a_hundred():
-    batch = labelled_maps([2, 0, 3, 1])
+def test_a_permuted_labeling_scores_a_hundred():
+    batch = labeled_maps([2, 0, 3, 1])
     found = cluster_scores(lambda: [batch], 4, 4)
     assert found['miou'] == found['accuracy'] == found['majority_miou'] == 1.0
     assert sorted(found['cluster_of_class']) == [0, 1, 2, 3]
@@ -98,14 +98,14 @@ def test_clusters_beyond_the_classes_count_as_wrong_but_not_in_the_majority():
 
 
 def test_fewer_clusters_than_classes_leave_a_class_at_nothing():
-    batch = labelled_maps([0, 1, 2])
+    batch = labeled_maps([0, 1, 2])
     found = cluster_scores(lambda: [batch], 4, 3, clusters=2)
     assert sorted(iou == 0 for iou in found['per_class_iou']) == [False, False, True]
     assert found['cluster_of_class'].count(-1) == 1
 
 
-def test_unlabelled_pixels_help_to_cluster_and_count_nowhere():
-    maps, labels = labelled_maps([1, 0])
+def test_unlabeled_pixels_help_to_cluster_and_count_nowhere():
+    maps, labels = labeled_maps([1, 0])
     hidden = labels.clone()
     hidden[:, 0] = -1
     wrong = maps.clone()
@@ -115,9 +115,9 @@ def test_unlabelled_pixels_help_to_cluster_and_count_nowhere():
 
 
 def test_masks_may_be_finer_than_maps():
-    maps, labels = labelled_maps([2, 0, 1])
+    maps, labels = labeled_maps([2, 0, 1])
     fine = labels.repeat_interleave(8, 1).repeat_interleave(8, 2)
-    # Borders are cut where cosines are equal: half-way between cell centres.
+    # Borders are cut where cosines are equal: half-way between cell centers.
     assert cluster_scores(lambda: [(maps, fine)], 4, 3)['accuracy'] > 0.9
 
 
@@ -125,7 +125,7 @@ def test_masks_may_be_finer_than_maps():
 
 @pytest.mark.parametrize('fit', ['knn', 'linear'])
 def test_probes_segment_images_that_they_have_not_seen(fit):
-    train, val = (labelled_maps([1, 2, 0], noise=0.1, seed=s) for s in (0, 1))
+    train, val = (labeled_maps([1, 2, 0], noise=0.1, seed=s) for s in (0, 1))
     cells = sample_cells([train], 4, 3)
     score = fit_knn(cells, 3) if fit == 'knn' else fit_linear(cells, 3, [1e-3, 1e-1])[0]
     assert score_probe(score, [val], 3)['miou'] > 0.99
@@ -134,8 +134,8 @@ def test_probes_segment_images_that_they_have_not_seen(fit):
 
 
 def test_every_image_gives_its_share_of_the_cells():
-    first = labelled_maps([0, 1], images=2)
-    second = labelled_maps([0, 1], images=1, side=8)
+    first = labeled_maps([0, 1], images=2)
+    second = labeled_maps([0, 1], images=1, side=8)
     cells = sample_cells([first, second], 3, 2, max_cells=30)
     assert cells.images.bincount().tolist() == [10, 10, 10]
     assert torch.equal(cells.features.argmax(1), cells.targets)
@@ -144,10 +144,10 @@ def test_every_image_gives_its_share_of_the_cells():
 
 
 def test_cells_without_a_label_are_left_out():
-    maps, labels = labelled_maps([0, 1], images=1)
+    maps, labels = labeled_maps([0, 1], images=1)
     labels[0, :5] = -1
     assert len(sample_cells([(maps, labels)], 1, 2).targets) == 6
-    assert len(sample_cells([(maps, labels)], 1, 2, labelled_only=False).targets) == 36
+    assert len(sample_cells([(maps, labels)], 1, 2, labeled_only=False).targets) == 36
     with pytest.raises(ValueError, match='no cell'):
         sample_cells([(maps, torch.full_like(labels, -1))], 1, 2)
 
@@ -165,7 +165,7 @@ def test_cells_or_pixels_are_judged():
         score_probe(lambda cells: cells, [(maps, labels)], 2, 'pixel')
 
 
-def test_batches_hold_neighbours_of_one_size_in_their_order():
+def test_batches_hold_neighbors_of_one_size_in_their_order():
     items = [(torch.full((3, s, 4), i), torch.full((s, 4), i))
              for i, s in enumerate((4, 4, 4, 8, 4))]
     seen = list(in_batches(items, 2, lambda images: images[:, :1]))

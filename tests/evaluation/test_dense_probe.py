@@ -4,18 +4,18 @@ import torch
 from PIL import Image
 from torch import nn
 
-from mmcontrast.datasets.labeled_images import find_pairs, load_labelled_images
+from mmcontrast.datasets.labeled_images import find_pairs, load_labeled_images
 from mmcontrast.evaluation.dense_probe import (
     LinearScores,
     cell_labels,
     dense_probe,
-    labelled_cells,
+    labeled_cells,
     scores_of,
 )
 from mmcontrast.evaluation.features import feature_maps
 
 
-def coloured_world(num_images: int, seed: int, num_classes: int = 3):
+def colored_world(num_images: int, seed: int, num_classes: int = 3):
     """One-hot features of a 4 x 4 grid with noise, and labels of 16 x 16 pixels."""
     generator = torch.Generator().manual_seed(seed)
     cells = torch.randint(num_classes, (num_images, 4, 4), generator=generator)
@@ -29,8 +29,8 @@ def coloured_world(num_images: int, seed: int, num_classes: int = 3):
 
 @pytest.mark.parametrize('kind', ['knn', 'linear'])
 def test_separable_features_give_nearly_full_marks_and_noise_gives_chance(kind):
-    train, train_labels = coloured_world(40, seed=0)
-    val, val_labels = coloured_world(20, seed=1)
+    train, train_labels = colored_world(40, seed=0)
+    val, val_labels = colored_world(20, seed=1)
     # Labels on the grid of the features: upsampling cannot blur the answer.
     found = dense_probe(train, train_labels, val, val_labels[:, ::4, ::4], 3, kind)
     assert found['miou'] == found['accuracy'] == 1
@@ -53,8 +53,8 @@ def test_scores_are_upsampled_bilinearly_to_the_labels():
 
 
 def test_ignored_pixels_count_nowhere():
-    train, train_labels = coloured_world(10, seed=0)
-    val, val_labels = coloured_world(5, seed=1)
+    train, train_labels = colored_world(10, seed=0)
+    val, val_labels = colored_world(5, seed=1)
     val_labels = val_labels[:, ::4, ::4].clone()
     val[:, :, :, 2:] = val[:, :, :, 2:].roll(1, dims=1)     # wrong in the right half
     assert dense_probe(train, train_labels, val, val_labels, 3)['accuracy'] == 0.5
@@ -75,10 +75,10 @@ def test_a_class_that_is_nowhere_has_no_iou_and_does_not_enter_the_mean():
 
 
 def test_knn_agrees_with_a_slow_loop():
-    train, train_labels = coloured_world(6, seed=2)
-    val, _ = coloured_world(2, seed=3)
+    train, train_labels = colored_world(6, seed=2)
+    val, _ = colored_world(2, seed=3)
     train, val = train + torch.randn(train.shape), val + torch.randn(val.shape)
-    cells, targets = labelled_cells(train, train_labels, 3, 255, 1000)
+    cells, targets = labeled_cells(train, train_labels, 3, 255, 1000)
     predicted = []
     for cell in val.permute(0, 2, 3, 1).reshape(-1, 3).numpy():
         cosine = cells.numpy() @ cell / (
@@ -109,7 +109,7 @@ def test_linear_probe_reaches_the_optimum_of_its_loss():
 
 
 def test_probe_is_deterministic_and_draws_nothing_from_the_generator():
-    train, train_labels = coloured_world(20, seed=4)
+    train, train_labels = colored_world(20, seed=4)
     state = torch.get_rng_state()
     for kind in ('knn', 'linear'):
         first, second = (
@@ -126,17 +126,17 @@ def test_cell_label_is_the_commonest_and_ignored_cells_are_left_out():
                             [255, 2, 2, 2]]])
     assert cell_labels(labels, (2, 2), 3).tolist() == [[[0, 1], [255, 2]]]
     features = torch.arange(4.0).view(1, 1, 2, 2)
-    cells, targets = labelled_cells(features, labels, 3, 255, max_cells=10)
+    cells, targets = labeled_cells(features, labels, 3, 255, max_cells=10)
     assert cells.tolist() == [[0], [1], [3]]
     assert targets.tolist() == [0, 1, 2]
-    assert len(labelled_cells(features, labels, 3, 255, max_cells=2)[0]) == 2
+    assert len(labeled_cells(features, labels, 3, 255, max_cells=2)[0]) == 2
 
 
 def test_bad_probe_input_is_named():
-    features, labels = coloured_world(2, seed=0)
+    features, labels = colored_world(2, seed=0)
     with pytest.raises(ValueError, match=r'train: labels \[2\] lie outside of \[0, 2'):
         dense_probe(features, labels, features, labels, 2)
-    with pytest.raises(ValueError, match='val: all pixels are labelled 255'):
+    with pytest.raises(ValueError, match='val: all pixels are labeled 255'):
         dense_probe(features, labels, features, torch.full_like(labels, 255), 3)
     with pytest.raises(ValueError, match='one layer'):
         dense_probe(features, labels, features[:, :2], labels, 3)
@@ -166,7 +166,7 @@ def test_features_leave_modes_statistics_and_gradients_alone():
     assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
 
 
-def test_features_are_those_of_normalised_images():
+def test_features_are_those_of_normalized_images():
     backbone = nn.Conv2d(3, 3, 1, bias=False)
     nn.init.dirac_(backbone.weight)
     images = torch.tensor([10.0, 20.0, 30.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
@@ -180,10 +180,10 @@ def test_a_missing_map_is_named():
         feature_maps(backbone, torch.zeros(1, 3, 4, 4), out_index=3)
 
 
-# ---- labelled images
+# ---- labeled images
 
 @pytest.fixture
-def labelled_folder(tmp_path):
+def labeled_folder(tmp_path):
     """Three images; the left half of each has class 0, the right half class 1."""
     for part in ('img', 'ann'):
         (tmp_path / part / 'town').mkdir(parents=True)
@@ -199,82 +199,82 @@ def labelled_folder(tmp_path):
                 classes=['left', 'right'], ignore_index=11)
 
 
-def test_folders_pair_by_stem_and_labels_follow_the_size(labelled_folder):
-    found = load_labelled_images(labelled_folder, size=(5, 10))
+def test_folders_pair_by_stem_and_labels_follow_the_size(labeled_folder):
+    found = load_labeled_images(labeled_folder, size=(5, 10))
     assert found.images.shape == (3, 3, 5, 10)
     assert found.images[:, 0, 0, 0].tolist() == [0, 100, 200]
-    # Centres of 5 rows in 10: 1, 3, ..., so the ignored first row is never hit.
+    # Centers of 5 rows in 10: 1, 3, ..., so the ignored first row is never hit.
     assert found.labels[0].tolist() == [[0] * 5 + [1] * 5] * 5
-    same = load_labelled_images(labelled_folder, size=(10, 20))
+    same = load_labeled_images(labeled_folder, size=(10, 20))
     assert (same.labels[:, 0] == 255).all() and (same.labels[:, 1:] != 255).all()
     assert found.classes == ('left', 'right')
 
 
-def test_a_limit_spreads_over_the_set(labelled_folder):
-    found = load_labelled_images(labelled_folder, size=4, limit=2)
+def test_a_limit_spreads_over_the_set(labeled_folder):
+    found = load_labeled_images(labeled_folder, size=4, limit=2)
     assert found.images[:, 0, 0, 0].tolist() == [0, 200]
 
 
-def test_palette_masks_give_their_numbers_not_their_colours(labelled_folder, tmp_path):
+def test_palette_masks_give_their_numbers_not_their_colors(labeled_folder, tmp_path):
     path = tmp_path / 'ann/town/0_labels.png'
     mask = Image.fromarray(np.array(Image.open(path)))
     mask.putpalette([200, 100, 50] * 256)
     mask.save(path)
     assert Image.open(path).mode == 'P'
-    found = load_labelled_images(labelled_folder, size=(10, 20))
+    found = load_labeled_images(labeled_folder, size=(10, 20))
     assert found.labels[0, 5].tolist() == [0] * 10 + [1] * 10
 
 
-def test_reduce_zero_label_shifts_by_one_and_ignores_zero(labelled_folder):
-    cfg = dict(labelled_folder, reduce_zero_label=True)
-    found = load_labelled_images(cfg | dict(ignore_index=10), size=(10, 20))
+def test_reduce_zero_label_shifts_by_one_and_ignores_zero(labeled_folder):
+    cfg = dict(labeled_folder, reduce_zero_label=True)
+    found = load_labeled_images(cfg | dict(ignore_index=10), size=(10, 20))
     assert found.labels[0, 5].tolist() == [255] * 10 + [0] * 10
 
 
-def test_wrong_class_list_for_the_data_names_file_and_labels(labelled_folder):
-    cfg = dict(labelled_folder, ignore_index=255)
+def test_wrong_class_list_for_the_data_names_file_and_labels(labeled_folder):
+    cfg = dict(labeled_folder, ignore_index=255)
     with pytest.raises(ValueError, match=r'0_labels.png: labels \[11\] are no places '
                                          r'in the list of 2 classes \(0 to 1\)'):
-        load_labelled_images(cfg, size=(10, 20))
+        load_labeled_images(cfg, size=(10, 20))
 
 
-def test_missing_masks_images_and_folders_are_named(labelled_folder, tmp_path):
+def test_missing_masks_images_and_folders_are_named(labeled_folder, tmp_path):
     (tmp_path / 'ann/town/1_labels.png').unlink()
     with pytest.raises(FileNotFoundError, match='1 of 3 images .*1_labels.png'):
-        load_labelled_images(labelled_folder)
+        load_labeled_images(labeled_folder)
     with pytest.raises(FileNotFoundError, match="no file ends in '.tif'"):
-        load_labelled_images(labelled_folder | dict(img_suffix='.tif'))
+        load_labeled_images(labeled_folder | dict(img_suffix='.tif'))
     with pytest.raises(FileNotFoundError, match='nowhere: no such folder'):
-        load_labelled_images(labelled_folder | dict(ann_dir='nowhere'))
+        load_labeled_images(labeled_folder | dict(ann_dir='nowhere'))
 
 
-def test_colour_masks_and_masks_of_another_size_are_refused(labelled_folder, tmp_path):
+def test_color_masks_and_masks_of_another_size_are_refused(labeled_folder, tmp_path):
     Image.new('RGB', (20, 10)).save(tmp_path / 'ann/town/0_labels.png')
     with pytest.raises(ValueError, match='mode RGB'):
-        load_labelled_images(labelled_folder)
+        load_labeled_images(labeled_folder)
     Image.new('L', (19, 10)).save(tmp_path / 'ann/town/0_labels.png')
     with pytest.raises(ValueError, match='19 x 10, its image .* 20 x 10'):
-        load_labelled_images(labelled_folder)
+        load_labeled_images(labeled_folder)
 
 
-def test_classes_must_be_given_for_folders(labelled_folder):
-    cfg = dict(labelled_folder, classes=None)
+def test_classes_must_be_given_for_folders(labeled_folder):
+    cfg = dict(labeled_folder, classes=None)
     with pytest.raises(ValueError, match='num_classes'):
-        load_labelled_images(cfg)
-    assert len(load_labelled_images(cfg | dict(num_classes=2)).classes) == 2
+        load_labeled_images(cfg)
+    assert len(load_labeled_images(cfg | dict(num_classes=2)).classes) == 2
 
 
-def test_the_toy_world_is_a_labelled_set():
+def test_the_toy_world_is_a_labeled_set():
     cfg = dict(type='ShapesDataset', num_images=3, with_annotations=True)
-    found = load_labelled_images(cfg, size=64)
+    found = load_labeled_images(cfg, size=64)
     assert found.images.shape == (3, 3, 64, 64)
     assert 'circle' in found.classes
     with pytest.raises(ValueError, match='with_annotations=True'):
-        load_labelled_images(dict(type='ShapesDataset', num_images=3))
+        load_labeled_images(dict(type='ShapesDataset', num_images=3))
 
 
-def test_pairs_keep_sub_folders(labelled_folder):
-    cfg = {k: labelled_folder[k] for k in
+def test_pairs_keep_sub_folders(labeled_folder):
+    cfg = {k: labeled_folder[k] for k in
            ('img_dir', 'ann_dir', 'img_suffix', 'seg_map_suffix')}
     pairs = find_pairs(**cfg)
     assert [p.name for p, _ in pairs] == ['0_photo.png', '1_photo.png', '2_photo.png']

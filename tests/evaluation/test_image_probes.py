@@ -5,17 +5,17 @@ import torch
 
 from mmcontrast.evaluation import probes
 from mmcontrast.evaluation.image_probes import (
-    LabelledFeatures,
+    LabeledFeatures,
     knn_accuracies,
     linear_accuracy,
     stratified,
 )
-from mmcontrast.evaluation.probes import best_linear_scores, nearest_neighbours, vote
+from mmcontrast.evaluation.probes import best_linear_scores, nearest_neighbors, vote
 
 
 def random_set(count, classes, channels=16, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return LabelledFeatures(
+    return LabeledFeatures(
         torch.randn(count, channels, generator=generator),
         torch.randint(classes, (count,), generator=generator))
 
@@ -25,7 +25,7 @@ def on_circle(*degrees):
     return torch.stack([angles.cos(), angles.sin()], 1)
 
 
-# ---- neighbours
+# ---- neighbors
 
 def test_a_vote_weighs_exp_of_cosine_over_temperature():
     # Cosines 1, 0.5, 0.5 at temperature 0.5: weights e^2, e, e.
@@ -35,31 +35,31 @@ def test_a_vote_weighs_exp_of_cosine_over_temperature():
     np.testing.assert_allclose(shares, expected, rtol=1e-6)
 
 
-def test_one_near_neighbour_outweighs_two_far_ones_at_low_temperature_only():
-    train = LabelledFeatures(on_circle(0, 60, -60), torch.tensor([0, 1, 1]))
-    val = LabelledFeatures(on_circle(0), torch.tensor([0]))
+def test_one_near_neighbor_outweighs_two_far_ones_at_low_temperature_only():
+    train = LabeledFeatures(on_circle(0, 60, -60), torch.tensor([0, 1, 1]))
+    val = LabeledFeatures(on_circle(0), torch.tensor([0]))
     # Cosines 1, 1/2, 1/2: e^(1/T) against 2 e^(1/2T) turns at 2T = 1 / log 2.
     assert knn_accuracies(train, val, 2, [3], temperature=0.7) == {3: 1.0}
     assert knn_accuracies(train, val, 2, [3], temperature=0.75) == {3: 0.0}
 
 
-def test_each_k_takes_its_own_neighbours():
+def test_each_k_takes_its_own_neighbors():
     # The nearest says 0; with the next two, 1 has the majority.
-    train = LabelledFeatures(on_circle(0, 10, 20, 180), torch.tensor([0, 1, 1, 0]))
-    val = LabelledFeatures(on_circle(-1), torch.tensor([0]))
+    train = LabeledFeatures(on_circle(0, 10, 20, 180), torch.tensor([0, 1, 1, 0]))
+    val = LabeledFeatures(on_circle(-1), torch.tensor([0]))
     found = knn_accuracies(train, val, 2, [1, 3, 50], temperature=10)
     # All four: two votes each, but those of 1 are nearer.
     assert found == {1: 1.0, 3: 0.0, 4: 0.0}
 
 
 @pytest.mark.parametrize('block', [7, 64, 10_000])
-def test_blocks_of_the_bank_find_the_neighbours_of_the_whole(monkeypatch, block):
+def test_blocks_of_the_bank_find_the_neighbors_of_the_whole(monkeypatch, block):
     monkeypatch.setattr(probes, '_BANK_ROWS', block)
     monkeypatch.setattr(probes, 'CHUNK', 500)
     generator = torch.Generator().manual_seed(0)
     bank, queries = (torch.nn.functional.normalize(
         torch.randn(n, 8, generator=generator)) for n in (203, 31))
-    cosines, places = nearest_neighbours(queries, bank, 5)
+    cosines, places = nearest_neighbors(queries, bank, 5)
     product = queries.numpy() @ bank.numpy().T
     order = np.argsort(-product, axis=1)[:, :5]
     np.testing.assert_array_equal(places, order)
@@ -69,7 +69,7 @@ def test_blocks_of_the_bank_find_the_neighbours_of_the_whole(monkeypatch, block)
 
 def test_length_of_a_feature_does_not_matter():
     train, val = random_set(60, 4), random_set(30, 4, seed=1)
-    stretched = LabelledFeatures(
+    stretched = LabeledFeatures(
         train.features * torch.linspace(0.1, 9, 60)[:, None], train.labels)
     assert knn_accuracies(train, val, 4) == knn_accuracies(stretched, val, 4)
 
@@ -90,12 +90,12 @@ def test_accuracy_agrees_with_a_plain_loop():
 # ---- the linear layer
 
 def test_separable_features_are_told_apart_without_a_fault():
-    centres = 3 * torch.eye(8)[:6]
+    centers = 3 * torch.eye(8)[:6]
     parts = []
     for seed, count in ((0, 120), (1, 60)):
         noise = random_set(count, 6, channels=8, seed=seed)
-        parts.append(LabelledFeatures(
-            centres[noise.labels] + 0.2 * noise.features, noise.labels))
+        parts.append(LabeledFeatures(
+            centers[noise.labels] + 0.2 * noise.features, noise.labels))
     found = linear_accuracy(*parts, 6)
     assert found['top1'] == found['top5'] == 1.0
 
@@ -109,7 +109,7 @@ def test_features_that_know_nothing_stay_at_chance():
 
 
 def test_the_penalty_is_picked_on_training_images_only():
-    """Few noisy images of many channels: an unpenalised layer learns the noise."""
+    """Few noisy images of many channels: an unpenalized layer learns the noise."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(60) % 2
     features = torch.randn(60, 200, generator=generator)
@@ -143,7 +143,7 @@ def test_what_does_not_fit_is_said():
         knn_accuracies(train, val, 2)
     with pytest.raises(ValueError, match='one layer'):
         linear_accuracy(train, random_set(10, 3, channels=4), 3)
-    broken = LabelledFeatures(train.features / 0, train.labels)
+    broken = LabeledFeatures(train.features / 0, train.labels)
     with pytest.raises(ValueError, match='diverged'):
         knn_accuracies(broken, val, 3)
     with pytest.raises(ValueError, match='k must be 1 or more'):

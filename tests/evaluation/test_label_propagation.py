@@ -11,7 +11,7 @@ from mmcontrast.evaluation import label_propagation
 from mmcontrast.evaluation.label_propagation import propagate_labels
 from mmcontrast.evaluation.video_scores import (
     contour_accuracy,
-    outline,
+    mask_boundary,
     region_similarity,
     score_clip,
     statistics,
@@ -39,11 +39,11 @@ def test_j_of_empty_masks():
 
 
 def test_an_outline_runs_left_and_above_of_the_change():
-    # A mask of one pixel (2, 2) differs from its left, upper and upper left neighbour,
+    # A mask of one pixel (2, 2) differs from its left, upper and upper left neighbor,
     # and from its own lower and right ones.
-    assert np.argwhere(outline(square(2, 2, 1, (5, 5)))).tolist() == [
+    assert np.argwhere(mask_boundary(square(2, 2, 1, (5, 5)))).tolist() == [
         [1, 1], [1, 2], [2, 1], [2, 2]]
-    assert not outline(np.ones((4, 4), bool)).any()
+    assert not mask_boundary(np.ones((4, 4), bool)).any()
 
 
 def test_f_of_a_square_moved_within_the_tolerance_is_one_and_beyond_it_is_not():
@@ -66,7 +66,7 @@ def test_f_counts_the_parts_of_the_outline_that_fit():
     found[10:30, 30:40] = True
     # A row of the long sides: 2 pixels (columns 29 and 39). An end: 11 pixels.
     # found: rows 9 to 29 less its ends, 19 x 2, and two ends of 11 = 60 pixels; of its
-    # lower end in row 29 the pixels of the long sides and their neighbours fit: 4.
+    # lower end in row 29 the pixels of the long sides and their neighbors fit: 4.
     # truth: rows 10 to 48, 39 x 2, and two ends = 100; rows 10 to 30 fit, 21 x 2 + 11.
     precision, recall = (60 - 7) / 60, (21 * 2 + 11) / 100
     expected = 2 * precision * recall / (precision + recall)
@@ -254,9 +254,9 @@ def test_masks_are_written_with_their_palette(tmp_path):
     ids = np.arange(6, dtype=np.uint8).reshape(2, 3)
     palette = [0, 0, 0, 128, 0, 0, 0, 128, 0]
     write_ids(tmp_path / 'swan/00000.png', ids, palette)
-    found, colours = read_ids(tmp_path / 'swan/00000.png')
+    found, colors = read_ids(tmp_path / 'swan/00000.png')
     np.testing.assert_array_equal(found, ids)
-    assert colours[:9] == palette
-    Image.new('RGB', (3, 2)).save(tmp_path / 'colour.png')
+    assert colors[:9] == palette
+    Image.new('RGB', (3, 2)).save(tmp_path / 'color.png')
     with pytest.raises(ValueError, match='mode RGB'):
-        read_ids(tmp_path / 'colour.png')
+        read_ids(tmp_path / 'color.png')

@@ -21,9 +21,9 @@ def released(case: Case) -> dict:
         return 0.1 * torch.randn(*shape, generator=generator)
 
     weights = {}
-    for twin in ('', '_k'):
-        weights |= {f'encoder{twin}.{k}': v for k, v in case.params().items()}
-        weights |= {f'projector{twin}.{k}': v for k, v in {
+    for suffix in ('', '_k'):
+        weights |= {f'encoder{suffix}.{k}': v for k, v in case.params().items()}
+        weights |= {f'projector{suffix}.{k}': v for k, v in {
             'linear1.weight': draw(4096, 2048, 1, 1), 'linear1.bias': draw(4096),
             'bn1.weight': draw(4096), 'bn1.bias': draw(4096),
             'bn1.running_mean': draw(4096), 'bn1.running_var': draw(4096).abs() + 1,
@@ -54,11 +54,11 @@ def test_a_released_file_becomes_a_model_that_gives_the_reference_maps(name, lib
     for entry in case.meta['keys']:
         key = entry['checkpoint'].removeprefix('module.')
         assert renamed[key] == f'backbone.{entry[library]}'
-        twin = key.replace('encoder.', 'encoder_k.')
-        assert renamed[twin] == f'momentum.backbone.{entry[library]}'
+        suffix = key.replace('encoder.', 'encoder_k.')
+        assert renamed[suffix] == f'momentum.backbone.{entry[library]}'
     assert len(renamed) == len(weights) == 2 * len(case.meta['keys']) + 20
     # Encoder, projector and their twins, and the transform; on two sets of weights.
-    assert sum('Equal outputs' in line for line in result.report.proofs) == 10
+    assert sum('Equal outputs' in line for line in result.report.checks) == 10
     assert not result.report.dropped and not result.report.unset
 
     with DefaultScope.overwrite_default_scope('mmcontrast'):

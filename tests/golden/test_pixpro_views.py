@@ -8,7 +8,7 @@ from mmcontrast.datasets.transforms import (
     Crop,
     RandomResizedCrops,
     TwoViews,
-    cut,
+    crop_and_resize,
     image_to_tensor,
 )
 from mmcontrast.methods.pixpro.pairs import published_coords
@@ -53,11 +53,11 @@ def test_pixels_of_a_view_follow_the_released_code(idx):
     choices = [tuple(choice) for choice in VIEW_PIXELS.meta['rows'][idx]['choices']]
     (_, top, left, height, width), *changes = choices
     crop, flipped = Crop(left, top, width, height), ('hflip',) in changes
-    view = cut(image, crop, flipped, (size, size))
+    view = crop_and_resize(image, crop, flipped, (size, size))
     for name, *params in changes:
         view = apply_choice(view, name, *params)
-    normalise = TwoViewPreprocessor()
-    batch = normalise(dict(inputs=[image_to_tensor(view)[None]], data_samples=None))
+    normalize = TwoViewPreprocessor()
+    batch = normalize(dict(inputs=[image_to_tensor(view)[None]], data_samples=None))
     coords = published_coords(ViewBatch.stack([View(*crop.box, flipped, *image.size)]))
     VIEW_PIXELS.check({f'out_{idx}': batch['inputs'][0][0], f'coord_{idx}': coords[0]})
 

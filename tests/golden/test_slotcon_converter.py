@@ -39,7 +39,7 @@ def test_every_key_of_the_released_layout_fills_the_model_read_off_it(converted)
     assert not report.dropped and not report.unset
     # Two encoders, two projectors, two tables of prototypes, the predictor; each with
     # the weights of the file and with random ones.
-    assert sum('Equal outputs' in line for line in report.proofs) == 14
+    assert sum('Equal outputs' in line for line in report.checks) == 14
     CASE.check(dict(
         num_keys=torch.tensor(len(model.state_dict())),
         num_backbone_keys=torch.tensor(len(model.momentum.backbone.state_dict())),

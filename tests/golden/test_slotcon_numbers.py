@@ -246,9 +246,13 @@ def step(case: Case, config: dict, backbone: dict, mixed: bool, place: str = ''
 
 def record(model: SlotCon) -> dict:
     """What projectors and groupings give, views in order."""
-    seen, twin = {}, model.momentum
-    for name, module in dict(proj=model.projector, teacher_proj=twin.projector,
-                             dots=model.grouping, teacher_dots=twin.grouping).items():
+    seen, momentum_encoder = {}, model.momentum
+    for name, module in dict(
+        proj=model.projector,
+        teacher_proj=momentum_encoder.projector,
+        dots=model.grouping,
+        teacher_dots=momentum_encoder.grouping,
+    ).items():
         module.register_forward_hook(
             lambda _, inputs, output, name=name:
             seen.setdefault(name, []).append(output.detach()))

@@ -79,7 +79,7 @@ class FlipDraws:
         self.draws = [0.0 if flag else 1.0 for flag in flags]
 
     def random(self):
-        # The steps of colour are forced, whatever they draw.
+        # The steps of color are forced, whatever they draw.
         return self.draws.pop(0) if self.draws else 0.0
 
 

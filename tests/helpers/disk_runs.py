@@ -145,6 +145,6 @@ def decoded_by_pillow(folder: Path) -> str:
 
 def own_images(folder: Path) -> str:
     """A data set of ours, which replaces single broken images."""
-    return ("dict(type='mmcontrast.UnlabelledImages', "
+    return ("dict(type='mmcontrast.UnlabeledImages', "
             f"data_root={str(folder)!r}, pipeline=[dict(type='LoadImage'), "
             "dict(type='mmengine.FirstValue')])")

@@ -1,4 +1,4 @@
-"""A tiny run of TrustedRunner that uses every kind of randomness, to be killed."""
+"""A tiny run of ReliableRunner that uses every kind of randomness, to be killed."""
 import json
 import multiprocessing
 import os
@@ -18,7 +18,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapperDict, build_optim_wrapper
 from torch import nn
 
-from mmcontrast.engine.runner.reliable_runner import TrustedRunner
+from mmcontrast.engine.runner.reliable_runner import ReliableRunner
 from mmcontrast.io.checkpoint import read_checkpoint
 
 NUM_SAMPLES, BATCH, EPOCHS = 30, 4, 3  # 8 batches an epoch, the last one of 2
@@ -201,7 +201,7 @@ class KillItself(Hook):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train(config, work_dir, resume=False, pipe=None, kind=TrustedRunner):
+def train(config, work_dir, resume=False, pipe=None, kind=ReliableRunner):
     """Train in this process."""
     torch.set_num_threads(1)
     config = dict(config, work_dir=str(work_dir), resume=resume)

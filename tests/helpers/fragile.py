@@ -13,7 +13,7 @@ from mmengine.structures import BaseDataElement
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmcontrast.models.momentum import MomentumTwin
+from mmcontrast.models.momentum import MomentumEncoder
 from mmcontrast.registry import DATASETS, HOOKS, MODELS, RUNNERS
 
 
@@ -84,7 +84,7 @@ class WithTwin(Fragile):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.momentum = MomentumTwin(head=self.head)
+        self.momentum = MomentumEncoder(head=self.head)
         self.momentum.coefficient = 0.9
 
     def forward(self, inputs, data_samples=None, mode='loss'):
@@ -142,7 +142,7 @@ def config(work_dir: Path, guard: dict | None = None, meter='Ratio', batch_size=
         default_hooks=dict(
             logger=dict(type='LoggerHook', interval=1),
             checkpoint=dict(type='CheckpointHook', interval=100, save_last=False),
-            guard=dict(type='mmcontrast.FiniteGuardHook', **(guard or {}))),
+            guard=dict(type='mmcontrast.NonFiniteGuardHook', **(guard or {}))),
         custom_hooks=list(custom_hooks), randomness=dict(seed=3),
         log_level='WARNING', experiment_name=uuid.uuid4().hex,
         default_scope='mmengine')

@@ -30,7 +30,7 @@ class ListedDraws:
 
 
 def apply_choice(view, name, *params):
-    """One change of colour; crops and flips are no business of this function."""
+    """One change of color; crops and flips are no business of this function."""
     if name.startswith('adjust_'):
         return ViewColorJitter.apply(
             view, [(name.removeprefix('adjust_'), params[0])])
@@ -56,7 +56,7 @@ def force_steps(steps, choices):
 
 
 def made_up_picture(case):
-    """Coloured blocks and a ramp, as the input ``image`` of a case describes them."""
+    """Colored blocks and a ramp, as the input ``image`` of a case describes them."""
     given = case.meta['inputs']['image']
     height, width, _ = given['shape']
     blocks = fill.rand(given['key'], (math.ceil(height / 8), math.ceil(width / 8), 3))

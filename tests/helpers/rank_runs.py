@@ -14,7 +14,7 @@ from mmengine.model import BaseModel
 from torch.utils.data import Dataset
 
 from mmcontrast.engine.distributed.rank_failures import rank_failures
-from mmcontrast.engine.runner.reliable_runner import TrustedRunner
+from mmcontrast.engine.runner.reliable_runner import ReliableRunner
 
 # A run that is not taken down would last for half an hour.
 BOUND = 60
@@ -109,7 +109,7 @@ def settings(folder: Path, rank: int = 0, ranks: int = 1, hooks=(), **changes) -
     return values | changes
 
 
-def train(folder: Path, rank: int = 0, ranks: int = 1, runner=TrustedRunner,
+def train(folder: Path, rank: int = 0, ranks: int = 1, runner=ReliableRunner,
           **kwargs) -> None:
     """Train as a tool does, telling other ranks of a failure."""
     with rank_failures():

@@ -1,4 +1,4 @@
-"""Config, checkpoint and labelled scenes of a small SlotCon, as files."""
+"""Config, checkpoint and labeled scenes of a small SlotCon, as files."""
 from pathlib import Path
 
 import numpy as np

@@ -20,10 +20,10 @@ from torch import nn
 
 from mmcontrast.engine.hooks.checkpoint_keys import CheckpointKeysHook
 from mmcontrast.io.checkpoint import (
+    atomic_write,
     check_matching_keys,
     find_state_dict,
     read_checkpoint,
-    replacing,
     write_checkpoint,
 )
 from mmcontrast.io.safe_loading import use_safe_loading
@@ -190,13 +190,13 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
 
 def test_an_error_about_another_file_is_not_taken_for_one_of_writing(tmp_path):
     with pytest.raises(FileNotFoundError, match='other.txt'), \
-            replacing(tmp_path / 'a') as file:
+            atomic_write(tmp_path / 'a') as file:
         file.write((tmp_path / 'other.txt').read_bytes())
     assert os.listdir(tmp_path) == []
 
 
 def test_a_file_has_its_name_only_when_it_is_complete(tmp_path):
-    with replacing(tmp_path / 'new' / 'a') as file:
+    with atomic_write(tmp_path / 'new' / 'a') as file:
         file.write(b'half')
         file.flush()
         assert not (tmp_path / 'new' / 'a').exists()

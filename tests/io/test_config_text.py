@@ -89,7 +89,9 @@ def hostile(tmp_path):
     assert not trace.exists()
 
 
-@pytest.mark.parametrize('runner_type', ['mmengine.Runner', 'mmcontrast.TrustedRunner'])
+@pytest.mark.parametrize(
+    'runner_type', ['mmengine.Runner', 'mmcontrast.ReliableRunner']
+)
 def test_a_resumed_run_does_not_run_the_text_in_its_checkpoint(tmp_path, runner_type):
     options = dict(runner_type=runner_type)
     config, trace = str(write_config(tmp_path, epochs=2)), tmp_path / 'trace'

@@ -65,23 +65,23 @@ def test_the_loss_falls(trained):
     assert sum(losses[-4:]) / 4 < losses[0] - 0.7
 
 
-def test_colours_of_unseen_objects_are_named_far_above_chance(trained):
+def test_colors_of_unseen_objects_are_named_far_above_chance(trained):
     rows = [json.loads(line) for file in trained.glob('*/vis_data/scalars.json')
             for line in file.read_text().splitlines()]
-    found, = (row for row in rows if 'zero_shot/seen/colour' in row)
+    found, = (row for row in rows if 'zero_shot/seen/color' in row)
     # Chance is 12.5 and 1.6 per cent.
-    assert found['zero_shot/seen/colour'] > 50
-    assert found['zero_shot/held_out/colour'] > 50
+    assert found['zero_shot/seen/color'] > 50
+    assert found['zero_shot/held_out/color'] > 50
     assert found['zero_shot/seen/pair'] > 5
 
 
 def test_testing_a_checkpoint_asks_about_other_scenes(trained, tmp_path):
     found = run_test(DEBUG, str(trained / 'epoch_10.pth'), str(tmp_path), cfg_options={
         'test_dataloader.dataset.num_images': 30})
-    assert found['zero_shot/seen/colour'] > 50
+    assert found['zero_shot/seen/color'] > 50
     assert set(found) == {f'zero_shot/{name}' for name in (
         'scene/caption', *(f'{group}/{what}' for group in ('seen', 'held_out')
-                           for what in ('colour', 'shape', 'pair')))}
+                           for what in ('color', 'shape', 'pair')))}
 
 
 def test_open_clip_loads_the_export_and_encodes_alike(exported, model):

@@ -186,9 +186,9 @@ def test_a_copy_keeps_embeddings_of_its_own():
     """mmengine's EMA copies the model and swaps weights in between epochs."""
     net = model().eval()
     logits(net)
-    twin = copy.deepcopy(net)
-    twin.contexts.zero_()
-    assert not torch.allclose(logits(twin), logits(net))
+    momentum_encoder = copy.deepcopy(net)
+    momentum_encoder.contexts.zero_()
+    assert not torch.allclose(logits(momentum_encoder), logits(net))
 
 
 @torch.no_grad()
@@ -334,7 +334,7 @@ def test_gamma_of_zero_takes_the_picture_out_of_the_texts():
     assert text[0].equal(text[1]) and text[:1].equal(net.name_embeddings().detach())
 
 
-def test_heads_are_initialised_as_mmseg_does_or_not_at_all():
+def test_heads_are_initialized_as_mmseg_does_or_not_at_all():
     plain, released = model(), model(init_heads=False)
     before = released.decode_head.conv_seg.weight.clone()
     neck = released.neck.lateral_convs[0].conv.weight.clone()

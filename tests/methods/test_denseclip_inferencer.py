@@ -61,13 +61,13 @@ def files(tmp_path_factory):
         noise = draw.integers(256, size=(size[0] // 9, size[1] // 9, 3), dtype=np.uint8)
         Image.fromarray(noise).resize(size[::-1]).save(root / 'photos' / name)
     model = tiny.model(**changes).eval()
-    centre(model, root / 'photos' / 'a.png')
+    center(model, root / 'photos' / 'a.png')
     torch.save(dict(state_dict=model.state_dict(), meta={}), root / 'weights.pth')
     return root
 
 
 @torch.no_grad()
-def centre(model, path: Path) -> None:
+def center(model, path: Path) -> None:
     """Random features are much alike, and so are texts: let none win all places."""
     model.contexts.mul_(0.02)
     pixels = torch.from_numpy(cv2.resize(cv2.imread(str(path)), (192, 121)))
@@ -93,7 +93,7 @@ def photo(files, name: str) -> str:
 def test_labels_are_the_highest_probabilities_that_mmseg_gives(
         infer, files, name, classes):
     result = infer(photo(files, name), classes)
-    # mmseg reads the file, turns the colours and enlarges the logits by itself.
+    # mmseg reads the file, turns the colors and enlarges the logits by itself.
     infer.model.cfg = Config.fromfile(files / 'config.py')
     with DefaultScope.overwrite_default_scope('mmseg'):
         theirs = inference_model(infer.model, photo(files, name))
@@ -137,7 +137,7 @@ def test_arrays_are_bgr_and_pictures_say_what_they_are(infer, files):
     assert [result.name for result in found] == ['image_0', 'image_1']
     for result in found:
         assert (result.labels == from_file).all()
-    # Colours matter to this model at all.
+    # Colors matter to this model at all.
     assert (infer(cv2.imread(path)[..., ::-1].copy()).labels != from_file).any()
 
 
@@ -178,7 +178,7 @@ def test_the_picture_shows_the_photograph_beside_its_labels(infer, files, tmp_pa
     # 113 x 71 pixels as wide as 640.
     image = np.asarray(Image.open(photo(files, 'a.png')).resize((640, 402), 3))
     assert (sheet[10:412, 10:650] == image).all()
-    # Far from texts a pixel is 40 % of the grey image and 60 % of the class's colour.
+    # Far from texts a pixel is 40 % of the gray image and 60 % of the class's color.
     palette = np.diag([9, 9, 9])
     shown = sheet[10:412, 660:1300].astype(int)
     rows, columns = np.mgrid[2:400:5, 2:640:5]

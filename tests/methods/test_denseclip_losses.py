@@ -4,14 +4,16 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmcontrast.methods.denseclip.pixel_loss import resized_cross_entropy
+from mmcontrast.methods.denseclip.pixel_loss import upsampled_cross_entropy
 
 
 def the_usual_way(logits, labels):
-    enlarged = F.interpolate(
+    upsampled = F.interpolate(
         logits, labels.shape[1:], mode='bilinear', align_corners=False)
-    correct = (enlarged.argmax(1) == labels) & (labels != 255)
-    return F.cross_entropy(enlarged, labels, ignore_index=255, reduction='sum'), correct
+    correct = (upsampled.argmax(1) == labels) & (labels != 255)
+    return F.cross_entropy(
+        upsampled, labels, ignore_index=255, reduction='sum'
+    ), correct
 
 
 @pytest.mark.parametrize('small, size, strip', [
@@ -26,7 +28,7 @@ def test_value_and_gradient_are_those_of_enlarging_first(small, size, strip):
     labels = torch.randint(small[1], (small[0], *size))
     labels[torch.rand(labels.shape) < 0.2] = 255
     wanted, correct = the_usual_way(logits, labels)
-    found = resized_cross_entropy(logits, labels, 255, strip)
+    found = upsampled_cross_entropy(logits, labels, 255, strip)
     torch.testing.assert_close(found.loss, wanted)
     assert found.correct.item() == correct.sum().item()
     (wanted_grad,), (found_grad,) = (
@@ -54,7 +56,7 @@ def test_nothing_as_large_as_the_enlarged_logits_is_made():
     with Largest() as usual:
         the_usual_way(logits, labels)[0].backward()
     with Largest() as strips:
-        resized_cross_entropy(logits, labels, 255, 50 * 128 * 4).loss.backward()
+        upsampled_cross_entropy(logits, labels, 255, 50 * 128 * 4).loss.backward()
     assert usual.elements == whole
     assert strips.elements <= whole // 32
 
@@ -63,7 +65,7 @@ def test_half_precision_is_summed_in_float32():
     logits = torch.randn(1, 5, 4, 4).bfloat16().requires_grad_()
     labels = torch.randint(5, (1, 64, 64))
     with torch.autocast('cpu', torch.bfloat16):
-        found = resized_cross_entropy(logits, labels)
+        found = upsampled_cross_entropy(logits, labels)
     wanted, _ = the_usual_way(logits.detach().float(), labels)
     torch.testing.assert_close(found.loss, wanted)
     found.loss.backward()
@@ -72,13 +74,13 @@ def test_half_precision_is_summed_in_float32():
 
 def test_without_gradients_only_the_value_is_computed():
     logits = torch.randn(1, 5, 4, 4)
-    found = resized_cross_entropy(logits, torch.randint(5, (1, 64, 64)))
+    found = upsampled_cross_entropy(logits, torch.randint(5, (1, 64, 64)))
     assert not found.loss.requires_grad
 
 
 def test_a_label_that_is_no_class_is_refused():
     with pytest.raises(IndexError, match='out of bounds'):
-        resized_cross_entropy(torch.randn(1, 5, 4, 4), torch.full((1, 8, 8), 7))
+        upsampled_cross_entropy(torch.randn(1, 5, 4, 4), torch.full((1, 8, 8), 7))
 
 
 # The losses of mmseg's heads.
@@ -118,7 +120,7 @@ def test_heads_get_the_losses_that_mmseg_gives_them(changes):
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
 
 
-def test_the_identity_head_has_no_weights_and_can_be_initialised():
+def test_the_identity_head_has_no_weights_and_can_be_initialized():
     net = head()
     net.init_weights()
     assert net.state_dict() == {} and net.loss_decode.loss_weight == 0.4

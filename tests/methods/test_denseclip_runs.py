@@ -127,7 +127,7 @@ def test_texts_in_another_order_than_the_labels_are_refused(root, tmp_path):
             root, **{'model.class_names': names[::-1]}))
 
 
-def test_pairs_of_colour_and_shape_are_learned_and_tested_with_those_held_out(
+def test_pairs_of_color_and_shape_are_learned_and_tested_with_those_held_out(
         tmp_path):
     """The configs of docs/benchmarks/denseclip_small.md, from random weights."""
     def world(name, **combinations):

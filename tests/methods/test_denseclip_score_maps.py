@@ -1,4 +1,4 @@
-"""Score maps as the model computes them, and boxes labelled by them."""
+"""Score maps as the model computes them, and boxes labeled by them."""
 import runpy
 import sys
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_cosines_are_those_after_the_picture_corrected_the_texts(files):
     batch = [images[0], images[1]]
     found, covered = match_images(model, batch)
     assert covered == (1.0, 0.75) and found.shape[0] == 2
-    # By hand, of the first image alone: RGB, normalised, padded on the right.
+    # By hand, of the first image alone: RGB, normalized, padded on the right.
     pixels = batch[0].inputs.flip(0).float()
     whole = F.pad((pixels - 120) / 60, (0, 32))[None]
     with torch.no_grad():

@@ -15,7 +15,7 @@ def coords(*views: View):
     return published_coords(ViewBatch.stack(views))
 
 
-def test_coords_have_pixel_centres_at_both_ends():
+def test_coords_have_pixel_centers_at_both_ends():
     # Pixels 10 ... 50 of 0 ... 100, rows 0 ... 20 of 0 ... 40.
     view = View(10, 0, 51, 21, False, 101, 41)
     torch.testing.assert_close(coords(view), torch.tensor([[0.1, 0, 0.5, 0.5]]))
@@ -49,12 +49,12 @@ def test_maps_of_different_size_and_a_slow_loop_agree():
     b = coords(View(20, 0, 90, 70, False, 100, 120))
     fast = positive_pairs(a, b, (3, 5), (4, 2))[0]
 
-    def centres(c, rows, cols):
+    def centers(c, rows, cols):
         w, h = (c[2] - c[0]) / cols, (c[3] - c[1]) / rows
         return [(c[0] + (x + .5) * w, c[1] + (y + .5) * h)
                 for y in range(rows) for x in range(cols)], (w ** 2 + h ** 2) ** .5
 
-    (p, d1), (q, d2) = centres(a[0].tolist(), 3, 5), centres(b[0].tolist(), 4, 2)
+    (p, d1), (q, d2) = centers(a[0].tolist(), 3, 5), centers(b[0].tolist(), 4, 2)
     for i, (x1, y1) in enumerate(p):
         for j, (x2, y2) in enumerate(q):
             near = ((x1 - x2) ** 2 + (y1 - y2) ** 2) ** .5 / max(d1, d2) < .7

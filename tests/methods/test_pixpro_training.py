@@ -76,7 +76,7 @@ def folder_options(folder: Path) -> dict:
     options = {key: value for key, value in SMALL.items() if 'num_images' not in key}
     return options | {
         'train_dataloader.dataset': dict(
-            _delete_=True, type='UnlabelledImages', data_root=str(folder),
+            _delete_=True, type='UnlabeledImages', data_root=str(folder),
             pipeline=[dict(type='LoadImage'), dict(type='TwoViews', size=32),
                       dict(type='PackViews')]),
         'train_cfg.max_epochs': 1, 'param_scheduler.warmup': 0}

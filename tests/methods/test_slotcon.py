@@ -142,10 +142,13 @@ def test_slot_scores_are_cosines_of_the_branch_asked_for():
     view = batch()[0][0]
     scores = model.slot_scores(view)
     assert scores.shape == (4, 24, 4, 4) and not scores.requires_grad
-    twin = model.momentum
-    features = twin.projector(twin.backbone(view)[-1])
+    momentum_encoder = model.momentum
+    features = momentum_encoder.projector(momentum_encoder.backbone(view)[-1])
     expected = torch.cosine_similarity(
-        features[:, None], twin.grouping.prototypes[None, :, :, None, None], dim=2)
+        features[:, None],
+        momentum_encoder.grouping.prototypes[None, :, :, None, None],
+        dim=2,
+    )
     torch.testing.assert_close(scores, expected)
     with torch.no_grad():
         model.grouping.prototypes.neg_()
@@ -176,7 +179,7 @@ def test_settings_that_cannot_work_are_refused(wrong):
 
 
 def one_step(rank: int, world_size: int) -> dict:
-    """Losses, weights and centre after a step on this rank's share of eight images."""
+    """Losses, weights and center after a step on this rank's share of eight images."""
     model = build(num_slots=2, norm_cfg=dict(type='GN', num_groups=4),
                   backbone=dict(type='InstanceNormNet'))
     model.momentum.coefficient = 0.9

@@ -14,7 +14,7 @@ def image():
     return image
 
 
-def test_a_marked_region_keeps_its_pixels_and_the_rest_pales_to_grey(image):
+def test_a_marked_region_keeps_its_pixels_and_the_rest_pales_to_gray(image):
     mask = np.zeros((40, 60), bool)
     mask[5:10, 15:25] = True
     found = mark_region(image, mask)

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmcontrast.methods.slotcon import SlotPicturesHook, SlotProbeHook
+from mmcontrast.methods.slotcon import SlotImagesHook, SlotProbeHook
 from mmcontrast.methods.slotcon.slot_images_hook import keep_ranks
 from tests.helpers.slot_files import CONFIG
 
@@ -44,7 +44,7 @@ def sheets(work_dir):
 
 
 def test_sheets_come_at_the_start_at_intervals_and_at_the_end(tmp_path):
-    train(tmp_path / 'run', [SlotPicturesHook(interval=2, num_images=2, size=64)],
+    train(tmp_path / 'run', [SlotImagesHook(interval=2, num_images=2, size=64)],
           epochs=3)
     found = sheets(tmp_path)
     assert sorted(found) == [0, 4, 6]
@@ -54,7 +54,7 @@ def test_sheets_come_at_the_start_at_intervals_and_at_the_end(tmp_path):
 
 def test_training_is_the_same_with_and_without_the_hooks(tmp_path):
     plain = train(tmp_path / 'plain', [])
-    hooks = [SlotPicturesHook(num_images=2, size=64), SlotProbeHook(TOY, num_images=2)]
+    hooks = [SlotImagesHook(num_images=2, size=64), SlotProbeHook(TOY, num_images=2)]
     watched = train(tmp_path / 'watched', hooks)
     assert watched.model.training
     for name, weight in plain.model.state_dict().items():
@@ -68,17 +68,17 @@ def test_given_files_and_folders_of_images_can_be_drawn(tmp_path):
     for i in range(8):
         noise = rng.integers(256, size=(70, 90, 3), dtype=np.uint8)
         Image.fromarray(noise).save(folder / f'{i}.png')
-    given = SlotPicturesHook(images=[str(folder / '3.png')], size=64)
-    found = SlotPicturesHook(num_images=3, size=64)
+    given = SlotImagesHook(images=[str(folder / '3.png')], size=64)
+    found = SlotImagesHook(num_images=3, size=64)
     train(tmp_path / 'run', [given, found], epochs=1,
-          dataset=dict(type='UnlabelledImages', data_root=str(folder)))
+          dataset=dict(type='UnlabeledImages', data_root=str(folder)))
     assert [name for name, _ in given._pixels] == ['3.png']
     # Evenly spread: places 0, 3.5 and 7 of 8.
     assert [name for name, _ in found._pixels] == ['0.png', '4.png', '7.png']
     assert found._pixels[0][1].shape == (3, 64, 96)
 
 
-def test_a_slot_keeps_its_colour_while_it_is_in_use():
+def test_a_slot_keeps_its_color_while_it_is_in_use():
     first = keep_ranks({}, np.array([5, 0, 9, 1]))
     assert first == {2: 0, 0: 1, 3: 2}
     # Slot 0 goes; slot 1 takes its place, slot 4 comes behind.
@@ -98,14 +98,14 @@ def test_the_probe_logs_its_scores_from_the_start(tmp_path):
 def test_a_model_without_slots_is_refused(tmp_path):
     from test_monitor_hooks import train as train_tiny
     with pytest.raises(TypeError, match='Tiny has no slots'):
-        train_tiny(tmp_path / 'run', [SlotPicturesHook()])
+        train_tiny(tmp_path / 'run', [SlotImagesHook()])
 
 
 def test_bad_settings_are_named():
-    with pytest.raises(ValueError, match='SlotPicturesHook: interval must be 1'):
-        SlotPicturesHook(interval=0)
+    with pytest.raises(ValueError, match='SlotImagesHook: interval must be 1'):
+        SlotImagesHook(interval=0)
     with pytest.raises(ValueError, match='got 0 and 224'):
-        SlotPicturesHook(num_images=0)
+        SlotImagesHook(num_images=0)
 
 
 def test_nothing_is_drawn_of_a_stream_and_the_log_says_why(tmp_path):
@@ -116,7 +116,7 @@ def test_nothing_is_drawn_of_a_stream_and_the_log_says_why(tmp_path):
         slot_scores = None
 
     # The tiny run feeds a plain Dataset, which has no pictures to load.
-    train_tiny(tmp_path / 'run', [SlotPicturesHook()], kind=Slots)
+    train_tiny(tmp_path / 'run', [SlotImagesHook()], kind=Slots)
     text = log_text(tmp_path)
-    assert text.count('SlotPicturesHook cannot pick images of a Pictures') == 1
+    assert text.count('SlotImagesHook cannot pick images of a Pictures') == 1
     assert not sheets(tmp_path)

@@ -100,17 +100,17 @@ def test_one_prototype_leaves_nothing_to_distil():
     assert distillation(student, teacher, torch.zeros(1, 1)) == 0
 
 
-def test_the_centre_is_taken_from_the_teacher_only():
+def test_the_center_is_taken_from_the_teacher_only():
     student = torch.zeros(1, 1, 1, 2, requires_grad=True)
     teacher = torch.tensor([0.14, 0.0]).view(1, 1, 1, 2)
     loss = distillation(student, teacher, torch.tensor([[0.14, 0.0]]))
-    # Both shares of the teacher are 1/2 after centring, the student's as well.
+    # Both shares of the teacher are 1/2 after centering, the student's as well.
     assert loss.item() == pytest.approx(math.log(2))
     loss.backward()
     assert not student.grad.any()
 
 
-def test_the_centre_moves_by_a_tenth():
+def test_the_center_moves_by_a_tenth():
     center = torch.tensor([[1.0, 0.0]])
     rows = torch.tensor([[0.0, 1.0], [0.0, 3.0]])
     update_center(center, [rows, rows], 0.9)

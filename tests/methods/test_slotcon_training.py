@@ -21,7 +21,7 @@ DEBUG = str(CONFIGS / 'slotcon_resnet18_1xb32-coslr-4e_shapes_debug.py')
 SMALL = {
     'train_dataloader.batch_size': 8, 'train_dataloader.num_workers': 0,
     'train_dataloader.dataset.num_images': 16, 'default_hooks.logger.interval': 1,
-    'default_hooks.slot_pictures.size': 64,
+    'default_hooks.slot_images.size': 64,
     'model.backbone.base_channels': 8, 'model.backbone.stem_channels': 8}
 
 
@@ -94,7 +94,7 @@ def test_a_run_on_two_folders_draws_slots_of_both(tmp_path):
         'train_dataloader.batch_size': 4, 'train_cfg.max_epochs': 1,
         'param_scheduler.warmup': 0, 'train_dataloader.dataset': dict(
             _delete_=True, type='ConcatDataset', datasets=[
-                dict(type='mmcontrast.UnlabelledImages', data_root=str(tmp_path / name),
+                dict(type='mmcontrast.UnlabeledImages', data_root=str(tmp_path / name),
                      pipeline=pipeline) for name in 'ab'])})
     sheets = sorted((tmp_path / 'run').rglob('vis_image/slots_*.png'))
     assert len(sheets) == 2     # before training and at the end
@@ -102,7 +102,7 @@ def test_a_run_on_two_folders_draws_slots_of_both(tmp_path):
     assert Image.open(sheets[0]).height > 4 * 64
 
 
-def test_training_lowers_the_loss_and_resuming_keeps_centre_and_twin(tmp_path):
+def test_training_lowers_the_loss_and_resuming_keeps_center_and_twin(tmp_path):
     options = SMALL | {'train_cfg.max_epochs': 8}
     trained = run(DEBUG, tmp_path, options).model
     losses = [row['loss'] for row in scalars(tmp_path)]

@@ -129,7 +129,7 @@ def test_drop_path_rises_to_its_rate_and_rests_in_eval():
 
 # Positions
 
-def test_positions_are_resized_between_cell_centres():
+def test_positions_are_resized_between_cell_centers():
     table = torch.tensor([[9.0], [0.0], [1.0], [2.0], [3.0]])
     # Two cells at 1/4 and 3/4 seen by four at 1/8, 3/8, 5/8, 7/8.
     columns = torch.tensor([0, 0.25, 0.75, 1])

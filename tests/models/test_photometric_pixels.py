@@ -6,22 +6,22 @@ from PIL import Image
 
 from mmcontrast.datasets.transforms import image_to_tensor, view_steps
 from mmcontrast.models.photometric import (
+    AugmentParams,
     BatchedSteps,
-    Choices,
     Op,
     batched_recipe,
     pillow,
 )
-from mmcontrast.models.photometric.batch import change_one_by_one, change_together
+from mmcontrast.models.photometric.batch import augment_one_by_one, augment_together
 
 
 def compiled(views, choices):
     kernels = pytest.importorskip('mmcontrast.models.photometric.kernels')
-    return change_one_by_one(views, choices, kernels.change)
+    return augment_one_by_one(views, choices, kernels.augment)
 
 
 # By tensor operations, as on a GPU, or by compiled kernels, as on a CPU with numba.
-PATHS = dict(together=change_together, compiled=compiled)
+PATHS = dict(together=augment_together, compiled=compiled)
 paths = pytest.mark.parametrize('path', PATHS.values(), ids=PATHS)
 
 
@@ -42,15 +42,15 @@ PHOTOGRAPHS = [photograph(seed) for seed in range(6)]
 
 
 def difference(path, images, choices):
-    """Grey levels between a path and the steps that work on one picture."""
+    """Gray levels between a path and the steps that work on one picture."""
     batch = torch.stack([image_to_tensor(image) for image in images])
-    expected = change_one_by_one(batch, choices, pillow.change)
+    expected = augment_one_by_one(batch, choices, pillow.augment)
     return (path(batch, choices).float() - expected.float()).abs()
 
 
 def same_for_all(n, *changes):
     ops, values = zip(*changes, strict=True)
-    return Choices(torch.tensor([ops] * n), torch.tensor([values] * n).float())
+    return AugmentParams(torch.tensor([ops] * n), torch.tensor([values] * n).float())
 
 
 @paths
@@ -60,8 +60,8 @@ def same_for_all(n, *changes):
     (Op.SATURATION, 0.8), (Op.SATURATION, 1.8), (Op.SATURATION, 0.0),
     (Op.HUE, 0.1), (Op.HUE, -0.1), (Op.HUE, 0.5), (Op.HUE, -0.5), (Op.HUE, 0.0),
     (Op.GRAYSCALE, 0), (Op.SOLARIZE, 128), (Op.SOLARIZE, 0), (Op.SOLARIZE, 256)])
-def test_changes_of_colour_give_the_same_pixels(path, op, value):
-    """Not one grey level apart, but where a product falls on a whole number."""
+def test_changes_of_color_give_the_same_pixels(path, op, value):
+    """Not one gray level apart, but where a product falls on a whole number."""
     choices = same_for_all(len(PHOTOGRAPHS), (op, value))
     off = difference(path, PHOTOGRAPHS, choices)
     assert off.max() <= 1 and off.mean() < 1e-4
@@ -77,7 +77,7 @@ def test_blur_gives_the_same_pixels(path, sigma):
 
 
 @paths
-def test_every_colour_survives_the_way_through_hsv(path):
+def test_every_color_survives_the_way_through_hsv(path):
     levels = np.array([0, 1, 2, 3, 42, 85, 86, 127, 128, 170, 213, 254, 255])
     cube = np.stack(np.meshgrid(levels, levels, levels), -1).astype(np.uint8)
     image = Image.fromarray(cube.reshape(13, -1, 3))
@@ -89,7 +89,7 @@ def test_every_colour_survives_the_way_through_hsv(path):
 @pytest.mark.parametrize('view', [0, 1])
 @pytest.mark.parametrize('recipe', ['BYOL', 'InstDisc', 'MoCov2', 'SimCLR'])
 def test_whole_recipes_give_the_pixels_of_the_pictures(path, recipe, view):
-    """Promised: 0.5 grey levels in the mean and 2 at the 99th percentile."""
+    """Promised: 0.5 gray levels in the mean and 2 at the 99th percentile."""
     steps = batched_recipe(recipe)[view]
     images = PHOTOGRAPHS * 5
     choices = steps.draw(len(images), torch.Generator().manual_seed(view))
@@ -131,8 +131,8 @@ def test_part_of_a_batch_is_changed_as_it_would_be_in_the_whole():
     steps, views = batched_recipe('BYOL')[0], torch.randint(
         0, 256, (6, 3, 16, 16), dtype=torch.uint8)
     choices = steps.draw(6)
-    whole = change_together(views, choices)
-    assert whole[2:5].equal(change_together(views[2:5], choices[2:5]))
+    whole = augment_together(views, choices)
+    assert whole[2:5].equal(augment_together(views[2:5], choices[2:5]))
 
 
 @pytest.mark.parametrize('recipe', ['BYOL', 'SimCLR'])
@@ -140,7 +140,7 @@ def test_kernels_and_tensor_operations_agree_to_the_last_bit(recipe):
     views = torch.stack([image_to_tensor(image) for image in PHOTOGRAPHS * 5])
     for steps in batched_recipe(recipe):
         choices = steps.draw(len(views), torch.Generator().manual_seed(2))
-        assert compiled(views, choices).equal(change_together(views, choices))
+        assert compiled(views, choices).equal(augment_together(views, choices))
 
 
 def test_pillow_repeats_choices_as_the_steps_themselves_would():
@@ -154,10 +154,10 @@ def test_pillow_repeats_choices_as_the_steps_themselves_would():
         1, (Op.HUE, 0.06), (Op.CONTRAST, 1.3), (Op.BRIGHTNESS, 0.8),
         (Op.SATURATION, 0.9), (Op.SKIP, 0.5), (Op.BLUR, 1.5), (Op.SOLARIZE, 100))
     view = image_to_tensor(picture)[None]
-    found = change_one_by_one(view, choices, pillow.change)
+    found = augment_one_by_one(view, choices, pillow.augment)
     assert found[0].equal(image_to_tensor(expected))
-    grey = change_one_by_one(view, same_for_all(1, (Op.GRAYSCALE, 0)), pillow.change)
-    assert grey[0].equal(image_to_tensor(gray(picture)))
+    gray = augment_one_by_one(view, same_for_all(1, (Op.GRAYSCALE, 0)), pillow.augment)
+    assert gray[0].equal(image_to_tensor(gray(picture)))
 
 
 def test_the_host_never_waits_for_the_device():

@@ -1,4 +1,4 @@
-"""Normalising both views on the device."""
+"""Normalizing both views on the device."""
 import pytest
 import torch
 from mmengine.structures import BaseDataElement
@@ -7,7 +7,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from mmcontrast.models.preprocessor import TwoViewPreprocessor
 
 
-def test_views_are_normalised_per_channel():
+def test_views_are_normalized_per_channel():
     view = torch.tensor([10, 20, 30], dtype=torch.uint8).view(1, 3, 1, 1)
     preprocess = TwoViewPreprocessor(mean=(4, 10, 30), std=(2, 5, 10))
     out = preprocess(dict(inputs=[view, view + 10], data_samples=['sample']))
@@ -45,7 +45,7 @@ def test_views_follow_the_preprocessor_to_its_device():
     assert out['inputs'][0].device.type == 'meta'
 
 
-def test_normalisation_leaves_no_trace_in_checkpoints():
+def test_normalization_leaves_no_trace_in_checkpoints():
     assert not TwoViewPreprocessor().state_dict()
 
 
@@ -56,13 +56,15 @@ def test_wrong_shapes_are_named():
         TwoViewPreprocessor(mean=(1, 2))
 
 
-def test_views_that_the_loader_recoloured_are_left_as_they_are():
+def test_views_that_the_loader_recolored_are_left_as_they_are():
     views = [torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8) for _ in range(2)]
     preprocess = TwoViewPreprocessor(photometric='BYOL')
     plain = TwoViewPreprocessor()(dict(inputs=views))['inputs']
 
-    def seen(recoloured: bool):
-        samples = [BaseDataElement(metainfo=dict(recoloured=recoloured))] * 4
+    def seen(photometric_done: bool):
+        samples = [
+            BaseDataElement(metainfo=dict(photometric_done=photometric_done))
+        ] * 4
         data = dict(inputs=views, data_samples=samples)
         return preprocess(data, training=True)['inputs']
     assert all(a.equal(b) for a, b in zip(seen(True), plain, strict=True))
@@ -126,7 +128,7 @@ def test_one_view_for_two_lists_of_steps_is_refused():
         TwoViewPreprocessor(photometric='RandAug')
 
 
-def test_two_ranks_recolour_as_one_process_does_with_the_joint_batch():
+def test_two_ranks_recolor_as_one_process_does_with_the_joint_batch():
     views = list(torch.randint(0, 256, (2, 4, 3, 8, 8), dtype=torch.uint8))
     preprocess = TwoViewPreprocessor(photometric='BYOL')
     torch.manual_seed(3)

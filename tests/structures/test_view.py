@@ -3,11 +3,11 @@ import torch
 from mmcontrast.structures import View, ViewBatch
 
 
-def test_grid_lies_at_cell_centres():
+def test_grid_lies_at_cell_centers():
     view = View(left=10, top=20, right=110, bottom=220)
-    # 100 px over 4 columns: centres 12.5 px in, then every 25 px.
+    # 100 px over 4 columns: centers 12.5 px in, then every 25 px.
     assert view.grid(2, 4)[0, :, 0].tolist() == [22.5, 47.5, 72.5, 97.5]
-    # 200 px over 2 rows: centres 50 px in, then 100 px on.
+    # 200 px over 2 rows: centers 50 px in, then 100 px on.
     assert view.grid(2, 4)[:, 0, 1].tolist() == [70, 170]
 
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from timing.frame import SUITES, Measure, Row, Spread, compare, run_suite, suite
+from timing.frame import SUITES, Measure, Row, Spread, run_suite, suite, time_in_turns
 from timing.report import describe_machine, git_commit, markdown, write_report
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def test_compare_takes_turns_and_sets_times_against_the_first():
         calls.append('double')
         time.sleep(0.008)
 
-    found = compare({'plain': plain, 'double': double}, runs=3, warmup=1)
+    found = time_in_turns({'plain': plain, 'double': double}, runs=3, warmup=1)
     assert calls == ['plain', 'double'] * 4
     assert found.ratios['plain'].values == [1, 1, 1]
     assert len(found.times['double'].values) == 3
@@ -134,7 +134,7 @@ def test_views_suite_measures_all_pipelines_and_states_targets(tmp_path):
             assert both == pytest.approx(mine / its)
     for name in ('PIL chain: read and decode', 'strict mode: jitter, view 2',
                  'loader side: decode', 'loader side: stack a batch',
-                 'whole chain: colours and normalising'):
+                 'whole chain: colors and normalizing'):
         assert rows[name]['spread']['least'] > 0
     assert '# Two views' in (tmp_path / 'views.md').read_text()
 

@@ -28,7 +28,7 @@ def perfect_scores(scene):
     """The map of a pair is 1 where an object of it is seen."""
     scores = torch.zeros(len(PAIRS), scene.size, scene.size)
     for thing, mask in zip(scene.objects, scene.masks, strict=True):
-        scores[PAIRS.index((thing.colour, thing.shape))][torch.from_numpy(mask)] = 1
+        scores[PAIRS.index((thing.color, thing.shape))][torch.from_numpy(mask)] = 1
     return scores
 
 
@@ -44,7 +44,7 @@ def test_perfect_maps_point_and_name_always():
 def test_maps_of_the_next_pair_neither_point_nor_name():
     scene = draw_scene(scene_seed('val', 0))
     scores = perfect_scores(scene).roll(1, 0)
-    pairs = [(thing.colour, thing.shape) for thing in scene.objects]
+    pairs = [(thing.color, thing.shape) for thing in scene.objects]
     rows = [row for _, row in _judged(scores, scene)]
     assert rows and not any(PAIRS[PAIRS.index(pair) - 1] in pairs for pair in pairs)
     assert not any(named for *_, named in rows)

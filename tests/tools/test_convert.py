@@ -13,8 +13,8 @@ from torch import nn
 
 from mmcontrast.apis.convert import convert_official
 from mmcontrast.apis.convert.inspect_checkpoint import describe_checkpoint
-from mmcontrast.converters import prove_stages, rename_keys
-from mmcontrast.converters.equality import randomised
+from mmcontrast.converters import rename_keys, verify_stages
+from mmcontrast.converters.equality import randomized
 from mmcontrast.converters.resnets import released_encoder
 from mmcontrast.io.checkpoint import read_checkpoint
 from mmcontrast.io.checkpoint_files import write_training_checkpoint
@@ -38,11 +38,11 @@ def released(depth: int = 18, instance: bool = False, transform: str = 'conv') -
     encoder = models.get_model(f'resnet{depth}', weights=None)
     channels, encoder.fc = encoder.fc.in_features, nn.Identity()
     weights = {}
-    for twin in ('', '_k'):
-        weights |= {f'encoder{twin}.{k}': v for k, v in encoder.state_dict().items()}
-        weights |= mlp(f'projector{twin}', channels)
+    for suffix in ('', '_k'):
+        weights |= {f'encoder{suffix}.{k}': v for k, v in encoder.state_dict().items()}
+        weights |= mlp(f'projector{suffix}', channels)
         if instance:
-            weights |= mlp(f'projector_instance{twin}', channels)
+            weights |= mlp(f'projector_instance{suffix}', channels)
     if instance:
         weights |= mlp('predictor', 16)
     if transform == 'conv':
@@ -169,7 +169,7 @@ def test_a_stride_16_net_is_proven_with_its_own_strides():
     weights = released(50)
     model = infer_model(weights)
     model['backbone'] |= dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2))
-    assert convert(weights, model).report.proofs
+    assert convert(weights, model).report.checks
     network = released_encoder(
         {k[8:]: v for k, v in weights.items() if k.startswith('encoder.')},
         model['backbone'])
@@ -203,12 +203,12 @@ def test_the_proof_sees_a_mix_up_that_a_fresh_network_hides():
         return dict(given) | {a: given[b], b: given[a]}
 
     with pytest.raises(ValueError, match='Proof with random weights: stage1 differs'):
-        prove_stages(fresh(), fresh(), weights, swapped)
-    assert len(prove_stages(fresh(), fresh(), weights, dict)) == 2
+        verify_stages(fresh(), fresh(), weights, swapped)
+    assert len(verify_stages(fresh(), fresh(), weights, dict)) == 2
 
 
 def test_random_weights_leave_no_tensor_without_effect():
-    weights = randomised(nn.BatchNorm2d(4).state_dict())
+    weights = randomized(nn.BatchNorm2d(4).state_dict())
     assert all((weights[k] != 0).all() for k in
                ('weight', 'bias', 'running_mean', 'running_var'))
     assert (weights['running_var'] > 0).all()

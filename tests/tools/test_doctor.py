@@ -117,7 +117,7 @@ def test_images_that_a_run_replaces_are_no_failure_unless_too_many(
     for i in range(num_bad):
         (folder / f'data/images/{i}.jpg').write_bytes(b'')
     cfg = Config(dict(train_dataloader=dict(batch_size=4, dataset=dict(
-        type='mmcontrast.UnlabelledImages', data_root='data/images'))))
+        type='mmcontrast.UnlabeledImages', data_root='data/images'))))
     report = Report()
     check_data(report, cfg, 8)
     assert f'{num_bad} of 8 images' in lines(report, status)

@@ -67,7 +67,7 @@ def trained(config, tmp_path_factory):
 
 
 class Pixels(nn.Module):
-    """The colours of the cells, or noise that knows nothing of the image."""
+    """The colors of the cells, or noise that knows nothing of the image."""
 
     def __init__(self, noise: bool):
         super().__init__()
@@ -81,7 +81,7 @@ class Pixels(nn.Module):
         return maps
 
 
-@pytest.fixture(params=[False, True], ids=['colours', 'noise'])
+@pytest.fixture(params=[False, True], ids=['colors', 'noise'])
 def pixels(request, monkeypatch):
     backbone = FrozenBackbone(Pixels(request.param))
     monkeypatch.setattr(
@@ -102,8 +102,10 @@ def test_a_training_checkpoint_is_a_backbone_of_its_own(trained, config):
     assert torch.equal(found.network.conv1.weight, weights['backbone.conv1.weight'])
     for choice in (BackboneChoice(trained, branch='momentum'),
                    BackboneChoice(config, trained, prefix='momentum.backbone.')):
-        twin = open_backbone(choice)[0].network
-        assert torch.equal(twin.conv1.weight, weights['momentum.backbone.conv1.weight'])
+        momentum_encoder = open_backbone(choice)[0].network
+        assert torch.equal(
+            momentum_encoder.conv1.weight, weights['momentum.backbone.conv1.weight']
+        )
 
 
 def test_an_exported_backbone_gives_the_maps_of_the_checkpoint(
@@ -112,7 +114,7 @@ def test_an_exported_backbone_gives_the_maps_of_the_checkpoint(
     export_backbone(config, trained, tmp_path / 'mm.pth', 'mmpretrain')
     ours, exported = (open_backbone(BackboneChoice(str(path)))[0]
                       for path in (trained, tmp_path / 'mm.pth'))
-    # What normalisation it was trained with is not in an exported file.
+    # What normalization it was trained with is not in an exported file.
     assert exported.mean != ours.mean
     found = FrozenBackbone(exported.network, ours.mean, ours.std)
     torch.testing.assert_close(found(images), ours(images))
@@ -277,9 +279,9 @@ def test_published_linear_probes_keep_their_rates_and_freeze_all_stages(
 
 
 @pytest.fixture(scope='module')
-def by_colour(tmp_path_factory):
-    """ImageNet's layout: scenes of one object each by the colour of the sky."""
-    folder = tmp_path_factory.mktemp('by_colour')
+def by_color(tmp_path_factory):
+    """ImageNet's layout: scenes of one object each by the color of the sky."""
+    folder = tmp_path_factory.mktemp('by_color')
     for split, count in (('train', 60), ('val', 30)):
         for i in range(count):
             scene = draw_scene(scene_seed(split, i), 32, num_objects=(1, 1))
@@ -292,9 +294,9 @@ def by_colour(tmp_path_factory):
 
 
 @pytest.mark.parametrize('protocol', ['knn', 'linear'])
-def test_colours_tell_warm_scenes_from_cold_and_noise_does_not(
-        protocol, pixels, by_colour):
-    found = evaluate_images(ANY, by_colour, protocol, size=32, resize=32, ks=[10],
+def test_colors_tell_warm_scenes_from_cold_and_noise_does_not(
+        protocol, pixels, by_color):
+    found = evaluate_images(ANY, by_color, protocol, size=32, resize=32, ks=[10],
                             **QUIET)
     (_, score), = found['rows']['any.pth']['scores'].items()
     assert score < 0.8 if pixels else score > 0.9
@@ -317,14 +319,14 @@ def by_hue(tmp_path_factory):
 
 
 @pytest.mark.parametrize('protocol', ['dense-knn', 'dense-linear'])
-def test_colours_segment_hues_and_noise_does_not(protocol, pixels, by_hue):
+def test_colors_segment_hues_and_noise_does_not(protocol, pixels, by_hue):
     found = evaluate_masks(ANY, protocol=protocol, **by_hue, **QUIET)
     row = found['rows']['any.pth']
     assert set(row['per_class_iou']) == {'class 0', 'class 1', 'class 2'}
     assert row['scores']['mIoU'] < 0.4 if pixels else row['scores']['mIoU'] > 0.8
 
 
-def test_clusters_of_colours_are_hues_and_clusters_of_noise_are_not(pixels, by_hue):
+def test_clusters_of_colors_are_hues_and_clusters_of_noise_are_not(pixels, by_hue):
     found = evaluate_clusters(ANY, clusters=12, **by_hue, **QUIET)['rows']['any.pth']
     score = found['scores']['majority mIoU']
     assert score < 0.4 if pixels else score > 0.6
@@ -338,7 +340,7 @@ def test_other_masks_need_their_number_of_classes(pixels, world):
         evaluate_clusters(ANY, world, ann_dir='ann_dir_things', **QUIET)
 
 
-def test_colours_follow_objects_and_noise_does_not(pixels, world):
+def test_colors_follow_objects_and_noise_does_not(pixels, world):
     found = evaluate_videos(ANY, world, radius=4, **QUIET)
     score = found['rows']['any.pth']['scores']['J&F']
     assert score < 0.4 if pixels else score > 0.5
@@ -373,7 +375,7 @@ def test_one_command_gives_the_same_figures_again(config, world):
         assert first == second
 
 
-def test_splits_with_other_classes_are_refused(by_colour, tmp_path):
+def test_splits_with_other_classes_are_refused(by_color, tmp_path):
     folder = tmp_path / 'images'
     for split, name in (('train', 'cat'), ('val', 'dog')):
         (folder / split / name).mkdir(parents=True)

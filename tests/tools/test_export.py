@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmcontrast.apis.convert.export_backbone import export_backbone
-from mmcontrast.converters.equality import randomised, stage_maps
+from mmcontrast.converters.equality import randomized, stage_maps
 from mmcontrast.io.checkpoint import read_checkpoint, write_checkpoint
 from mmcontrast.io.config_text import parse_config_text
 from mmcontrast.io.manifest import file_sha256
@@ -38,7 +38,7 @@ class Pretrained:
         with DefaultScope.overwrite_default_scope('mmcontrast'):
             self.model = MODELS.build(self.cfg.model).eval()
         self.folder = folder
-        self.model.load_state_dict(randomised(self.model.state_dict()))
+        self.model.load_state_dict(randomized(self.model.state_dict()))
         write_checkpoint(dict(state_dict=self.model.state_dict(),
                               meta=dict(cfg='', epoch=1)), self.checkpoint)
 

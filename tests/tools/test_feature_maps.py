@@ -62,7 +62,7 @@ def test_components_agree_with_numpys_svd(channels):
     assert share == pytest.approx((strength[:3] ** 2).sum() / (strength ** 2).sum())
 
 
-def test_one_feature_has_one_colour_in_all_images():
+def test_one_feature_has_one_color_in_all_images():
     maps = [torch.randn(6, 3, 3, generator=torch.Generator().manual_seed(i))
             for i in range(3)]
     maps[2][:, 0, 0] = maps[0][:, 2, 1]
@@ -70,7 +70,7 @@ def test_one_feature_has_one_colour_in_all_images():
     torch.testing.assert_close(found[2][:, 0, 0], found[0][:, 2, 1])
 
 
-def test_percentiles_span_the_colours_so_one_outlier_does_not_darken_all():
+def test_percentiles_span_the_colors_so_one_outlier_does_not_darken_all():
     maps = torch.randn(4, 20, 20, generator=torch.Generator().manual_seed(0))
     maps[:, 0, 0] = 100
     found, _ = principal_maps([maps])
@@ -79,17 +79,17 @@ def test_percentiles_span_the_colours_so_one_outlier_does_not_darken_all():
     torch.testing.assert_close(high, torch.ones(3), atol=1e-5, rtol=0)
 
 
-def test_collapsed_features_give_one_colour_and_no_nan():
+def test_collapsed_features_give_one_color_and_no_nan():
     found, share = principal_maps([torch.ones(4, 3, 3)])
     assert share == 1 and found[0].isfinite().all() and found[0].std() == 0
 
 
-def test_two_channels_leave_the_third_colour_empty():
+def test_two_channels_leave_the_third_color_empty():
     found, _ = principal_maps([torch.randn(2, 5, 5)])
     assert found[0].shape == (3, 5, 5) and (found[0][2] == 0).all()
 
 
-def test_pictures_have_the_size_of_their_images_and_split_them_by_colour():
+def test_pictures_have_the_size_of_their_images_and_split_them_by_color():
     backbone = nn.AvgPool2d(4)
     backbone.dummy = nn.Parameter(torch.zeros(()))
     left = torch.zeros(3, 32, 64)

@@ -80,13 +80,13 @@ def found(config: str, options: dict) -> dict:
     """Place and message of everything that is found with these options."""
     cfg = load_config(config)
     cfg.merge_from_dict(options)
-    return {finding.path: finding.message for finding in lint_config(cfg)}
+    return {issue.path: issue.message for issue in lint_config(cfg)}
 
 
 def test_our_configs_have_no_mistake():
     assert len(OURS) > 70
-    wrong = {path.name: findings for path in OURS
-             if (findings := lint_config(Config.fromfile(path)))}
+    wrong = {path.name: issues for path in OURS
+             if (issues := lint_config(Config.fromfile(path)))}
     assert not wrong
 
 
@@ -94,9 +94,9 @@ def test_our_configs_have_no_mistake():
 def test_sound_configs_of_other_libraries_pass(package):
     wrong = {}
     for name in THEIRS[package].split():
-        findings = lint_config(Config.fromfile(of_package(package, name)))
-        if findings:
-            wrong[name] = findings
+        issues = lint_config(Config.fromfile(of_package(package, name)))
+        if issues:
+            wrong[name] = issues
     assert not wrong
 
 
@@ -172,7 +172,7 @@ def test_an_argument_of_a_base_class_is_known_behind_kwargs():
     """EpochBasedTrainLoop's of DenseProbeHook and the like: one class hands on."""
     cfg = load_config(SEGMENTOR)
     cfg.model.decode_head.update(align_corners=True, kernel_size=3, conv_seg=None)
-    paths = [finding.path for finding in lint_config(cfg)]
+    paths = [issue.path for issue in lint_config(cfg)]
     # FCNHead takes kernel_size, BaseDecodeHead align_corners, nobody conv_seg.
     assert paths == ['model.decode_head.conv_seg']
 
@@ -192,21 +192,21 @@ def test_all_mistakes_come_as_one_error_that_says_how_to_go_on(tmp_path):
     check_config(load_config(str(file), {'lint': False}))
     cfg = load_config(str(file))
     cfg.lint = dict(skip=['optim_wrapper.*'])
-    assert [finding.path for finding in lint_config(cfg)] == ['train_cfg.max_epoch']
+    assert [issue.path for issue in lint_config(cfg)] == ['train_cfg.max_epoch']
 
 
 def test_what_a_runner_needs_together_is_there_together():
     cfg = load_config(DETECTOR)
     cfg.pop('optim_wrapper')
     cfg.val_evaluator = None
-    assert {finding.path: finding.message for finding in lint_config(cfg)} == {
+    assert {issue.path: issue.message for issue in lint_config(cfg)} == {
         'optim_wrapper': 'train_dataloader, train_cfg, optim_wrapper go together; '
                          'missing (or None): optim_wrapper.',
         'val_evaluator': 'val_dataloader, val_cfg, val_evaluator go together; '
                          'missing (or None): val_evaluator.'}
 
 
-def test_removing_a_hook_under_a_misspelt_name_is_a_mistake():
+def test_removing_a_hook_under_a_misspelled_name_is_a_mistake():
     messages = found(PIXPRO, {'default_hooks.chekpoint': None})
     assert "did you mean 'checkpoint'?" in messages['default_hooks.chekpoint']
     assert not found(PIXPRO, {'default_hooks.monitor': None})
@@ -216,7 +216,7 @@ def test_the_tools_refuse_before_they_build_or_write_anything(tmp_path):
     config = tmp_path / 'mine.py'
     config.write_text("""
 default_scope = 'mmcontrast'
-model = dict(type='MomentumTwin', modul=None)
+model = dict(type='MomentumEncoder', modul=None)
 test_dataloader = dict(batch_size=1, dataset=dict(type='ShapesDataset'),
                        sampler=dict(type='DefaultSampler', shufle=False))
 test_cfg = dict()

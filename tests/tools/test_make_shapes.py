@@ -49,14 +49,14 @@ def test_coco_masks_and_boxes_are_those_of_the_scenes(world, capsys):
             left, top, right, bottom = thing.box_xyxy
             assert ann['bbox'] == [left, top, right - left, bottom - top]
             assert ann['area'] == thing.area
-            assert (ann['attributes']['colour'], thing.shape) in HELD_OUT_COMBINATIONS
+            assert (ann['attributes']['color'], thing.shape) in HELD_OUT_COMBINATIONS
 
 
 def test_pictures_are_those_of_the_scenes(world):
     for folder in ('images', 'img_dir'):
         path = world / folder / 'train/000002.jpg'
         image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-        # JPEG of quality 95, with halved colour resolution, is this near on average.
+        # JPEG of quality 95, with halved color resolution, is this near on average.
         error = np.abs(image.astype(int) - scene('train', 2).image)
         assert error.mean() < 8
 
@@ -249,7 +249,7 @@ def test_the_tool_ends_with_one_sentence_on_bad_input(tool, tmp_path):
         tool.main([])
 
 
-def test_pair_labels_name_colour_and_shape_of_what_is_drawn_there(world):
+def test_pair_labels_name_color_and_shape_of_what_is_drawn_there(world):
     names = (world / 'pair_classes.txt').read_text().splitlines()
     for split in ('train', 'val'):
         for index in range(3):
@@ -258,14 +258,14 @@ def test_pair_labels_name_colour_and_shape_of_what_is_drawn_there(world):
             label = cv2.imread(str(path), -1)
             for thing, mask in zip(drawn.objects, drawn.masks, strict=True):
                 found, = set(label[mask])
-                assert names[found] == f'{thing.colour} {thing.shape}'
+                assert names[found] == f'{thing.color} {thing.shape}'
             rest = ~drawn.masks.any(0)
             plain = np.array(CLASSES)[drawn.semantic_map[rest]]
             assert (np.array(names)[label[rest]] == plain).all()
 
 
 def test_pairs_that_are_held_out_come_last_and_never_in_training(world):
-    held_out = {f'{colour} {shape}' for colour, shape in HELD_OUT_COMBINATIONS}
+    held_out = {f'{color} {shape}' for color, shape in HELD_OUT_COMBINATIONS}
     assert set(PAIR_CLASSES[-8:]) == held_out
     assert PAIR_CLASSES[-10:-8] == ('sky', 'ground')
     assert len(set(PAIR_CLASSES)) == 66

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmcontrast.apis.data.make_shards import make_shards
-from mmcontrast.datasets import ShardedImages, UnlabelledImages
+from mmcontrast.datasets import ShardedImages, UnlabeledImages
 from mmcontrast.registry import DATA_SAMPLERS, DATASETS
 
 pytest.importorskip('lmdb')
@@ -75,7 +75,7 @@ def test_a_zip_and_a_list_are_packed_into_an_lmdb(photos, tmp_path):
     (tmp_path / 'list.txt').write_text('c/7.jpg\na/1.png\n')
     packed = make_shards(str(tmp_path / 'photos.zip'), tmp_path / 'two.lmdb', 'lmdb',
                          ann_file='list.txt', prefix='all', progress=False)
-    dataset = UnlabelledImages(str(packed.out))
+    dataset = UnlabeledImages(str(packed.out))
     assert [dataset.get_data_info(k)['img_path'].partition('@/')[2] for k in range(2)
             ] == ['all/a/1.png', 'all/c/7.jpg']
     assert sorted(path.name for path in packed.out.iterdir()) == ['data.mdb']

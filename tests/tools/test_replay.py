@@ -34,7 +34,7 @@ def save_a_batch(work_dir: Path, **settings) -> tuple[Path, str]:
         dict(type='mmcontrast.SpoilWeight', iteration=2)]),
     dict(dark=[9], model='WithTwin'),
     dict(dark=[5, 9], model='WithTwin', guard=dict(skip=dict(budget=1)))],
-    ids=['forward', 'backward', 'image', 'weight', 'twin', 'after a skip'])
+    ids=['forward', 'backward', 'image', 'weight', 'momentum_encoder', 'after a skip'])
 def test_a_replay_finds_the_same_place_with_the_same_bits(tmp_path, settings):
     folder, text = save_a_batch(tmp_path, **settings)
     found = replay(folder, device='cpu')
@@ -150,7 +150,7 @@ def test_tools_train_guards_every_config_and_can_leave_it(tmp_path):
         train(str(file))
     assert replay(tmp_path / 'run' / 'nonfinite' / 'iter_3', device='cpu').same_losses
     runner = train(str(file), str(tmp_path / 'off'), cfg_options={
-        'default_hooks.finite_guard': None, 'experiment_name': 'off'})
+        'default_hooks.nonfinite_guard': None, 'experiment_name': 'off'})
     assert runner.model.gain.isnan()
 
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from mmcontrast.apis.analysis.score_slots import score_slots, slot_table
-from mmcontrast.apis.analysis.show_slots import CentreCrops, show_slots
+from mmcontrast.apis.analysis.show_slots import CenterCroppedImages, show_slots
 from mmcontrast.apis.analysis.slots import load_slot_model
 from mmcontrast.datasets.segmented_images import DatasetImages, open_segmented_images
 from mmcontrast.datasets.shapes import draw_scene, scene_seed
@@ -71,7 +71,7 @@ def test_exchanged_prototypes_score_the_same_features_and_go_again(model):
     assert model.momentum.grouping.prototypes is prototypes
 
 
-# ---- labelled images
+# ---- labeled images
 
 def test_panoptic_files_give_the_classes_and_objects_of_the_scene(files):
     found = open_segmented_images(files['scenes'], 'test')
@@ -166,15 +166,15 @@ def test_things_are_scored_as_one_class(files, model):
     assert 'things_miou' not in tally.scores()
 
 
-def test_k_means_centres_group_cells_better_than_random_ones(files, model):
+def test_k_means_centers_group_cells_better_than_random_ones(files, model):
     scenes = open_segmented_images(files['scenes'], 'test')
     images = [torch.from_numpy(np.array(x.image)).permute(2, 0, 1)
               for x in list_of(scenes)]
-    centres = cluster_prototypes(model, images, 4)
-    assert centres.shape == (4, 16)
-    assert torch.equal(centres, cluster_prototypes(model, images, 4))
+    centers = cluster_prototypes(model, images, 4)
+    assert centers.shape == (4, 16)
+    assert torch.equal(centers, cluster_prototypes(model, images, 4))
     scores = []
-    for table in (centres, torch.randn(4, 16)):
+    for table in (centers, torch.randn(4, 16)):
         with exchanged_prototypes(model, table):
             scores.append(slot_scores(model, torch.stack(images)).max(1).values.mean())
     assert scores[0] > scores[1]
@@ -241,7 +241,7 @@ def test_each_row_shows_the_nearest_image_with_the_region_of_its_slot(
     partial = 0
     for rank, slot in enumerate(found.survey.alive.tolist()):
         path = paths[found.survey.nearest[slot, 0].item()]
-        crop = CentreCrops([str(path)], 64, 64)[0]
+        crop = CenterCroppedImages([str(path)], 64, 64)[0]
         won = assign_slots(slot_scores(model, crop[None]), (64, 64))[0] == slot
         partial += 0 < won.float().mean() < 1
         tile = mark_region(crop.permute(1, 2, 0).numpy(), won.numpy())
@@ -280,7 +280,7 @@ def test_crops_are_the_middle_of_the_resized_image(tmp_path):
     picture = np.zeros((100, 200, 3), np.uint8)
     picture[:, 60:140] = 255
     Image.fromarray(picture).save(tmp_path / 'a.png')
-    crop = CentreCrops([str(tmp_path / 'a.png')], 32, 32)[0]
+    crop = CenterCroppedImages([str(tmp_path / 'a.png')], 32, 32)[0]
     assert crop.shape == (3, 32, 32)
     assert crop[:, :, 5:27].min() > 250 and crop[:, :, :2].max() < 5
 

@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmcontrast.apis.convert.export_backbone import export_backbone
-from mmcontrast.converters.equality import randomised
+from mmcontrast.converters.equality import randomized
 from mmcontrast.io.checkpoint import read_checkpoint
 from mmcontrast.methods.slotcon.convert import convert
 from mmcontrast.registry import MODELS
@@ -34,13 +34,13 @@ def released() -> dict:
     encoder = models.resnet18()
     encoder.fc = nn.Identity()
     parts = dict(predictor_slot=mlp(nn.Linear, nn.BatchNorm1d, WIDTH))
-    for twin in 'qk':
-        parts |= {f'encoder_{twin}': encoder.state_dict(),
-                  f'projector_{twin}': mlp(nn.Conv2d, nn.BatchNorm2d, 512),
-                  f'grouping_{twin}': {'slot_embed.weight': torch.ones(SLOTS, WIDTH)}}
+    for suffix in 'qk':
+        parts |= {f'encoder_{suffix}': encoder.state_dict(),
+                  f'projector_{suffix}': mlp(nn.Conv2d, nn.BatchNorm2d, 512),
+                  f'grouping_{suffix}': {'slot_embed.weight': torch.ones(SLOTS, WIDTH)}}
     weights = {f'{name}.{key}': value for name, part in parts.items()
                for key, value in part.items()}
-    return randomised(weights | {'center': torch.ones(1, SLOTS)})
+    return randomized(weights | {'center': torch.ones(1, SLOTS)})
 
 
 @pytest.fixture(scope='module')

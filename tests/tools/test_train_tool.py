@@ -16,7 +16,7 @@ from mmcontrast.apis import test as testing
 from mmcontrast.apis import train as training
 from mmcontrast.apis.config import UsageError, load_config
 from mmcontrast.apis.train import enable_amp, enable_auto_scale_lr, fit_to_devices
-from mmcontrast.engine.runner.reliable_runner import TrustedRunner
+from mmcontrast.engine.runner.reliable_runner import ReliableRunner
 
 ROOT = Path(__file__).parents[2]
 TOY = '''
@@ -36,16 +36,16 @@ class ToyData(torch.utils.data.Dataset):
 
 @MODELS.register_module()
 class ToyNet(BaseModel):
-    """Regresses the grey value; one weight, so that a step is easily followed."""
+    """Regresses the gray value; one weight, so that a step is easily followed."""
     def __init__(self, norm_cfg=dict(type='BN')):
         super().__init__()
         self.norm = build_norm_layer(norm_cfg, 3)[1]
         self.scale = torch.nn.Parameter(torch.zeros(1))
     def forward(self, inputs, data_samples=None, mode='tensor'):
-        grey = inputs.mean((1, 2, 3)) * self.scale + 0 * self.norm(inputs).sum()
+        gray = inputs.mean((1, 2, 3)) * self.scale + 0 * self.norm(inputs).sum()
         if mode == 'loss':
-            return dict(loss=(grey - data_samples.float()).square().mean())
-        return [dict(grey=value) for value in grey]
+            return dict(loss=(gray - data_samples.float()).square().mean())
+        return [dict(gray=value) for value in gray]
 
 @METRICS.register_module()
 class ToyCount(BaseMetric):
@@ -195,7 +195,7 @@ train_dataloader = dict(batch_size=2, num_workers=1)
     data_root = {'train_dataloader.dataset.data_root': str(tmp_path)}
     settings = Config.fromfile(file)
     settings.merge_from_dict(data_root)
-    for cfg, runner in ((settings, TrustedRunner), (load_config(
+    for cfg, runner in ((settings, ReliableRunner), (load_config(
             str(file), data_root), Runner)):
         assert 'mmcontrast' in str(cfg.train_dataloader.dataset)
         loader = runner.build_dataloader(cfg.train_dataloader, seed=0)
@@ -242,7 +242,7 @@ def test_an_unknown_type_is_one_message_and_a_failure(folder):
     assert 'Traceback' not in log
 
 
-def test_a_missing_config_names_its_neighbours(folder):
+def test_a_missing_config_names_its_neighbors(folder):
     with pytest.raises(FileNotFoundError, match=r'did you mean .*toy_pretrain\.py'):
         load_config(str(folder / 'toy_pretrian.py'))
     with pytest.raises(FileNotFoundError, match='there is no folder nowhere'):
@@ -256,7 +256,7 @@ def test_a_missing_checkpoint_is_named(folder):
         training.train(str(folder / 'plain.py'), resume='epoch_9.pth')
 
 
-def test_a_misspelt_override_is_an_error(folder):
+def test_a_misspelled_override_is_an_error(folder):
     config = str(folder / 'plain.py')
     with pytest.raises(UsageError, match="did you mean 'max_epochs'"):
         load_config(config, {'train_cfg.max_epoch': 3})
@@ -265,7 +265,7 @@ def test_a_misspelt_override_is_an_error(folder):
     assert cfg.train_cfg.val_begin == 3 and cfg.randomness.seed == 7
 
 
-def test_a_misspelt_setting_in_the_file_is_an_error(folder):
+def test_a_misspelled_setting_in_the_file_is_an_error(folder):
     file = folder / 'typo.py'
     file.write_text("_base_ = 'plain.py'\noptim_wraper = dict(type='X')\n")
     with pytest.raises(UsageError, match="did you mean 'optim_wrapper'"):

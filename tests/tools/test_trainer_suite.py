@@ -15,8 +15,8 @@ def test_the_trainer_is_set_beside_a_plain_one_and_writes_without_a_copy(tmp_pat
     assert ended.returncode == 0, ended.stderr
     rows = {row['name']: row['spread']['median'] for row in
             json.loads((tmp_path / 'trainer.json').read_text())['rows']}
-    assert rows['step, TrustedRunner over Runner'] > 0
+    assert rows['step, ReliableRunner over Runner'] > 0
     # mmengine holds the file in memory before it writes; ours streams it.
     theirs = rows["memory while mmengine's Runner writes, in sizes of the file"]
-    ours = rows['memory while TrustedRunner writes, in sizes of the file']
+    ours = rows['memory while ReliableRunner writes, in sizes of the file']
     assert ours < 0.5 < theirs

@@ -17,16 +17,16 @@ from mmcontrast.visualization.correspondence import (
 )
 
 ROOT = Path(__file__).parents[2]
-GREY = Image.new('RGB', (100, 100), (90, 90, 90))
+GRAY = Image.new('RGB', (100, 100), (90, 90, 90))
 
 
 def test_line_joins_the_matched_points():
     # Pictures of 200 px with 50 between, the second 20 lower, no matches elsewhere.
     picture = np.array(draw_correspondence(
-        GREY, GREY, [(10, 50)], [(90, 80)], side=200, gap=50, drop=20)).astype(int)
+        GRAY, GRAY, [(10, 50)], [(90, 80)], side=200, gap=50, drop=20)).astype(int)
     assert picture.shape == (220, 450, 3)
     start, end = np.array([20, 100]), np.array([250 + 180, 20 + 160])
-    colored = np.ptp(picture, axis=-1) > 40  # neither grey nor white
+    colored = np.ptp(picture, axis=-1) > 40  # neither gray nor white
     for share in (0, 0.2, 0.45, 0.8, 1):
         x, y = (start + share * (end - start)).round().astype(int)
         assert colored[y - 2:y + 3, x - 2:x + 3].any(), share
@@ -38,10 +38,10 @@ def test_line_joins_the_matched_points():
     assert not colored[:, 200:250].any()
 
 
-def test_lines_are_thinned_evenly_and_colours_follow_the_place():
+def test_lines_are_thinned_evenly_and_colors_follow_the_place():
     points = np.stack([np.linspace(5, 95, 300), np.full(300, 30)], 1)
     picture = np.array(draw_correspondence(
-        GREY, GREY, points, points, side=100, gap=10, drop=0, max_lines=5)).astype(int)
+        GRAY, GRAY, points, points, side=100, gap=10, drop=0, max_lines=5)).astype(int)
     row = picture[30, 8:92]
     # Red to the left, green in the middle, violet to the right; thinned to 5 dots.
     assert row[:4, 0].max() > 150 and row[-4:, 2].max() > 120
@@ -50,14 +50,14 @@ def test_lines_are_thinned_evenly_and_colours_follow_the_place():
 
 
 def test_pictures_without_matches_stay_as_they_are():
-    picture = np.array(draw_correspondence(GREY, GREY, [], [], side=100, gap=10))
+    picture = np.array(draw_correspondence(GRAY, GRAY, [], [], side=100, gap=10))
     assert (picture[10:90, 10:90] == 90).all()
     with pytest.raises(ValueError, match='got 1 in picture 1 and 0 in picture 2'):
-        draw_correspondence(GREY, GREY, [(1, 1)], [])
+        draw_correspondence(GRAY, GRAY, [(1, 1)], [])
 
 
 def test_frames_lie_on_the_crop_edges():
-    picture = np.array(draw_crops(GREY, [(10, 20, 60, 90), (40, 0, 100, 50)], 200))
+    picture = np.array(draw_crops(GRAY, [(10, 20, 60, 90), (40, 0, 100, 50)], 200))
     first, second = (ImageColor.getrgb(color) for color in VIEW_COLORS)
     assert tuple(picture[100, 20]) == tuple(picture[178, 60]) == first
     assert tuple(picture[60, 199]) == tuple(picture[0, 150]) == second
@@ -92,24 +92,24 @@ def test_tool_writes_one_picture_per_image(tmp_path):
 
 
 def test_views_are_drawn_as_the_network_sees_them(tmp_path):
-    """A recipe that turns all to grey; a broken file is passed over."""
+    """A recipe that turns all to gray; a broken file is passed over."""
     Image.new('RGB', (90, 80), (200, 30, 60)).save(tmp_path / 'a.jpg')
     (tmp_path / 'b.jpg').write_bytes(b'nothing')
     config = tmp_path / 'folder.py'
     config.write_text(f"""
 _base_ = '{ROOT}/configs/_base_/datasets/two_views.py'
 default_scope = 'mmcontrast'
-grey = [dict(type='ViewGrayscale', prob=1.0)]
+gray = [dict(type='ViewGrayscale', prob=1.0)]
 model = dict(data_preprocessor=dict(
-    type='TwoViewPreprocessor', photometric=[grey, []]))
+    type='TwoViewPreprocessor', photometric=[gray, []]))
 train_dataloader = dict(dataset=dict(data_root='{tmp_path}', max_bad_share=0.9))
 """)
     for file in browse_views(str(config), num=2, out=str(tmp_path / 'out'),
                              map_size=(2, 2)):
         views = np.array(Image.open(file)).astype(int)
-        colour = np.abs(views - [200, 30, 60]).max(-1) < 12
+        color = np.abs(views - [200, 30, 60]).max(-1) < 12
         luma = np.abs(views - 84).max(-1) < 12   # 0.299 R + 0.587 G + 0.114 B
-        assert colour.sum() > 5000 and luma.sum() > 5000
+        assert color.sum() > 5000 and luma.sum() > 5000
 
 
 def test_tool_says_what_is_missing(tmp_path):

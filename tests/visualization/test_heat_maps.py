@@ -6,13 +6,13 @@ import torch.nn.functional as F
 
 from mmcontrast.visualization.heat_maps import (
     HEAT,
-    enlarged,
     heat_overlays,
     peak_cosine,
     score_map_sheet,
+    upsample_to_image,
 )
 
-GREY = np.full((96, 144, 3), 90, np.uint8)
+GRAY = np.full((96, 144, 3), 90, np.uint8)
 
 
 def maps(count: int) -> torch.Tensor:
@@ -20,14 +20,14 @@ def maps(count: int) -> torch.Tensor:
 
 
 def test_maps_are_enlarged_bilinearly():
-    found = enlarged(maps(3), (96, 144))
+    found = upsample_to_image(maps(3), (96, 144))
     wanted = F.interpolate(maps(3)[None], (96, 144), mode='bilinear')[0]
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
 
 
 def test_padding_is_cut_off():
     # The picture fills the upper three quarters and the left half of the input.
-    found = enlarged(maps(3), (72, 72), covered=(0.75, 0.5))
+    found = upsample_to_image(maps(3), (72, 72), covered=(0.75, 0.5))
     wanted = F.interpolate(maps(3)[None], (96, 144), mode='bilinear')[0, :, :72, :72]
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
     scores = torch.zeros(4, 6)
@@ -37,22 +37,22 @@ def test_padding_is_cut_off():
 
 
 def test_overlays_are_brightest_where_their_map_peaks():
-    scores = enlarged(maps(5), (96, 144)).numpy()
-    found = heat_overlays(GREY, scores, float(scores.min()), float(scores.max()))
+    scores = upsample_to_image(maps(5), (96, 144)).numpy()
+    found = heat_overlays(GRAY, scores, float(scores.min()), float(scores.max()))
     for overlay, score in zip(found, scores, strict=True):
-        # The photograph has one grey, so that the heat alone tells places apart.
+        # The photograph has one gray, so that the heat alone tells places apart.
         brightness = overlay.sum(2, dtype=int)
         assert brightness.flat[score.argmax()] >= brightness.max() - 3
         assert brightness.flat[score.argmin()] <= brightness.min() + 3
 
 
-def test_one_score_has_one_colour_in_all_overlays():
+def test_one_score_has_one_color_in_all_overlays():
     scores = np.linspace(-0.2, 0.6, 3)[:, None, None] * np.ones((3, 4, 5))
-    found = heat_overlays(GREY[:4, :5], scores, -0.2, 1.0)
+    found = heat_overlays(GRAY[:4, :5], scores, -0.2, 1.0)
     for overlay, place in zip(found, (0, 85, 170), strict=True):
         wanted = 0.35 * 90 + 0.65 * HEAT[place]
         assert np.abs(overlay - wanted).max() <= 1
-    beyond = heat_overlays(GREY[:4, :5], scores, -0.1, 0.5)
+    beyond = heat_overlays(GRAY[:4, :5], scores, -0.1, 0.5)
     assert np.abs(beyond[0] - (0.35 * 90 + 0.65 * HEAT[0])).max() <= 1
     assert np.abs(beyond[2] - (0.35 * 90 + 0.65 * HEAT[255])).max() <= 1
 
@@ -64,7 +64,7 @@ def test_brighter_means_higher_in_the_whole_scale():
 @pytest.mark.parametrize('count', [1, 2, 5, 9, 40])
 def test_a_sheet_has_a_tile_for_the_photograph_and_each_text(count):
     sheet = np.asarray(score_map_sheet(
-        GREY, maps(count), ['car', *['a rather long text of many words'] * (count - 1)],
+        GRAY, maps(count), ['car', *['a rather long text of many words'] * (count - 1)],
         'photo.jpg'))
     assert 0.5 < sheet.shape[1] / sheet.shape[0] < 4.5
     for edge in (sheet[-3:], sheet[:, :3], sheet[:, -3:]):
@@ -80,7 +80,7 @@ def test_a_ring_marks_the_peak_also_in_a_corner():
     scores[0, 0, 5] = 1
     flat = torch.full((1, 4, 6), 0.5)
     ringed, plain = (np.asarray(score_map_sheet(
-        GREY, x, ['x'], 'a', limits=(0, 1))).astype(int) for x in (scores, flat))
+        GRAY, x, ['x'], 'a', limits=(0, 1))).astype(int) for x in (scores, flat))
     tile = slice(34, 34 + 187), slice(8 + 288, 8 + 288 + 280)
     # White, the outline of the ring, lies in the upper right cell only, and whole.
     rows, columns = (ringed[tile] == 255).all(2).nonzero()

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from mmcontrast.visualization.label_maps import (
-    COLOURS,
+    COLORS,
     draw_overlays,
-    label_colours,
+    label_colors,
     label_overlay,
 )
 
@@ -18,11 +18,11 @@ def image():
     return image
 
 
-def test_an_overlay_blends_the_colour_of_the_label_with_the_grey_image(image):
+def test_an_overlay_blends_the_color_of_the_label_with_the_gray_image(image):
     labels = np.zeros((40, 60), int)
     labels[:, 20:] = 2
-    colours = np.array([(250, 0, 0), (9, 9, 9), (0, 0, 200)], np.uint8)
-    found = label_overlay(image, labels, colours, strength=0.5, mark=None)
+    colors = np.array([(250, 0, 0), (9, 9, 9), (0, 0, 200)], np.uint8)
+    found = label_overlay(image, labels, colors, strength=0.5, mark=None)
     assert (found[LEFT] == (175, 50, 50)).all()      # (100 + 250) / 2, 100 / 2
     assert (found[:, 20:] == (30, 30, 130)).all()    # 60 / 2, (60 + 200) / 2
 
@@ -30,9 +30,9 @@ def test_an_overlay_blends_the_colour_of_the_label_with_the_grey_image(image):
 def test_marks_stand_inside_of_their_region(image):
     labels = np.zeros((40, 60), int)
     labels[:, 30:] = 1
-    colours = np.array([(200, 0, 0), (0, 0, 200)], np.uint8)
-    plain = label_overlay(image, labels, colours, mark=None)
-    written = (label_overlay(image, labels, colours) != plain).any(2)
+    colors = np.array([(200, 0, 0), (0, 0, 200)], np.uint8)
+    plain = label_overlay(image, labels, colors, mark=None)
+    written = (label_overlay(image, labels, colors) != plain).any(2)
     for half in (written[:, :30], written[:, 30:]):
         assert half.any()
         rows, columns = half.nonzero()
@@ -42,34 +42,34 @@ def test_marks_stand_inside_of_their_region(image):
 def test_marks_of_narrow_regions_at_an_edge_are_whole(image):
     labels = np.zeros((40, 60), int)
     labels[:, 57:] = 11
-    colours = np.full((12, 3), 128, np.uint8)
-    plain = label_overlay(image, labels, colours, mark=None)
-    written = (label_overlay(image, labels, colours) != plain).any(2)
+    colors = np.full((12, 3), 128, np.uint8)
+    plain = label_overlay(image, labels, colors, mark=None)
+    written = (label_overlay(image, labels, colors) != plain).any(2)
     assert written[:, 45:].any() and not written[:, -1].any()
 
 
 def test_a_speck_carries_no_mark(image):
     labels = np.zeros((40, 60), int)
     labels[0, :5] = 1
-    colours = np.full((2, 3), 128, np.uint8)
-    written = (label_overlay(image, labels, colours)
-               != label_overlay(image, labels, colours, mark=None)).any(2)
+    colors = np.full((2, 3), 128, np.uint8)
+    written = (label_overlay(image, labels, colors)
+               != label_overlay(image, labels, colors, mark=None)).any(2)
     assert written.any() and not written[:8].any()
 
 
-def test_colours_follow_the_rank_and_never_repeat():
+def test_colors_follow_the_rank_and_never_repeat():
     ranks = {label: rank for rank, label in enumerate(range(255, 195, -1))}
-    table = label_colours(ranks, 256)
-    assert tuple(table[255]) == COLOURS[0] and tuple(table[254]) == COLOURS[1]
-    assert len({tuple(colour) for colour in table[196:]}) == 60
+    table = label_colors(ranks, 256)
+    assert tuple(table[255]) == COLORS[0] and tuple(table[254]) == COLORS[1]
+    assert len({tuple(color) for color in table[196:]}) == 60
     assert (table[:196] == 0).all()
 
 
-def test_overlay_sheet_shows_image_and_labels_in_their_colours(image):
+def test_overlay_sheet_shows_image_and_labels_in_their_colors(image):
     labels = np.zeros((40, 60), int)
     labels[TOP] = 1
-    colours = np.array([(250, 0, 0), (0, 0, 250)], np.uint8)
-    sheet = draw_overlays([image, image], [labels, labels], ['a.jpg', 'b.jpg'], colours,
+    colors = np.array([(250, 0, 0), (0, 0, 250)], np.uint8)
+    sheet = draw_overlays([image, image], [labels, labels], ['a.jpg', 'b.jpg'], colors,
                           width=120, title='two rows')
     pixels = np.asarray(sheet)
     # Rows of 80 (40 at twice the size) + 30 below a head of 30; columns of 120 + 10.
@@ -79,7 +79,7 @@ def test_overlay_sheet_shows_image_and_labels_in_their_colours(image):
         assert (pixels[top + 40, 10 + 100] == (30, 60, 90)).all()
         blue, red = pixels[top + 5, 140 + 10], pixels[top + 75, 140 + 10]
         assert blue[2] > 180 > 60 > blue[0] and red[0] > 180 > 60 > red[2]
-    # The legend: half of the pixels each, with a swatch of the full colour.
+    # The legend: half of the pixels each, with a swatch of the full color.
     legend = pixels[30:70, 270:284].reshape(-1, 3)
     assert {(250, 0, 0), (0, 0, 250)} <= {tuple(p) for p in legend.tolist()}
 
@@ -88,16 +88,16 @@ def test_tall_and_wide_images_share_a_sheet(image):
     tall = np.ascontiguousarray(image.transpose(1, 0, 2))
     maps = [np.zeros(x.shape[:2], int) for x in (image, tall)]
     sheet = draw_overlays([image, tall], maps, ['wide', 'tall'],
-                          label_colours({0: 0}, 1), width=120)
+                          label_colors({0: 0}, 1), width=120)
     assert sheet.height == 10 + (80 + 30) + (120 + 30)
 
 
 def test_a_long_name_is_cut_and_a_long_title_widens_the_sheet(image):
     args = ([image], [np.zeros((40, 60), int)])
-    colours = label_colours({0: 0}, 1)
-    short = draw_overlays(*args, ['a'], colours, width=120)
-    named = draw_overlays(*args, ['a' * 200], colours, width=120)
-    titled = draw_overlays(*args, ['a'], colours, width=120, title='t' * 200)
+    colors = label_colors({0: 0}, 1)
+    short = draw_overlays(*args, ['a'], colors, width=120)
+    named = draw_overlays(*args, ['a' * 200], colors, width=120)
+    titled = draw_overlays(*args, ['a'], colors, width=120, title='t' * 200)
     assert named.size == short.size and titled.width > short.width
     right = np.asarray(titled)[:, -5:]
     assert (right == 255).all()

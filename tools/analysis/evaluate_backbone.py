@@ -9,7 +9,7 @@
         --weights dino.pth --data data/DAVIS --size 480
 
 protocols:
-    knn           weighted nearest neighbours on image labels (ImageNet's folders)
+    knn           weighted nearest neighbors on image labels (ImageNet's folders)
     linear        a linear classifier on image labels, its penalty swept
     dense-knn     nearest cells of training images against masks (mmseg's folders)
     dense-linear  a linear classifier of cells against masks
@@ -94,7 +94,7 @@ def add_image_arguments(parser: argparse.ArgumentParser, protocol: str) -> None:
         '(default: size * 256 / 224)')
     if protocol == 'knn':
         add('--k', type=int, nargs='+', dest='ks', default=[10, 20, 100, 200],
-            help='neighbours (default: 10 20 100 200)')
+            help='neighbors (default: 10 20 100 200)')
         add('--temperature', type=float, default=0.07, help='(default: 0.07)')
 
 
@@ -107,7 +107,7 @@ def add_mask_arguments(parser: argparse.ArgumentParser, protocol: str) -> None:
     add('--resolution', choices=['input', 'feature'], default='input',
         help='judge pixels of the masks, or cells of the map (default: input)')
     if protocol == 'dense-knn':
-        add('--k', type=int, default=20, help='neighbours (default: 20)')
+        add('--k', type=int, default=20, help='neighbors (default: 20)')
         add('--temperature', type=float, default=0.07, help='(default: 0.07)')
 
 

@@ -1,4 +1,4 @@
-"""Draw the features of a backbone as colours, beside the images.
+"""Draw the features of a backbone as colors, beside the images.
 
     python tools/analysis/feature_maps.py CONFIG CHECKPOINT my/photos --beside-random
 """

@@ -4,7 +4,7 @@
     python tools/analysis/score_maps.py CONFIG CHECKPOINT photos --classes "car;a tree"
 
 Writes a sheet an image: the photograph, then for each text the cosine of every place
-with it as a colour, bright where it is high, on one scale for all texts. A ring marks
+with it as a color, bright where it is high, on one scale for all texts. A ring marks
 the peak, its cosine stands after the text.
 """
 import argparse
@@ -21,7 +21,7 @@ def main() -> None:
     add_ask_arguments(parser)
     parser.add_argument('--out', default='work_dirs/score_maps', metavar='DIR')
     parser.add_argument('--limits', type=float, nargs=2, metavar=('LOW', 'HIGH'),
-                        help='cosines of the darkest and the brightest colour, to '
+                        help='cosines of the darkest and the brightest color, to '
                         'compare sheets; default: the range of each sheet')
     arguments = vars(parser.parse_args())
     with sentences(parser):

@@ -1,4 +1,4 @@
-"""Score slots as a segmentation of labelled images, beside random prototypes.
+"""Score slots as a segmentation of labeled images, beside random prototypes.
 
     python tools/data/make_shapes.py data/shapes --layout panoptic --test 200
     python tools/analysis/score_slots.py CONFIG CHECKPOINT --data data/shapes
@@ -14,7 +14,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of a method with slots')
     parser.add_argument('checkpoint', help='a checkpoint of its training')
-    parser.add_argument('--data', required=True, metavar='FOLDER', help='labelled '
+    parser.add_argument('--data', required=True, metavar='FOLDER', help='labeled '
                         'images in the layout of COCO panoptic or of mmseg')
     parser.add_argument('--split', default='test')
     parser.add_argument('--out', metavar='JSON', help='file for the figures')
@@ -25,7 +25,7 @@ def main() -> None:
                         help='draws of random prototypes to score on the same '
                         'features; their mean is shown (default: 3)')
     parser.add_argument('--kmeans', action='store_true',
-                        help='add as many k-means centres of the same features')
+                        help='add as many k-means centers of the same features')
     parser.add_argument('--beside-random', action='store_true',
                         help='add a network that was never trained')
     parser.add_argument('--branch', choices=['momentum', 'online'], default='momentum')

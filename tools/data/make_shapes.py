@@ -41,9 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
     add('--seed-offset', type=int, default=0, metavar='N',
         help='skip the first N scenes of each split')
     add('--train-combinations', choices=COMBINATIONS, default='all',
-        help='colour-shape pairs in train (default: all)')
+        help='color-shape pairs in train (default: all)')
     add('--eval-combinations', choices=COMBINATIONS, default='all',
-        help='colour-shape pairs in val and test (default: all)')
+        help='color-shape pairs in val and test (default: all)')
     add('--num-frames', type=int, default=8, help='frames a clip (default: 8)')
     add('--overwrite', action='store_true',
         help='replace what an earlier run wrote to OUT')

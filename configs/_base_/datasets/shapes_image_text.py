@@ -1,5 +1,5 @@
 # Pairs of picture and text from the toy world: parts of scenes and true words for them.
-# The colour-shape pairs in HELD_OUT_COMBINATIONS are neither shown nor named.
+# The color-shape pairs in HELD_OUT_COMBINATIONS are neither shown nor named.
 train_pipeline = [
     dict(type='CropRegion', size=64, margin=(1.05, 1.5),
          kinds=dict(object=0.8, stuff=0.1, scene=0.1)),
@@ -18,9 +18,9 @@ train_dataloader = dict(
         with_regions=True, cache=True, pipeline=train_pipeline))
 
 # Zero-shot: which of some texts fits an object or a scene that was never seen, with all
-# pairs of colour and shape.
+# pairs of color and shape.
 val_pipeline = [
-    dict(type='CropRegion', size=64, margin=(1.3, 1.3), centred=True,
+    dict(type='CropRegion', size=64, margin=(1.3, 1.3), centered=True,
          kinds=dict(object=1, scene=1)),
     dict(type='PackImageText')]
 val_dataloader = dict(

@@ -1,4 +1,4 @@
-"""Semantic segmentation of the toy world by colour and shape, with few labels.
+"""Semantic segmentation of the toy world by color and shape, with few labels.
 
 56 pairs that occur in training ("red star"), sky and ground; eight pairs never do.
 The scenes: python tools/data/make_shapes.py data/shapes_pairs --layout mmseg \
@@ -8,12 +8,12 @@ _base_ = './shapes_seg.py'
 data_root = 'data/shapes_pairs/'
 # mmcontrast.datasets.shapes.layouts.PAIR_CLASSES
 shapes = ('circle', 'square', 'triangle', 'star', 'ring', 'cross', 'heart', 'moon')
-colours = ('red', 'orange', 'yellow', 'green', 'cyan', 'blue', 'purple', 'pink')
+colors = ('red', 'orange', 'yellow', 'green', 'cyan', 'blue', 'purple', 'pink')
 held_out = tuple(
-    f'{colours[c]} {shapes[s]}' for c in range(8) for s in range(8)
+    f'{colors[c]} {shapes[s]}' for c in range(8) for s in range(8)
     if c == (3 * s + 1) % 8)
 classes = tuple(
-    f'{colours[c]} {shapes[s]}' for c in range(8) for s in range(8)
+    f'{colors[c]} {shapes[s]}' for c in range(8) for s in range(8)
     if c != (3 * s + 1) % 8) + ('sky', 'ground')
 palette = [[40 + 25 * (i % 8), 40 + 25 * (i // 8), 200 - 3 * i] for i in range(66)]
 metainfo = dict(classes=classes, palette=palette[:len(classes)])

@@ -3,6 +3,6 @@
 _base_ = './two_views.py'
 
 train_dataloader = dict(
-    # Shards in random order, images mixed among their 10000 neighbours, split by rank.
+    # Shards in random order, images mixed among their 10000 neighbors, split by rank.
     sampler=dict(type='ShardSampler', buffer_size=10000),
     dataset=dict(type='ShardedImages', shards='data/shards/*.tar'))

@@ -1,6 +1,6 @@
 # What all two-view pretraining reads alike; a set names its images on top.
 train_pipeline = [
-    # Decode, crop and flip in bytes, with exact bookkeeping. Colours follow in batches
+    # Decode, crop and flip in bytes, with exact bookkeeping. Colors follow in batches
     # on the training device: model.data_preprocessor.photometric.
     dict(type='FastTwoViews', size=224, scale=(0.08, 1.0), interpolation='bilinear'),
     dict(type='PackViews')]
@@ -14,4 +14,4 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     worker_init_fn=dict(type='mmcontrast.seed_worker'),
-    dataset=dict(type='UnlabelledImages', pipeline=train_pipeline))
+    dataset=dict(type='UnlabeledImages', pipeline=train_pipeline))

@@ -11,6 +11,6 @@ model = dict(
         type='TwoViewPreprocessor',
         mean=(123.675, 116.28, 103.53),
         std=(58.395, 57.12, 57.375),
-        # The recipe of PixPro and SlotCon; colours that the pipeline changed already
+        # The recipe of PixPro and SlotCon; colors that the pipeline changed already
         # (TwoViews) are left alone.
         photometric='BYOL'))

@@ -21,7 +21,7 @@ def browse_views(config: str, num: int = 8, out: str | None = None,
                  map_size: tuple[int, int] | None = None) -> list[Path]:
     """Draw the crops, the two views and their matched pixels for some images.
 
-    Views are drawn as the network sees them, colours of the preprocessor included.
+    Views are drawn as the network sees them, colors of the preprocessor included.
     Pixels are the cells of the backbone's last map, pairs follow PixPro's rule, both
     as the config says. A cell often has several pairs; its line goes to the one
     closest in the source image. Images are picked, and views drawn, by ``seed`` alone.
@@ -66,7 +66,7 @@ def browse_views(config: str, num: int = 8, out: str | None = None,
 
 
 def _seen(results: dict, preprocess) -> list[Image.Image]:
-    """The two views behind the preprocessor, back in grey levels."""
+    """The two views behind the preprocessor, back in gray levels."""
     if preprocess is None:
         return [_picture(view) for view in results['inputs']]
     batch = preprocess(default_collate([results]), training=True)
@@ -83,7 +83,7 @@ def _draw(source: Image.Image, images: list[Image.Image], views,
           map_size: tuple[int, int], pos_ratio: float) -> Image.Image:
     pairs = _pairs(views, map_size, pos_ratio)
     lines = _nearest(pairs, views, map_size)
-    first, second = (_cell_centres(image, map_size)[cells]
+    first, second = (_cell_centers(image, map_size)[cells]
                      for image, cells in zip(images, lines, strict=True))
     mirrored = [' (mirrored)' if view.flipped else '' for view in views]
     rows, cols = map_size
@@ -112,8 +112,8 @@ def _nearest(pairs: np.ndarray, views, map_size: tuple[int, int]
     return cells, distance[cells].argmin(1)
 
 
-def _cell_centres(image: Image.Image, map_size: tuple[int, int]) -> np.ndarray:
-    """(rows * cols, 2) centres of the cells of a view, in its own pixels."""
+def _cell_centers(image: Image.Image, map_size: tuple[int, int]) -> np.ndarray:
+    """(rows * cols, 2) centers of the cells of a view, in its own pixels."""
     rows, cols = map_size
     x, y = np.meshgrid((np.arange(cols) + 0.5) * image.width / cols,
                        (np.arange(rows) + 0.5) * image.height / rows)

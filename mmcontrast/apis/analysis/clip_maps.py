@@ -25,7 +25,7 @@ def score_clip_maps(weights: str, split: str = 'val', num_scenes: int = 200,
                     size: int = 256, progress: bool = True) -> dict[str, dict]:
     """Point at objects of the toy world by text, and name them by their pixels.
 
-    For every plainly visible object that no other of its scene shares colour and shape
+    For every plainly visible object that no other of its scene shares color and shape
     with, the map of its text ('a red star') is made by cosines at every cell, enlarged
     bilinearly to the scene. *Pointing*: the map's peak lies in the object's box.
     *Naming*: of all 64 pairs, the object's own has the highest mean over its pixels.
@@ -109,7 +109,7 @@ def _score_maps(tower: nn.Module, texts: Tensor, scene: Scene) -> dict[str, Tens
 
 def _judged(scores: Tensor, scene: Scene) -> Iterator[tuple[str, tuple]]:
     """Group, and (pointed, chance of it, named), of each object that is asked for."""
-    pairs = [(thing.colour, thing.shape) for thing in scene.objects]
+    pairs = [(thing.color, thing.shape) for thing in scene.objects]
     for thing, mask, pair in zip(scene.objects, scene.masks, pairs, strict=True):
         if pairs.count(pair) > 1 or not is_plain(thing, scene.size):
             continue

@@ -25,7 +25,7 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
                       beside_random: bool = False, beside: str | None = None,
                       prefix: str | None = None, seed: int = 0, device: str = 'cpu'
                       ) -> tuple[Path, list[str]]:
-    """Draw images beside the colours of their features.
+    """Draw images beside the colors of their features.
 
     Args:
         config: Config whose ``model.backbone`` is built, of mmcontrast, mmdet, mmseg or
@@ -51,7 +51,7 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
     paths = find_images(images, max_images)
     pictures = [read_image(path) for path in paths]
     cfg = load_config(config)
-    mean, std = normalisation(cfg)
+    mean, std = normalization(cfg)
     inputs = [network_input(picture, size).to(device) for picture in pictures]
     columns, notes = {}, []
     for title, path in _sources(checkpoint, beside, beside_random):
@@ -118,7 +118,7 @@ def find_images(images: Sequence[str], max_images: int | None = None) -> list[st
 
 @contextmanager
 def without_init_log() -> Iterator[None]:
-    """mmengine logs how each parameter was initialised: pages nobody asked for."""
+    """mmengine logs how each parameter was initialized: pages nobody asked for."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -138,7 +138,7 @@ def _sources(checkpoint: str, beside: str | None, beside_random: bool
     return sources + [('random weights', None)] * beside_random
 
 
-def normalisation(cfg: Config) -> tuple[Sequence[float], Sequence[float]]:
+def normalization(cfg: Config) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and std that the config trains with, for RGB."""
     preprocessor = cfg.get('data_preprocessor') or {}
     preprocessor = cfg.model.get('data_preprocessor') or preprocessor

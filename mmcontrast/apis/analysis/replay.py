@@ -16,14 +16,14 @@ from torch import nn
 
 from ...engine.nonfinite.forward_trace import Call
 from ...engine.nonfinite.locate import (
-    Place,
+    Origin,
     notes_on_annotations,
-    place_in_batch,
-    place_in_weights,
+    origin_in_batch,
+    origin_in_weights,
 )
 from ...engine.nonfinite.message import losses_text
-from ...engine.nonfinite.record import Record, put_back, read_record, same_bits
-from ...engine.nonfinite.rerun import Finding, examine
+from ...engine.nonfinite.record import Record, read_record, restore, same_bits
+from ...engine.nonfinite.rerun import RerunResult, rerun_step
 from ...io.config_text import parse_config_text
 from ...registry import UnknownTypeError
 from ..config import UsageError, load_config
@@ -45,8 +45,8 @@ class Replay:
     """
 
     record: Record
-    finding: Finding
-    place: Place | None
+    finding: RerunResult
+    place: Origin | None
     same_losses: bool
 
     def text(self, rows: int = 6, gradients: bool = True) -> str:
@@ -69,7 +69,7 @@ class Replay:
 def replay(folder: str | Path, config: str | None = None, device: str | None = None,
            fp32: bool = False, grad: bool = True, imports: Sequence[str] = (),
            model: nn.Module | None = None) -> Replay:
-    """Run a batch that :class:`FiniteGuardHook` saved once more, watching every module.
+    """Rerun a batch that :class:`NonFiniteGuardHook` saved, tracing every module.
 
     The model is built from the saved config, which is parsed and not run, and gets the
     saved weights, buffers and generators.
@@ -95,15 +95,15 @@ def replay(folder: str | Path, config: str | None = None, device: str | None = N
         import_module(name)
     model = model or _build(record, config)
     model = revert_sync_batchnorm(model).to(device or get_device())
-    put_back(record.state, model)
+    restore(record.state, model)
     _tell_iteration(record.state['info'])
-    weights = place_in_weights(model, record.state['never_finite'])
-    finding = examine(
+    weights = origin_in_weights(model, record.state['always_nonfinite'])
+    finding = rerun_step(
         model, record.batch, loss_scale=None if fp32 else _scale(record),
         context=nullcontext if fp32 else _context(record, model),
         wrappers=record.state['wrappers'], backward=grad,
-        twins_moved=record.state['twins_moved'])
-    place = weights or place_in_batch(record.batch) or finding.place
+        momentum_updated=record.state['momentum_updated'])
+    place = weights or origin_in_batch(record.batch) or finding.place
     return Replay(record, finding, place, _same_losses(record, finding))
 
 
@@ -167,7 +167,7 @@ def _context(record: Record, model: nn.Module):
     return partial(torch.autocast, next(model.parameters()).device.type, dtype=dtype)
 
 
-def _same_losses(record: Record, finding: Finding) -> bool:
+def _same_losses(record: Record, finding: RerunResult) -> bool:
     before = record.state['losses']
     return set(before) <= set(finding.losses) and all(
         same_bits(value, finding.losses[name]) for name, value in before.items())
@@ -203,7 +203,9 @@ def _place(found: Replay) -> str:
     return '\n'.join(lines)
 
 
-def _table(title: str, calls: list[Call], place: Place | None, rows: int, lines) -> str:
+def _table(
+    title: str, calls: list[Call], place: Origin | None, rows: int, lines
+) -> str:
     """Modules around the first place, an arrow at it."""
     here = next((i for i, call in enumerate(calls) if place and (
         call.name, call.number) == (place.name, place.number)), None)

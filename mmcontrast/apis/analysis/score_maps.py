@@ -58,7 +58,7 @@ def score_maps(config: str, checkpoint: str, images: Sequence[str],
         classes: Class texts: ``'sky;tree;a red car'``, a text file or a data set's
             name, any number of them; those of the training if None.
         device: 'cpu', 'cuda:1', ...; a GPU if there is one if None.
-        limits: Cosines of the darkest and the brightest colour, to compare sheets; if
+        limits: Cosines of the darkest and the brightest color, to compare sheets; if
             None each sheet spans its own range.
         batch_size: Most images to pass at a time.
         workers: Processes that read images, where there are many.

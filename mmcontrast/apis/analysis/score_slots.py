@@ -1,4 +1,4 @@
-"""Do slots find objects and classes? Scores on labelled images, beside chance."""
+"""Do slots find objects and classes? Scores on labeled images, beside chance."""
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
-from ...datasets.labeled_images import spread
+from ...datasets.labeled_images import evenly_spaced
 from ...datasets.segmented_images import (
     SegmentedImage,
     SegmentedImages,
@@ -30,12 +30,12 @@ def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
                 branch: str = 'momentum', num_classes: int | None = None,
                 ignore_index: int = 255, seed: int = 0, device: str = 'cpu',
                 progress: bool = True) -> dict:
-    """Segment labelled images by slots and compare with objects and classes.
+    """Segment labeled images by slots and compare with objects and classes.
 
     Args:
         config: Config of a method with slots.
         checkpoint: A checkpoint of its training.
-        data: Folder of labelled images, see
+        data: Folder of labeled images, see
             :func:`~mmcontrast.datasets.segmented_images.open_segmented_images`.
         split: Part of it.
         out: JSON file for the result.
@@ -43,7 +43,7 @@ def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
         max_images: Use so many images, evenly spread; all if None.
         random_prototypes: Also score so many draws of random prototypes on the same
             features, and average them.
-        kmeans: Also score as many k-means centres of the same features, found on these
+        kmeans: Also score as many k-means centers of the same features, found on these
             images: what the features alone give.
         beside_random: Also score a network that was never trained.
         branch: ``momentum`` (the teacher) or ``online``.
@@ -65,7 +65,7 @@ def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
         ValueError: If config, checkpoint and data do not fit.
     """
     scenes = open_segmented_images(data, split, num_classes, ignore_index)
-    picks = spread(len(scenes), max_images)
+    picks = evenly_spaced(len(scenes), max_images)
     model, note = load_slot_model(config, checkpoint, branch, seed, device)
     own = branch_of(model, branch).grouping.prototypes.detach()
     tables = {TRAINED: own}

@@ -19,7 +19,7 @@ from ...methods.slotcon.drawing import SlotRow, draw_nearest, mark_region
 from ...methods.slotcon.retrieval import SlotSurvey
 from ...methods.slotcon.score_maps import slot_scores
 from ...models.upsampling import assign_slots
-from ...visualization.label_maps import draw_overlays, label_colours
+from ...visualization.label_maps import draw_overlays, label_colors
 from .feature_maps import find_images
 from .slots import load_slot_model
 
@@ -27,7 +27,7 @@ _SLOTS_A_SHEET = 12
 
 
 @dataclass(frozen=True)
-class SlotPictures:
+class SlotImages:
     """What :func:`show_slots` found and wrote.
 
     Attributes:
@@ -46,7 +46,7 @@ def show_slots(config: str, checkpoint: str, images: Sequence[str],
                overlay: int = 8, max_images: int | None = None, resize: int = 256,
                crop: int = 224, branch: str = 'momentum', batch_size: int = 32,
                workers: int = 2, device: str = 'cpu', progress: bool = True
-               ) -> SlotPictures:
+               ) -> SlotImages:
     """Draw the nearest images of each slot, and the slots of some images.
 
     Every image passes the network once; only figures are kept of it, and those that
@@ -79,7 +79,7 @@ def show_slots(config: str, checkpoint: str, images: Sequence[str],
         raise ValueError(f'resize ({resize}) must not be smaller than crop ({crop}).')
     paths = find_images(images, max_images)
     model, note = load_slot_model(config, checkpoint, branch, device=device)
-    crops = CentreCrops(paths, resize, crop)
+    crops = CenterCroppedImages(paths, resize, crop)
     survey, bad = _survey(model, crops, top, branch, batch_size, workers, progress)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -93,10 +93,10 @@ def show_slots(config: str, checkpoint: str, images: Sequence[str],
     if bad:
         notes.append(f'{len(bad)} of {len(paths)} images could not be read and were '
                      f'left out, first {bad[0]}.')
-    return SlotPictures(files, survey, notes)
+    return SlotImages(files, survey, notes)
 
 
-class CentreCrops(Dataset):
+class CenterCroppedImages(Dataset):
     """Images for retrieval: short side ``resize``, then the middle ``crop`` x ``crop``.
 
     An item is a (3, crop, crop) uint8 RGB tensor, or None if the file is no image.
@@ -117,7 +117,7 @@ class CentreCrops(Dataset):
         return tvf.pil_to_tensor(picture)
 
 
-def _survey(model: nn.Module, crops: CentreCrops, top: int, branch: str,
+def _survey(model: nn.Module, crops: CenterCroppedImages, top: int, branch: str,
             batch_size: int, workers: int, progress: bool
             ) -> tuple[SlotSurvey, list[str]]:
     """Pass all images once.
@@ -144,7 +144,7 @@ def _survey(model: nn.Module, crops: CentreCrops, top: int, branch: str,
     return survey, bad
 
 
-def _draw_nearest(model: nn.Module, crops: CentreCrops, survey: SlotSurvey,
+def _draw_nearest(model: nn.Module, crops: CenterCroppedImages, survey: SlotSurvey,
                   max_slots: int, branch: str, out: Path, progress: bool) -> list[Path]:
     shown = survey.alive[:max_slots].tolist()
     sheets = [shown[i:i + _SLOTS_A_SHEET] for i in range(0, len(shown), _SLOTS_A_SHEET)]
@@ -165,7 +165,7 @@ def _title(survey: SlotSurvey, first: int, last: int) -> str:
     alive, count = len(survey.alive), len(survey.cells)
     return (f'Slots by usage, {first} to {last} of {alive} in use ({count - alive} of '
             f'{count} never win)\nnearest of {survey.num_images} images; in '
-            'colour: where the slot wins; below: mean similarity there')
+            'color: where the slot wins; below: mean similarity there')
 
 
 def _row(survey: SlotSurvey, slot: int, pictures: dict) -> SlotRow:
@@ -178,7 +178,7 @@ def _row(survey: SlotSurvey, slot: int, pictures: dict) -> SlotRow:
         [f'{score:.2f}' for score in survey.scores[slot].tolist()])
 
 
-def _marked(model: nn.Module, crops: CentreCrops, survey: SlotSurvey,
+def _marked(model: nn.Module, crops: CenterCroppedImages, survey: SlotSurvey,
             slots: Sequence[int], branch: str) -> dict[tuple[int, int], np.ndarray]:
     """Nearest images of some slots with its pixels marked, by (slot, image)."""
     wanted: dict[int, list[int]] = {}
@@ -207,11 +207,11 @@ def _draw_overlays(model: nn.Module, paths: Sequence[str], size: int, branch: st
     maps = [_winners(model, image, branch) for image in pixels]
     used = np.bincount(np.concatenate([slots.ravel() for slots in maps]))
     order = np.argsort(-used, kind='stable')[:np.count_nonzero(used)].tolist()
-    colours = label_colours({slot: rank for rank, slot in enumerate(order)}, len(used))
+    colors = label_colors({slot: rank for rank, slot in enumerate(order)}, len(used))
     draw_overlays(
         [image.permute(1, 2, 0).numpy() for image in pixels], maps,
-        [Path(path).name for path in paths], colours,
-        title=f'{title}: {len(order)} slots in these images, a colour each',
+        [Path(path).name for path in paths], colors,
+        title=f'{title}: {len(order)} slots in these images, a color each',
         called='slot {}'.format).save(file)
     return file
 

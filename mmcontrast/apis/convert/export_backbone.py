@@ -8,10 +8,15 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ...converters.equality import compare, prove_stages, randomised
+from ...converters.equality import compare_outputs, randomized, verify_stages
 from ...converters.report import KeyReport, rename_keys
 from ...converters.targets import Target, build_target
-from ...io.checkpoint import count_prefixes, find_state_dict, read_checkpoint, replacing
+from ...io.checkpoint import (
+    atomic_write,
+    count_prefixes,
+    find_state_dict,
+    read_checkpoint,
+)
 from ...io.manifest import file_sha256
 from ...registry import MODELS
 from ...version import __version__
@@ -63,12 +68,12 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
     title = f'{Path(checkpoint).name}, {branch} {cfg["type"]} -> {to}'
     state, report = _renamed(weights, target, title, drop)
     own = target.network.state_dict()
-    report.proofs += prove_stages(
+    report.checks += verify_stages(
         source, target.network, weights,
         lambda given: own | _renamed(given, target, title, drop)[0], target.size)
     prefix, usage = target.prefix, target.usage
     if with_neck:
-        neck = _proven_neck(config.model, everything, branch, to, checkpoint, report)
+        neck = _verified_neck(config.model, everything, branch, to, checkpoint, report)
         prefix, usage = 'backbone.', "load_from = '{path}'  # in the detector's config"
     state = {prefix + key: value for key, value in state.items()}
     state |= neck if with_neck else {}
@@ -77,12 +82,12 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
         branch=branch, to=to, backbone=Config(dict(backbone=cfg)).pretty_text,
         mmcontrast_version=__version__, torch_version=str(torch.__version__)))
     if target.without:
-        report.proofs.append(
+        report.checks.append(
             f'Trained with {target.without}, proven without: the network of {to} has '
             'the same weights and the usual strides.')
     if Path(dst).suffix == '.safetensors':
         usage = usage.replace('torch.load(', 'safetensors.torch.load_file(')
-    report.proofs.append('Load it with\n  ' + usage.replace('{path}', str(dst)))
+    report.checks.append('Load it with\n  ' + usage.replace('{path}', str(dst)))
     return report
 
 
@@ -122,8 +127,14 @@ def _renamed(weights: Mapping[str, Tensor], target: Target, title: str,
 
 
 @torch.no_grad()
-def _proven_neck(model: Mapping, everything: Mapping[str, Tensor], branch: str, to: str,
-                 path: str | Path, report: KeyReport) -> dict[str, Tensor]:
+def _verified_neck(
+    model: Mapping,
+    everything: Mapping[str, Tensor],
+    branch: str,
+    to: str,
+    path: str | Path,
+    report: KeyReport,
+) -> dict[str, Tensor]:
     """``neck.*`` as mmdet reads it, proven on random maps and noted in the report."""
     cfg = {k: v for k, v in (model.get('neck') or {}).items() if k != 'init_cfg'}
     if to != 'mmdet' or not cfg.get('type', '').startswith('mmdet.'):
@@ -142,12 +153,12 @@ def _proven_neck(model: Mapping, everything: Mapping[str, Tensor], branch: str, 
     maps = [torch.randn(1, c, 32 >> i, 32 >> i, generator=generator)
             for i, c in enumerate(cfg['in_channels'])]
     for name, given in (('weights of the file', weights),
-                        ('random weights', randomised(weights))):
+                        ('random weights', randomized(weights))):
         ours.load_state_dict(given)
         theirs.load_state_dict(given)
         levels = [{f'level{i}': m for i, m in enumerate(net(maps))}
                   for net in (ours, theirs)]
-        report.proofs += [f'neck: {line}' for line in compare(name, *levels)]
+        report.checks += [f'neck: {line}' for line in compare_outputs(name, *levels)]
     report.rows += [(f'neck.{k}', f'neck.{k}', tuple(v.shape))
                     for k, v in weights.items()]
     return {f'neck.{key}': value for key, value in weights.items()}
@@ -169,8 +180,8 @@ def write_weights(state: dict[str, Tensor], dst: str | Path, bare: bool,
     if Path(dst).suffix == '.safetensors':
         from safetensors.torch import save
         content = save(state, metadata=meta)
-        with replacing(dst) as file:
+        with atomic_write(dst) as file:
             file.write(content)
         return
-    with replacing(dst) as file:
+    with atomic_write(dst) as file:
         torch.save(state if bare else dict(state_dict=state, meta=meta), file)

@@ -7,9 +7,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ...converters.equality import compare, randomised
+from ...converters.equality import compare_outputs, randomized
 from ...converters.report import KeyReport
-from ...io.checkpoint import find_state_dict, read_checkpoint, replacing
+from ...io.checkpoint import atomic_write, find_state_dict, read_checkpoint
 from ...io.manifest import file_sha256
 from ...models.clip_weights import open_clip
 from ...models.text import tokenize
@@ -59,14 +59,14 @@ def export_clip(config: str, checkpoint: str | Path, dst: str | Path) -> KeyRepo
         (key, key.removeprefix(PREFIX), tuple(value.shape))
         for key, value in weights.items()])
     architecture = cfg.model.architecture.to_dict()
-    report.proofs += _prove(model, state, architecture)
+    report.checks += _verify(model, state, architecture)
     write_weights(state, dst, bare=True, meta=dict(
         exported_from=Path(checkpoint).name, source_sha256=file_sha256(checkpoint),
         mmcontrast_version=__version__, torch_version=str(torch.__version__)))
     sizes = dst.with_suffix('.json')
-    with replacing(sizes) as file:
+    with atomic_write(sizes) as file:
         file.write(json.dumps(architecture, indent=4).encode())
-    report.proofs.append(USAGE.format(json=sizes, name=dst.stem, path=dst))
+    report.checks.append(USAGE.format(json=sizes, name=dst.stem, path=dst))
     return report
 
 
@@ -81,7 +81,7 @@ def _build(cfg: Config, path: str) -> nn.Module:
 
 
 @torch.no_grad()
-def _prove(model: nn.Module, state: dict[str, Tensor], architecture: dict
+def _verify(model: nn.Module, state: dict[str, Tensor], architecture: dict
            ) -> list[str]:
     """Show that open_clip's own model encodes images and texts as ours does."""
     theirs = open_clip().model.CLIP(**architecture).eval()
@@ -91,10 +91,10 @@ def _prove(model: nn.Module, state: dict[str, Tensor], architecture: dict
     tokens = tokenize(texts, theirs.context_length)
     lines = []
     for name, given in (('weights of the file', state),
-                        ('random weights', randomised(state))):
+                        ('random weights', randomized(state))):
         theirs.load_state_dict(given)
         model.load_state_dict({PREFIX + key: value for key, value in given.items()})
-        lines += compare(
+        lines += compare_outputs(
             name, dict(images=model.encode_images(images),
                        texts=model.encode_texts(texts)),
             dict(images=theirs.encode_image(images, normalize=True),

@@ -20,7 +20,7 @@ def describe_checkpoint(path: str | Path, keys: str | None = None) -> str:
         ValueError: If it is not what its manifest was written for, or no checkpoint.
     """
     manifest = read_manifest(path) if Path(path).is_file() else None
-    problem = manifest and manifest.disagreement(Path(path))
+    problem = manifest and manifest.mismatch(Path(path))
     if problem:
         raise ValueError(
             f'{path} is damaged: {problem}. It was epoch {manifest.epoch}, step '

@@ -52,7 +52,7 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
     report = conversion.report
     others = {'state_dict', 'model'} & set(checkpoint)
     if others:
-        report.proofs.append('Not weights, left behind: ' + (
+        report.checks.append('Not weights, left behind: ' + (
             ', '.join(sorted(map(str, set(checkpoint) - others))) or 'nothing') + '.')
     write_checkpoint(dict(state_dict=conversion.state_dict, meta=dict(
         converted_from=Path(src).name, source_sha256=file_sha256(src), method=method,

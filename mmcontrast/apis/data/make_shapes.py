@@ -31,7 +31,7 @@ def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int 
         train, val, test: Number of scenes (and of clips) of each split.
         size: Side of the pictures in pixels.
         seed_offset: Skip this many scenes of each split, to get other ones.
-        train_combinations: Colour-shape pairs of the training split: 'all', 'seen' or
+        train_combinations: Color-shape pairs of the training split: 'all', 'seen' or
             'held_out'.
         eval_combinations: The same for val and test.
         num_frames: Frames a clip.

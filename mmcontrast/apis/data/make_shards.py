@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...datasets import BadImage, Reason, UnlabelledImages
+from ...datasets import BadImage, Reason, UnlabeledImages
 from ...datasets.image_lists import IMAGE_SUFFIXES
 from ...datasets.storage.lmdb_backend import import_lmdb
 from ...datasets.storage.tar_index import read_table
@@ -60,7 +60,7 @@ def make_shards(source: str, out: str | Path, to: str = 'tar', ann_file: str = '
     dots in file names become ``_``, as the first dot ends the name of a sample.
 
     Args:
-        source: ``data_root`` of :class:`~mmcontrast.datasets.UnlabelledImages`.
+        source: ``data_root`` of :class:`~mmcontrast.datasets.UnlabeledImages`.
         out: New folder of ``NAME-000000.tar`` ...; for an lmdb a name in ``.lmdb``.
         to: 'tar' or 'lmdb'.
         ann_file, prefix: List of the images, and their folder below ``source``.
@@ -78,7 +78,7 @@ def make_shards(source: str, out: str | Path, to: str = 'tar', ann_file: str = '
     """
     out = Path(out).expanduser()
     _check(out, to, shard_mb, with_label)
-    images = UnlabelledImages(source, ann_file, dict(img_path=prefix), with_label)
+    images = UnlabeledImages(source, ann_file, dict(img_path=prefix), with_label)
     order = list(range(len(images)))
     if shuffle and to == 'tar':
         random.Random(seed).shuffle(order)
@@ -124,7 +124,7 @@ def _appearing(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _read(images: UnlabelledImages, order: Iterable[int], skipped: list[BadImage]
+def _read(images: UnlabeledImages, order: Iterable[int], skipped: list[BadImage]
           ) -> Iterator[tuple[str, bytes, int | None]]:
     """(path below the source, encoded file, label) of the images that can be read."""
     root = images.data_prefix['img_path'].rstrip('/')

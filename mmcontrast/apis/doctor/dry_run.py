@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmengine.utils import apply_to
 from torch import nn
 
-from ...engine.distributed.unwrap import bare_model
+from ...engine.distributed.unwrap import unwrap_model
 from ...engine.hooks.class_check import check_classes, class_heads
 from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
 from ..train import build_runner
@@ -20,7 +20,7 @@ from .machine import check_shared_memory
 from .report import Report, quiet
 
 # Hooks that write, save, draw or score: none of that here.
-IDLE = ('StopSignalsHook', 'FiniteGuardHook', 'DiskGuardHook', 'BadImagesHook',
+IDLE = ('StopSignalsHook', 'NonFiniteGuardHook', 'DiskGuardHook', 'BadImagesHook',
         'LoggerHook', 'ShardPositionHook')
 IDLE_ENDINGS = ('VisualizationHook', 'ProbeHook', 'PicturesHook')
 # Seconds after which no further batch is drawn, or step made, for the estimate.
@@ -40,7 +40,7 @@ def check_dry_run(report: Report, cfg: Config, checkpoint: str | None, steps: in
         with report.section('model'):
             runner = _runner(cfg, folder)
             num = sum(p.numel() for p in runner.model.parameters())
-            report.ok(f'{type(bare_model(runner.model)).__name__} with '
+            report.ok(f'{type(unwrap_model(runner.model)).__name__} with '
                       f'{num / 1e6:.1f} million parameters')
             ready = _check_sources(report, runner.model)
         if runner is None:
@@ -48,7 +48,7 @@ def check_dry_run(report: Report, cfg: Config, checkpoint: str | None, steps: in
         path = checkpoint or cfg.get('load_from')
         if path:
             with report.section('checkpoint'):
-                _check_checkpoint(report, path, bare_model(runner.model))
+                _check_checkpoint(report, path, unwrap_model(runner.model))
         if cfg.get('train_dataloader') is not None:
             with report.section('training'):
                 times = _train_some(report, runner, cfg, steps, ready)

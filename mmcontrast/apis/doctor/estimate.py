@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ...engine.distributed.unwrap import bare_model
+from ...engine.distributed.unwrap import unwrap_model
 from ...io.torch_writer import count_bytes
 from .report import Report
 
@@ -86,7 +86,7 @@ def say_memory(report: Report) -> None:
 def check_disk(report: Report, runner: Runner, cfg: Config) -> None:
     """Free disk against the checkpoints that the run keeps."""
     size = count_bytes(
-        [bare_model(runner.model).state_dict(), runner.optim_wrapper.state_dict()])
+        [unwrap_model(runner.model).state_dict(), runner.optim_wrapper.state_dict()])
     kept = _kept(runner, cfg)
     if kept == 0:
         report.ok('no checkpoints are kept')

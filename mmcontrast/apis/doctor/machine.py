@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from ..._compat import NEIGHBOURS, find, problem_of
+from ..._compat import NEIGHBORS, find, problem_of
 from .report import Report
 
 GIB, MIB = 2 ** 30, 2 ** 20
@@ -20,14 +20,14 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 def check_versions(report: Report) -> None:
     """The libraries we stand on, as installed."""
     found = []
-    for neighbour in NEIGHBOURS:
-        problem = problem_of(neighbour, neighbour.needed)
+    for neighbor in NEIGHBORS:
+        problem = problem_of(neighbor, neighbor.needed)
         if problem:
             report.fail(problem)
             continue
-        dist, version = find(neighbour)
+        dist, version = find(neighbor)
         if dist is not None:
-            name = neighbour.module
+            name = neighbor.module
             found.append(f'{name} {version or "from a folder"}'
                          + (f' ({dist})' if dist != name else ''))
     report.ok(', '.join(found))

@@ -52,10 +52,10 @@ def doctor(config: str, checkpoint: str | None = None, cfg_options: dict | None 
 
 
 def _check_config(report: Report, cfg: Config) -> None:
-    findings = lint_config(cfg)
-    for finding in findings:
-        report.fail(str(finding))
-    if not findings:
+    issues = lint_config(cfg)
+    for issue in issues:
+        report.fail(str(issue))
+    if not issues:
         report.ok(f'no mistake found in {cfg.filename}')
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ...datasets.image_lists import IMAGE_SUFFIXES
 from ...models.text.vocabulary import read_vocabulary
-from ...models.upsampling import resized_argmax
+from ...models.upsampling import upsampled_argmax
 from .images import (
     Images,
     Prepared,
@@ -71,7 +71,7 @@ class DenseCLIPInferencer:
                 the trained classes found.
             out: For a single image a picture file; else a folder, see :meth:`stream`.
             score_thr: Detectors leave out boxes with a lower score.
-            batch_size: Most images to pass at a time; only neighbours that go into the
+            batch_size: Most images to pass at a time; only neighbors that go into the
                 network at one size share a batch.
             workers: Processes that read images, where there are many.
             progress: Show a bar where there are several images.
@@ -112,7 +112,7 @@ class DenseCLIPInferencer:
         sources = find_sources(images)
         self._name_classes(classes)
         writer = None if out is None else _Writer(
-            Path(out), sources, self._loaded.colours(), self.model.class_names)
+            Path(out), sources, self._loaded.colors(), self.model.class_names)
         self.skipped = []
         for batch in batches(sources, self._pipeline, batch_size, workers, progress,
                              self.skipped):
@@ -164,16 +164,16 @@ def detection(name: str, classes: list[str], found: InstanceData, score_thr: flo
 
 def _labels(logits: torch.Tensor, size: tuple[int, int], align_corners: bool
             ) -> np.ndarray:
-    labels = resized_argmax(logits, size, align_corners)
+    labels = upsampled_argmax(logits, size, align_corners)
     return labels.cpu().numpy().astype(np.uint8 if len(logits) <= 256 else np.uint16)
 
 
 class _Writer:
     """Writes pictures and answers below a folder, or one picture to a file."""
 
-    def __init__(self, out: Path, sources: list[Source], colours: np.ndarray,
+    def __init__(self, out: Path, sources: list[Source], colors: np.ndarray,
                  classes: list[str]) -> None:
-        self.out, self.colours = out, colours
+        self.out, self.colors = out, colors
         self.file = None
         if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
             if len(sources) > 1:
@@ -188,7 +188,7 @@ class _Writer:
         self.stems = output_stems([source.name for source in sources])
 
     def write(self, item: Prepared, result: Segmentation | Detection) -> None:
-        picture: Image.Image = draw_result(item.image, result, self.colours)
+        picture: Image.Image = draw_result(item.image, result, self.colors)
         if self.file is not None:
             picture.save(self.file)
             return

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ...datasets.bad_images import BadImage
 from ...datasets.image_lists import list_folder
-from ...datasets.transforms.loading import as_picture, read_image
+from ...datasets.transforms.loading import as_image, read_image
 from ...datasets.workers import seed_worker
 from ..progress import progress_bar
 from .text_model import tested_dataset
@@ -45,7 +45,7 @@ class Source:
             return np.asarray(read_image(self.image))
         if isinstance(self.image, np.ndarray):
             return as_rgb(self.image, self.name)
-        return np.asarray(as_picture(self.image, self.name))
+        return np.asarray(as_image(self.image, self.name))
 
 
 class Prepared(NamedTuple):
@@ -167,7 +167,7 @@ def image_pipeline(cfg: Config, scope: str) -> Compose:
 def batches(sources: Sequence[Source], pipeline: Callable, batch_size: int,
             workers: int, progress: bool, skipped: list[str]
             ) -> Iterator[list[Prepared]]:
-    """Images for the network, neighbours of one size together.
+    """Images for the network, neighbors of one size together.
 
     Padding to a common size would change what the network sees.
 

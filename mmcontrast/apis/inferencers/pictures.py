@@ -7,7 +7,7 @@ import numpy as np
 from mmengine.visualization import Visualizer
 from PIL import Image
 
-from ...visualization.label_maps import SheetRow, draw_overlays, fitted, picture_sheet
+from ...visualization.label_maps import SheetRow, draw_overlays, fitted, image_sheet
 from .results import Detection, Segmentation
 
 # Longest side of a picture in pixels; smaller images are enlarged to be legible.
@@ -17,44 +17,44 @@ _NAMED = 20
 
 
 def draw_result(image: np.ndarray, result: Segmentation | Detection,
-                colours: np.ndarray) -> Image.Image:
-    """The image, the same with the answer drawn in, and which colour is which.
+                colors: np.ndarray) -> Image.Image:
+    """The image, the same with the answer drawn in, and which color is which.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         result: What was found in it.
-        colours: (K, 3) uint8, one a class text.
+        colors: (K, 3) uint8, one a class text.
     """
     width = min(max(*image.shape[:2], _SMALLEST), _LARGEST)
     if isinstance(result, Detection):
-        return _draw_boxes(image, result, colours, width)
+        return _draw_boxes(image, result, colors, width)
     return draw_overlays(
-        [image], [result.labels], [result.name], colours, width, max_named=_NAMED,
+        [image], [result.labels], [result.name], colors, width, max_named=_NAMED,
         called=result.classes.__getitem__, mark=result.classes.__getitem__)
 
 
-def _draw_boxes(image: np.ndarray, result: Detection, colours: np.ndarray, width: int
+def _draw_boxes(image: np.ndarray, result: Detection, colors: np.ndarray, width: int
                 ) -> Image.Image:
     size = fitted(image.shape, width)
     shown = np.asarray(Image.fromarray(image).resize(size, Image.BICUBIC))
     drawn = shown
     if len(result.scores):
-        drawn = _with_instances(shown, result, colours, size[0] / image.shape[1])
+        drawn = _with_instances(shown, result, colors, size[0] / image.shape[1])
     counts = Counter(result.labels.tolist()).most_common()
-    legend = [(colours[label].tolist(), f'{result.classes[label]}  {count}')
+    legend = [(colors[label].tolist(), f'{result.classes[label]}  {count}')
               for label, count in counts[:_NAMED]]
     rest = sum(count for _, count in counts[_NAMED:])
     legend += [(None, f'{rest} of other classes')] if rest else []
-    return picture_sheet([SheetRow([shown, drawn], result.name, legend or [
+    return image_sheet([SheetRow([shown, drawn], result.name, legend or [
         (None, 'nothing found')])], width)
 
 
-def _with_instances(image: np.ndarray, result: Detection, colours: np.ndarray,
+def _with_instances(image: np.ndarray, result: Detection, colors: np.ndarray,
                     scale: float) -> np.ndarray:
     """Boxes, texts, scores and masks; the best last, on top of the others."""
     order = result.scores.argsort(kind='stable')
     boxes = result.boxes_xyxy[order] * scale
-    shades = [tuple(colour) for colour in colours[result.labels[order]].tolist()]
+    shades = [tuple(color) for color in colors[result.labels[order]].tolist()]
     pen = _visualizer()
     pen.set_image(image)
     if result.masks is not None:
@@ -73,7 +73,7 @@ def _with_instances(image: np.ndarray, result: Detection, colours: np.ndarray,
 
 
 def _ink(shade: tuple[int, int, int]) -> str:
-    """Letters that can be read on a colour."""
+    """Letters that can be read on a color."""
     bright = 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2] > 140
     return 'black' if bright else 'white'
 

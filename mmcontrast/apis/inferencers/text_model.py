@@ -13,7 +13,7 @@ from torch import nn
 from ...engine.hooks.class_texts import check_class_texts
 from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
 from ...registry import DATASETS, MODELS, UnknownTypeError
-from ...visualization.label_maps import label_colours
+from ...visualization.label_maps import label_colors
 from ..analysis.feature_maps import without_init_log
 from ..config import existing_file, load_config
 
@@ -28,7 +28,7 @@ class TextModel:
     Attributes:
         model: A DenseCLIP in eval mode.
         config: The config it was built from.
-        palette: (K, 3) uint8 RGB colours of the trained classes, None if neither file
+        palette: (K, 3) uint8 RGB colors of the trained classes, None if neither file
             has any.
     """
 
@@ -47,12 +47,12 @@ class TextModel:
         return self.config.get('default_scope') or (
             'mmdet' if self.detects else 'mmseg')
 
-    def colours(self) -> np.ndarray:
-        """(K, 3) uint8 RGB colours of the classes as they are set."""
+    def colors(self) -> np.ndarray:
+        """(K, 3) uint8 RGB colors of the classes as they are set."""
         count = len(self.model.class_names)
         if self.model.names_are_trained and self.palette is not None:
             return self.palette
-        return label_colours({i: i for i in range(count)}, count)
+        return label_colors({i: i for i in range(count)}, count)
 
 
 def load_text_model(config: str, checkpoint: str, device: str | None = None,
@@ -125,7 +125,7 @@ def _load(model: nn.Module, weights: dict, checkpoint: str, config: str) -> None
 
 
 def _palette(cfg: Config, checkpoint: dict, count: int) -> np.ndarray | None:
-    """Colours of the data set: of the checkpoint, the config, or its class."""
+    """Colors of the data set: of the checkpoint, the config, or its class."""
     dataset = tested_dataset(cfg)
     sources = [(checkpoint.get('meta') or {}).get('dataset_meta'),
                dataset.get('metainfo')]
@@ -135,7 +135,7 @@ def _palette(cfg: Config, checkpoint: dict, count: int) -> np.ndarray | None:
             with DATASETS.switch_scope_and_registry(scope) as registry:
                 sources.append(registry.get(dataset['type']).METAINFO)
         except (UnknownTypeError, AttributeError, KeyError):
-            pass  # colours of our own, then
+            pass  # colors of our own, then
     for source in sources:
         palette = (source or {}).get('palette')
         if palette is not None and np.shape(palette) == (count, 3):

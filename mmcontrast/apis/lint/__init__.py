@@ -1,7 +1,7 @@
 """Mistakes of a config, found before anything is built."""
-from .finding import Finding, describe
+from .issue import ConfigIssue, describe
 from .options import check_options
-from .top_level import misspelt_keys
+from .top_level import misspelled_keys
 from .walk import lint_config
 
-__all__ = ['Finding', 'check_options', 'describe', 'lint_config', 'misspelt_keys']
+__all__ = ['ConfigIssue', 'check_options', 'describe', 'lint_config', 'misspelled_keys']

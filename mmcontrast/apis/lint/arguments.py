@@ -3,7 +3,7 @@ import inspect
 from collections.abc import Callable, Iterator
 
 from .annotations import fits, spoken
-from .finding import Finding, closest, is_typo_of, shown
+from .issue import ConfigIssue, closest, is_typo_of, shown
 from .places import Place
 from .signature import Signature, signature_of
 from .sources import adds, reads
@@ -14,7 +14,7 @@ LAYERS = ('torch.', 'mmcv.cnn', 'mmcv.ops')
 
 
 def wrong_arguments(node: dict, target: Callable, path: str, place: Place,
-                    chain: tuple) -> Iterator[Finding]:
+                    chain: tuple) -> Iterator[ConfigIssue]:
     """Unknown, missing and mistyped arguments of one dict.
 
     Args:
@@ -33,7 +33,7 @@ def wrong_arguments(node: dict, target: Callable, path: str, place: Place,
         if key in signature.hints:
             yield from wrong_type(signature, key, value, target, path)
             continue
-        near = _misspelt(str(key), signature, set(given), target, chain)
+        near = _misspelled(str(key), signature, set(given), target, chain)
         if near is not None:
             meant.add(near)
             yield _unknown(path, key, near, target, signature)
@@ -43,11 +43,12 @@ def wrong_arguments(node: dict, target: Callable, path: str, place: Place,
     known = place.complete and not passed_on and _built_alone(target, chain)
     for key in sorted(missing) if known else ():
         if not adds(chain, key):
-            yield Finding(path, f'{_named(target)} needs the argument {key!r}; it is '
-                          'not given.')
+            yield ConfigIssue(
+                path, f'{_named(target)} needs the argument {key!r}; it is not given.'
+            )
 
 
-def _misspelt(key: str, signature: Signature, given: set[str], target: Callable,
+def _misspelled(key: str, signature: Signature, given: set[str], target: Callable,
               chain: tuple) -> str | None:
     """None if ``key`` may stand there; else the closest argument, '' without one."""
     if signature.open:
@@ -57,13 +58,13 @@ def _misspelt(key: str, signature: Signature, given: set[str], target: Callable,
 
 
 def wrong_type(signature: Signature, key: str, value: object, target: Callable,
-               path: str) -> Iterator[Finding]:
+               path: str) -> Iterator[ConfigIssue]:
     """A finding if ``value`` cannot be what the annotation of ``key`` asks."""
     hint = signature.hints[key]
     exact = (target.__module__ or '').startswith(EXACT)
     if fits(value, hint, exact) or _like_default(value, signature.defaults.get(key)):
         return
-    yield Finding(f'{path}.{key}', f'found {value!r} ({type(value).__name__}), '
+    yield ConfigIssue(f'{path}.{key}', f'found {value!r} ({type(value).__name__}), '
                   f'{_named(target)} takes {spoken(hint)}.')
 
 
@@ -83,9 +84,9 @@ def _like_default(value: object, default: object) -> bool:
 
 
 def _unknown(path: str, key: str, near: str | None, target: Callable,
-             signature: Signature) -> Finding:
+             signature: Signature) -> ConfigIssue:
     hint = f'; did you mean {near!r}?' if near else '.'
-    return Finding(
+    return ConfigIssue(
         f'{path}.{key}', f'{_named(target)} takes no argument {key!r}{hint} It takes '
         f'{shown(set(signature.hints)) or "none"}.')
 

@@ -8,7 +8,7 @@ from mmengine import registry as roots
 from mmengine.registry import Registry
 
 from ...registry import UnknownTypeError
-from .finding import closest
+from .issue import closest
 
 # Where a name may be looked for, the likeliest first.
 ALL_KINDS = ('MODELS', 'TASK_UTILS', 'TRANSFORMS', 'DATASETS', 'METRICS', 'FUNCTIONS',

@@ -12,7 +12,7 @@ from mmengine.runner import (
 )
 from torch.utils.data import DataLoader
 
-from .finding import Finding, closest, is_typo_of
+from .issue import ConfigIssue, closest, is_typo_of
 
 # Where an unknown top-level key comes this close to one that the Runner reads, it is
 # a typo. None of the configs of mmdet, mmseg and mmpretrain is caught by it.
@@ -47,24 +47,24 @@ def runner_keys() -> set[str]:
     return set(inspect.signature(Runner.__init__).parameters) - {'self'} | READ_BESIDE
 
 
-def misspelt_keys(config: Config) -> list[Finding]:
+def misspelled_keys(config: Config) -> list[ConfigIssue]:
     """Top-level keys that nothing reads and that look like one that is read.
 
     Variables of one's own stay allowed.
     """
     known = runner_keys()
-    findings = []
+    issues = []
     for key, value in config.items():
         if key not in known and not callable(value):
             near = closest(key, known, cutoff=TYPO)
             if near:
-                findings.append(Finding(
+                issues.append(ConfigIssue(
                     key, f'nothing reads the key {key!r}; did you mean {near!r}? A '
                     'variable of your own needs a name further away.'))
-    return findings
+    return issues
 
 
-def plain_dicts(config: Config) -> Iterator[Finding]:
+def plain_dicts(config: Config) -> Iterator[ConfigIssue]:
     """Unknown keys of the dicts that a Runner reads itself."""
     for path, known in PLAIN.items():
         node = config
@@ -74,13 +74,13 @@ def plain_dicts(config: Config) -> Iterator[Finding]:
             yield from unknown_keys(node, known, path, f'{path} of a Runner')
 
 
-def unknown_keys(node: dict, known, path: str, who: str) -> Iterator[Finding]:
+def unknown_keys(node: dict, known, path: str, who: str) -> Iterator[ConfigIssue]:
     """A finding for each key of ``node`` that is none of ``known``."""
     for key in node:
         if key not in known:
             near = closest(str(key), known)
             hint = f'; did you mean {near!r}?' if near else '.'
-            yield Finding(f'{path}.{key}', f'{who} has no {key!r}{hint} It takes '
+            yield ConfigIssue(f'{path}.{key}', f'{who} has no {key!r}{hint} It takes '
                           f'{", ".join(sorted(known))}.')
 
 
@@ -96,24 +96,30 @@ def loop_class(name: str, cfg: dict) -> Callable | None:
     return ValLoop if name == 'val_cfg' else TestLoop
 
 
-def missing_keys(config: Config) -> Iterator[Finding]:
+def missing_keys(config: Config) -> Iterator[ConfigIssue]:
     """Keys without which a Runner does not start."""
     if config.get('model') is None:
-        yield Finding('model', 'the config has no model; a Runner needs one.')
+        yield ConfigIssue('model', 'the config has no model; a Runner needs one.')
     for group in TOGETHER if 'runner_type' not in config else ():
         missing = [key for key in group if config.get(key) is None]
         if missing and len(missing) < len(group):
-            yield Finding(missing[0], f'{", ".join(group)} go together; missing (or '
-                          f'None): {", ".join(missing)}.')
+            yield ConfigIssue(
+                missing[0],
+                f'{", ".join(group)} go together; missing (or '
+                f'None): {", ".join(missing)}.',
+            )
 
 
-def removed_hooks(config: Config) -> Iterator[Finding]:
+def removed_hooks(config: Config) -> Iterator[ConfigIssue]:
     """``default_hooks=dict(NAME=None)`` for a NAME that looks like another one."""
     hooks = config.get('default_hooks') or {}
     present = {name for name, hook in hooks.items() if hook is not None}
     for name, hook in hooks.items():
         near = is_typo_of(name, present | set(DEFAULT_HOOKS))
         if hook is None and name not in DEFAULT_HOOKS and near:
-            yield Finding(f'default_hooks.{name}', 'it is None, so as to remove a hook '
-                          f'of a base config; did you mean {near!r}? The hooks are '
-                          f'{", ".join(sorted(present | set(DEFAULT_HOOKS)))}.')
+            yield ConfigIssue(
+                f'default_hooks.{name}',
+                'it is None, so as to remove a hook '
+                f'of a base config; did you mean {near!r}? The hooks are '
+                f'{", ".join(sorted(present | set(DEFAULT_HOOKS)))}.',
+            )

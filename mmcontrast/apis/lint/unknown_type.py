@@ -1,12 +1,12 @@
 """A name that no registry holds: what to say about it."""
 from mmengine import registry as roots
 
-from .finding import Finding
+from .issue import ConfigIssue
 from .places import Place, must_be_known
 from .resolve import defining_file, kind_holding, similar
 
 
-def unknown_type(name: str, path: str, place: Place, scope: str) -> Finding | None:
+def unknown_type(name: str, path: str, place: Place, scope: str) -> ConfigIssue | None:
     """The finding about ``type=name`` at ``path``.
 
     Returns:
@@ -18,7 +18,7 @@ def unknown_type(name: str, path: str, place: Place, scope: str) -> Finding | No
         return None
     hint = _hint(name, near, place, scope)
     kind = getattr(roots, place.kinds[0]).name
-    return Finding(
+    return ConfigIssue(
         f'{path}.type' if path else 'runner_type',
         f'{name!r} is not in the {scope}::{kind} registry'
         + (f': {hint}' if hint else '.') + ' A class of your own is found once its '

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from . import places
 from .arguments import wrong_arguments, wrong_type
-from .finding import Finding, is_typo_of
+from .issue import ConfigIssue, is_typo_of
 from .places import OPAQUE, Place, place_of
 from .resolve import MissingLibrary, find, find_apart, operator
 from .signature import is_placeholder, signature_of
@@ -16,7 +16,7 @@ from .top_level import (
     loader_keys,
     loop_class,
     missing_keys,
-    misspelt_keys,
+    misspelled_keys,
     plain_dicts,
     removed_hooks,
     unknown_keys,
@@ -29,7 +29,7 @@ EVALUATORS = ('val_evaluator', 'test_evaluator')
 LOOPS = ('train_cfg', 'val_cfg', 'test_cfg')
 
 
-def lint_config(cfg: Config) -> list[Finding]:
+def lint_config(cfg: Config) -> list[ConfigIssue]:
     """What is wrong with a config, found without building anything.
 
     Types that nobody registered, arguments that their classes do not take, that are
@@ -47,11 +47,11 @@ def lint_config(cfg: Config) -> list[Finding]:
     if choice is False:
         return []
     skipped = choice.get('skip', ()) if isinstance(choice, dict) else ()
-    found = [*misspelt_keys(cfg), *missing_keys(cfg), *plain_dicts(cfg),
+    found = [*misspelled_keys(cfg), *missing_keys(cfg), *plain_dicts(cfg),
              *removed_hooks(cfg),
              *Walk(cfg.get('default_scope') or 'mmengine').through(cfg)]
-    return [finding for finding in found
-            if not any(fnmatch(finding.path, pattern) for pattern in skipped)]
+    return [issue for issue in found
+            if not any(fnmatch(issue.path, pattern) for pattern in skipped)]
 
 
 class Walk:
@@ -66,7 +66,7 @@ class Walk:
         self.met: dict[str, list[Callable]] = {}  # by top-level key
         self.loose: list[tuple[str, str, dict]] = []  # path, key, its dict
 
-    def through(self, cfg: Config) -> Iterator[Finding]:
+    def through(self, cfg: Config) -> Iterator[ConfigIssue]:
         """Findings of all places that a Runner builds."""
         for key, place in (('model', places.MODEL),
                            ('tta_model', places.WRAPPED_MODEL),
@@ -94,7 +94,7 @@ class Walk:
         yield from self.unread()
 
     def typed(self, node: object, path: str, place: Place, scope: str | None = None,
-              chain: tuple = ()) -> Iterator[Finding]:
+              chain: tuple = ()) -> Iterator[ConfigIssue]:
         """Findings of one dict with a ``type`` and of all below it."""
         if isinstance(node, list | tuple):
             # MODELS builds a Sequential of a list.
@@ -103,12 +103,14 @@ class Walk:
             return
         if not isinstance(node, dict):
             if isinstance(node, str | int | float):
-                yield Finding(path, f'found {node!r}, expected a dict with a type.')
+                yield ConfigIssue(path, f'found {node!r}, expected a dict with a type.')
             return
         scope = node.get('_scope_') or scope or self.scope
         name = node.get('type') or place.default
         if not name:
-            yield Finding(path, 'the dict has no type: name the class that it is for.')
+            yield ConfigIssue(
+                path, 'the dict has no type: name the class that it is for.'
+            )
             return
         if not isinstance(name, str):
             target = name if callable(name) else None
@@ -118,16 +120,16 @@ class Walk:
             try:
                 target = find(name, place.kinds, scopes)
             except MissingLibrary as error:
-                yield Finding(f'{path}.type', f'{name!r} cannot be found: {error}')
+                yield ConfigIssue(f'{path}.type', f'{name!r} cannot be found: {error}')
                 return
             if target is None and not place.only:
                 target = find_apart(name, scope)
                 if target is None and (operator(name) or spells(chain, name)):
                     return
             if target is None:
-                finding = unknown_type(name, path, place, scopes[-1])
-                if finding is not None:
-                    yield finding
+                issue = unknown_type(name, path, place, scopes[-1])
+                if issue is not None:
+                    yield issue
                 return
         if target is None or is_placeholder(target):
             return  # The latter says what to install when it is built.
@@ -140,7 +142,7 @@ class Walk:
                                       (*chain, target))
 
     def below(self, value: object, path: str, key: str, kind: str, scope: str,
-              chain: tuple) -> Iterator[Finding]:
+              chain: tuple) -> Iterator[ConfigIssue]:
         """Findings of an argument of something registered."""
         if key in OPAQUE:
             return
@@ -161,7 +163,7 @@ class Walk:
                     yield from self.below(item, f'{path}.{inner}', str(inner), kind,
                                           scope, chain)
 
-    def unread(self) -> Iterator[Finding]:
+    def unread(self) -> Iterator[ConfigIssue]:
         """Keys of ``train_cfg``, ``test_cfg`` and ``paramwise_cfg`` that no class
         reads, where one of them reads a name that looks the same."""
         for path, key, node in self.loose:
@@ -170,15 +172,16 @@ class Walk:
                     and not reads(classes, key):
                 near = is_typo_of(key, names_read(classes) - set(node))
                 if near:
-                    yield Finding(path, f'nothing reads the key {key!r}; did you mean '
-                                  f'{near!r}?')
+                    yield ConfigIssue(
+                        path, f'nothing reads the key {key!r}; did you mean {near!r}?'
+                    )
 
-    def items(self, nodes: object, path: str, place: Place) -> Iterator[Finding]:
+    def items(self, nodes: object, path: str, place: Place) -> Iterator[ConfigIssue]:
         for item_path, node in _each(nodes, path):
             yield from self.typed(node, item_path, place)
 
     def loader(self, loader: object, path: str, scope: str | None = None
-               ) -> Iterator[Finding]:
+               ) -> Iterator[ConfigIssue]:
         """Findings of a dataloader and all that is in it."""
         if not isinstance(loader, dict):
             return
@@ -188,9 +191,9 @@ class Walk:
             yield from wrong_type(loading, key, loader[key], DataLoader, path)
         for key in ('dataset', 'sampler'):
             if key not in loader:
-                yield Finding(path, f'a dataloader needs {key!r}; it is not given.')
+                yield ConfigIssue(path, f'a dataloader needs {key!r}; it is not given.')
         if 'batch_size' not in loader and not loader.get('batch_sampler'):
-            yield Finding(path, "a dataloader needs 'batch_size'; it is not given.")
+            yield ConfigIssue(path, "a dataloader needs 'batch_size'; it is not given.")
         for key, place in (('dataset', places.DATASET), ('sampler', places.SAMPLER),
                            ('batch_sampler', places.BATCH_SAMPLER),
                            ('collate_fn', places.FUNCTION),
@@ -198,7 +201,7 @@ class Walk:
             if isinstance(loader.get(key), dict):
                 yield from self.typed(loader[key], f'{path}.{key}', place, scope)
 
-    def optimizers(self, wrapper: object, path: str) -> Iterator[Finding]:
+    def optimizers(self, wrapper: object, path: str) -> Iterator[ConfigIssue]:
         """Findings of one optimizer wrapper, or of a dict of them by name."""
         if not isinstance(wrapper, dict):
             return
@@ -214,12 +217,12 @@ class Walk:
             yield from self.typed(
                 wrapper['optimizer'], f'{path}.optimizer', places.OPTIMIZER)
 
-    def constructor(self, wrapper: dict, path: str) -> Iterator[Finding]:
+    def constructor(self, wrapper: dict, path: str) -> Iterator[ConfigIssue]:
         name = wrapper.get('constructor', 'DefaultOptimWrapperConstructor')
         yield from self.typed(dict(type=name), f'{path}.constructor',
                               places.CONSTRUCTOR)
 
-    def schedulers(self, schedulers: object) -> Iterator[Finding]:
+    def schedulers(self, schedulers: object) -> Iterator[ConfigIssue]:
         path = 'param_scheduler'
         if isinstance(schedulers, dict) and 'type' not in schedulers:
             for name, inner in schedulers.items():
@@ -227,37 +230,42 @@ class Walk:
         else:
             yield from self.items(schedulers, path, places.SCHEDULER)
 
-    def evaluator(self, evaluator: object, path: str) -> Iterator[Finding]:
+    def evaluator(self, evaluator: object, path: str) -> Iterator[ConfigIssue]:
         if isinstance(evaluator, dict) and 'metrics' in evaluator:
             yield from self.typed(evaluator, path, places.EVALUATOR)
         else:
             yield from self.items(evaluator, path, places.METRIC)
 
-    def loop(self, loop: object, path: str) -> Iterator[Finding]:
+    def loop(self, loop: object, path: str) -> Iterator[ConfigIssue]:
         if not isinstance(loop, dict):
             return
         place = places.TRAIN_LOOP if path == 'train_cfg' else places.TEST_LOOP
         if 'type' in loop and 'by_epoch' in loop:
-            yield Finding(path, "it has 'type' and 'by_epoch', of which a Runner takes "
-                          'one: leave out by_epoch.')
+            yield ConfigIssue(
+                path,
+                "it has 'type' and 'by_epoch', of which a Runner takes "
+                'one: leave out by_epoch.',
+            )
             loop = {key: value for key, value in loop.items() if key != 'by_epoch'}
         if 'type' in loop:
             yield from self.typed(loop, path, place)
             return
         plain = {key: value for key, value in loop.items() if key != 'by_epoch'}
         if path == 'train_cfg' and 'by_epoch' not in loop:
-            yield Finding(path, "train_cfg needs 'by_epoch' (True or False) or a type.")
+            yield ConfigIssue(
+                path, "train_cfg needs 'by_epoch' (True or False) or a type."
+            )
             return
         yield from wrong_arguments(plain, loop_class(path, loop), path, place, ())
 
-    def runner_type(self, cfg: Config) -> Iterator[Finding]:
+    def runner_type(self, cfg: Config) -> Iterator[ConfigIssue]:
         name = cfg.get('runner_type')
         if isinstance(name, str):
             place = Place(('RUNNERS',), True)
             try:
                 found = find(name, place.kinds, [self.scope])
             except MissingLibrary as error:
-                yield Finding('runner_type', str(error))
+                yield ConfigIssue('runner_type', str(error))
                 return
             if found is None:
                 yield unknown_type(name, '', place, self.scope)

@@ -1,4 +1,4 @@
-"""The embedded toy world: scenes of textured coloured shapes, drawn from a seed."""
+"""The embedded toy world: scenes of textured colored shapes, drawn from a seed."""
 from .clip import Clip, draw_clip
 from .dataset import ShapesDataset
 from .placement import Placement, draw_placement
@@ -8,7 +8,7 @@ from .regions import Region, regions
 from .scene import Scene, SceneObject, Segment, draw_scene
 from .vocabulary import (
     CLASSES,
-    COLOURS,
+    COLORS,
     HELD_OUT_COMBINATIONS,
     PALETTE,
     SHAPES,
@@ -19,7 +19,7 @@ from .vocabulary import (
 )
 
 __all__ = [
-    'CLASSES', 'COLOURS', 'HELD_OUT_COMBINATIONS', 'PALETTE', 'SHAPES', 'SPLITS',
+    'CLASSES', 'COLORS', 'HELD_OUT_COMBINATIONS', 'PALETTE', 'SHAPES', 'SPLITS',
     'STUFF', 'TEXTURES', 'Clip', 'Placement', 'Question', 'Referring', 'Region',
     'Scene', 'SceneObject', 'Segment', 'ShapesDataset', 'ShapesQuestions', 'draw_clip',
     'draw_placement', 'draw_scene', 'regions', 'scene_seed']

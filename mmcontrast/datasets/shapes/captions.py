@@ -26,8 +26,8 @@ def captions(scene: 'Scene') -> tuple[str, ...]:
     found = [
         _listed(counted),
         f'{_NUMBERS[count] if count < len(_NUMBERS) else count} '
-        f'shape{"s" * (count != 1)} on {with_article(ground.texture)} {ground.colour} '
-        f'ground under {with_article(sky.texture)} {sky.colour} sky']
+        f'shape{"s" * (count != 1)} on {with_article(ground.texture)} {ground.color} '
+        f'ground under {with_article(sky.texture)} {sky.color} sky']
     for left, right in subsets(range(len(things)), 2):
         for relation in RELATIONS:
             if phrases[left] != phrases[right] and holds(

@@ -32,7 +32,7 @@ class ShapesDataset(BaseDataset):
         num_images: Number of scenes.
         split: 'train', 'val' or 'test'; they never share a scene.
         size: Side of the pictures in pixels.
-        combinations: Which (colour, shape) pairs occur: 'all', 'seen' or 'held_out'.
+        combinations: Which (color, shape) pairs occur: 'all', 'seen' or 'held_out'.
         num_objects: Fewest and most objects of a scene.
         with_annotations: Give the labels as well. Off by default: self-supervised
             training needs none.

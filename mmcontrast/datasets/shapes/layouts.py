@@ -21,7 +21,7 @@ THINGS_CLASSES = ('object', *STUFF)
 # Label in CLASSES -> label in THINGS_CLASSES.
 THINGS_LABELS = np.array(
     [0] * len(SHAPES) + list(range(1, 1 + len(STUFF))), dtype=np.uint8)
-# Every colour-shape pair is a class. Those that are held out come last, so that labels
+# Every color-shape pair is a class. Those that are held out come last, so that labels
 # of scenes without them fit a model that does not know them.
 PAIRS = COMBINATIONS['seen'] + COMBINATIONS['held_out']
 NUM_SEEN = len(COMBINATIONS['seen'])
@@ -34,7 +34,7 @@ _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
 class CocoWriter:
     """COCO detection and captions; file names are relative to ``images/SPLIT``.
 
-    ``images/SPLIT/*.jpg``, ``annotations/instances_SPLIT.json`` (masks as RLE; colour
+    ``images/SPLIT/*.jpg``, ``annotations/instances_SPLIT.json`` (masks as RLE; color
     and texture under ``attributes``) and ``annotations/captions_SPLIT.json``.
     """
 
@@ -77,7 +77,7 @@ class PanopticWriter:
         bgr = np.stack([ids >> 16, ids >> 8, ids], axis=-1).astype(np.uint8)
         file_name = f'{name}.png'
         folder = self.root / 'annotations' / f'panoptic_{self.split}'
-        _write_picture(folder / file_name, bgr)
+        _write_image(folder / file_name, bgr)
         segments = [
             dict(id=segment.id, category_id=segment.label + 1, area=segment.area,
                  bbox=list(cv2.boundingRect((ids == segment.id).astype(np.uint8))),
@@ -96,7 +96,7 @@ class SegmentationWriter:
 
     ``ann_dir_things/SPLIT/*.png`` holds an easier task, which needs no shape: object,
     sky, ground (:data:`THINGS_CLASSES`). ``ann_dir_pairs/SPLIT/*.png`` holds a harder
-    one, which needs colour and shape (:data:`PAIR_CLASSES`, also line by line in
+    one, which needs color and shape (:data:`PAIR_CLASSES`, also line by line in
     ``pair_classes.txt``).
     """
 
@@ -105,11 +105,11 @@ class SegmentationWriter:
 
     def add(self, name: str, scene: Scene) -> None:
         _write_rgb(self.root / 'img_dir' / self.split / f'{name}.jpg', scene.image)
-        _write_picture(
+        _write_image(
             self.root / 'ann_dir' / self.split / f'{name}.png', scene.semantic_map)
-        _write_picture(self.root / 'ann_dir_things' / self.split / f'{name}.png',
+        _write_image(self.root / 'ann_dir_things' / self.split / f'{name}.png',
                        THINGS_LABELS[scene.semantic_map])
-        _write_picture(
+        _write_image(
             self.root / 'ann_dir_pairs' / self.split / f'{name}.png', pair_map(scene))
 
     def finish(self) -> None:
@@ -219,8 +219,8 @@ class ClassWriter:
         left, top, right, bottom = thing.box_xyxy
         side = min(scene.size, max(8, round(
             self.window * max(right - left, bottom - top))))
-        x, y = (min(max(0, round(centre - side / 2)), scene.size - side)
-                for centre in thing.centre_xy)
+        x, y = (min(max(0, round(center - side / 2)), scene.size - side)
+                for center in thing.center_xy)
         close = cv2.resize(scene.image[y:y + side, x:x + side],
                            (scene.size, scene.size), interpolation=cv2.INTER_CUBIC)
         _write_rgb(self.folder / thing.shape / f'{name}.jpg', close)
@@ -238,7 +238,7 @@ LAYOUTS = (*SCENE_LAYOUTS, *CLIP_LAYOUTS)
 
 def pair_map(scene: Scene) -> np.ndarray:
     """(S, S) uint8, places in :data:`PAIR_CLASSES`; every pixel has a class."""
-    things = [PAIR_CLASSES.index(f'{thing.colour} {thing.shape}')
+    things = [PAIR_CLASSES.index(f'{thing.color} {thing.shape}')
               for thing in scene.objects]
     stuff = scene.semantic_map - np.uint8(SKY_LABEL) + np.uint8(NUM_SEEN)
     table = np.array([0, *things], np.uint8)
@@ -284,7 +284,7 @@ def _instances(scene: Scene, image_id: int, first_id: int) -> list[dict]:
 
 
 def _attributes(thing: SceneObject) -> dict:
-    return dict(colour=thing.colour, texture=thing.texture)
+    return dict(color=thing.color, texture=thing.texture)
 
 
 def _categories(names: Sequence[str]) -> list[dict]:
@@ -295,10 +295,10 @@ def _categories(names: Sequence[str]) -> list[dict]:
 
 
 def _write_rgb(path: Path, image: np.ndarray) -> None:
-    _write_picture(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _QUALITY)
+    _write_image(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _QUALITY)
 
 
-def _write_picture(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
+def _write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), image, list(options)):
         raise OSError(f'{path}: the picture could not be written.')

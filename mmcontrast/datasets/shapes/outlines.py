@@ -17,7 +17,7 @@ def outline(shape: str, tilt: int) -> tuple[np.ndarray, ...]:
 
     Returns:
         Contours (P, 2) of (x, y), y downwards, in units of the object's size; a second
-        contour is a hole. The box around them is centred on x = 0 and ends at y = 0.
+        contour is a hole. The box around them is centered on x = 0 and ends at y = 0.
     """
     angle = math.radians(tilt)
     rotation = np.array([[math.cos(angle), math.sin(angle)],
@@ -64,8 +64,8 @@ def _heart() -> np.ndarray:
 
 
 def _moon() -> np.ndarray:
-    # A disc of radius r less a disc of radius s whose centre lies d to the right; both
-    # circles meet at the angles below, seen from either centre.
+    # A disc of radius r less a disc of radius s whose center lies d to the right; both
+    # circles meet at the angles below, seen from either center.
     r, s, d = 0.5, 0.42, 0.26
     outer = math.degrees(math.acos((r * r + d * d - s * s) / (2 * r * d)))
     inner = math.degrees(math.acos((s * s + d * d - r * r) / (2 * s * d)))

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from .outlines import extent
-from .vocabulary import COLOURS, SKY_TEXTURES, TEXTURES, allowed_combinations
+from .vocabulary import COLORS, SKY_TEXTURES, TEXTURES, allowed_combinations
 
 T = TypeVar('T')
 RGB = tuple[int, int, int]
@@ -24,7 +24,7 @@ _TRIES_PER_OBJECT = 12
 class StuffPlan:
     """Sky or ground: its words, and the tones from its darkest to its brightest."""
 
-    colour: str
+    color: str
     texture: str
     dark: RGB
     bright: RGB
@@ -44,7 +44,7 @@ class ObjectPlan:
     """
 
     shape: str
-    colour: str
+    color: str
     texture: str
     foot_x: float
     foot_y: float
@@ -141,7 +141,7 @@ def plan_scene(seed: int, combinations: str = 'all',
 
     Args:
         seed: Not negative; equal seeds give equal scenes.
-        combinations: Which (colour, shape) pairs occur: 'all', 'seen' or 'held_out'.
+        combinations: Which (color, shape) pairs occur: 'all', 'seen' or 'held_out'.
         num_objects: Fewest and most objects to ask for. In a crowded scene some find
             no place, so that fewer stand there, but always at least one.
         whole_objects: Keep the objects off the picture's edges.
@@ -213,11 +213,11 @@ def _is_free(thing: ObjectPlan, others: Sequence[ObjectPlan]) -> bool:
 
 
 def _plan_object(dice: Dice, pairs: Sequence[tuple[str, str]]) -> ObjectPlan:
-    colour, shape = dice.choice(pairs)
-    base = [tone + dice.uniform(-14, 14) for tone in COLOURS[colour]]
+    color, shape = dice.choice(pairs)
+    base = [tone + dice.uniform(-14, 14) for tone in COLORS[color]]
     contrast = dice.uniform(0.45, 0.65)
     return ObjectPlan(
-        shape=shape, colour=colour, texture=dice.choice(TEXTURES),
+        shape=shape, color=color, texture=dice.choice(TEXTURES),
         foot_x=0.5, foot_y=1., size=1., world_size=dice.uniform(0.88, 1.12),
         tilt=dice.integer(-24, 24), dark=_tone(base, contrast, 0),
         bright=_tone(base, 1.05, 25), texture_angle=dice.choice((0, 30, 60, 90, 135)),
@@ -225,14 +225,14 @@ def _plan_object(dice: Dice, pairs: Sequence[tuple[str, str]]) -> ObjectPlan:
 
 
 def _plan_stuff(dice: Dice, textures: Sequence[str]) -> StuffPlan:
-    """Colours of the objects too, only paler: colour alone tells nobody the class."""
-    colour = dice.choice(tuple(COLOURS))
-    base = COLOURS[colour]
-    grey = sum(base) / 3
+    """Colors of the objects too, only paler: color alone tells nobody the class."""
+    color = dice.choice(tuple(COLORS))
+    base = COLORS[color]
+    gray = sum(base) / 3
     saturation = dice.uniform(0.35, 0.85)
-    base = [grey + saturation * (tone - grey) for tone in base]
+    base = [gray + saturation * (tone - gray) for tone in base]
     return StuffPlan(
-        colour=colour, texture=dice.choice(textures),
+        color=color, texture=dice.choice(textures),
         dark=_tone(base, dice.uniform(0.5, 0.75), 0), bright=_tone(base, 1.0, 35),
         repeats=dice.uniform(0.8, 1.4), shift=(dice.number(), dice.number()))
 

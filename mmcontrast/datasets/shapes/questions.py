@@ -7,15 +7,15 @@ from .captions import with_article
 from .dataset import ShapesDataset
 from .regions import Region, object_texts
 from .scene import SceneObject
-from .vocabulary import COLOURS, COMBINATIONS, HELD_OUT_COMBINATIONS, SHAPES
+from .vocabulary import COLORS, COMBINATIONS, HELD_OUT_COMBINATIONS, SHAPES
 
 MIN_SHARE, MIN_SIDE = 0.6, 0.08
 """Of an object's own pixels, and of the picture's side, that must be seen to ask."""
 
-COLOUR_TEXTS = tuple(f'{with_article(colour)} shape' for colour in COLOURS)
+COLOR_TEXTS = tuple(f'{with_article(color)} shape' for color in COLORS)
 SHAPE_TEXTS = tuple(with_article(shape) for shape in SHAPES)
 PAIR_TEXTS = tuple(
-    with_article(f'{colour} {shape}') for colour, shape in COMBINATIONS['all'])
+    with_article(f'{color} {shape}') for color, shape in COMBINATIONS['all'])
 
 
 class Question(NamedTuple):
@@ -35,7 +35,7 @@ class ShapesQuestions(ShapesDataset):
     """Objects and scenes of the toy world, with questions about them.
 
     An item is a scene's ``img`` with one region in ``regions`` and ``questions``, name
-    to :class:`Question`. Plainly visible objects are asked for their colour and shape
+    to :class:`Question`. Plainly visible objects are asked for their color and shape
     (8 choices each) and for the pair (64), under names that start with ``seen/`` or
     ``held_out/``, as the pair is in ``HELD_OUT_COMBINATIONS`` or not. Whole scenes are
     asked which of some captions fits, ``scene/caption``; the wrong ones are those of
@@ -80,11 +80,11 @@ class ShapesQuestions(ShapesDataset):
 
 
 def object_questions(thing: SceneObject) -> dict[str, Question]:
-    """Colour, shape and pair of an object, each by the group of the pair."""
-    pair = (thing.colour, thing.shape)
+    """Color, shape and pair of an object, each by the group of the pair."""
+    pair = (thing.color, thing.shape)
     group = 'held_out' if pair in HELD_OUT_COMBINATIONS else 'seen'
     return {
-        f'{group}/colour': Question(COLOUR_TEXTS, list(COLOURS).index(thing.colour)),
+        f'{group}/color': Question(COLOR_TEXTS, list(COLORS).index(thing.color)),
         f'{group}/shape': Question(SHAPE_TEXTS, thing.label),
         f'{group}/pair': Question(PAIR_TEXTS, COMBINATIONS['all'].index(pair))}
 

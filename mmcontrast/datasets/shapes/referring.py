@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .plan import Dice
-from .vocabulary import COLOURS, SHAPES, TEXTURES, allowed_combinations
+from .vocabulary import COLORS, SHAPES, TEXTURES, allowed_combinations
 from .words import (
     PLAIN_SHARE,
     RELATIONS,
@@ -43,7 +43,7 @@ def referring(scene: 'Scene') -> tuple[Referring, ...]:
 
     Every object is named by words or by place where that is possible. With two objects
     or more at least one expression has several targets; one or two have none, and
-    keep to the colour-shape combinations that the scene was drawn from, so that
+    keep to the color-shape combinations that the scene was drawn from, so that
     held-out combinations never occur in the texts of seen scenes.
     """
     dice = Dice(scene.seed, _TEXT_STREAM)
@@ -67,7 +67,7 @@ def _name_one(dice: Dice, scene: 'Scene', target: int) -> Referring | None:
 
 def _by_relation(scene: 'Scene', target: int, parts: Sequence[Description]
                  ) -> list[str]:
-    """'the red shape left of the star': unique only through its neighbour."""
+    """'the red shape left of the star': unique only through its neighbor."""
     texts = []
     for anchor, thing in enumerate(scene.objects):
         if anchor == target or not thing.area:
@@ -108,14 +108,14 @@ def _name_many(dice: Dice, scene: 'Scene') -> Referring | None:
 
 def _name_none(dice: Dice, scene: 'Scene') -> Referring | None:
     """Words that are in the picture, or nearly, but never on one object together."""
-    colours = _present(scene, 'colour') + [dice.choice(tuple(COLOURS))]
+    colors = _present(scene, 'color') + [dice.choice(tuple(COLORS))]
     shapes = _present(scene, 'shape') + [dice.choice(SHAPES)]
     textures = _present(scene, 'texture') + [dice.choice(TEXTURES)]
-    parts = [{'colour': colour, 'shape': shape}
-             for colour, shape in allowed_combinations(scene.plan.combinations)
-             if colour in colours and shape in shapes]
+    parts = [{'color': color, 'shape': shape}
+             for color, shape in allowed_combinations(scene.plan.combinations)
+             if color in colors and shape in shapes]
     parts += [{'texture': texture, kind: word} for texture in textures
-              for kind, options in (('colour', colours), ('shape', shapes))
+              for kind, options in (('color', colors), ('shape', shapes))
               for word in options]
     parts = [part for part in parts if not fitting(scene, part)]
     if not parts:

@@ -51,7 +51,7 @@ def object_texts(thing: 'SceneObject') -> tuple[str, ...]:
     Four of five name the shape, the hardest to see; texture never stands alone.
     """
     return tuple(text for words in partial_words(thing)
-                 if 'shape' in words or list(words) == ['colour']
+                 if 'shape' in words or list(words) == ['color']
                  for text in _wordings(phrase(words)))
 
 
@@ -67,8 +67,8 @@ def _stuff_regions(scene: 'Scene') -> list[Region]:
     for name, label in (('sky', SKY_LABEL), ('ground', GROUND_LABEL)):
         plan = getattr(scene.plan, name)
         texts = tuple(
-            text for words in (f'{plan.texture} {plan.colour} {name}',
-                               f'{plan.colour} {name}', f'{plan.texture} {name}', name)
+            text for words in (f'{plan.texture} {plan.color} {name}',
+                               f'{plan.color} {name}', f'{plan.texture} {name}', name)
             for text in _wordings(words))
         mask = (scene.semantic_map == label).view(np.uint8)
         for share in _STUFF_SIDES:

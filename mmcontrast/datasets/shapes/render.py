@@ -57,7 +57,7 @@ def render(plan: ScenePlan, size: int) -> Canvas:
     nearness = sorted(range(len(patches)), key=lambda i: plan.objects[i].foot_y)
     for i in nearness:
         _paste(patches[i], i + 1, image, instance_map)
-    return Canvas(_photograph(image, plan), is_ground, instance_map, tuple(patches))
+    return Canvas(_camera_effects(image, plan), is_ground, instance_map, tuple(patches))
 
 
 def draw_object(thing: ObjectPlan, size: int) -> Patch:
@@ -66,7 +66,7 @@ def draw_object(thing: ObjectPlan, size: int) -> Patch:
     # One pixel of room for the soft edge.
     left, top = math.floor(left) - 1, math.floor(top) - 1
     width, height = math.ceil(right) + 1 - left, math.ceil(bottom) + 1 - top
-    # cv2 counts from pixel centres, hence the half pixel.
+    # cv2 counts from pixel centers, hence the half pixel.
     foot = np.array([thing.foot_x * size - left - 0.5, thing.foot_y * size - top - 0.5])
     scale = 1 << _SUBPIXEL_BITS
     contours = [
@@ -75,7 +75,7 @@ def draw_object(thing: ObjectPlan, size: int) -> Patch:
     alpha = np.zeros((height, width), np.uint8)
     cv2.fillPoly(alpha, contours, 255, cv2.LINE_AA, _SUBPIXEL_BITS)
     rgb = _object_pixels(thing, size, foot, height, width)
-    # A thin dark rim keeps an object visible on ground of its own colour.
+    # A thin dark rim keeps an object visible on ground of its own color.
     rim = cv2.erode(alpha, _RIM) < 128
     rgb[rim] = rgb[rim] // 5 * 3
     return Patch(rgb, alpha, left, top)
@@ -144,9 +144,9 @@ def _with_shadows(image: np.ndarray, plan: ScenePlan) -> np.ndarray:
     for thing in plan.objects:
         left, _, right, bottom = thing.box
         half = (right - left) * size / 2
-        centre = (round(thing.foot_x * size), round(bottom * size))
+        center = (round(thing.foot_x * size), round(bottom * size))
         axes = (max(round(half * 0.85), 1), max(round(half * 0.28), 1))
-        cv2.ellipse(gains, centre, axes, 0, 0, 360, 70, -1)
+        cv2.ellipse(gains, center, axes, 0, 0, 360, 70, -1)
     gains = cv2.blur(gains, (2 * (size // 48) + 1,) * 2)
     return cv2.multiply(image, cv2.cvtColor(gains, cv2.COLOR_GRAY2RGB), scale=1 / 128)
 
@@ -180,8 +180,8 @@ def full_mask(patch: Patch, size: int) -> np.ndarray:
     return mask
 
 
-def _photograph(image: np.ndarray, plan: ScenePlan) -> np.ndarray:
-    """Uneven coloured light, now and then a soft lens, and noise."""
+def _camera_effects(image: np.ndarray, plan: ScenePlan) -> np.ndarray:
+    """Uneven colored light, now and then a soft lens, and noise."""
     size = len(image)
     gains = np.rint(np.array(plan.light) * 128).astype(np.uint8).reshape(3, 3, 3)
     gains = cv2.resize(gains, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)
@@ -195,7 +195,7 @@ def _photograph(image: np.ndarray, plan: ScenePlan) -> np.ndarray:
 
 
 def _ramp(dark: RGB, bright: RGB) -> np.ndarray:
-    """(256, 3) uint8 colours from dark to bright."""
+    """(256, 3) uint8 colors from dark to bright."""
     low, high = np.array(dark), np.array(bright)
     return (low + (high - low) * _pixels(256)[:, None] // 255).astype(np.uint8)
 

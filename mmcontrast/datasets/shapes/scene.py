@@ -19,7 +19,7 @@ class SceneObject:
     """One object as it is seen.
 
     Attributes:
-        shape, colour, texture: Its words.
+        shape, color, texture: Its words.
         label: Place of its shape in ``CLASSES``.
         box_xyxy: Box around its visible pixels, in pixels, end exclusive; zeros if it
             is not seen at all, which happens in clips only.
@@ -28,7 +28,7 @@ class SceneObject:
     """
 
     shape: str
-    colour: str
+    color: str
     texture: str
     label: int
     box_xyxy: tuple[int, int, int, int]
@@ -36,8 +36,8 @@ class SceneObject:
     amodal_area: int
 
     @property
-    def centre_xy(self) -> tuple[float, float]:
-        """Centre of the visible box, in pixels."""
+    def center_xy(self) -> tuple[float, float]:
+        """Center of the visible box, in pixels."""
         left, top, right, bottom = self.box_xyxy
         return (left + right) / 2, (top + bottom) / 2
 
@@ -144,7 +144,7 @@ def draw_scene(seed: int, size: int = 128, *, combinations: str = 'all',
         seed: Not negative. :func:`vocabulary.scene_seed` gives the seeds of a split.
         size: Side of the picture in pixels; the same seed shows the same scene at
             every size.
-        combinations: Which (colour, shape) pairs occur: 'all', 'seen' or 'held_out'.
+        combinations: Which (color, shape) pairs occur: 'all', 'seen' or 'held_out'.
         num_objects: Fewest and most objects to ask for; a crowded scene may hold fewer,
             at least one.
 
@@ -164,13 +164,13 @@ def see(plan: ScenePlan, size: int) -> Scene:
     for i, (thing, patch) in enumerate(zip(plan.objects, canvas.patches, strict=True)):
         box = _visible_box(canvas.instance_map, i + 1) if areas[i + 1] else (0,) * 4
         objects.append(SceneObject(
-            thing.shape, thing.colour, thing.texture, SHAPES.index(thing.shape), box,
+            thing.shape, thing.color, thing.texture, SHAPES.index(thing.shape), box,
             areas[i + 1], int(np.count_nonzero(full_mask(patch, size)))))
     return Scene(plan, canvas.image, canvas.instance_map, tuple(objects), canvas)
 
 
 def check_size(size: int) -> None:
-    """Raise ValueError unless objects would be recognisable at ``size`` pixels."""
+    """Raise ValueError unless objects would be recognizable at ``size`` pixels."""
     if size < MIN_SIZE:
         raise ValueError(
             f'size must be at least {MIN_SIZE} pixels, got {size}: smaller shapes '

@@ -1,4 +1,4 @@
-"""Grey tiles that repeat without a seam, and how they are read in integers.
+"""Gray tiles that repeat without a seam, and how they are read in integers.
 
 Integer arithmetic and table look-ups only once a tile stands: a scene comes out equal
 on every machine, and a look-up costs a few nanoseconds a pixel.
@@ -58,7 +58,7 @@ def noise_tiles(size: int, strength: int) -> tuple[np.ndarray, np.ndarray]:
     Args:
         size: Side of the scene; the tiles are ``NOISE_SHIFTS`` pixels larger, so that
             scenes may read them at different places.
-        strength: Standard deviation in grey levels.
+        strength: Standard deviation in gray levels.
     """
     side = size + NOISE_SHIFTS
     uniform = np.random.default_rng(strength).random((4, side, side, 3))

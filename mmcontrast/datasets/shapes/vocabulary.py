@@ -1,7 +1,7 @@
 """The words of the toy world, its class lists, and which scene belongs to which split.
 """
 SHAPES = ('circle', 'square', 'triangle', 'star', 'ring', 'cross', 'heart', 'moon')
-COLOURS = {
+COLORS = {
     'red': (205, 45, 45), 'orange': (235, 130, 30), 'yellow': (235, 205, 50),
     'green': (60, 160, 65), 'cyan': (60, 190, 200), 'blue': (50, 85, 200),
     'purple': (120, 60, 170), 'pink': (240, 140, 185)}
@@ -16,12 +16,12 @@ PALETTE = [
     (145, 30, 180), (240, 50, 230), (128, 128, 0), (70, 200, 240), (150, 120, 90)]
 SKY_LABEL, GROUND_LABEL = len(SHAPES), len(SHAPES) + 1
 
-# 3 and 8 share no factor, so every shape and every colour is held out exactly once:
+# 3 and 8 share no factor, so every shape and every color is held out exactly once:
 # each word is still seen in seven other pairs.
 HELD_OUT_COMBINATIONS = frozenset(
-    (tuple(COLOURS)[(3 * i + 1) % len(COLOURS)], shape)
+    (tuple(COLORS)[(3 * i + 1) % len(COLORS)], shape)
     for i, shape in enumerate(SHAPES))
-_ALL = tuple((colour, shape) for colour in COLOURS for shape in SHAPES)
+_ALL = tuple((color, shape) for color in COLORS for shape in SHAPES)
 COMBINATIONS = {
     'all': _ALL,
     'seen': tuple(pair for pair in _ALL if pair not in HELD_OUT_COMBINATIONS),
@@ -31,7 +31,7 @@ SPLITS = ('train', 'val', 'test')
 
 
 def allowed_combinations(name: str) -> tuple[tuple[str, str], ...]:
-    """The (colour, shape) pairs that objects may have.
+    """The (color, shape) pairs that objects may have.
 
     Args:
         name: 'all', 'seen' (without :data:`HELD_OUT_COMBINATIONS`) or 'held_out'.

@@ -1,7 +1,7 @@
 """Words for objects, and what they mean: which objects a description fits.
 
-A description is a set of words, one of each kind at most (texture, colour, shape); it
-fits an object that has all of them. Places are compared by the centres of the visible
+A description is a set of words, one of each kind at most (texture, color, shape); it
+fits an object that has all of them. Places are compared by the centers of the visible
 boxes, and only where the difference is plain to see.
 """
 from itertools import combinations as subsets
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Description = dict[str, str]
 
-KINDS = ('texture', 'colour', 'shape')
+KINDS = ('texture', 'color', 'shape')
 RELATIONS = ('left of', 'right of', 'above', 'below')
 PLAIN_SHARE = 0.08
 """Of the picture's side: a smaller difference in place is none."""
@@ -59,7 +59,7 @@ def holds(relation: str, thing: 'SceneObject', anchor: 'SceneObject',
     """Whether ``thing`` is, say, 'left of' ``anchor`` by more than a margin in pixels.
     """
     axis = 0 if relation in ('left of', 'right of') else 1
-    difference = anchor.centre_xy[axis] - thing.centre_xy[axis]
+    difference = anchor.center_xy[axis] - thing.center_xy[axis]
     return (difference if relation in ('left of', 'above') else -difference) > margin
 
 

@@ -1,5 +1,5 @@
 """Transforms: reading images, drawing views, packing them for the model."""
-from .crops import CentreCrops, Crop, IndependentCrops, OverlapCrops, RandomResizedCrops
+from .crops import CenterCrops, Crop, IndependentCrops, OverlapCrops, RandomResizedCrops
 from .fast_views import FastTwoViews
 from .image_text import CropRegion, PackImageText
 from .loading import LoadImage, read_image, to_rgb
@@ -13,12 +13,12 @@ from .photometric import (
     ViewStep,
 )
 from .recipes import RECIPES, view_steps
-from .two_views import INTERPOLATIONS, TwoViews, cut
+from .two_views import INTERPOLATIONS, TwoViews, crop_and_resize
 
 __all__ = [
-    'INTERPOLATIONS', 'RECIPES', 'CentreCrops', 'Crop', 'CropRegion', 'FastTwoViews',
+    'INTERPOLATIONS', 'RECIPES', 'CenterCrops', 'Crop', 'CropRegion', 'FastTwoViews',
     'IndependentCrops', 'LoadImage', 'OverlapCrops', 'PackImageText', 'PackViews',
     'RandomResizedCrops', 'TwoViews', 'ViewColorJitter', 'ViewGaussianBlur',
-    'ViewGrayscale', 'ViewRandAugment', 'ViewSolarize', 'ViewStep', 'cut',
+    'ViewGrayscale', 'ViewRandAugment', 'ViewSolarize', 'ViewStep', 'crop_and_resize',
     'image_to_tensor', 'read_image', 'to_rgb', 'view_steps',
 ]

@@ -39,7 +39,7 @@ class RandomResizedCrops:
     Args:
         scale: Range of the area of the crop, as a share of the image.
         ratio: Range of width / height.
-        attempts: Draws before the fallback, the centred crop.
+        attempts: Draws before the fallback, the centered crop.
     """
 
     def __init__(self, scale: tuple[float, float] = (0.08, 1.0),
@@ -53,7 +53,7 @@ class RandomResizedCrops:
 
     def __call__(self, width: int, height: int, rng: random.Random = random) -> Crop:
         """One crop of a ``width`` x ``height`` image."""
-        return self.attempt(width, height, rng) or self.centred(width, height)
+        return self.attempt(width, height, rng) or self.centered(width, height)
 
     def attempt(self, width: int, height: int, rng: random.Random = random,
                 accept: Callable[[Crop, float], bool] | None = None) -> Crop | None:
@@ -79,7 +79,7 @@ class RandomResizedCrops:
                 return crop
         return None
 
-    def centred(self, width: int, height: int) -> Crop:
+    def centered(self, width: int, height: int) -> Crop:
         """The largest crop in the middle whose ratio lies in the range."""
         crop_w, crop_h = width, height
         if width / height < self.ratio[0]:
@@ -134,8 +134,8 @@ class OverlapCrops:
 
 
 @TRANSFORMS.register_module()
-class CentreCrops:
-    """Twice the centred square, for a fixed look at an image (recipe ``val``).
+class CenterCrops:
+    """Twice the centered square, for a fixed look at an image (recipe ``val``).
 
     Args:
         share: Side of the square over the short side of the image; the default is

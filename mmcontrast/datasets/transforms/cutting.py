@@ -44,9 +44,9 @@ class Pixels(NamedTuple):
 
 def cut_pixels(pixels: Pixels, crop: Crop, flipped: bool, size: tuple[int, int],
                interpolation: str = 'bilinear') -> Tensor:
-    """The part of a decoded image that a view shows, before any change of colour.
+    """The part of a decoded image that a view shows, before any change of color.
 
-    Decoded in full, the result differs from that of Pillow by one grey level at most.
+    Decoded in full, the result differs from that of Pillow by one gray level at most.
 
     Args:
         crop: In source pixels of the upright image.

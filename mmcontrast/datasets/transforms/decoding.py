@@ -20,7 +20,7 @@ WORTH_SHRINKING = 30
 
 
 def is_jpeg(image: Image.Image) -> bool:
-    """Whether an opened file is a JPEG of grey or RGB; CMYK goes another way."""
+    """Whether an opened file is a JPEG of gray or RGB; CMYK goes another way."""
     return image.format in ('JPEG', 'MPO') and image.mode in ('L', 'RGB')
 
 

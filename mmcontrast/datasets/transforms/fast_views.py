@@ -9,7 +9,7 @@ from ...structures import View
 from .crops import RandomResizedCrops
 from .cutting import Pixels, cut_pixels
 from .decoding import best_shrink, decode_jpeg, is_jpeg, upright_size
-from .loading import as_picture, encoded_bytes, load_upright, open_image
+from .loading import as_image, encoded_bytes, load_upright, open_image
 
 
 @TRANSFORMS.register_module()
@@ -17,14 +17,14 @@ class FastTwoViews(BaseTransform):
     """Read, crop, resize and mirror an image twice, with little work.
 
     Takes the place of ``LoadImage`` and of the geometry of ``TwoViews``: the same crops
-    from the same random numbers, so ``views`` are equal. Colours are left to the
+    from the same random numbers, so ``views`` are equal. Colors are left to the
     preprocessor (``TwoViewPreprocessor(photometric='BYOL')``), which changes them in
     batches on the training device.
 
     Of a JPEG only the header is read before the crops are drawn. Both views share one
     decode, and a large photograph is decoded at 1/2, 1/4 or 1/8 of its size if both
     crops then still have the pixels of a view; their edges keep their exact place.
-    Decoded in full, views differ from those of ``TwoViews`` by one grey level at most.
+    Decoded in full, views differ from those of ``TwoViews`` by one gray level at most.
 
     A sample that holds ``img`` or ``img_bytes`` is taken as ``LoadImage`` takes it, and
     a file that ``LoadImage`` refuses is refused for the same reason.
@@ -83,7 +83,7 @@ class FastTwoViews(BaseTransform):
     def _open(self, results: dict, path: str) -> tuple[bytes | None, Image.Image]:
         """A JPEG's bytes and its header; or None and a decoded upright picture."""
         if results.get('img') is not None:
-            return None, as_picture(results['img'], path)
+            return None, as_image(results['img'], path)
         data = encoded_bytes(results, self.backend_args)
         image = open_image(data, path)
         return (data, image) if is_jpeg(image) else (None, load_upright(image, path))

@@ -25,12 +25,12 @@ class CropRegion(BaseTransform):
             of, the others take the share.
         margin: Least and largest side of the square crop, as a multiple of the
             region's longer side. No crop is larger than the image.
-        centred: Put the region in the middle, as far as the image goes; otherwise it
+        centered: Put the region in the middle, as far as the image goes; otherwise it
             lies anywhere in the crop.
     """
 
     def __init__(self, size: int, kinds: Mapping[str, float],
-                 margin: tuple[float, float] = (1.05, 1.8), centred: bool = False
+                 margin: tuple[float, float] = (1.05, 1.8), centered: bool = False
                  ) -> None:
         if size < 1:
             raise ValueError(f'size must be 1 pixel or more, got {size}.')
@@ -40,7 +40,7 @@ class CropRegion(BaseTransform):
         if not 0 < margin[0] <= margin[1]:
             raise ValueError(f'margin must be 0 < low <= high, got {margin}.')
         self.size, self.kinds = size, dict(kinds)
-        self.margin, self.centred = tuple(margin), centred
+        self.margin, self.centered = tuple(margin), centered
 
     def transform(self, results: dict, rng: random.Random = random) -> dict:
         region = self._choose(results, rng)
@@ -77,7 +77,7 @@ class CropRegion(BaseTransform):
     def _start(self, low: int, high: int, side: int, end: int, rng: random.Random
                ) -> int:
         """Where the crop starts on one axis."""
-        if self.centred:
+        if self.centered:
             start = round((low + high - side) / 2)
         else:
             start = rng.randint(*sorted((high - side, low)))

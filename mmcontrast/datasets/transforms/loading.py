@@ -16,7 +16,7 @@ _ORIENTATION = 0x0112  # EXIF tag
 class LoadImage(BaseTransform):
     """Read ``img_path`` as an upright 8-bit RGB ``PIL.Image``.
 
-    Greyscale, palette, CMYK, alpha (dropped) and 16-bit files are converted, EXIF
+    Grayscale, palette, CMYK, alpha (dropped) and 16-bit files are converted, EXIF
     rotation is applied. A file is decoded in full or not at all.
 
     A sample that already holds ``img``, an (H, W, 3) uint8 RGB array or a picture, is
@@ -42,7 +42,7 @@ class LoadImage(BaseTransform):
             data = encoded_bytes(results, self.backend_args)
             image = decode_bytes(data, results.get('img_path', '?'))
         else:
-            image = as_picture(image, results.get('img_path', '?'))
+            image = as_image(image, results.get('img_path', '?'))
         results['img'] = image
         results['ori_shape'] = results['img_shape'] = image.size[::-1]
         return results
@@ -123,8 +123,8 @@ def orientation(image: Image.Image) -> int:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any picture as 8-bit RGB; more than 8 bits are scaled, never clipped.
 
-    16-bit grey keeps its high byte, as Pillow does with 16-bit colour. 32-bit integer
-    and float grey have no agreed white: beyond 16 bit, or float beyond [0, 1], the
+    16-bit gray keeps its high byte, as Pillow does with 16-bit color. 32-bit integer
+    and float gray have no agreed white: beyond 16 bit, or float beyond [0, 1], the
     range of the picture itself becomes [0, 255].
     """
     if image.mode == 'RGB':
@@ -136,14 +136,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert('RGB')
 
 
-def _to_8_bit(grey: np.ndarray, mode: str) -> np.ndarray:
-    low, high = grey.min(), grey.max()
+def _to_8_bit(gray: np.ndarray, mode: str) -> np.ndarray:
+    low, high = gray.min(), gray.max()
     if mode == 'F':
         low, high = (0, 1) if 0 <= low and high <= 1 else (low, high)
     elif 0 <= low and high < 1 << 16:
-        return (grey.astype(np.uint16) >> 8).astype(np.uint8)
-    grey = (grey.astype(np.float64) - low) / max(float(high) - float(low), 1e-12)
-    return np.round(grey * 255).astype(np.uint8)
+        return (gray.astype(np.uint16) >> 8).astype(np.uint8)
+    gray = (gray.astype(np.float64) - low) / max(float(high) - float(low), 1e-12)
+    return np.round(gray * 255).astype(np.uint8)
 
 
 def encoded_bytes(results: dict, backend_args: dict | None = None) -> bytes:
@@ -168,7 +168,7 @@ def read_bytes(path: str, backend_args: dict | None = None) -> bytes:
         raise BadImage(path, Reason.UNREADABLE, _say(error)) from None
 
 
-def as_picture(image: np.ndarray | Image.Image, path: str) -> Image.Image:
+def as_image(image: np.ndarray | Image.Image, path: str) -> Image.Image:
     """An image that a sample already holds, RGB.
 
     Raises:

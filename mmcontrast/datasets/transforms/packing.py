@@ -13,7 +13,7 @@ from ...registry import TRANSFORMS
 class PackViews(BaseTransform):
     """Make what the model gets: ``dict(inputs=[view1, view2], data_samples=sample)``.
 
-    Views are (3, H, W) uint8 RGB tensors: normalising is cheaper on the device, and
+    Views are (3, H, W) uint8 RGB tensors: normalizing is cheaper on the device, and
     bytes are a quarter of the traffic. The sample holds ``views``, a pair of
     :class:`~mmcontrast.structures.View`, and what ``meta_keys`` names.
 
@@ -23,7 +23,7 @@ class PackViews(BaseTransform):
 
     def __init__(self, meta_keys: tuple[str, ...] = (
             'img_path', 'sample_idx', 'ori_shape', 'img_shape', 'label',
-            'recoloured')) -> None:
+            'photometric_done')) -> None:
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:

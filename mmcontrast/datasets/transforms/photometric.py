@@ -1,7 +1,7 @@
-"""Changes of colour and sharpness of one view.
+"""Changes of color and sharpness of one view.
 
 Every step draws its parameters (``draw``) apart from using them (``apply``, a pure
-function), so that a recorded choice can be repeated to the last grey level. Names
+function), so that a recorded choice can be repeated to the last gray level. Names
 start with View: the steps work on one RGB ``PIL.Image``, not on a result dict, and
 are no stand-ins for mmpretrain's transforms of similar name.
 """
@@ -49,7 +49,7 @@ class ViewColorJitter(ViewStep):
     Args:
         brightness, contrast, saturation: The factor is uniform in
             [max(0, 1 - x), 1 + x].
-        hue: The shift is uniform in [-hue, hue], in turns of the colour wheel; at
+        hue: The shift is uniform in [-hue, hue], in turns of the color wheel; at
             most 0.5.
     """
 
@@ -112,7 +112,7 @@ class ViewSolarize(ViewStep):
     """Invert what is as bright as the threshold, or brighter.
 
     Args:
-        threshold: Grey level, 0 to 256.
+        threshold: Gray level, 0 to 256.
     """
 
     def __init__(self, threshold: int = 128, prob: float = 1.0) -> None:

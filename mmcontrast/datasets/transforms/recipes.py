@@ -2,7 +2,7 @@
 
 ``BYOL`` is the published recipe of PixPro and SlotCon. The others treat both views
 alike: InstDisc (CVPR 2018), MoCo v2 (arXiv 2003.04297), SimCLR (ICML 2020) and
-RandAug (SimCLR's colours with RandAugment, as in InfoMin, NeurIPS 2020) with the
+RandAug (SimCLR's colors with RandAugment, as in InfoMin, NeurIPS 2020) with the
 strengths of their papers; NULL leaves crop and flip alone.
 """
 import difflib

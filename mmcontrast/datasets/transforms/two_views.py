@@ -17,15 +17,15 @@ INTERPOLATIONS = dict(
 
 @TRANSFORMS.register_module()
 class TwoViews(BaseTransform):
-    """Crop, resize, mirror and recolour an image twice.
+    """Crop, resize, mirror and recolor an image twice.
 
     Source: PixPro (CVPR 2021), released code: crop and resize, flip, then the
     photometric steps. Geometry comes first, so that ``View`` says where every pixel
     of the result comes from.
 
     ``img`` (a PIL.Image) becomes a list of two, ``views`` the two
-    :class:`~mmcontrast.structures.View`, ``recoloured`` whether there was any step:
-    the preprocessor does not change the colours of such views again.
+    :class:`~mmcontrast.structures.View`, ``photometric_done`` whether a step ran:
+    the preprocessor does not change the colors of such views again.
 
     Args:
         size: Side of the views in pixels, or (height, width).
@@ -57,20 +57,25 @@ class TwoViews(BaseTransform):
         crops = self.crop_pair(self.crops, *image.size, rng)
         views = [View(*crop.box, rng.random() < self.flip_prob, *image.size)
                  for crop in crops]
-        images = [cut(image, crop, view.flipped, self.size, self.resample)
+        images = [crop_and_resize(image, crop, view.flipped, self.size, self.resample)
                   for crop, view in zip(crops, views, strict=True)]
         for k, steps in enumerate(self.steps):
             for step in steps:
                 images[k] = step(images[k], rng)
         results['img'], results['views'] = images, tuple(views)
         results['img_shape'] = self.size
-        results['recoloured'] = any(self.steps)
+        results['photometric_done'] = any(self.steps)
         return results
 
 
-def cut(image: Image.Image, crop: Crop, flipped: bool, size: tuple[int, int],
-        resample: Image.Resampling = Image.Resampling.BILINEAR) -> Image.Image:
-    """The part of an image that a view shows, before any change of colour.
+def crop_and_resize(
+    image: Image.Image,
+    crop: Crop,
+    flipped: bool,
+    size: tuple[int, int],
+    resample: Image.Resampling = Image.Resampling.BILINEAR,
+) -> Image.Image:
+    """The part of an image that a view shows, before any change of color.
 
     Args:
         size: (height, width) of the result.

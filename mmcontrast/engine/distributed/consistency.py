@@ -17,11 +17,11 @@ _OWN = ('work_dir', 'experiment_name', 'local_rank', 'gpu_id', 'gpu_ids',
 _MOST = 10
 
 
-class RanksDisagree(ValueError):
+class RankMismatchError(ValueError):
     """Two ranks are about to train different things."""
 
 
-def check_ranks_agree(cfg_text: str, model: nn.Module) -> None:
+def check_rank_consistency(cfg_text: str, model: nn.Module) -> None:
     """Compare config, parameters and versions of all ranks; collective.
 
     To be called before the model is wrapped: DDP hangs, or ends with a message that
@@ -33,7 +33,7 @@ def check_ranks_agree(cfg_text: str, model: nn.Module) -> None:
         model: The model, not wrapped.
 
     Raises:
-        RanksDisagree: On every rank. Names the rank and the key, with both values.
+        RankMismatchError: On every rank. Names the rank and the key, with both values.
     """
     if get_world_size() == 1:
         return
@@ -44,7 +44,7 @@ def check_ranks_agree(cfg_text: str, model: nn.Module) -> None:
     if differing:
         found = all_gather_object(
             (socket.gethostname(), {part: facts[part] for part in differing}))
-        raise RanksDisagree(_describe(found))
+        raise RankMismatchError(_describe(found))
 
 
 def config_values(text: str) -> dict[str, str]:

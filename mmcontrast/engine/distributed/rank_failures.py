@@ -12,11 +12,11 @@ from mmengine.dist import get_world_size
 from mmengine.logging import MMLogger, print_log
 from torch import distributed as dist
 
-from .consistency import RanksDisagree, check_ranks_agree
+from .consistency import RankMismatchError, check_rank_consistency
 from .rank_links import Notice, RankLinks
 
-__all__ = ['AgreedExit', 'RankFailed', 'RanksDisagree', 'check_ranks_agree',
-           'rank_failures', 'watch_ranks']
+__all__ = ['AgreedExit', 'RankFailed', 'RankMismatchError', 'check_rank_consistency',
+           'rank_failures', 'start_failure_detection']
 
 # How long a process may take to leave by itself once another one has failed.
 GRACE = 3.0
@@ -42,7 +42,7 @@ class RankFailed(SystemExit):
         return self.message
 
 
-def watch_ranks() -> None:
+def start_failure_detection() -> None:
     """Notice from now on when another rank fails or dies; collective.
 
     A process that cannot leave by itself, because it waits for the other one, is ended
@@ -52,9 +52,9 @@ def watch_ranks() -> None:
     """
     global _watch
     if _watch is None and get_world_size() > 1:
-        _watch = _Watch()
+        _watch = _FailureDetector()
         # Also runs in the processes of multiprocessing, where atexit does not.
-        util.Finalize(None, _stop_watching, exitpriority=100)
+        util.Finalize(None, _stop_detection, exitpriority=100)
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def rank_failures() -> Iterator[None]:
         return
     _inside = True
     try:
-        watch_ranks()
+        start_failure_detection()
         yield
     except AgreedExit:
         raise
@@ -83,10 +83,10 @@ def rank_failures() -> Iterator[None]:
         raise
     finally:
         _inside = False
-        _stop_watching()
+        _stop_detection()
 
 
-class _Watch:
+class _FailureDetector:
     """What one process knows of the others, and does about it."""
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class _Watch:
         self.excepthook(kind, error, trace)
 
     def _is_echo(self, error: BaseException) -> bool:
-        if isinstance(error, RanksDisagree):
+        if isinstance(error, RankMismatchError):
             return self.links.rank != 0  # All have it; one speaks.
         if isinstance(error, RuntimeError):
             text = str(error).lower()
@@ -189,12 +189,12 @@ def _say(message: str) -> None:
             handler.handle(record)
 
 
-_watch: _Watch | None = None
+_watch: _FailureDetector | None = None
 _meetings = 0
 _inside = False
 
 
-def _stop_watching() -> None:
+def _stop_detection() -> None:
     global _watch
     if _watch is not None:
         watch, _watch = _watch, None

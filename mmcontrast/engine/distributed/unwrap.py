@@ -3,8 +3,8 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 
-def bare_model(model: nn.Module) -> nn.Module:
+def unwrap_model(model: nn.Module) -> nn.Module:
     """Without the wrappers of distribution and of test-time augmentation."""
     if is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        return bare_model(model.module)
+        return unwrap_model(model.module)
     return model

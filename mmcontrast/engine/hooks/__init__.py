@@ -5,14 +5,14 @@ from .class_check import ClassCheckHook, check_classes
 from .dense_probe_hook import DenseProbeHook
 from .disk_guard import DiskGuardHook
 from .momentum import MomentumHook
-from .nonfinite_guard import FiniteGuardHook
+from .nonfinite_guard import NonFiniteGuardHook
 from .pretrain_monitor import PretrainMonitorHook
 from .shard_position import ShardPositionHook
 from .stop_signals import StopSignalsHook
 
 __all__ = [
     'BadImagesHook', 'CheckpointKeysHook', 'ClassCheckHook', 'DenseProbeHook',
-    'DiskGuardHook', 'FiniteGuardHook', 'MomentumHook', 'PretrainMonitorHook',
+    'DiskGuardHook', 'NonFiniteGuardHook', 'MomentumHook', 'PretrainMonitorHook',
     'ShardPositionHook', 'StopSignalsHook',
     'check_classes',
 ]

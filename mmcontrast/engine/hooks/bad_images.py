@@ -23,7 +23,7 @@ class BadImagesHook(Hook):
     when a loader has met another bad image, and when the process ends for whatever
     reason. Ranks are brought together at the end of each epoch. Without bad images
     there is no file. A resumed run goes on with the list of its checkpoint. Data sets
-    other than ``UnlabelledImages`` are passed over.
+    other than ``UnlabeledImages`` are passed over.
 
     Args:
         file_name: Name of the list in the work dir.

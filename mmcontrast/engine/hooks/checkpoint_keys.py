@@ -8,7 +8,7 @@ from torch import nn
 from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
 from ...io.safe_loading import use_safe_loading
 from ...registry import HOOKS
-from ..distributed.unwrap import bare_model
+from ..distributed.unwrap import unwrap_model
 
 # These two take their keys with the prefix 'backbone.', unasked.
 _STRIP_BACKBONE = ('mmdet.models.backbones.swin', 'mmseg.models.backbones.swin')
@@ -28,14 +28,14 @@ class CheckpointKeysHook(Hook):
         use_safe_loading()
 
     def before_run(self, runner: Runner):
-        for name, module in bare_model(runner.model).named_modules():
+        for name, module in unwrap_model(runner.model).named_modules():
             for cfg in _pretrained_cfgs(module):
                 self._check_pretrained(name, module, cfg)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict):
         path = getattr(runner, '_load_from', None) or 'checkpoint'
         message = check_matching_keys(find_state_dict(checkpoint, path),
-                                      bare_model(runner.model), path)
+                                      unwrap_model(runner.model), path)
         if message:
             runner.logger.warning(message)
 

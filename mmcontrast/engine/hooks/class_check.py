@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...errors import UserValueError
 from ...registry import HOOKS
-from ..distributed.unwrap import bare_model
+from ..distributed.unwrap import unwrap_model
 from .class_texts import check_class_texts, check_order, note_class_texts
 
 # Heads whose num_classes is not about the class list, by their place in the model
@@ -45,10 +45,10 @@ class ClassCheckHook(Hook):
         check_classes(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        note_class_texts(bare_model(runner.model), checkpoint)
+        note_class_texts(unwrap_model(runner.model), checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        check_class_texts(bare_model(runner.model), checkpoint,
+        check_class_texts(unwrap_model(runner.model), checkpoint,
                           getattr(runner, '_load_from', None) or 'the checkpoint')
 
 
@@ -64,7 +64,7 @@ def check_classes(runner: Runner) -> None:
         classes = dataset.metainfo.get('classes')
         if heads and classes is not None:
             _check_counts(heads, classes, split, dataset)
-            check_order(bare_model(runner.model), classes, split)
+            check_order(unwrap_model(runner.model), classes, split)
             for part in _parts(dataset):
                 _check_annotated(part, classes, split)
 
@@ -93,7 +93,7 @@ def class_heads(model: nn.Module) -> dict[str, nn.Module]:
 
     A module may name some of its heads as ``idle_heads``: they take no part.
     """
-    model = bare_model(model)
+    model = unwrap_model(model)
     idle = {getattr(module, name, None) for module in model.modules()
             for name in getattr(module, 'idle_heads', ())}
     return {

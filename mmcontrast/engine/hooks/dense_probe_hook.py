@@ -4,9 +4,9 @@ import time
 from mmengine.runner import Runner
 from torch import nn
 
-from ...datasets.labeled_images import IGNORE, LabelledImages, load_labelled_images
+from ...datasets.labeled_images import IGNORE, LabeledImages, load_labeled_images
 from ...evaluation.dense_probe import dense_probe
-from ...evaluation.features import feature_maps, normalisation_of
+from ...evaluation.features import feature_maps, normalization_of
 from ...registry import HOOKS
 from ..resume.rng_state import preserved_rng
 from .intervals import IntervalHook, on_rank_0, plain_model
@@ -14,7 +14,7 @@ from .intervals import IntervalHook, on_rank_0, plain_model
 
 @HOOKS.register_module()
 class DenseProbeHook(IntervalHook):
-    """Segment a small labelled set with a probe on the frozen backbone, now and then.
+    """Segment a small labeled set with a probe on the frozen backbone, now and then.
 
     Logs ``probe/miou`` and ``probe/accuracy`` (in [0, 1]) to the log, the visualizer
     and the message hub, before training and at every interval. The network and the
@@ -22,8 +22,8 @@ class DenseProbeHook(IntervalHook):
     run without it. Rank 0 computes, the others wait.
 
     Args:
-        train_dataset, val_dataset: Labelled sets, see
-            :func:`~mmcontrast.datasets.labeled_images.load_labelled_images`:
+        train_dataset, val_dataset: Labeled sets, see
+            :func:`~mmcontrast.datasets.labeled_images.load_labeled_images`:
             ``dict(img_dir=..., ann_dir=..., classes=[...])`` or a registered dataset.
             Read once and kept in memory.
         kind: ``knn`` or ``linear``, see
@@ -53,7 +53,7 @@ class DenseProbeHook(IntervalHook):
         self.kind, self.out_index, self.size = kind, out_index, size
         self.num_train, self.num_val = num_train, num_val
         self.backbone, self.batch_size = backbone, batch_size
-        self._sets: tuple[LabelledImages, LabelledImages] | None = None
+        self._sets: tuple[LabeledImages, LabeledImages] | None = None
 
     def act(self, runner: Runner, step: int) -> None:
         """Measure and log after ``step`` iterations."""
@@ -68,7 +68,7 @@ class DenseProbeHook(IntervalHook):
     def _measure(self, runner: Runner) -> dict:
         model = plain_model(runner)
         backbone = _submodule(model, self.backbone)
-        mean, std = normalisation_of(model)
+        mean, std = normalization_of(model)
         with preserved_rng():
             train, val = self._load()
             maps = [feature_maps(backbone, images.images, self.out_index, mean, std,
@@ -77,10 +77,10 @@ class DenseProbeHook(IntervalHook):
                 maps[0], train.labels, maps[1], val.labels, len(train.classes),
                 self.kind, IGNORE)
 
-    def _load(self) -> tuple[LabelledImages, LabelledImages]:
+    def _load(self) -> tuple[LabeledImages, LabeledImages]:
         if self._sets is None:
-            train = load_labelled_images(self.train_dataset, self.size, self.num_train)
-            val = load_labelled_images(self.val_dataset, self.size, self.num_val)
+            train = load_labeled_images(self.train_dataset, self.size, self.num_train)
+            val = load_labeled_images(self.val_dataset, self.size, self.num_val)
             if train.classes != val.classes:
                 raise ValueError(
                     f'DenseProbeHook: train_dataset has the classes {train.classes}, '
@@ -100,7 +100,7 @@ def _submodule(model: nn.Module, name: str) -> nn.Module:
 
 
 def _sentence(kind: str, step: int, result: dict,
-              sets: tuple[LabelledImages, LabelledImages] | None, took: float) -> str:
+              sets: tuple[LabeledImages, LabeledImages] | None, took: float) -> str:
     text = (f'{kind} probe after {step} iterations: mIoU {result["miou"]:.4f}, '
             f'accuracy {result["accuracy"]:.4f} ({took:.1f} s)')
     if sets is None:

@@ -3,14 +3,14 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ...models.momentum import MomentumTwin
+from ...models.momentum import MomentumEncoder
 from ...registry import HOOKS
 from ..optim.schedules import cosine_momentum, momentum_steps
 
 
 @HOOKS.register_module()
 class MomentumHook(Hook):
-    """Set ``coefficient`` of every :class:`MomentumTwin` for the coming step.
+    """Set ``coefficient`` of every :class:`MomentumEncoder` for the coming step.
 
     The step is derived from the runner's iteration, so a resumed run goes on where it
     stopped (the released PixPro code starts over at ``start``). With accumulated
@@ -30,10 +30,12 @@ class MomentumHook(Hook):
         self.start, self.end = start, end
 
     def before_train(self, runner: Runner):
-        self.twins = [m for m in runner.model.modules() if isinstance(m, MomentumTwin)]
-        if not self.twins:
+        self.momentum_encoders = [
+            m for m in runner.model.modules() if isinstance(m, MomentumEncoder)
+        ]
+        if not self.momentum_encoders:
             raise ValueError(
-                f'MomentumHook: {type(runner.model).__name__} has no MomentumTwin; '
+                f'MomentumHook: {type(runner.model).__name__} has no MomentumEncoder; '
                 'remove the hook from the config.')
         self.accumulate = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         self.total = max(1, self._total_iters(runner) // self.accumulate)
@@ -42,8 +44,8 @@ class MomentumHook(Hook):
         step, rest = divmod(runner.iter, self.accumulate)
         coefficient = cosine_momentum(min(step, self.total), self.total,
                                       self.start, self.end)
-        for twin in self.twins:
-            twin.coefficient = 1.0 if rest else coefficient
+        for momentum_encoder in self.momentum_encoders:
+            momentum_encoder.coefficient = 1.0 if rest else coefficient
         runner.message_hub.update_scalar('train/momentum', coefficient)
 
     @staticmethod

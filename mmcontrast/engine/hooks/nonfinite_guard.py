@@ -6,21 +6,21 @@ from torch import Tensor
 
 from ...io.plain_data import shallow_copy
 from ...registry import HOOKS
-from ..distributed.unwrap import bare_model
-from ..nonfinite.diagnosis import Inquiry
-from ..nonfinite.message import NonFiniteError, Report, full_text
+from ..distributed.unwrap import unwrap_model
+from ..nonfinite.diagnosis import Diagnosis
+from ..nonfinite.message import NonFiniteError, RankReport, full_text
 from ..nonfinite.rerun import loss_terms
 from ..nonfinite.run_state import guardable_wrappers
 from ..nonfinite.step_guard import StepGuard
-from ..nonfinite.step_snapshot import StateBefore
-from ..nonfinite.tensors import not_finite
+from ..nonfinite.step_snapshot import StepSnapshot
+from ..nonfinite.tensors import nonfinite_names
 
 # Survives in checkpoints, so that a resumed run goes on counting.
 SKIPPED, DROPPING = 'finite_guard_skipped', 'finite_guard_dropping'
 
 
 @HOOKS.register_module()
-class FiniteGuardHook(Hook):
+class NonFiniteGuardHook(Hook):
     """Stop on the first loss or gradient that is not finite, before the weights move.
 
     The batch is run once more from the same generators and buffers to name the module
@@ -54,13 +54,13 @@ class FiniteGuardHook(Hook):
         if skip is not None and (set(skip) != {'budget'} or not isinstance(budget, int)
                                  or budget < 1):
             raise ValueError(
-                'FiniteGuardHook: skip must be dict(budget=N), N being the steps that '
-                f'a run may skip, 1 or more; got {skip}.')
+                'NonFiniteGuardHook: skip must be dict(budget=N), N being the steps '
+                f'that a run may skip, 1 or more; got {skip}.')
         if not isinstance(max_saves, int) or max_saves < 0:
             raise ValueError(
-                f'FiniteGuardHook: max_saves must be 0 or more, got {max_saves}.')
+                f'NonFiniteGuardHook: max_saves must be 0 or more, got {max_saves}.')
         if min_loss_scale <= 0:
-            raise ValueError('FiniteGuardHook: min_loss_scale must be above 0, got '
+            raise ValueError('NonFiniteGuardHook: min_loss_scale must be above 0, got '
                              f'{min_loss_scale}.')
         self.budget, self.max_saves = budget, max_saves
         self.min_loss_scale = min_loss_scale
@@ -71,10 +71,10 @@ class FiniteGuardHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self._remove()
-        self.runner, self.model = runner, bare_model(runner.model)
+        self.runner, self.model = runner, unwrap_model(runner.model)
         # Only who goes on after a hit needs the twins back.
-        self._before = StateBefore(self.model, with_twins=bool(self.budget))
-        self._never_finite = not_finite(
+        self._before = StepSnapshot(self.model, with_momentum=bool(self.budget))
+        self._always_nonfinite = nonfinite_names(
             (name, b) for name, b in self.model.named_buffers()
             if b.is_floating_point())
         self._armed = self._inside = self._skipped = False
@@ -139,36 +139,36 @@ class FiniteGuardHook(Hook):
         losses = {k: v.cpu() for k, v in self._losses.items()}
         if not losses and loss is not None:
             losses = dict(loss=loss.detach().cpu())
-        inquiry = Inquiry(self.runner, self._before, self._batch, self._never_finite,
-                          twins_moved=not self.budget)
-        report = inquiry.examine(guard, alarm, losses)
-        guilty = [r.rank for r in all_gather_object(report) if r.guilty]
-        guilty = guilty or list(range(get_world_size()))
-        if report.rank in guilty and self._saves < self.max_saves:
-            self._saves += inquiry.save(report, guard)
-        told = all_gather_object(report)[guilty[0]]
-        return self._stop_or_skip(told, guilty)
+        diagnosis = Diagnosis(self.runner, self._before, self._batch,
+                              self._always_nonfinite, momentum_updated=not self.budget)
+        report = diagnosis.rerun_step(guard, alarm, losses)
+        source_ranks = [r.rank for r in all_gather_object(report) if r.is_source]
+        source_ranks = source_ranks or list(range(get_world_size()))
+        if report.rank in source_ranks and self._saves < self.max_saves:
+            self._saves += diagnosis.save(report, guard)
+        told = all_gather_object(report)[source_ranks[0]]
+        return self._stop_or_skip(told, source_ranks)
 
     def _confirmed(self, guard: StepGuard, loss: Tensor | None) -> bool:
         """Whether a value of any rank is not finite, and no norm just overflowed."""
         values = [] if loss is None else [('loss', loss)]
         values += [('', p.grad) for p in guard.parameters() if p.grad is not None]
-        return any(all_gather_object(bool(not_finite(values))))
+        return any(all_gather_object(bool(nonfinite_names(values))))
 
-    def _stop_or_skip(self, report: Report, guilty: list[int]) -> bool:
+    def _stop_or_skip(self, report: RankReport, source_ranks: list[int]) -> bool:
         hub, logger = self.runner.message_hub, self.runner.logger
         spent = hub.get_info(SKIPPED, 0)
         if report.alarm != 'scale' and spent < self.budget:
             hub.update_info(SKIPPED, spent + 1)
             self._skipped = True
             logger.warning(f'Step skipped, {spent + 1} of at most {self.budget}. '
-                           + full_text(report, self.runner.iter + 1, guilty))
+                           + full_text(report, self.runner.iter + 1, source_ranks))
             return True
         self._remove()
         if self.budget and report.alarm != 'scale':
             report.notes.append(f'{spent} steps were skipped before; the budget of '
                                 f'skip=dict(budget={self.budget}) is spent.')
-        text = full_text(report, self.runner.iter + 1, guilty)
+        text = full_text(report, self.runner.iter + 1, source_ranks)
         first_line = text.partition('\n')[0]
         if get_rank() == 0:
             logger.error(f'{first_line} Training stops.')

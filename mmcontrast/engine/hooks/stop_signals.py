@@ -14,7 +14,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
-from ...io.atomic import replacing
+from ...io.atomic import atomic_write
 from ...io.checkpoint_files import remove_checkpoint
 from ...registry import HOOKS
 from ..distributed.rank_failures import AgreedExit
@@ -159,7 +159,7 @@ class StopSignalsHook(Hook):
             where = f'in the validation {where}, which will be made up for'
         runner.logger.warning(
             f'{_name(number)}{of_rank}: training stopped {where}. Its state is in '
-            f'{path}. To go on: {command_to_go_on()}')
+            f'{path}. To go on: {resume_command()}')
         # No rank leaves while another one writes: launchers kill what is left.
         self._flag.close()
         raise AgreedExit(128 + number)
@@ -177,7 +177,7 @@ class StopSignalsHook(Hook):
             backend_args=getattr(hook, 'backend_args', None))
         path = os.path.join(folder, name)
         if is_main_process():
-            with replacing(Path(runner.work_dir) / 'last_checkpoint') as file:
+            with atomic_write(Path(runner.work_dir) / 'last_checkpoint') as file:
                 file.write(path.encode())
             for older in Path(folder).glob('stopped_iter_*.pth'):
                 if older.name != name:
@@ -198,7 +198,7 @@ class StopSignalsHook(Hook):
             runner.train_loop.validated_step = -1
 
 
-def command_to_go_on() -> str:
+def resume_command() -> str:
     """What a user types to resume this process, as far as that can be known."""
     if Path(sys.argv[0]).name != 'train.py':
         return 'start the run again with resume=True'

@@ -7,59 +7,67 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from ...io.plain_data import shallow_copy
-from ..distributed.unwrap import bare_model
-from .locate import image_names, notes_on_annotations, place_in_batch, place_in_weights
-from .message import Report, full_text
+from ..distributed.unwrap import unwrap_model
+from .locate import (
+    image_names,
+    notes_on_annotations,
+    origin_in_batch,
+    origin_in_weights,
+)
+from .message import RankReport, full_text
 from .record import state_of, write_record
-from .rerun import examine
+from .rerun import rerun_step
 from .run_state import run_info, situation, wrapper_names
 from .step_guard import StepGuard
-from .step_snapshot import StateBefore
+from .step_snapshot import StepSnapshot
 
 
-class Inquiry:
+class Diagnosis:
     """Finds out about a step that is not finite, and saves it.
 
     Args:
         runner: In the middle of the step.
         before: The state that the step began with.
         batch: As the model got it.
-        never_finite: Buffers that were not finite when training began.
-        twins_moved: See :func:`~mmcontrast.engine.nonfinite.rerun`.
+        always_nonfinite: Buffers that were not finite when training began.
+        momentum_updated: See :func:`~mmcontrast.engine.nonfinite.rerun`.
     """
 
-    def __init__(self, runner: Runner, before: StateBefore, batch: object,
-                 never_finite: list[str], twins_moved: bool) -> None:
-        self.runner, self.model = runner, bare_model(runner.model)
+    def __init__(self, runner: Runner, before: StepSnapshot, batch: object,
+                 always_nonfinite: list[str], momentum_updated: bool) -> None:
+        self.runner, self.model = runner, unwrap_model(runner.model)
         self.before, self.batch = before, batch
-        self.never_finite, self.twins_moved = never_finite, twins_moved
+        self.always_nonfinite, self.momentum_updated = (
+            always_nonfinite,
+            momentum_updated,
+        )
         self.sharded = is_model_wrapper(runner.model) and (
             'FullySharded' in type(runner.model).__name__)
 
-    def examine(self, guard: StepGuard, alarm: str, losses: dict[str, Tensor]
-                ) -> Report:
+    def rerun_step(self, guard: StepGuard, alarm: str, losses: dict[str, Tensor]
+                ) -> RankReport:
         """Run the batch of this rank again; ends in the state before the step."""
         self.before.restore()
-        report = Report(
+        report = RankReport(
             alarm, None, get_rank(), losses, [], image_names(self.batch),
             situation(self.runner, guard), notes=notes_on_annotations(self.batch))
         if self.sharded:
             report.error = 'a model sharded by FSDP cannot be run by itself.'
             return report
-        finding = examine(
+        finding = rerun_step(
             self.model, shallow_copy(self.batch), loss_scale=guard.loss_scale,
             context=lambda: guard.wrapper.optim_context(self.model),
-            wrappers=wrapper_names(self.runner), twins_moved=self.twins_moved)
+            wrappers=wrapper_names(self.runner), momentum_updated=self.momentum_updated)
         self.before.restore()
         self.model.zero_grad(set_to_none=True)
         report.parameters = finding.parameters
         if finding.error:
             report.error = f'run again, the batch ended in {finding.error}'
-        report.place = (place_in_weights(self.model, self.never_finite)
-                        or place_in_batch(self.batch) or finding.place)
+        report.place = (origin_in_weights(self.model, self.always_nonfinite)
+                        or origin_in_batch(self.batch) or finding.place)
         return report
 
-    def save(self, report: Report, guard: StepGuard) -> bool:
+    def save(self, report: RankReport, guard: StepGuard) -> bool:
         """Write batch and state of this rank, and note the folder in the report.
 
         Returns:
@@ -72,8 +80,8 @@ class Inquiry:
         folder = Path(self.runner.work_dir) / 'nonfinite' / f'iter_{iteration}{rank}'
         report.saved = str(folder)
         state = state_of(self.model, self.runner.optim_wrapper, self.before.generators)
-        state |= dict(losses=report.losses, never_finite=self.never_finite,
-                      twins_moved=self.twins_moved,
+        state |= dict(losses=report.losses, always_nonfinite=self.always_nonfinite,
+                      momentum_updated=self.momentum_updated,
                       info=run_info(self.runner, report, guard))
         try:
             missing = write_record(

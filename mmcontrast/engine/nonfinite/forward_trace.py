@@ -29,7 +29,7 @@ class Call:
     inputs: list[TensorFacts]
     outputs: list[TensorFacts] = field(default_factory=list)
     gradients: list[tuple[str, TensorFacts]] = field(default_factory=list)
-    tainted: bool = False
+    contaminated: bool = False
 
     @property
     def title(self) -> str:
@@ -114,7 +114,7 @@ class CallTrace:
                 call.inputs.append(describe(tensor, label))
                 self.sees_input(call, tensor)
             born_before = (parent is not None and _bad(call.inputs)
-                           and not _bad(parent.inputs) and not parent.tainted)
+                           and not _bad(parent.inputs) and not parent.contaminated)
             if born_before:
                 self._birth(parent, call, call.inputs)
             self.calls.append(call)
@@ -126,7 +126,7 @@ class CallTrace:
         for label, tensor in float_tensors(output):
             call.outputs.append(describe(tensor, label))
             self.sees_output(call, tensor)
-        if _bad(call.outputs) and not _bad(call.inputs) and not call.tainted:
+        if _bad(call.outputs) and not _bad(call.inputs) and not call.contaminated:
             self._birth(call, None, call.outputs)
         elif _bad(call.inputs) and not _bad(call.outputs) and self.births:
             self._absorb(call)
@@ -136,13 +136,13 @@ class CallTrace:
         only_inf = not any(f.nan for f in facts)
         self.births.append(Birth(call, before, self._ended, only_inf))
         while call is not None:
-            call.tainted, call = True, call.parent
+            call.contaminated, call = True, call.parent
 
     def _absorb(self, call: Call) -> None:
         if self.births[-1].only_inf:
             self.births[-1].absorbed = True
             while call is not None:
-                call.tainted, call = False, call.parent
+                call.contaminated, call = False, call.parent
 
 
 def _given(args: tuple, kwargs: dict):

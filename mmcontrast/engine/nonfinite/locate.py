@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from .forward_trace import Call, CallTrace
 from .gradient_trace import GradientEvent, GradientTrace
-from .tensors import TensorFacts, describe, float_tensors, not_finite
+from .tensors import TensorFacts, describe, float_tensors, nonfinite_names
 
 
 @dataclass(frozen=True)
-class Place:
+class Origin:
     """Where values were first not finite.
 
     Attributes:
@@ -31,7 +31,7 @@ class Place:
     number: int = 0
 
 
-def place_in_weights(model: nn.Module, expected: Iterable[str] = ()) -> Place | None:
+def origin_in_weights(model: nn.Module, expected: Iterable[str] = ()) -> Origin | None:
     """Parameters and buffers that are not finite before anything was computed.
 
     Args:
@@ -41,19 +41,19 @@ def place_in_weights(model: nn.Module, expected: Iterable[str] = ()) -> Place | 
     tensors = {name: t for name, t in chain(
                    model.named_parameters(), model.named_buffers())
                if name not in expected and (t.is_floating_point() or t.is_complex())}
-    bad = not_finite(tensors.items())
+    bad = nonfinite_names(tensors.items())
     if not bad:
         return None
     more = f' and {len(bad) - 1} more' if len(bad) > 1 else ''
-    return Place('weights', bad[0],
+    return Origin('weights', bad[0],
                  f'the weights themselves, before the forward pass: {bad[0]}{more}',
                  [str(describe(tensors[name], name)) for name in bad[:5]])
 
 
-def place_in_batch(batch: object) -> Place | None:
+def origin_in_batch(batch: object) -> Origin | None:
     """Input pixels that are not finite, with the images they belong to."""
     inputs, samples = _parts(batch)
-    bad = set(not_finite(float_tensors(inputs, 'inputs')))
+    bad = set(nonfinite_names(float_tensors(inputs, 'inputs')))
     tensors = {name: t for name, t in float_tensors(inputs, 'inputs') if name in bad}
     if not tensors:
         return None
@@ -63,7 +63,7 @@ def place_in_batch(batch: object) -> Place | None:
             i = _index(label) if i is None else i
             names.append(image_name(samples[i]) if i < len(samples) else f'image {i}')
             lines.append(f'{names[-1]}: {describe(tensor, label)}')
-    return Place('batch', names[0], 'the images, as the data pipeline gave them: '
+    return Origin('batch', names[0], 'the images, as the data pipeline gave them: '
                  + ', '.join(dict.fromkeys(names)), lines)
 
 
@@ -89,7 +89,7 @@ def image_name(sample: object) -> str:
     return 'an image without a name'
 
 
-def place_of_forward(trace: CallTrace, model: nn.Module) -> Place | None:
+def origin_of_forward(trace: CallTrace, model: nn.Module) -> Origin | None:
     """Out of a trace in which the forward pass went wrong."""
     birth = trace.first
     if birth is None:
@@ -104,26 +104,26 @@ def place_of_forward(trace: CallTrace, model: nn.Module) -> Place | None:
     if birth.before:
         sentence += f'; {birth.before.title} got the values'
     outputs = birth.before.inputs if birth.before else call.outputs
-    return Place('forward', call.name, sentence, [
+    return Origin('forward', call.name, sentence, [
         *_lines('input', call.inputs), *_lines('output', outputs),
         *_weights(model, call.name)], call.number)
 
 
-def place_of_backward(trace: GradientTrace, model: nn.Module) -> Place | None:
+def origin_of_backward(trace: GradientTrace, model: nn.Module) -> Origin | None:
     """Out of a trace in which only the backward pass went wrong."""
     event = trace.first_event
     if event is None:
         return None
     if event.kind == 'parameter':
         owner = event.name.rpartition('.')[0]
-        return Place('backward', event.name,
+        return Origin('backward', event.name,
                      f'the gradient of the parameter {event.name}',
                      [f'gradient: {event.facts}', *_weights(model, owner)])
     readers = trace.readers(event)
     if readers:
         call = readers[0]
         others = ', or that of '.join(['', *(other.title for other in readers[1:])])
-        return Place('backward', call.name,
+        return Origin('backward', call.name,
                      f'{call.title}, in its backward{others}', [
                          *_gradients(call), *_lines('input', call.inputs),
                          *_lines('output', call.outputs), *_weights(model, call.name)],
@@ -131,11 +131,11 @@ def place_of_backward(trace: GradientTrace, model: nn.Module) -> Place | None:
     return _between(trace, event, model)
 
 
-def _between(trace: GradientTrace, event: GradientEvent, model: nn.Module) -> Place:
+def _between(trace: GradientTrace, event: GradientEvent, model: nn.Module) -> Origin:
     """The code of a module made it, from what one of its children gave."""
     maker = trace.maker(event) or event.call
     owner = maker.parent or maker
-    return Place('backward', owner.name,
+    return Origin('backward', owner.name,
                  f'{owner.title}, in the backward of its own code on what '
                  f'{maker.title} gave',
                  [f'gradient of that: {event.facts}',

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from mmengine.dist import get_world_size
 from torch import Tensor
 
-from .locate import Place
+from .locate import Origin
 from .tensors import describe
 
 _WAYS_OUT = dict(
@@ -15,7 +15,7 @@ _WAYS_OUT = dict(
             'that the run began with.',
     batch='Look at the image and at the pipeline that made it: a broken file, a '
           'division by a std of 0, a log of 0. Take the image out of the data, or set '
-          'skip=dict(budget=N) on FiniteGuardHook to pass over such batches.',
+          'skip=dict(budget=N) on NonFiniteGuardHook to pass over such batches.',
     forward='If it came after losses that grew: a lower learning rate, a longer '
             'warm-up, optim_wrapper=dict(clip_grad=dict(max_norm=1.0)). If it came out '
             'of calm: a division, log or sqrt of 0 in the place named, which wants an '
@@ -36,7 +36,7 @@ class NonFiniteError(RuntimeError):
 
 
 @dataclass
-class Report:
+class RankReport:
     """One hit, as the ranks tell each other about it.
 
     Attributes:
@@ -53,7 +53,7 @@ class Report:
     """
 
     alarm: str
-    place: Place | None
+    place: Origin | None
     rank: int
     losses: dict[str, Tensor]
     parameters: list[str]
@@ -64,13 +64,13 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def guilty(self) -> bool:
+    def is_source(self) -> bool:
         """Whether this rank's own batch brought it."""
         return self.place is not None or not all(
             bool(value.isfinite().all()) for value in self.losses.values())
 
 
-def full_text(report: Report, iteration: int, ranks: list[int]) -> str:
+def full_text(report: RankReport, iteration: int, ranks: list[int]) -> str:
     """The whole message.
 
     Args:
@@ -80,7 +80,7 @@ def full_text(report: Report, iteration: int, ranks: list[int]) -> str:
     return f'{_headline(report, iteration, ranks)}\n{_explain(report)}'
 
 
-def _headline(report: Report, iteration: int, ranks: list[int]) -> str:
+def _headline(report: RankReport, iteration: int, ranks: list[int]) -> str:
     what = dict(loss=f'the loss is not finite: {losses_text(report.losses)}',
                 gradient='a gradient is not finite, the loss is: '
                          f'{losses_text(report.losses)}',
@@ -90,7 +90,7 @@ def _headline(report: Report, iteration: int, ranks: list[int]) -> str:
     return f'Iteration {iteration}{where}: {what}.'
 
 
-def _explain(report: Report) -> str:
+def _explain(report: RankReport) -> str:
     place = report.place
     lines = [f'First in {place.sentence}.', *(f'    {d}' for d in place.details)] if (
         place) else [_not_again(report)]
@@ -120,7 +120,7 @@ def losses_text(losses: dict[str, Tensor]) -> str:
     return ', '.join(texts) or 'the model names none'
 
 
-def _not_again(report: Report) -> str:
+def _not_again(report: RankReport) -> str:
     if report.error:
         return f'The place is unknown: {report.error}'
     if report.alarm == 'scale':

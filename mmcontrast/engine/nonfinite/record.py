@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from ...io.checkpoint import read_checkpoint
 from ...io.plain_data import from_plain, left_out, to_plain
-from ...models.momentum import MomentumTwin
+from ...models.momentum import MomentumEncoder
 from ..resume.rng_state import (
-    RandomStates,
-    put_back_states,
-    states_from_data,
-    states_to_data,
+    RNGState,
+    restore_rng_state,
+    rng_state_from_data,
+    rng_state_to_data,
 )
 
 FORMAT = 1
@@ -41,7 +41,7 @@ class Record:
 
 
 def state_of(model: nn.Module, wrapper: OptimWrapper | OptimWrapperDict,
-             generators: RandomStates) -> dict:
+             generators: RNGState) -> dict:
     """Weights, buffers, optimizer and generators, as plain data.
 
     Args:
@@ -52,18 +52,25 @@ def state_of(model: nn.Module, wrapper: OptimWrapper | OptimWrapperDict,
     several = isinstance(wrapper, OptimWrapperDict)
     return dict(
         weights=dict(weights),
-        transient={name: buffer for name, buffer in model.named_buffers()
-                   if name not in weights},
+        transient={
+            name: buffer
+            for name, buffer in model.named_buffers()
+            if name not in weights
+        },
         optimizer=to_plain(wrapper.state_dict()),
-        generators=states_to_data(generators),
+        generators=rng_state_to_data(generators),
         modes={name: module.training for name, module in model.named_modules()},
-        twins={name: module.coefficient for name, module in model.named_modules()
-               if isinstance(module, MomentumTwin)},
+        momentum_encoders={
+            name: module.coefficient
+            for name, module in model.named_modules()
+            if isinstance(module, MomentumEncoder)
+        },
         wrappers=list(wrapper.keys()) if several else None,
-        autocast=_autocast(next(iter(wrapper.values())) if several else wrapper))
+        autocast=_autocast(next(iter(wrapper.values())) if several else wrapper),
+    )
 
 
-def put_back(state: dict, model: nn.Module) -> None:
+def restore(state: dict, model: nn.Module) -> None:
     """Give a model, and the generators of this process, a saved state.
 
     Raises:
@@ -80,9 +87,9 @@ def put_back(state: dict, model: nn.Module) -> None:
                 buffers[name].copy_(saved)
     for name, module in model.named_modules():
         module.training = state['modes'].get(name, True)
-        if name in state['twins']:
-            module.coefficient = state['twins'][name]
-    put_back_states(states_from_data(state['generators']))
+        if name in state['momentum_encoders']:
+            module.coefficient = state['momentum_encoders'][name]
+    restore_rng_state(rng_state_from_data(state['generators']))
 
 
 def write_record(folder: Path, batch: object, state: dict, config_text: str,

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from .forward_trace import Call
 from .gradient_trace import GradientTrace
-from .locate import Place, place_of_backward, place_of_forward
-from .step_snapshot import twins_at_rest
-from .tensors import float_tensors, not_finite
+from .locate import Origin, origin_of_backward, origin_of_forward
+from .step_snapshot import momentum_encoders_frozen
+from .tensors import float_tensors, nonfinite_names
 
 
 @dataclass
-class Finding:
+class RerunResult:
     """What one more pass over a batch showed.
 
     Attributes:
@@ -29,7 +29,7 @@ class Finding:
         error: What ended the pass, if it broke.
     """
 
-    place: Place | None = None
+    place: Origin | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     parameters: list[str] = field(default_factory=list)
@@ -37,10 +37,10 @@ class Finding:
     error: str = ''
 
 
-def examine(model: nn.Module, batch: object, *, loss_scale: float | None = None,
+def rerun_step(model: nn.Module, batch: object, *, loss_scale: float | None = None,
             context: Callable[[], AbstractContextManager] = nullcontext,
             wrappers: list[str] | None = None, backward: bool = True,
-            twins_moved: bool = False) -> Finding:
+            momentum_updated: bool = False) -> RerunResult:
     """Run a training step up to the optimizer, watching every module.
 
     The model's own ``train_step`` runs, on an optimizer wrapper that takes no step.
@@ -53,7 +53,7 @@ def examine(model: nn.Module, batch: object, *, loss_scale: float | None = None,
         context: Of the forward pass, e.g. autocast.
         wrappers: Names, where the model trains with an ``OptimWrapperDict``.
         backward: Whether to look at gradients where the loss is finite.
-        twins_moved: The momentum twins have made the move of this step already.
+        momentum_updated: The momentum twins have made the move of this step already.
 
     Returns:
         The finding. A pass that breaks off gives what it saw until then.
@@ -63,21 +63,21 @@ def examine(model: nn.Module, batch: object, *, loss_scale: float | None = None,
            for _ in wrappers or ['']]
     wrapper = OptimWrapperDict(**dict(zip(wrappers, dry, strict=True))) if (
         wrappers) else dry[0]
-    finding = Finding()
+    finding = RerunResult()
     with (GradientTrace(model) as trace, _losses_into(finding, model),
-          twins_at_rest(model, twins_moved)):
+          momentum_encoders_frozen(model, momentum_updated)):
         try:
             model.train_step(batch, wrapper)
         except Exception as error:
             finding.error = f'{type(error).__name__}: {error}'
     finding.calls = trace.calls
     finding.backward_done = any(one.backward_done for one in dry)
-    finding.parameters = not_finite(
+    finding.parameters = nonfinite_names(
         (name, p.grad) for name, p in model.named_parameters() if p.grad is not None)
     if finding.error or any(not math.isfinite(one.loss) for one in dry):
-        finding.place = place_of_forward(trace, model)
+        finding.place = origin_of_forward(trace, model)
     if finding.place is None and finding.backward_done:
-        finding.place = place_of_backward(trace, model)
+        finding.place = origin_of_backward(trace, model)
     return finding
 
 
@@ -124,7 +124,7 @@ def loss_terms(output: object) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _losses_into(finding: Finding, model: nn.Module) -> Iterator[None]:
+def _losses_into(finding: RerunResult, model: nn.Module) -> Iterator[None]:
     def keep(module: nn.Module, args: tuple, output: object) -> None:
         finding.losses |= {k: v.cpu() for k, v in loss_terms(output).items()}
 

@@ -4,7 +4,7 @@ from mmengine.dist import get_world_size
 from mmengine.optim import ApexOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
-from .message import Report
+from .message import RankReport
 from .step_guard import StepGuard
 
 
@@ -18,7 +18,7 @@ def guardable_wrappers(runner: Runner) -> list[OptimWrapper]:
     for wrapper in found:
         if wrapper not in fit:
             runner.logger.warning(
-                f'FiniteGuardHook does not know how to look into a step of '
+                f'NonFiniteGuardHook does not know how to look into a step of '
                 f'{type(wrapper).__name__}; losses and gradients that are not finite '
                 'will pass unnoticed.')
     return fit
@@ -30,7 +30,7 @@ def wrapper_names(runner: Runner) -> list[str] | None:
     return list(wrapper.keys()) if isinstance(wrapper, OptimWrapperDict) else None
 
 
-def run_info(runner: Runner, report: Report, guard: StepGuard) -> dict:
+def run_info(runner: Runner, report: RankReport, guard: StepGuard) -> dict:
     """Plain values on the run at this point."""
     return dict(
         iteration=runner.iter + 1, epoch=runner.epoch + 1, iter=runner.iter,

@@ -6,37 +6,40 @@ import torch
 from mmengine.model import BaseAveragedModel
 from torch import Tensor, nn
 
-from ...models.momentum import MomentumTwin
-from ..resume.rng_state import RandomStates, put_back_states, take_states
+from ...models.momentum import MomentumEncoder
+from ..resume.rng_state import RNGState, get_rng_state, restore_rng_state
 
 
-class StateBefore:
+class StepSnapshot:
     """Keeps generators, buffers and momentum twins, to go back to.
 
-    A forward pass moves batch-norm statistics, queues and centres even where its loss
+    A forward pass moves batch-norm statistics, queues and centers even where its loss
     is NaN. The copies are allocated once and refreshed by multi-tensor copies; a BN
     layer does not count its changes in ``Tensor._version``, so everything is copied.
 
     Args:
         model: Its buffers are kept.
-        with_twins: Also keep the parameters of momentum twins, which move in the
+        with_momentum: Also keep the parameters of momentum twins, which move in the
             forward pass; they are as large as the network.
     """
 
-    def __init__(self, model: nn.Module, with_twins: bool = False) -> None:
+    def __init__(self, model: nn.Module, with_momentum: bool = False) -> None:
         self._slots = [(module._buffers, name) for module in model.modules()
                        for name in module._buffers]
-        for twin in twins(model) if with_twins else ():
-            self._slots += [(module._parameters, name) for module in twin.modules()
-                            for name in module._parameters]
+        for momentum_encoder in momentum_encoders(model) if with_momentum else ():
+            self._slots += [
+                (module._parameters, name)
+                for module in momentum_encoder.modules()
+                for name in module._parameters
+            ]
         self._kept: list[Tensor | None] = []
         self._groups: list[tuple[list[int], list[Tensor]]] = []
-        self.generators: RandomStates | None = None
+        self.generators: RNGState | None = None
 
     @torch.no_grad()
     def take(self) -> None:
         """Remember the state of now."""
-        self.generators = take_states()
+        self.generators = get_rng_state()
         now = self._now()
         if [_shape(t) for t in now] != [_shape(t) for t in self._kept]:
             self._allocate(now)
@@ -52,7 +55,7 @@ class StateBefore:
                 present.copy_(kept)
             elif kept is not present:
                 owner[name] = None if kept is None else kept.clone()
-        put_back_states(self.generators)
+        restore_rng_state(self.generators)
 
     def _now(self) -> list[Tensor | None]:
         tensors = [owner.get(name) for owner, name in self._slots]
@@ -68,29 +71,35 @@ class StateBefore:
                         for places in groups.values()]
 
 
-def twins(model: nn.Module) -> list[nn.Module]:
+def momentum_encoders(model: nn.Module) -> list[nn.Module]:
     """Modules inside that follow others as a moving average: ours, mmengine's."""
     return [module for module in model.modules()
-            if isinstance(module, MomentumTwin | BaseAveragedModel)]
+            if isinstance(module, MomentumEncoder | BaseAveragedModel)]
 
 
 @contextmanager
-def twins_at_rest(model: nn.Module, at_rest: bool = True) -> Iterator[None]:
+def momentum_encoders_frozen(model: nn.Module, at_rest: bool = True) -> Iterator[None]:
     """Inside, a forward pass does not move the twins.
 
     Methods move them before they use them. A second pass over a batch gives the values
     of the first if it finds the twins where the first had moved them, and leaves them.
     """
-    moving = twins(model) if at_rest else []
-    names = [('update' if isinstance(twin, MomentumTwin) else 'update_parameters')
-             for twin in moving]
-    for twin, name in zip(moving, names, strict=True):
-        twin.__dict__[name] = lambda *args, **kwargs: None
+    moving = momentum_encoders(model) if at_rest else []
+    names = [
+        (
+            'update'
+            if isinstance(momentum_encoder, MomentumEncoder)
+            else 'update_parameters'
+        )
+        for momentum_encoder in moving
+    ]
+    for momentum_encoder, name in zip(moving, names, strict=True):
+        momentum_encoder.__dict__[name] = lambda *args, **kwargs: None
     try:
         yield
     finally:
-        for twin, name in zip(moving, names, strict=True):
-            del twin.__dict__[name]
+        for momentum_encoder, name in zip(moving, names, strict=True):
+            del momentum_encoder.__dict__[name]
 
 
 def _shape(tensor: Tensor | None) -> torch.Size | None:

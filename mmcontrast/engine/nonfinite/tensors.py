@@ -89,7 +89,7 @@ def magnitude(tensors: Iterable[Tensor], device: torch.device) -> Tensor:
 
     The sum of their norms: one pass over the data and no wait for the device. The
     square of a huge finite value overflows, so that a number that is not finite is a
-    reason to look closer (:func:`not_finite`), and no proof.
+    reason to look closer (:func:`nonfinite_names`), and no proof.
     """
     groups = defaultdict(list)
     for tensor in tensors:
@@ -103,7 +103,7 @@ def magnitude(tensors: Iterable[Tensor], device: torch.device) -> Tensor:
     return total
 
 
-def not_finite(named: Iterable[tuple[str, Tensor]]) -> list[str]:
+def nonfinite_names(named: Iterable[tuple[str, Tensor]]) -> list[str]:
     """Names of the tensors with a value that is not finite; one wait for the device."""
     names, flags = [], []
     for name, tensor in named:

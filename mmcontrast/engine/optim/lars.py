@@ -33,7 +33,7 @@ class LARS(Optimizer):
     A step allocates no tensor of the size of a weight. On CPU one compiled kernel
     updates each weight where numba is installed (``pip install 'mmcontrast[cpu]'``), a
     few tensor operations elsewhere. On other devices multi-tensor kernels run without
-    synchronising with the host, and overwrite the gradients with ``g'``.
+    synchronizing with the host, and overwrite the gradients with ``g'``.
 
     Args:
         params: Parameters or groups; a group may set ``adapt``.

@@ -57,7 +57,7 @@ def _step(weight, grad, buffer, lr, momentum, decay, trust_coef, eps):
         weight[i] -= lr_ * b
 
 
-# Sums may be reordered, which vectorises them; NaN and infinity keep their meaning.
+# Sums may be reordered, which vectorizes them; NaN and infinity keep their meaning.
 # Not cached on disk: numba raises where neither folder it tries can be written.
 _FASTMATH = {'reassoc', 'contract', 'nsz'}
 _on_one_core = numba.njit(fastmath=_FASTMATH)(_step)

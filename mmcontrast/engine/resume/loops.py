@@ -7,10 +7,10 @@ from torch import nn
 
 from ...registry import LOOPS
 from .loader import check_first_batch, make_repeatable
-from .rng_state import OwnStream, RandomStates, put_back_states, take_states
+from .rng_state import OwnStream, RNGState, get_rng_state, restore_rng_state
 
 
-class _GoesOn:
+class _Resumable:
     """What both loops need to go on where another process stopped.
 
     Attributes:
@@ -26,11 +26,11 @@ class _GoesOn:
         runner = self.runner
         self.repeatable = make_repeatable(self.dataloader, runner.seed, runner.rank)
         self.validated_step = 0
-        self.states_outside: RandomStates | None = None
+        self.states_outside: RNGState | None = None
         self._pass, self._done = 0, 0
         self._restore: Callable[[], None] | None = None
 
-    def go_on(self, pass_index: int, done: int, validated: bool,
+    def resume_from(self, pass_index: int, done: int, validated: bool,
               restore: Callable[[], None]) -> None:
         """Start :meth:`run` in the middle.
 
@@ -45,7 +45,7 @@ class _GoesOn:
         self.validated_step = self._iter if validated else -1
         self._restore = restore
 
-    def _put_back(self) -> None:
+    def _restore(self) -> None:
         restore, self._restore = self._restore, None
         if restore is not None:
             restore()
@@ -62,11 +62,11 @@ class _GoesOn:
                 and (done % self.val_interval == 0 or done == total)):
             self.validated_step = self._iter
             # Whether workers are started anew or go on: training sees the same.
-            self.states_outside = take_states()
+            self.states_outside = get_rng_state()
             try:
                 self.runner.val_loop.run()
             finally:
-                put_back_states(self.states_outside)
+                restore_rng_state(self.states_outside)
                 self.states_outside = None
 
     def _batches(self, pass_index: int, done: int) -> tuple[int, Iterator]:
@@ -83,7 +83,7 @@ class _GoesOn:
 
 
 @LOOPS.register_module()
-class EpochBasedExactLoop(_GoesOn, EpochBasedTrainLoop):
+class EpochBasedExactLoop(_Resumable, EpochBasedTrainLoop):
     """mmengine's epoch-based loop, which also goes on within an epoch.
 
     Hooks get the ``batch_idx`` of the unbroken run. Arguments are those of mmengine's.
@@ -101,7 +101,7 @@ class EpochBasedExactLoop(_GoesOn, EpochBasedTrainLoop):
         self._first_iter = self._iter - self._done
         if not self._done:
             # Between two epochs: what comes before the next one draws already.
-            self._put_back()
+            self._restore()
             self._make_up_for_validation()
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
@@ -118,9 +118,9 @@ class EpochBasedExactLoop(_GoesOn, EpochBasedTrainLoop):
         done, batches = self._batches(self._epoch, done)
         self._first_iter = self._iter - done
         for idx, data_batch in enumerate(batches, start=done):
-            self._put_back()
+            self._restore()
             self.run_iter(idx, data_batch)
-        self._put_back()
+        self._restore()
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
         self._first_iter = self._iter
@@ -138,7 +138,7 @@ class EpochBasedExactLoop(_GoesOn, EpochBasedTrainLoop):
 
 
 @LOOPS.register_module()
-class IterBasedExactLoop(_GoesOn, IterBasedTrainLoop):
+class IterBasedExactLoop(_Resumable, IterBasedTrainLoop):
     """mmengine's iteration-based loop, which goes on without loading old batches.
 
     A sampler that ends begins its next pass, told by ``set_epoch``; resuming finds the
@@ -160,7 +160,7 @@ class IterBasedExactLoop(_GoesOn, IterBasedTrainLoop):
         """Launch training."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        self._put_back()
+        self._restore()
         self._make_up_for_validation()
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()

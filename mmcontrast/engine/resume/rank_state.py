@@ -10,17 +10,17 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ..distributed.unwrap import bare_model
+from ..distributed.unwrap import unwrap_model
 from .rng_state import (
-    RandomStates,
-    put_back_states,
-    states_from_data,
-    states_to_data,
-    take_states,
+    RNGState,
+    get_rng_state,
+    restore_rng_state,
+    rng_state_from_data,
+    rng_state_to_data,
 )
 
 
-def take_ranks(runner: Runner, states: RandomStates | None = None
+def gather_rank_state(runner: Runner, states: RNGState | None = None
                ) -> list[dict] | None:
     """Random states, buffers and unfinished gradients of all ranks, for a checkpoint.
 
@@ -34,15 +34,19 @@ def take_ranks(runner: Runner, states: RandomStates | None = None
     Returns:
         One entry a rank on rank 0, None on the others.
     """
-    return gather_object(dict(
-        random=states_to_data(states or take_states()), gradients=_gradients(runner),
-        counts=[part._inner_count for part in _wrappers(runner)],
-        buffers=_own_buffers(runner)))
+    return gather_object(
+        dict(
+            random=rng_state_to_data(states or get_rng_state()),
+            gradients=_gradients(runner),
+            counts=[part._inner_count for part in _wrappers(runner)],
+            buffers=_own_buffers(runner),
+        )
+    )
 
 
-def put_back_rank(runner: Runner, saved: dict,
-                  states: RandomStates | None = None) -> None:
-    """Give this process what :func:`take_ranks` took; the random states last.
+def restore_rank_state(runner: Runner, saved: dict,
+                  states: RNGState | None = None) -> None:
+    """Give this process what :func:`gather_rank_state` took; the random states last.
 
     Args:
         states: Those of ``saved``, if they have been read already.
@@ -50,7 +54,7 @@ def put_back_rank(runner: Runner, saved: dict,
     if saved['gradients']:
         # mmengine has warned that they are lost.
         runner.logger.info('The gradients of an accumulation in progress are back.')
-    parameters = dict(bare_model(runner.model).named_parameters())
+    parameters = dict(unwrap_model(runner.model).named_parameters())
     for name, gradient in saved['gradients'].items():
         if name in parameters:
             parameters[name].grad = gradient.to(parameters[name], copy=True)
@@ -62,7 +66,7 @@ def put_back_rank(runner: Runner, saved: dict,
     for name, value in saved['buffers'].items():
         if name in buffers and buffers[name].shape == value.shape:
             buffers[name].copy_(value)
-    put_back_states(states or states_from_data(saved['random']))
+    restore_rng_state(states or rng_state_from_data(saved['random']))
 
 
 def _gradients(runner: Runner) -> dict[str, Tensor]:
@@ -72,7 +76,7 @@ def _gradients(runner: Runner) -> dict[str, Tensor]:
     if len(wrappers) == 1 and wrappers[0].should_update():
         return {}
     return {name: parameter.grad.detach().cpu()
-            for name, parameter in bare_model(runner.model).named_parameters()
+            for name, parameter in unwrap_model(runner.model).named_parameters()
             if parameter.grad is not None}
 
 
@@ -95,7 +99,7 @@ def _own_buffers(runner: Runner) -> dict[str, Tensor]:
 
 def _buffers(runner: Runner) -> Iterator[tuple[str, Tensor]]:
     """Saved buffers of the model and of its averages."""
-    modules: dict[str, nn.Module] = {'': bare_model(runner.model)}
+    modules: dict[str, nn.Module] = {'': unwrap_model(runner.model)}
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     modules |= {f'ema{k}:': hook.ema_model for k, hook in enumerate(averages)
                 if hasattr(hook, 'ema_model')}

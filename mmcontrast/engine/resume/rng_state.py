@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-class RandomStates(NamedTuple):
+class RNGState(NamedTuple):
     """States of the generators that everybody shares.
 
     Attributes:
@@ -27,16 +27,16 @@ class RandomStates(NamedTuple):
     cuda: Tensor | None = None
 
 
-def take_states(cuda: bool = True) -> RandomStates:
+def get_rng_state(cuda: bool = True) -> RNGState:
     """The states as they are now; ``cuda=False`` leaves the GPU alone."""
     used = cuda and torch.cuda.is_available() and torch.cuda.is_initialized()
-    return RandomStates(
+    return RNGState(
         random.getstate(), np.random.get_state(legacy=False),
         torch.default_generator.get_state(),
         torch.cuda.get_rng_state() if used else None)
 
 
-def put_back_states(states: RandomStates) -> None:
+def restore_rng_state(states: RNGState) -> None:
     """Let the generators go on from where they were."""
     random.setstate(states.python)
     np.random.set_state(states.numpy)
@@ -45,7 +45,7 @@ def put_back_states(states: RandomStates) -> None:
         torch.cuda.set_rng_state(states.cuda)
 
 
-def states_to_data(states: RandomStates) -> dict:
+def rng_state_to_data(states: RNGState) -> dict:
     """States as numbers and tensors, for a checkpoint."""
     version, words, gauss = states.python
     data = dict(torch=states.torch, cuda=states.cuda,
@@ -59,14 +59,14 @@ def states_to_data(states: RandomStates) -> dict:
     return data
 
 
-def states_from_data(data: dict) -> RandomStates:
+def rng_state_from_data(data: dict) -> RNGState:
     """The states in a checkpoint, wherever its tensors were loaded to."""
     python, numpy, cuda = data['python'], data.get('numpy'), data['cuda']
     # An exchanged bit generator of numpy was not saved; it stays as it is.
     array = np.random.get_state(legacy=False) if numpy is None else dict(
         bit_generator='MT19937', has_gauss=numpy['has_gauss'], gauss=numpy['gauss'],
         state=dict(key=numpy['key'].cpu().numpy().astype(np.uint32), pos=numpy['pos']))
-    return RandomStates(
+    return RNGState(
         (python['version'], tuple(python['words'].tolist()), python['gauss']), array,
         data['torch'].cpu(), None if cuda is None else cuda.cpu())
 
@@ -74,11 +74,11 @@ def states_from_data(data: dict) -> RandomStates:
 @contextmanager
 def preserved_rng(cuda: bool = True) -> Iterator[None]:
     """Leave Python's, numpy's and torch's generators as they were found."""
-    states = take_states(cuda)
+    states = get_rng_state(cuda)
     try:
         yield
     finally:
-        put_back_states(states)
+        restore_rng_state(states)
 
 
 def seed_cpu(*numbers: int) -> None:
@@ -106,16 +106,16 @@ class OwnStream:
 
     def __init__(self, *numbers: int) -> None:
         self._seeds: tuple[int, ...] = numbers
-        self._states: RandomStates | None = None
+        self._states: RNGState | None = None
 
     def __enter__(self) -> 'OwnStream':
-        self._outside = take_states(cuda=False)
+        self._outside = get_rng_state(cuda=False)
         if self._states is None:
             seed_cpu(*self._seeds)
         else:
-            put_back_states(self._states)
+            restore_rng_state(self._states)
         return self
 
     def __exit__(self, *error) -> None:
-        self._states = take_states(cuda=False)
-        put_back_states(self._outside)
+        self._states = get_rng_state(cuda=False)
+        restore_rng_state(self._outside)

@@ -5,8 +5,8 @@ from mmengine.runner import Runner
 
 from .loader import sampler_seeds, set_sampler_seeds
 from .loops import EpochBasedExactLoop, IterBasedExactLoop
-from .rank_state import put_back_rank, take_ranks
-from .rng_state import states_from_data
+from .rank_state import gather_rank_state, restore_rank_state
+from .rng_state import rng_state_from_data
 
 #: Where it stands in a checkpoint.
 KEY = 'exact_resume'
@@ -30,7 +30,7 @@ def take_snapshot(runner: Runner, epoch: int, step: int) -> dict | None:
     loop = runner.train_loop
     if not isinstance(loop, EpochBasedExactLoop | IterBasedExactLoop):
         return None
-    ranks = take_ranks(runner, loop.states_outside)
+    ranks = gather_rank_state(runner, loop.states_outside)
     if ranks is None:
         return None
     pass_index, done = loop.place(epoch, step)
@@ -41,7 +41,7 @@ def take_snapshot(runner: Runner, epoch: int, step: int) -> dict | None:
         counters=_counters(runner), ranks=ranks)
 
 
-def go_on(runner: Runner, saved: dict | None) -> None:
+def resume_from(runner: Runner, saved: dict | None) -> None:
     """Let the training loop start where a snapshot was taken.
 
     ``runner`` has loaded the rest of the checkpoint. What keeps the result from being
@@ -57,7 +57,7 @@ def go_on(runner: Runner, saved: dict | None) -> None:
             'with the weights, but is not exact (random states and the place in the '
             'data are left to it).')
     if saved is None:
-        return _go_on_without(runner)
+        return _resume_without_snapshot(runner)
     if loop.repeatable:
         loop.dataloader.numbered.seed = runner.seed
         set_sampler_seeds(loop.dataloader, saved['sampler_seeds'])
@@ -66,7 +66,9 @@ def go_on(runner: Runner, saved: dict | None) -> None:
             setattr(hook, name, saved['counters'][kind][name])
     loop.stop_training = saved['stop_training']
     done = _done_here(runner, saved)
-    loop.go_on(saved['pass_index'], done, saved['validated'], _restorer(runner, saved))
+    loop.resume_from(
+        saved['pass_index'], done, saved['validated'], _restorer(runner, saved)
+    )
     runner.logger.info(
         f'Going on in pass {saved["pass_index"] + 1} over the data after {done} of its '
         'batches.')
@@ -79,8 +81,8 @@ def _restorer(runner: Runner, saved: dict):
         return lambda: None
     mine = saved['ranks'][rank]
     # Read now: an error belongs to the loading of the checkpoint.
-    states = states_from_data(mine['random'])
-    return lambda: put_back_rank(runner, mine, states)
+    states = rng_state_from_data(mine['random'])
+    return lambda: restore_rank_state(runner, mine, states)
 
 
 def _layout(runner: Runner) -> dict[str, int | None]:
@@ -115,7 +117,7 @@ def _done_here(runner: Runner, saved: dict) -> int:
     return done
 
 
-def _go_on_without(runner: Runner) -> None:
+def _resume_without_snapshot(runner: Runner) -> None:
     """A checkpoint of a plain runner: the place can be computed, the rest is lost."""
     loop, length = runner.train_loop, None
     if isinstance(loop, EpochBasedExactLoop):
@@ -126,9 +128,9 @@ def _go_on_without(runner: Runner) -> None:
         pass_index, done = 0, loop.iter
     else:
         pass_index, done = divmod(loop.iter, max(1, len(loop.dataloader)))
-    loop.go_on(pass_index, done, True, lambda: None)
+    loop.resume_from(pass_index, done, True, lambda: None)
     runner.logger.warning(
-        'Resuming is not exact: the checkpoint was written without TrustedRunner and '
+        'Resuming is not exact: the checkpoint was written without ReliableRunner and '
         f'holds no random states. Going on in pass {pass_index + 1} over the data '
         f'after {done} of its batches.')
 

@@ -28,17 +28,21 @@ from ...io.checkpoint_files import (
 )
 from ...io.safe_loading import use_safe_loading
 from ...registry import RUNNERS
-from ..distributed.rank_failures import check_ranks_agree, rank_failures, watch_ranks
-from ..distributed.unwrap import bare_model
+from ..distributed.rank_failures import (
+    check_rank_consistency,
+    rank_failures,
+    start_failure_detection,
+)
+from ..distributed.unwrap import unwrap_model
 from ..resume.checkpoint_hook import arrange_hooks
 from ..resume.loops import EXACT_LOOPS
-from ..resume.snapshot import KEY, go_on, take_snapshot
+from ..resume.snapshot import KEY, resume_from, take_snapshot
 from .loader_functions import drop_function_scopes
 from .run_errors import explained_errors
 
 
 @RUNNERS.register_module()
-class TrustedRunner(Runner):
+class ReliableRunner(Runner):
     """mmengine's Runner, with the arguments of mmengine's, that keeps its promises.
 
     A run that was killed at any iteration and is resumed ends with the weights and the
@@ -49,7 +53,7 @@ class TrustedRunner(Runner):
     In any config, also of mmdet and mmseg::
 
         custom_imports = dict(imports=['mmcontrast'])
-        runner_type = 'mmcontrast.TrustedRunner'
+        runner_type = 'mmcontrast.ReliableRunner'
 
     ``exact_resume=False`` in the config leaves loops and data loading to mmengine.
 
@@ -71,7 +75,7 @@ class TrustedRunner(Runner):
         return bool(self.cfg.get('exact_resume', True))
 
     @property
-    def watches_ranks(self) -> bool:
+    def detects_rank_failures(self) -> bool:
         """Whether the config leaves the check and the watch of ranks on."""
         return self.distributed and bool(
             self.cfg.get('env_cfg', {}).get('rank_failures', True))
@@ -79,19 +83,19 @@ class TrustedRunner(Runner):
     def setup_env(self, env_cfg: dict) -> None:
         """Start the processes, see mmengine; from here on a failing rank is told."""
         super().setup_env(env_cfg)
-        if self.watches_ranks:
-            watch_ranks()
+        if self.detects_rank_failures:
+            start_failure_detection()
 
     def wrap_model(self, model_wrapper_cfg: dict | None,
                    model: nn.Module) -> nn.Module:
         """Wrap the model, see mmengine, once all ranks have said theirs is the same."""
-        if self.watches_ranks:
-            check_ranks_agree(self.cfg.pretty_text, model)
+        if self.detects_rank_failures:
+            check_rank_consistency(self.cfg.pretty_text, model)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def train(self) -> nn.Module:
         """Train, see mmengine; what fails is said in words, to the other ranks too."""
-        told = rank_failures() if self.watches_ranks else nullcontext()
+        told = rank_failures() if self.detects_rank_failures else nullcontext()
         with told, explained_errors(self):
             return super().train()
 
@@ -148,7 +152,7 @@ class TrustedRunner(Runner):
         """Go on from a checkpoint; see mmengine for the arguments."""
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         if self.exact:
-            go_on(self, self._snapshot)
+            resume_from(self, self._snapshot)
         self._snapshot = None
 
     def load_checkpoint(self, *args, **kwargs) -> dict:
@@ -207,7 +211,7 @@ class TrustedRunner(Runner):
                  save_param_scheduler: bool) -> dict:
         """mmengine's part of a checkpoint."""
         checkpoint = dict(
-            meta=meta, state_dict=weights_to_cpu(bare_model(self.model).state_dict()),
+            meta=meta, state_dict=weights_to_cpu(unwrap_model(self.model).state_dict()),
             message_hub=_to_cpu(self.message_hub.state_dict()))
         if save_optimizer:
             if not isinstance(self.optim_wrapper, OptimWrapper | OptimWrapperDict):

@@ -45,7 +45,7 @@ def explained_errors(runner: Runner) -> Iterator[None]:
         explained = None if hasattr(error, 'explained') else explain(error, runner)
         if explained is None:
             raise
-        full = type(explained)(f'{explained}{_how_to_go_on(runner.work_dir)}')
+        full = type(explained)(f'{explained}{_how_to_resume(runner.work_dir)}')
         full.explained = True  # By a runner; a tool around it need not do so again.
         raise full from error
 
@@ -135,7 +135,7 @@ def _is_below(path: str, folder: str) -> bool:
     return Path(folder).absolute() in Path(path).absolute().parents
 
 
-def _how_to_go_on(work_dir: str) -> str:
+def _how_to_resume(work_dir: str) -> str:
     """Which checkpoint is there; nothing if there is none."""
     with suppress(OSError, ValueError):
         last = latest_good_checkpoint(work_dir)

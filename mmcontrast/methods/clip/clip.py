@@ -63,7 +63,7 @@ class CLIP(BaseModel):
         """Losses, answers or image embeddings.
 
         Args:
-            inputs: (N, 3, H, W) normalised images.
+            inputs: (N, 3, H, W) normalized images.
             data_samples: N samples, with a ``text`` (``loss``), or with ``questions``
                 (``predict``).
             mode: ``loss`` gives named scalars, ``predict`` the samples with
@@ -111,7 +111,7 @@ class CLIP(BaseModel):
         return list(data_samples)
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) normalised images -> (N, D) unit vectors."""
+        """(N, 3, H, W) normalized images -> (N, D) unit vectors."""
         images = images.contiguous(memory_format=torch.channels_last)
         return self.clip.encode_image(images, normalize=True)
 

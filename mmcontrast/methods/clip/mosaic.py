@@ -47,13 +47,13 @@ def add_dense_pool(clip: OpenCLIP, mosaics: Sequence[int]) -> None:
 def encode_cells(tower: nn.Module, images: Tensor, side: int) -> Tensor:
     """Embed each image by one of its cells, in a mosaic with others.
 
-    ``side`` x ``side`` images become one picture, so that a cell has neighbours as in a
+    ``side`` x ``side`` images become one picture, so that a cell has neighbors as in a
     large picture, of which it must not speak. Its own value is its embedding, without
     attention: what ``local='value'`` of :class:`DenseAttentionPool` reads.
 
     Args:
         tower: With a :class:`PoolWithCells`.
-        images: (N, 3, H, W) normalised; ``side`` squared divides N.
+        images: (N, 3, H, W) normalized; ``side`` squared divides N.
         side: Images in a row of the mosaic.
 
     Returns:

@@ -12,7 +12,7 @@ from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ...converters.equality import compare, randomised
+from ...converters.equality import compare_outputs, randomized
 from ...converters.layouts import same_name
 from ...converters.report import Conversion, rename_keys
 from ...registry import MODELS
@@ -58,9 +58,9 @@ def convert(weights: Mapping[str, Tensor], model_cfg: dict | None = None,
     state, report = rename_keys(
         weights, same_name, model.state_dict(),
         f'Released DenseCLIP -> {type(model).__name__} with {backbone}', drop)
-    report.proofs += prove(model, state, strict=not report.unset)
+    report.checks += verify(model, state, strict=not report.unset)
     names = model.class_names
-    report.proofs.append(f'Classes ({len(names)}): {", ".join(names[:4])}, ...')
+    report.checks.append(f'Classes ({len(names)}): {", ".join(names[:4])}, ...')
     return Conversion(state, model_cfg, report, dict(dataset_meta=dict(classes=names)))
 
 
@@ -89,7 +89,9 @@ def infer_model(weights: Mapping[str, Tensor], meta: Mapping) -> dict:
 
 
 @torch.no_grad()
-def prove(model: nn.Module, state: dict[str, Tensor], strict: bool = True) -> list[str]:
+def verify(
+    model: nn.Module, state: dict[str, Tensor], strict: bool = True
+) -> list[str]:
     """Compare our model with :func:`released_outputs`, in double precision.
 
     Twice, with these weights and with random ones: a fresh gamma of 1e-4 would hide the
@@ -105,7 +107,7 @@ def prove(model: nn.Module, state: dict[str, Tensor], strict: bool = True) -> li
     heads = model.text_encoder.transformer.resblocks[0].attn.num_heads
     lines = []
     for name, given in (('weights of the file', state),
-                        ('random weights', randomised(state))):
+                        ('random weights', randomized(state))):
         model.load_state_dict(given, strict=strict)
         matched = model.match_text(model.backbone(image))
         maps, index = list(matched.features), model.concat_index
@@ -114,7 +116,7 @@ def prove(model: nn.Module, state: dict[str, Tensor], strict: bool = True) -> li
         got |= dict(text=matched.text, score_map=matched.score_map)
         expected = released_outputs(given, image, model._tokens.cpu(), heads,
                                     getattr(pool, 'pos_mode', 'resize'))
-        lines += compare(name, expected, got)
+        lines += compare_outputs(name, expected, got)
     return lines
 
 

@@ -116,7 +116,7 @@ class PromptedDetector(TextPrompting):
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: Sequence,
                 rescale: bool = True) -> Sequence:
-        """Boxes as mmdet gives them; labelled as :meth:`label_boxes_by` asks."""
+        """Boxes as mmdet gives them; labeled as :meth:`label_boxes_by` asks."""
         if self.box_texts is None:
             return super().predict(batch_inputs, batch_data_samples, rescale)
         outputs = self.backbone(batch_inputs)
@@ -134,7 +134,7 @@ class PromptedDetector(TextPrompting):
         """Losses of the detector, and that of the score map on the boxes.
 
         Args:
-            batch_inputs: (B, 3, H, W), normalised and padded.
+            batch_inputs: (B, 3, H, W), normalized and padded.
             batch_data_samples: mmdet's ``DetDataSample`` with ``gt_instances``.
         """
         extracted = self.extract(batch_inputs)
@@ -175,7 +175,7 @@ class DenseCLIPSingleStage(PromptedDetector, SingleStageDetector):
 
     Source: DenseCLIP (CVPR 2022); differences from the released code: its
     :class:`TextPrompting` says them, a batch without boxes costs 0 instead of NaN, and
-    neck and head are initialised as mmdet does (``init_heads=False``: not at all).
+    neck and head are initialized as mmdet does (``init_heads=False``: not at all).
 
     Args:
         backbone: Config of a backbone: CLIP's with its attention pool, or another one

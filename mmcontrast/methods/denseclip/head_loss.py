@@ -6,7 +6,7 @@ from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
-from .pixel_loss import resized_cross_entropy
+from .pixel_loss import upsampled_cross_entropy
 
 
 def head_loss(head: BaseDecodeHead, inputs: Sequence[Tensor] | Tensor,
@@ -15,7 +15,7 @@ def head_loss(head: BaseDecodeHead, inputs: Sequence[Tensor] | Tensor,
     """``head.loss(inputs, data_samples, train_cfg)``, the same numbers.
 
     A head that takes mmseg's soft-max cross entropy of its enlarged logits gets it by
-    :func:`resized_cross_entropy`; any other one (a sampler, class weights, losses of
+    :func:`upsampled_cross_entropy`; any other one (a sampler, class weights, losses of
     its own) runs as it is.
 
     Args:
@@ -44,7 +44,7 @@ def head_loss(head: BaseDecodeHead, inputs: Sequence[Tensor] | Tensor,
             return head.loss(inputs, data_samples, train_cfg)
         return head.loss_by_feat(with_scores(head(inputs), scores), data_samples)
     labels = head._stack_batch_gt(data_samples).squeeze(1)
-    total = resized_cross_entropy(
+    total = upsampled_cross_entropy(
         with_scores(head(inputs), scores), labels, head.ignore_index)
     counted = (labels != head.ignore_index).sum().clamp(min=1)
     results = dict(acc_seg=(100 * total.correct / counted)[None])

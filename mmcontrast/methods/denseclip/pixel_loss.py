@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ...models.functional import at_least_float
-from ...models.upsampling import STRIP, enlarged_rows, rows_needed, strips
+from ...models.upsampling import STRIP, rows_needed, strips, upsample_rows
 
 
 class PixelLoss(NamedTuple):
@@ -27,7 +27,7 @@ class PixelLoss(NamedTuple):
     correct: Tensor
 
 
-def resized_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255,
+def upsampled_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255,
                           strip: int = STRIP) -> PixelLoss:
     """Cross entropy of ``logits`` enlarged bilinearly to the size of ``labels``.
 
@@ -41,10 +41,10 @@ def resized_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 25
         ignore_index: Label of pixels that do not count.
         strip: Most elements of enlarged logits that are alive at a time.
     """
-    return PixelLoss(*_ResizedCrossEntropy.apply(logits, labels, ignore_index, strip))
+    return PixelLoss(*_UpsampledCrossEntropy.apply(logits, labels, ignore_index, strip))
 
 
-class _ResizedCrossEntropy(torch.autograd.Function):
+class _UpsampledCrossEntropy(torch.autograd.Function):
     """The gradient is taken strip by strip in the forward pass and kept small."""
 
     @staticmethod
@@ -76,7 +76,7 @@ def _strip(small: Tensor, labels: Tensor, rows: slice, ignore_index: int,
     near = rows_needed(rows, small.shape[1], len(labels))
     part = small[None, :, near].requires_grad_(gradient is not None)
     with torch.set_grad_enabled(gradient is not None):
-        logits = enlarged_rows(part, rows, near.start, small.shape[1], labels.shape)
+        logits = upsample_rows(part, rows, near.start, small.shape[1], labels.shape)
         target = labels[None, rows]
         loss = F.cross_entropy(logits, target, reduction='sum',
                                ignore_index=ignore_index)

@@ -12,7 +12,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...models.backbone import feature_channels
-from ...models.functional import unit
+from ...models.functional import l2_normalize
 from ...models.text.vocabulary import Vocabulary, read_vocabulary
 from ...registry import MODELS
 from .class_names import ClassNames
@@ -46,8 +46,8 @@ def score_map(text: Tensor, local: Tensor) -> Tensor:
         (B, K, h, w) in [-1, 1].
     """
     with torch.autocast(local.device.type, enabled=False):
-        places = unit(local).flatten(2)
-        scores = unit(text, dim=-1).to(places.dtype) @ places
+        places = l2_normalize(local).flatten(2)
+        scores = l2_normalize(text, dim=-1).to(places.dtype) @ places
     return scores.unflatten(-1, local.shape[2:])
 
 
@@ -92,7 +92,7 @@ class TextPrompting(ClassNames):
                 for every picture; in the paper only, which found it weaker.
             attention_pool: Config of a :class:`DenseAttentionPool` over the last map,
                 for a backbone that is not CLIP's; its widths follow.
-            init_heads: Whether :meth:`init_weights` initialises neck and heads by
+            init_heads: Whether :meth:`init_weights` initializes neck and heads by
                 their ``init_cfg``, as mmseg and mmdet do. The released code does not.
 
         Raises:

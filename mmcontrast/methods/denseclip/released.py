@@ -20,7 +20,7 @@ def released_outputs(weights: Weights, image: Tensor, tokens: Tensor, text_heads
 
     Args:
         weights: Of a released checkpoint.
-        image: (B, 3, H, W), normalised; multiples of 32. Its precision is that of the
+        image: (B, 3, H, W), normalized; multiples of 32. Its precision is that of the
             computation.
         tokens: (K, L) token ids of the class names.
         text_heads: Of the text tower; nothing in the weights tells.
@@ -96,13 +96,13 @@ def _vit(weights: Weights, image: Tensor) -> tuple:
     # The released code adds the class embedding once more with its position.
     first = (2 * weights['class_embedding'] + table[0]).expand(len(x), 1, -1)
     x = _norm(torch.cat([first, patches], 1), weights, 'ln_pre')
-    taps = []
+    pyramid = []
     for i, block in enumerate(transformer.resblocks):
         x = block(x)
         if i + 1 in (layers // 3, layers // 2, layers * 2 // 3, layers):
-            taps.append(x[:, 1:].transpose(1, 2).unflatten(2, (rows, cols)))
+            pyramid.append(x[:, 1:].transpose(1, 2).unflatten(2, (rows, cols)))
     maps = [F.group_norm(tap, 1, weights[f'{name}.weight'], weights[f'{name}.bias'])
-            for tap, name in zip(taps, ('fpn1.0', 'fpn2.0', 'fpn3', 'fpn4.0'),
+            for tap, name in zip(pyramid, ('fpn1.0', 'fpn2.0', 'fpn3', 'fpn4.0'),
                                  strict=True)]
     bn = part(weights, 'fpn1.2')
     maps[0] = _double(F.gelu(F.batch_norm(

@@ -27,7 +27,7 @@ class DenseCLIP(TextPrompting, EncoderDecoder):
     head know the classes of the training only.
 
     Source: DenseCLIP (CVPR 2022) and its released code. Differences: the text tower
-    is frozen (``freeze_text=False``: as released), neck and head are initialised as
+    is frozen (``freeze_text=False``: as released), neck and head are initialized as
     mmseg does (``init_heads=False``: as released), names of any length.
 
     Args:
@@ -115,7 +115,7 @@ class DenseCLIP(TextPrompting, EncoderDecoder):
         """Losses of the heads, ``decode.*``, and of the score map, ``aux_identity.*``.
 
         Args:
-            inputs: (B, 3, H, W), normalised.
+            inputs: (B, 3, H, W), normalized.
             data_samples: mmseg's ``SegDataSample`` with ``gt_sem_seg``.
         """
         if not self.names_are_trained:

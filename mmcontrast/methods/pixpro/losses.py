@@ -20,8 +20,8 @@ def pair_consistency(query: Tensor, pooled: Tensor, num_pairs: Tensor) -> Tensor
     """Minus twice the mean cosine over positive pairs, image by image.
 
     Args:
-        query: (N, C, A) normalised features that receive the gradient.
-        pooled: (N, C, A) sums of the normalised positives of each pixel.
+        query: (N, C, A) normalized features that receive the gradient.
+        pooled: (N, C, A) sums of the normalized positives of each pixel.
         num_pairs: (N,) number of positive pairs.
 
     Returns:
@@ -52,7 +52,7 @@ class PairConsistencyLoss(nn.Module):
         """Both directions.
 
         Args:
-            queries: (N, C, H, W) normalised maps of the online branch, one a view.
+            queries: (N, C, H, W) normalized maps of the online branch, one a view.
             keys: The same of the momentum branch.
             coords: (N, 4) from :func:`published_coords`, one a view.
         """

@@ -8,7 +8,7 @@ from ...structures import ViewBatch
 def published_coords(views: ViewBatch) -> Tensor:
     """Crop edges in the convention of the released PixPro code.
 
-    Relative to the whole image with pixel *centres* at both ends, so the right edge is
+    Relative to the whole image with pixel *centers* at both ends, so the right edge is
     ``(right - 1) / (width - 1)``; a mirrored view has left and right swapped, and the
     sign carries the flip through all later arithmetic.
 
@@ -31,10 +31,10 @@ def published_coords(views: ViewBatch) -> Tensor:
 
 def positive_pairs(coords_1: Tensor, coords_2: Tensor, shape_1: tuple[int, int],
                    shape_2: tuple[int, int], pos_ratio: float = 0.7) -> Tensor:
-    """Pairs of cells whose centres lie closer than ``pos_ratio`` cell diagonals.
+    """Pairs of cells whose centers lie closer than ``pos_ratio`` cell diagonals.
 
     Distances are divided by the larger of the two views' cell diagonals. With square
-    cells the neighbour lies at 0.7071 diagonals, so 0.7 admits only the same cell for
+    cells the neighbor lies at 0.7071 diagonals, so 0.7 admits only the same cell for
     equal views.
 
     Source: PixPro (CVPR 2021), equation 1.
@@ -52,8 +52,8 @@ def positive_pairs(coords_1: Tensor, coords_2: Tensor, shape_1: tuple[int, int],
 
 def _relative_distance(coords_1: Tensor, coords_2: Tensor, shape_1: tuple[int, int],
                        shape_2: tuple[int, int]) -> Tensor:
-    x_1, y_1, diagonal_1 = _cell_centres(coords_1, shape_1)
-    x_2, y_2, diagonal_2 = _cell_centres(coords_2, shape_2)
+    x_1, y_1, diagonal_1 = _cell_centers(coords_1, shape_1)
+    x_2, y_2, diagonal_2 = _cell_centers(coords_2, shape_2)
     # x depends on the column alone and y on the row alone, so the squares are taken on
     # the small tables and only their sum spans all pairs.
     dx = (x_1[:, :, None] - x_2[:, None, :]) ** 2          # (N, W1, W2)
@@ -63,7 +63,7 @@ def _relative_distance(coords_1: Tensor, coords_2: Tensor, shape_1: tuple[int, i
     return distance.div_(torch.maximum(diagonal_1, diagonal_2)[:, None, None])
 
 
-def _cell_centres(coords: Tensor, shape: tuple[int, int]):
+def _cell_centers(coords: Tensor, shape: tuple[int, int]):
     rows, cols = shape
     left, top, right, bottom = coords[:, :, None].unbind(1)
     width, height = (right - left) / cols, (bottom - top) / rows   # signed

@@ -5,8 +5,8 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ...models.functional import spread, unit
-from ...models.momentum import MomentumTwin
+from ...models.functional import feature_std, l2_normalize
+from ...models.momentum import MomentumEncoder
 from ...models.two_views import TwoViewModel, stack_views
 from ...registry import MODELS
 from .losses import PixelLosses
@@ -39,7 +39,7 @@ class PixPro(TwoViewModel):
         instance_weight: Weight of the instance branch (1 in the paper, 0 in the
             released scripts); 0 builds none.
         data_preprocessor: Config of the preprocessor of two views.
-        init_cfg: Initialisation, see mmengine's ``BaseModule``.
+        init_cfg: Initialization, see mmengine's ``BaseModule``.
     """
 
     def __init__(self, backbone: dict, projector: dict, propagation: dict | None,
@@ -49,19 +49,20 @@ class PixPro(TwoViewModel):
         if instance_weight < 0:
             raise ValueError(
                 f'PixPro: instance_weight must not be negative, got {instance_weight}.')
-        twins = self.encoders()
-        self.projector = twins['projector'] = MODELS.build(
+        momentum_encoders = self.encoders()
+        self.projector = momentum_encoders['projector'] = MODELS.build(
             dict(projector, in_channels=self.map_channels))
         self.propagation = nn.Identity() if propagation is None else MODELS.build(
             dict(propagation, channels=self.projector.out_channels))
         self.loss_module = MODELS.build(loss)
         self.instance_weight = instance_weight
         if instance_weight:
-            self.instance_projector = twins['instance_projector'] = MODELS.build(
-                dict(projector, in_channels=self.backbone_channels[-1]))
+            self.instance_projector = momentum_encoders['instance_projector'] = (
+                MODELS.build(dict(projector, in_channels=self.backbone_channels[-1]))
+            )
             self.instance_predictor = MODELS.build(
                 dict(projector, in_channels=self.instance_projector.out_channels))
-        self.momentum = MomentumTwin(**twins)
+        self.momentum = MomentumEncoder(**momentum_encoders)
 
     def loss(self, inputs: Sequence[Tensor], data_samples: Sequence[BaseDataElement]
              ) -> dict[str, Tensor]:
@@ -83,33 +84,37 @@ class PixPro(TwoViewModel):
         # Between the two branches: with the weights before this step's update.
         self.momentum.update()
         with torch.no_grad():
-            twin = [self._momentum_branch(view) for view in views]
+            momentum_encoder = [self._momentum_branch(view) for view in views]
         levels = [
-            self.loss_module((online[0][0][i], online[1][0][i]),
-                             (twin[0][0][i], twin[1][0][i]), coords)
-            for i in range(len(online[0][0]))]
+            self.loss_module(
+                (online[0][0][i], online[1][0][i]),
+                (momentum_encoder[0][0][i], momentum_encoder[1][0][i]),
+                coords,
+            )
+            for i in range(len(online[0][0]))
+        ]
         losses = dict(loss_pixel=sum(x.one_to_two + x.two_to_one for x in levels)
                       / len(levels))
         if self.instance_weight:
             losses['loss_instance'] = self.instance_weight * sum(
-                -2 * (online[a][1] * twin[b][1]).sum(1).mean()
+                -2 * (online[a][1] * momentum_encoder[b][1]).sum(1).mean()
                 for a, b in ((0, 1), (1, 0)))
         return losses | _health(levels[-1], online[0][0][-1])
 
     def _online_branch(self, view: Tensor) -> tuple[list[Tensor], Tensor | None]:
         maps, last = self.feature_maps(self, view)
-        queries = [unit(self.propagation(self.projector(x))) for x in maps]
+        queries = [l2_normalize(self.propagation(self.projector(x))) for x in maps]
         if not self.instance_weight:
             return queries, None
         instance = self.instance_predictor(self.instance_projector(last))
-        return queries, unit(instance.mean((2, 3)))
+        return queries, l2_normalize(instance.mean((2, 3)))
 
     def _momentum_branch(self, view: Tensor) -> tuple[list[Tensor], Tensor | None]:
         maps, last = self.feature_maps(self.momentum, view)
-        keys = [unit(self.momentum.projector(x)) for x in maps]
+        keys = [l2_normalize(self.momentum.projector(x)) for x in maps]
         if not self.instance_weight:
             return keys, None
-        return keys, unit(self.momentum.instance_projector(last).mean((2, 3)))
+        return keys, l2_normalize(self.momentum.instance_projector(last).mean((2, 3)))
 
 
 @torch.no_grad()
@@ -117,4 +122,4 @@ def _health(losses: PixelLosses, query: Tensor) -> dict[str, Tensor]:
     return dict(
         pairs_per_image=losses.num_pairs.mean(),
         no_pair_share=(losses.num_pairs == 0).float().mean(),
-        feature_std=spread(query))
+        feature_std=feature_std(query))

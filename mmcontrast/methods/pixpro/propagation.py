@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor, nn
 
-from ...models.functional import unit
+from ...models.functional import l2_normalize
 from ...models.layers import ConvMLP
 from ...registry import MODELS
 
@@ -17,8 +17,8 @@ class PixelPropagation(nn.Module):
         y_i  = sum_j s_ij g(x_j) / |g(x_j)|
 
     Source: PixPro (CVPR 2021), section 3.3. As in the released code g acts on the raw
-    map, its output is normalised and the weights are not; the paper's formula does not
-    show the normalisation of g(x).
+    map, its output is normalized and the weights are not; the paper's formula does not
+    show the normalization of g(x).
 
     Args:
         channels: Width of the map.
@@ -45,11 +45,11 @@ class PixelPropagation(nn.Module):
             else ConvMLP(channels, channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) map, not normalised -> (N, C, H, W) propagated map."""
+        """(N, C, H, W) map, not normalized -> (N, C, H, W) propagated map."""
         values = self.transform(x)
         # float32 and no autocast: half precision loses the power's small terms.
         with torch.autocast(x.device.type, enabled=False):
-            pixels, values = unit(x.flatten(2)), unit(values.flatten(2))
+            pixels, values = l2_normalize(x.flatten(2)), l2_normalize(values.flatten(2))
             similarity = (pixels.transpose(1, 2) @ pixels).clamp(min=self.clamp)
             if self.power < 1:
                 # The slope of s ** p is infinite at 0.

@@ -53,7 +53,7 @@ class Aligner:
     After it the maps of two views show the same region, cell by cell. Equal to
     RoIAlign (aligned, adaptive sampling, output as large as the map) followed by
     undoing the flip: as the box never exceeds the map, a cell is one bilinear sample
-    at its centre, clamped at the border. That is linear and separable, so it is two
+    at its center, clamped at the border. That is linear and separable, so it is two
     small matrix products with weights that serve both branches, and so is its gradient.
 
     Disjoint views give zeros (RoIAlign does, too, except for some boxes that crash it).
@@ -91,7 +91,7 @@ def _bilinear_weights(start: Tensor, end: Tensor, cells: int,
     steps = torch.arange(cells, device=start.device) + 0.5
     if flipped is not None:
         steps = torch.where(flipped[:, None], cells - steps, steps)
-    # In cells, from the centre of the first one.
+    # In cells, from the center of the first one.
     at = start[:, None] * cells + steps * (end - start)[:, None] - 0.5
     distance = at.clamp(0, cells - 1)[:, :, None] - torch.arange(
         cells, device=start.device)

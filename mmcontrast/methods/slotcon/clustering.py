@@ -10,13 +10,13 @@ from .score_maps import branch_of, exchanged_prototypes, slot_scores
 def cluster_prototypes(model: nn.Module, images: Iterable[Tensor], count: int,
                        branch: str = 'momentum', seed: int = 0,
                        max_cells: int = 20_000) -> Tensor:
-    """Centres of k-means on the directions of the features, to use as prototypes.
+    """Centers of k-means on the directions of the features, to use as prototypes.
 
     Args:
         model: With slots, see :func:`~.score_maps.slot_scores`.
-        images: (3, H, W) grey levels each.
-        count: Number of centres.
-        seed: Picks cells and first centres.
+        images: (3, H, W) gray levels each.
+        count: Number of centers.
+        seed: Picks cells and first centers.
         max_cells: Most cells to cluster; more are thinned by chance.
 
     Returns:
@@ -32,7 +32,7 @@ def cluster_prototypes(model: nn.Module, images: Iterable[Tensor], count: int,
         raise ImportError('k-means needs scipy: pip install scipy (the extras '
                           'det and seg of mmcontrast bring it).') from error
     channels = branch_of(model, branch).grouping.prototypes.shape[1]
-    # Cosines with the unit vectors of the axes are the normalised features.
+    # Cosines with the unit vectors of the axes are the normalized features.
     with exchanged_prototypes(model, torch.eye(channels), branch):
         maps = [slot_scores(model, image[None], branch)[0] for image in images]
     cells = torch.cat([features.flatten(1).T for features in maps]).cpu()
@@ -42,5 +42,5 @@ def cluster_prototypes(model: nn.Module, images: Iterable[Tensor], count: int,
     if len(cells) > max_cells:
         generator = torch.Generator().manual_seed(seed)
         cells = cells[torch.randperm(len(cells), generator=generator)[:max_cells]]
-    centres, _ = kmeans2(cells.numpy(), count, iter=30, minit='++', seed=seed)
-    return torch.from_numpy(centres)
+    centers, _ = kmeans2(cells.numpy(), count, iter=30, minit='++', seed=seed)
+    return torch.from_numpy(centers)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ...visualization.text import cut
+from ...visualization.text import truncate_left
 
 _GAP, _LINE, _TEXT = 10, 20, 15
 _INK, _PALE = (33, 37, 41), (110, 110, 110)
@@ -29,10 +29,10 @@ class SlotRow:
 
 
 def mark_region(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """An image whose masked pixels keep their colours while the rest pales.
+    """An image whose masked pixels keep their colors while the rest pales.
 
     SlotCon's published pictures tint the region red instead, which hardly shows on
-    some colours and hides those of the region.
+    some colors and hides those of the region.
 
     Args:
         image: (H, W, 3) uint8.
@@ -72,5 +72,7 @@ def draw_nearest(rows: Sequence[SlotRow], title: str, side: int = 160) -> Image.
             left = label + column * (side + _GAP)
             shown = Image.fromarray(picture).resize((side, side), Image.BICUBIC)
             sheet.paste(shown, (left, top))
-            draw.text((left, top + side + 1), cut(caption, font, side), _PALE, font)
+            draw.text(
+                (left, top + side + 1), truncate_left(caption, font, side), _PALE, font
+            )
     return sheet

@@ -1,4 +1,4 @@
-"""Slots as a segmentation of labelled images: counted in one pass, then scored."""
+"""Slots as a segmentation of labeled images: counted in one pass, then scored."""
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...datasets.segmented_images import UNLABELLED, SegmentedImage
+from ...datasets.segmented_images import UNLABELED, SegmentedImage
 from ...evaluation.cluster_scores import (
     SlotClassCounts,
     foreground_ari,
@@ -44,7 +44,7 @@ class SlotTally:
         """All figures so far.
 
         Returns:
-            ``in_use`` (slots that win a labelled pixel), ``fg_ari`` (mean over images;
+            ``in_use`` (slots that win a labeled pixel), ``fg_ari`` (mean over images;
             None without objects), ``miou`` and ``accuracy`` (one slot a class),
             ``majority_miou`` and ``majority_accuracy`` (each slot its commonest
             class); given ``is_thing``, (C,) bool, the four again as ``things_...``,
@@ -71,13 +71,13 @@ def count_slots(model: nn.Module, tables: Mapping[str, Tensor],
     Args:
         model: With slots, see :func:`~.score_maps.slot_scores`.
         tables: (K, C) prototypes by name; the network runs once for all of them.
-        images: Labelled images.
+        images: Labeled images.
         num_classes: Of their labels.
         size: Short side the images are resized to; their own if None. Labels are
             judged at their own resolution.
     """
     lengths = [len(table) for table in tables.values()]
-    tallies = {name: SlotTally(SlotClassCounts(num_classes, len(table), UNLABELLED))
+    tallies = {name: SlotTally(SlotClassCounts(num_classes, len(table), UNLABELED))
                for name, table in tables.items()}
     device = next(model.parameters()).device
     joint = torch.cat([table.to(device) for table in tables.values()])

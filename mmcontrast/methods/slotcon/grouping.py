@@ -4,7 +4,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...models.functional import at_least_float, unit
+from ...models.functional import at_least_float, l2_normalize
 from ...registry import MODELS
 
 
@@ -14,7 +14,7 @@ class Slots(NamedTuple):
     A slot is present if it wins a pixel: is the most similar of all K there.
 
     Attributes:
-        vectors: (N, S, C), not normalised. A slot may stand there more than once.
+        vectors: (N, S, C), not normalized. A slot may stand there more than once.
         place: (N, K) position of each slot among the S; S where it is absent.
         winners: (N, P) the slot that wins each pixel.
     """
@@ -38,13 +38,13 @@ class SlotGrouping(nn.Module):
     """Cosine similarities to K prototypes, and features pooled by them.
 
     ``A[k, p] = softmax_k(cos(prototype_k, x_p) / temperature) + eps``; slot k of an
-    image is the mean of its features x_p, not normalised, weighted by ``A[k, p]``. eps
+    image is the mean of its features x_p, not normalized, weighted by ``A[k, p]``. eps
     decides the slot of a prototype that attracts no pixel: close to the plain mean.
 
     Source: SlotCon (NeurIPS 2022), sections 3.1 and 3.2. As in the released code both
     branches group with the teacher's temperature.
 
-    Scores have the prototypes last, (N, H, W, K): softmax, argmax and the centre run
+    Scores have the prototypes last, (N, H, W, K): softmax, argmax and the center run
     over them.
 
     Args:
@@ -71,8 +71,8 @@ class SlotGrouping(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, H, W) features -> (N, H, W, K) cosine similarities, float32."""
         with torch.autocast(features.device.type, enabled=False):
-            pixels = unit(features).permute(0, 2, 3, 1).contiguous()
-            return pixels @ unit(self.prototypes).t()
+            pixels = l2_normalize(features).permute(0, 2, 3, 1).contiguous()
+            return pixels @ l2_normalize(self.prototypes).t()
 
     def pool(self, features: Tensor, scores: Tensor, slot_idx: Tensor | None = None
              ) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmengine import dist
 from torch import Tensor, nn
 
-from ...models.functional import at_least_float, unit
+from ...models.functional import at_least_float, l2_normalize
 from .gather import gather_counts, gather_rows
 from .grouping import Slots
 
@@ -46,7 +46,7 @@ def update_center(center: Tensor, rows: Sequence[Tensor], momentum: float = 0.9)
     Args:
         center: (1, K).
         rows: For each view, (..., K) scores of the teacher, not aligned.
-        momentum: Weight of the old centre.
+        momentum: Weight of the old center.
     """
     mean = torch.stack([scores.flatten(0, -2).mean(0) for scores in rows]).mean(0)
     dist.all_reduce(mean, 'mean')
@@ -73,7 +73,7 @@ def slot_contrast(pairs: Sequence[tuple[Slots, Slots]], predictor: nn.Module,
 
     Queries are the slots present in both views of an image, keys all present slots of
     the teacher over all ranks, in the order rank, image, slot. Keys are chosen before
-    they are normalised and gathered, and all pairs go in one gather.
+    they are normalized and gathered, and all pairs go in one gather.
 
     Source: SlotCon (NeurIPS 2022), section 3.2. Unlike the released code, fewer than
     two queries (batch norm needs two) give 0 with a gradient path to the predictor,
@@ -95,7 +95,7 @@ def slot_contrast(pairs: Sequence[tuple[Slots, Slots]], predictor: nn.Module,
     # The host waits here and in gather_counts: batch norm needs exactly these rows.
     rows = masks.nonzero()[:, 1:].split(counts[dist.get_rank()])
     with torch.no_grad():
-        own_keys = [unit(k.rows(*idx.unbind(1)))
+        own_keys = [l2_normalize(k.rows(*idx.unbind(1)))
                     for (_, k), idx in zip(pairs, rows[directions:], strict=True)]
     all_keys = gather_rows(own_keys, [each[directions:] for each in counts])
     return [
@@ -116,9 +116,9 @@ def _contrast(student: Slots, teacher: Slots, predictor: nn.Module, rows: Tensor
     order = teacher.present.flatten().cumsum(0).view_as(teacher.place) - 1
     labels = order[image_idx, slot_idx] + offset
     with torch.autocast(queries.device.type, enabled=False):
-        logits = unit(queries) @ keys.t() / temperature
+        logits = l2_normalize(queries) @ keys.t() / temperature
         # Not reduction='mean', which is no number on a rank without queries that only
-        # takes part in the synchronised batch norm of the others.
+        # takes part in the synchronized batch norm of the others.
         loss = F.cross_entropy(logits, labels, reduction='sum') / max(1, len(labels))
         loss = 2 * temperature * loss + _nothing(student, predictor)
         return Contrast(loss, logits.detach(), labels)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ...evaluation.features import eval_mode, normalisation_of
+from ...evaluation.features import eval_mode, normalization_of
 
 
 @torch.no_grad()
@@ -13,9 +13,9 @@ def slot_scores(model: nn.Module, images: Tensor, branch: str = 'momentum') -> T
     """Similarity of every cell with every slot, of a model in eval mode.
 
     Args:
-        model: Has ``slot_scores(images, branch)`` for normalised images, as SlotCon.
+        model: Has ``slot_scores(images, branch)`` for normalized images, as SlotCon.
             It is left as it was.
-        images: (N, 3, H, W) RGB, in grey levels from 0 to 255, on any device.
+        images: (N, 3, H, W) RGB, in gray levels from 0 to 255, on any device.
         branch: ``momentum`` (the teacher) or ``online``.
 
     Returns:
@@ -23,7 +23,7 @@ def slot_scores(model: nn.Module, images: Tensor, branch: str = 'momentum') -> T
     """
     device = next(model.parameters()).device
     mean, std = (torch.as_tensor(x, dtype=torch.float32, device=device).view(3, 1, 1)
-                 for x in normalisation_of(model))
+                 for x in normalization_of(model))
     with eval_mode(model):
         return model.slot_scores((images.to(device).float() - mean) / std,
                                  branch).float()

@@ -12,24 +12,24 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset
 
-from ...datasets.labeled_images import spread
+from ...datasets.labeled_images import evenly_spaced
 from ...datasets.transforms.loading import LoadImage, read_image
 from ...engine.hooks.intervals import IntervalHook, plain_model
 from ...engine.resume.rng_state import preserved_rng
 from ...evaluation.features import network_input
 from ...models.upsampling import assign_slots
 from ...registry import HOOKS
-from ...visualization.label_maps import draw_overlays, label_colours
+from ...visualization.label_maps import draw_overlays, label_colors
 from .score_maps import slot_scores
 
 
 @HOOKS.register_module()
-class SlotPicturesHook(IntervalHook):
+class SlotImagesHook(IntervalHook):
     """Draw which slot takes which pixel of a few images, now and then.
 
     Each sheet goes to the visualizer as ``slots`` (mmengine's local backend writes it
     to ``vis_data/vis_image`` in the work dir), before training, at every interval and
-    at the end. A slot keeps its colour for as long as it is in
+    at the end. A slot keeps its color for as long as it is in
     use.
     Rank 0 draws; a run with the hook gives the weights of a run without it.
 
@@ -50,7 +50,7 @@ class SlotPicturesHook(IntervalHook):
         super().__init__(interval, by_epoch, before_training)
         if num_images < 1 or size < 1:
             raise ValueError(
-                'SlotPicturesHook: num_images and size must be 1 or more, got '
+                'SlotImagesHook: num_images and size must be 1 or more, got '
                 f'{num_images} and {size}.')
         self.images, self.num_images = images, num_images
         self.size, self.branch = size, branch
@@ -66,7 +66,7 @@ class SlotPicturesHook(IntervalHook):
         model = plain_model(runner)
         if not hasattr(model, 'slot_scores'):
             raise TypeError(
-                f'SlotPicturesHook: {type(model).__name__} has no slots (no method '
+                f'SlotImagesHook: {type(model).__name__} has no slots (no method '
                 'slot_scores); remove the hook from default_hooks.')
         with preserved_rng():
             if self._pixels is None:
@@ -93,11 +93,11 @@ class SlotPicturesHook(IntervalHook):
                  'these images')
         return np.array(draw_overlays(
             [image.permute(1, 2, 0).numpy() for _, image in self._pixels], maps,
-            [name for name, _ in self._pixels], label_colours(self._ranks, num_slots),
+            [name for name, _ in self._pixels], label_colors(self._ranks, num_slots),
             title=title, called='slot {}'.format))
 
     def _read(self, runner: Runner) -> list[tuple[str, Tensor]]:
-        """Names and (3, H, W) grey levels."""
+        """Names and (3, H, W) gray levels."""
         if self.images is not None:
             pictures = [(Path(path).name, read_image(path)) for path in self.images]
         else:
@@ -106,7 +106,7 @@ class SlotPicturesHook(IntervalHook):
 
 
 def keep_ranks(ranks: Mapping[int, int], used: np.ndarray) -> dict[int, int]:
-    """Ranks, and so colours, of the slots in use.
+    """Ranks, and so colors, of the slots in use.
 
     A slot keeps the rank it had; the others get the lowest free ones, the most used
     first.
@@ -134,12 +134,12 @@ def training_images(runner: Runner, num_images: int) -> list[tuple[str, Image.Im
     parts = getattr(dataset, 'datasets', [dataset])  # of mmengine's ConcatDataset
     if not all(isinstance(part, BaseDataset) for part in parts):
         runner.logger.warning(
-            f'SlotPicturesHook cannot pick images of a {type(dataset).__name__} and '
+            f'SlotImagesHook cannot pick images of a {type(dataset).__name__} and '
             'draws none; name some: images=[...].')
         return []
     parts = [copy(part) for part in parts]
     for part in parts:
         part.pipeline = Compose([LoadImage()])
     whole = ConcatDataset(parts)
-    items = [whole[i] for i in spread(len(whole), num_images)]
+    items = [whole[i] for i in evenly_spaced(len(whole), num_images)]
     return [(Path(item['img_path']).name, item['img']) for item in items]

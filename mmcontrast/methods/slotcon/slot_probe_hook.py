@@ -4,7 +4,7 @@ import time
 from mmengine.runner import Runner
 from torch import nn
 
-from ...datasets.labeled_images import spread
+from ...datasets.labeled_images import evenly_spaced
 from ...datasets.segmented_images import (
     DatasetImages,
     SegmentedImages,
@@ -19,7 +19,7 @@ from .score_maps import branch_of
 
 @HOOKS.register_module()
 class SlotProbeHook(IntervalHook):
-    """Score slots as a segmentation of a few labelled images, now and then.
+    """Score slots as a segmentation of a few labeled images, now and then.
 
     Logs the figures of :meth:`~mmcontrast.methods.slotcon.evaluation.SlotTally.scores`
     (``slots/fg_ari``, ``slots/miou``, ...) to the log, the visualizer and the message
@@ -28,7 +28,7 @@ class SlotProbeHook(IntervalHook):
     0 computes, the others wait.
 
     Args:
-        dataset: Labelled images: arguments of
+        dataset: Labeled images: arguments of
             :func:`~mmcontrast.datasets.segmented_images.open_segmented_images`, as
             ``dict(folder=..., split=...)``, or a registered dataset (``type=...``), see
             :class:`~mmcontrast.datasets.segmented_images.DatasetImages`.
@@ -68,7 +68,7 @@ class SlotProbeHook(IntervalHook):
                     DatasetImages(self.dataset) if 'type' in self.dataset
                     else open_segmented_images(**self.dataset))
             images = self._images
-            picks = spread(len(images), self.num_images)
+            picks = evenly_spaced(len(images), self.num_images)
             prototypes = branch_of(model, self.branch).grouping.prototypes.detach()
             tally = count_slots(
                 model, dict(slots=prototypes), (images[i] for i in picks),

@@ -6,8 +6,8 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ...models.functional import spread, unit
-from ...models.momentum import MomentumTwin
+from ...models.functional import feature_std, l2_normalize
+from ...models.momentum import MomentumEncoder
 from ...models.two_views import TwoViewModel, stack_views
 from ...registry import MODELS
 from .alignment import Aligner, Overlap, overlaps
@@ -69,7 +69,7 @@ class SlotCon(TwoViewModel):
         student_temperature, teacher_temperature: Of the distillation. Grouping has a
             temperature of its own, the same in both branches.
         contrast_temperature: Of the slot contrast.
-        center_momentum: Weight of the old centre of the teacher's scores, which keeps
+        center_momentum: Weight of the old center of the teacher's scores, which keeps
             one prototype from taking all pixels.
         distill_weight: Weight of the distillation; the contrast has the rest of 1.
         neck: Optional neck; its last map is grouped.
@@ -103,7 +103,7 @@ class SlotCon(TwoViewModel):
         self.teacher_temperature = teacher_temperature
         self.contrast_temperature = contrast_temperature
         self.center_momentum, self.distill_weight = center_momentum, distill_weight
-        self.momentum = MomentumTwin(
+        self.momentum = MomentumEncoder(
             **self.encoders(), projector=self.projector, grouping=self.grouping)
 
     def loss(self, inputs: Sequence[Tensor], data_samples: Sequence[BaseDataElement]
@@ -130,20 +130,20 @@ class SlotCon(TwoViewModel):
 
     def terms_of(self, views: Sequence[Tensor], regions: tuple[Overlap, Overlap]
                  ) -> Terms:
-        """The terms of the loss; moves the twin and the centre by one step."""
+        """The terms of the loss; moves the twin and the center by one step."""
         # Each view passes on its own: batch statistics are per view.
         online = [self._features(self, view) for view in views]
         # Between the two branches: with the weights before this step's update.
         self.momentum.update()
         with torch.no_grad():
-            twin = [self._features(self.momentum, view) for view in views]
+            momentum_encoder = [self._features(self.momentum, view) for view in views]
         aligners = [Aligner(region, *features.shape[2:])
                     for region, features in zip(regions, online, strict=True)]
         students = [_group(self.grouping, *x)
                     for x in zip(online, aligners, strict=True)]
         with torch.no_grad():
             teachers = [_group(self.momentum.grouping, *x)
-                        for x in zip(twin, aligners, strict=True)]
+                        for x in zip(momentum_encoder, aligners, strict=True)]
         directions = [(students[0], teachers[1]), (students[1], teachers[0])]
         distill = tuple(
             distillation(student.aligned, teacher.aligned, self.center,
@@ -164,7 +164,7 @@ class SlotCon(TwoViewModel):
         The model stays in the mode it is in; use ``eval()`` for single images.
 
         Args:
-            images: (N, 3, H, W), normalised.
+            images: (N, 3, H, W), normalized.
             branch: ``momentum`` or ``online``.
 
         Returns:
@@ -188,7 +188,7 @@ class SlotCon(TwoViewModel):
             agreement=agreement(student.aligned, teacher.aligned, exists),
             center_norm=self.center.norm(),
             no_pair_share=1 - exists.float().mean(),
-            feature_std=spread(unit(student.features)))
+            feature_std=feature_std(l2_normalize(student.features)))
 
 
 def _group(grouping: nn.Module, features: Tensor, align: Aligner) -> Grouped:

@@ -9,7 +9,7 @@ DEPTHS = {4: 1 / 3, 8: 1 / 2, 16: 2 / 3, 32: 1}
 STRIDES = tuple(DEPTHS)
 
 
-def build_tap(channels: int, stride: int, wanted: int) -> nn.Module:
+def build_pyramid_level(channels: int, stride: int, wanted: int) -> nn.Module:
     """From a map of ``stride`` to one of ``wanted``, both powers of two.
 
     It starts with a group norm of one group. Up: transposed convolutions of 2 x 2 with
@@ -28,7 +28,7 @@ def build_tap(channels: int, stride: int, wanted: int) -> nn.Module:
     return nn.Sequential(*parts)
 
 
-def tapped_blocks(layers: int, strides: Sequence[int],
+def pyramid_blocks(layers: int, strides: Sequence[int],
                   out_indices: Sequence[int] | None) -> tuple[int, ...]:
     """The block that each of ``strides`` is tapped from; the usual ones for None.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...registry import MODELS
 from .loading import ClipLoadReport, load_tower
 from .positions import FittedPositions
-from .pyramid import STRIDES, build_tap, power_of_two, tapped_blocks
+from .pyramid import STRIDES, build_pyramid_level, power_of_two, pyramid_blocks
 from .towers import ViTSizes, vit_sizes
 
 
@@ -62,7 +62,7 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
         sizes = vit_sizes(tower, layers=layers, width=width, heads=heads,
                           patch_size=patch_size, embed_dims=embed_dims)
         self.strides = tuple(strides)
-        self.out_indices = tapped_blocks(sizes.layers, self.strides, out_indices)
+        self.out_indices = pyramid_blocks(sizes.layers, self.strides, out_indices)
         self.patch_size = sizes.patch_size
         self.stride = power_of_two(sizes.patch_size)
         self.with_embeddings = with_embeddings
@@ -87,7 +87,9 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
             TransformerBlock(width, sizes.heads, sizes.mlp_ratio, rate, self.quick_gelu)
             for rate in rates)
         for wanted in self.strides:
-            self.add_module(_tap_name(wanted), build_tap(width, self.stride, wanted))
+            self.add_module(
+                _tap_name(wanted), build_pyramid_level(width, self.stride, wanted)
+            )
         if self.with_embeddings:
             self.ln_post = nn.LayerNorm(width)
             self.proj = nn.Parameter(std * torch.randn(width, sizes.embed_dims))

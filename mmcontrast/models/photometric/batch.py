@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from . import ops, pillow
-from .params import Choices, Op
+from .params import AugmentParams, Op
 
 _FUNCTIONS = {
     Op.BRIGHTNESS: ops.brightness,
@@ -22,7 +22,7 @@ _FUNCTIONS = {
 }
 
 
-def change(images: Tensor, choices: Choices) -> Tensor:
+def augment(images: Tensor, choices: AugmentParams) -> Tensor:
     """Changed copies of (N, 3, H, W) uint8 images, on their device.
 
     A CPU takes one image after the other, which stays in the cache from the first
@@ -31,20 +31,22 @@ def change(images: Tensor, choices: Choices) -> Tensor:
     by Pillow, which takes about eight times as long.
     """
     if images.device.type == 'cpu':
-        return change_one_by_one(images, choices, _changer())
-    return change_together(images, choices)
+        return augment_one_by_one(images, choices, _augmenter())
+    return augment_together(images, choices)
 
 
 @functools.cache
-def _changer() -> Callable:
+def _augmenter() -> Callable:
     try:
         from . import kernels
     except ImportError:     # numba is optional, or does not fit this numpy
-        return pillow.change
-    return kernels.change
+        return pillow.augment
+    return kernels.augment
 
 
-def change_one_by_one(images: Tensor, choices: Choices, changer: Callable) -> Tensor:
+def augment_one_by_one(
+    images: Tensor, choices: AugmentParams, augmenter: Callable
+) -> Tensor:
     """What :func:`change` does, on as many threads as torch uses.
 
     Args:
@@ -54,14 +56,14 @@ def change_one_by_one(images: Tensor, choices: Choices, changer: Callable) -> Te
     jobs = out.numpy(), choices.ops.tolist(), choices.values.tolist()
     threads = min(torch.get_num_threads(), len(out))
     if threads < 2:
-        list(map(changer, *jobs))
+        list(map(augmenter, *jobs))
     else:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(changer, *jobs))
+            list(pool.map(augmenter, *jobs))
     return out
 
 
-def change_together(images: Tensor, choices: Choices) -> Tensor:
+def augment_together(images: Tensor, choices: AugmentParams) -> Tensor:
     """What :func:`change` does, for all images at a time.
 
     The views that have the same op in the same place of their order go through it
@@ -77,7 +79,7 @@ def change_together(images: Tensor, choices: Choices) -> Tensor:
     return out
 
 
-def _groups(choices: Choices, device: torch.device
+def _groups(choices: AugmentParams, device: torch.device
             ) -> Iterator[tuple[Callable, Tensor, Tensor]]:
     """(function, rows, values) of the views that an op changes, place by place."""
     kinds, rows = choices.ops.T.sort(dim=1, stable=True)

@@ -19,11 +19,11 @@ F = np.float32
 _compiled = njit(nogil=True, fastmath={'nnan', 'ninf', 'nsz'})
 
 
-def change(image: np.ndarray, ops: list[int], values: list[float]) -> None:
+def augment(image: np.ndarray, ops: list[int], values: list[float]) -> None:
     """Change a (3, H, W) uint8 image in place.
 
     Args:
-        ops, values: A row of :class:`Choices`.
+        ops, values: A row of :class:`AugmentParams`.
     """
     planes = image.reshape(3, -1)
     for op, value in zip(ops, values, strict=True):
@@ -38,7 +38,7 @@ def _blur(image: np.ndarray, sigma: float) -> None:
     whole, radius = int(radius), F(radius)
     inner = 1 / (2 * radius + 1)
     edge = (1 - (2 * whole + 1) * inner) / 2
-    taps = np.array([edge, *[inner] * (2 * whole + 1), edge], F)
+    pyramid = np.array([edge, *[inner] * (2 * whole + 1), edge], F)
     reach = whole + 1
     # A frame of room: then a filter along an axis is one along the flat memory.
     frame = np.empty([3, *(side + 2 * reach for side in image.shape[1:])], np.uint8)
@@ -49,7 +49,7 @@ def _blur(image: np.ndarray, sigma: float) -> None:
         for _ in range(BOXES):
             _fill_ends(np.moveaxis(frame, axis, 0), reach)
             step = 1 if axis == 2 else frame.shape[2]
-            _box(frame.reshape(-1), target.reshape(-1), taps, step)
+            _box(frame.reshape(-1), target.reshape(-1), pyramid, step)
             frame, target = target, frame
     image[...] = frame[inside]
 
@@ -60,7 +60,7 @@ def _fill_ends(lines: np.ndarray, reach: int) -> None:
 
 
 @_compiled
-def _cut(level):
+def _truncate(level):
     """Clip, then cut the fraction off."""
     return np.uint8(np.int32(min(max(level, F(0)), F(255))))
 
@@ -75,7 +75,7 @@ def _luma(red, green, blue):
 def _blend(planes, flat, factor):
     for plane in planes:
         for i in range(plane.size):
-            plane[i] = _cut(flat + (F(plane[i]) - flat) * factor)
+            plane[i] = _truncate(flat + (F(plane[i]) - flat) * factor)
 
 
 @_compiled
@@ -90,10 +90,10 @@ def _mean_luma(planes):
 def _saturation(planes, factor):
     for i in range(planes.shape[1]):
         red, green, blue = F(planes[0, i]), F(planes[1, i]), F(planes[2, i])
-        grey = F(_luma(red, green, blue))
-        planes[0, i] = _cut(grey + (red - grey) * factor)
-        planes[1, i] = _cut(grey + (green - grey) * factor)
-        planes[2, i] = _cut(grey + (blue - grey) * factor)
+        gray = F(_luma(red, green, blue))
+        planes[0, i] = _truncate(gray + (red - gray) * factor)
+        planes[1, i] = _truncate(gray + (green - gray) * factor)
+        planes[2, i] = _truncate(gray + (blue - gray) * factor)
 
 
 @_compiled
@@ -135,19 +135,19 @@ def _channel(value, drop, sector):
 
 
 @_compiled
-def _box(source, target, taps, step):
-    """Filter flat memory; the neighbours of a pixel lie ``step`` bytes apart."""
-    reach = taps.size // 2 * step
+def _box(source, target, pyramid, step):
+    """Filter flat memory; the neighbors of a pixel lie ``step`` bytes apart."""
+    reach = pyramid.size // 2 * step
     room = np.empty(512, F)
     for start in range(0, source.size - 2 * reach, room.size):
         out = target[start + reach:target.size - reach][:room.size]
         sums = room[:out.size]
         for i in range(sums.size):
             sums[i] = F(0.4999)
-        for k in range(taps.size):
+        for k in range(pyramid.size):
             pixels = source[start + k * step:][:sums.size]
             for i in range(sums.size):
-                sums[i] += F(pixels[i]) * taps[k]
+                sums[i] += F(pixels[i]) * pyramid[k]
         for i in range(sums.size):
             out[i] = np.uint8(np.int32(sums[i]))
 

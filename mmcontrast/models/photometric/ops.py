@@ -1,7 +1,7 @@
-"""Changes of colour and sharpness as tensor operations, with Pillow's pixels.
+"""Changes of color and sharpness as tensor operations, with Pillow's pixels.
 
-Each function takes M views (M, 3, H, W), float32 holding whole grey levels, and one
-value a view, (M, 1, 1, 1); it gives grey levels whose fraction is to be cut off, as
+Each function takes M views (M, 3, H, W), float32 holding whole gray levels, and one
+value a view, (M, 1, 1, 1); it gives gray levels whose fraction is to be cut off, as
 Pillow does when it stores them. No function asks the host for a number.
 """
 import torch
@@ -18,7 +18,7 @@ def blend(flat: Tensor, views: Tensor, factor: Tensor) -> Tensor:
 
 
 def luma(views: Tensor) -> Tensor:
-    """(M, 1, H, W) whole grey levels, from Pillow's 16-bit weights of ITU-R 601."""
+    """(M, 1, H, W) whole gray levels, from Pillow's 16-bit weights of ITU-R 601."""
     red, green, blue = views.split(1, 1)
     # Every sum is a whole number below 2^24: float32 holds it exactly.
     return (red * 19595).add_(green * 38470).add_(blue * 7471).add_(
@@ -37,7 +37,7 @@ def contrast(views: Tensor, factor: Tensor) -> Tensor:
 
 
 def saturation(views: Tensor, factor: Tensor) -> Tensor:
-    """Towards grey or away from it."""
+    """Towards gray or away from it."""
     return blend(luma(views), views, factor)
 
 
@@ -52,11 +52,11 @@ def solarize(views: Tensor, threshold: Tensor) -> Tensor:
 
 
 def hue(views: Tensor, turns: Tensor) -> Tensor:
-    """Turned on the colour wheel, by way of Pillow's 8-bit HSV."""
+    """Turned on the color wheel, by way of Pillow's 8-bit HSV."""
     red, green, _ = views.split(1, 1)
     value = views.amax(1, keepdim=True)
     chroma = value - views.amin(1, keepdim=True)
-    # On grey, hue and saturation are 0 whatever they are divided by.
+    # On gray, hue and saturation are 0 whatever they are divided by.
     gaps = (value - views).div_(chroma.clamp(min=1))
     # Rounded to float32 where Pillow rounds: it decides how hues are cut to 8 bits.
     to_red, to_green, to_blue = gaps.double().split(1, 1)
@@ -82,24 +82,24 @@ def blur(views: Tensor, sigma: Tensor, reach: int) -> Tensor:
     whole = radius.floor()
     inner = 1 / (2 * radius + 1)
     edge = (1 - (2 * whole + 1) * inner) / 2
-    taps = [torch.where(k <= whole, inner, edge * (k <= whole + 1))
+    pyramid = [torch.where(k <= whole, inner, edge * (k <= whole + 1))
             for k in range(reach + 1)]
     for axis in (3, 2):
         for _ in range(BOXES):
-            views = _box(views, taps, axis)
+            views = _box(views, pyramid, axis)
     return views
 
 
-def _box(views: Tensor, taps: list[Tensor], axis: int) -> Tensor:
+def _box(views: Tensor, pyramid: list[Tensor], axis: int) -> Tensor:
     """One symmetric filter along ``axis``; beyond the border stands its pixel."""
-    reach, size = len(taps) - 1, views.shape[axis]
+    reach, size = len(pyramid) - 1, views.shape[axis]
     sides = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
     padded = F.pad(views, sides, mode='replicate')
-    out = padded.narrow(axis, reach, size) * taps[0]
+    out = padded.narrow(axis, reach, size) * pyramid[0]
     for k in range(1, reach + 1):
         pair = padded.narrow(axis, reach - k, size) + padded.narrow(
             axis, reach + k, size)
-        out.addcmul_(pair, taps[k])
+        out.addcmul_(pair, pyramid[k])
     # Pillow's fixed-point weights are cut off, so that most ties fall.
     return out.add_(0.4999).floor_()
 

@@ -21,14 +21,14 @@ class Op(IntEnum):
     BRIGHTNESS = 1      # factor
     CONTRAST = 2        # factor
     SATURATION = 3      # factor
-    HUE = 4             # shift, in turns of the colour wheel
+    HUE = 4             # shift, in turns of the color wheel
     GRAYSCALE = 5
     BLUR = 6            # sigma in pixels
-    SOLARIZE = 7        # first grey level that is inverted
+    SOLARIZE = 7        # first gray level that is inverted
 
 
 @dataclass(frozen=True)
-class Choices:
+class AugmentParams:
     """The changes of N views, L each, in the order in which they happen.
 
     Applying draws nothing, so that a recorded choice can be repeated.
@@ -44,11 +44,11 @@ class Choices:
     def __len__(self) -> int:
         return len(self.ops)
 
-    def __getitem__(self, rows: slice) -> 'Choices':
-        return Choices(self.ops[rows], self.values[rows])
+    def __getitem__(self, rows: slice) -> 'AugmentParams':
+        return AugmentParams(self.ops[rows], self.values[rows])
 
     @classmethod
-    def join(cls, parts: list['Choices'], n: int) -> 'Choices':
+    def join(cls, parts: list['AugmentParams'], n: int) -> 'AugmentParams':
         """The changes of ``parts`` one after the other, for ``n`` views."""
         nothing = cls(torch.empty(n, 0, dtype=torch.int64), torch.empty(n, 0))
         parts = [nothing, *parts]
@@ -56,7 +56,7 @@ class Choices:
                    torch.cat([part.values for part in parts], 1))
 
 
-def draw(step: ViewStep, n: int, generator: Generator | None = None) -> Choices:
+def draw(step: ViewStep, n: int, generator: Generator | None = None) -> AugmentParams:
     """The choices of one step for ``n`` views, as ``ViewStep.draw`` makes them.
 
     As many numbers are drawn whatever they turn out to be, so that a view's choices
@@ -73,26 +73,30 @@ def draw(step: ViewStep, n: int, generator: Generator | None = None) -> Choices:
             'in the preprocessor.')
     happens = torch.rand(n, 1, generator=generator) < step.prob
     choices = _DRAWS[type(step)](step, n, generator)
-    return Choices(torch.where(happens, choices.ops, Op.SKIP), choices.values)
+    return AugmentParams(torch.where(happens, choices.ops, Op.SKIP), choices.values)
 
 
-def _draw_jitter(step: ViewColorJitter, n: int, generator: Generator | None) -> Choices:
+def _draw_jitter(
+    step: ViewColorJitter, n: int, generator: Generator | None
+) -> AugmentParams:
     names = sorted(step.ranges)
     low, high = torch.tensor([step.ranges[name] for name in names]).unbind(1)
     values = low + (high - low) * torch.rand(n, len(names), generator=generator)
     order = torch.rand(n, len(names), generator=generator).argsort(1)
     ops = torch.tensor([Op[name.upper()] for name in names])
-    return Choices(ops[order], values.gather(1, order))
+    return AugmentParams(ops[order], values.gather(1, order))
 
 
-def _draw_blur(step: ViewGaussianBlur, n: int, generator: Generator | None) -> Choices:
+def _draw_blur(
+    step: ViewGaussianBlur, n: int, generator: Generator | None
+) -> AugmentParams:
     low, high = step.sigma
     values = low + (high - low) * torch.rand(n, 1, generator=generator)
     return _same(Op.BLUR, values)
 
 
-def _same(op: Op, values: Tensor) -> Choices:
-    return Choices(torch.full(values.shape, op, dtype=torch.int64), values)
+def _same(op: Op, values: Tensor) -> AugmentParams:
+    return AugmentParams(torch.full(values.shape, op, dtype=torch.int64), values)
 
 
 _DRAWS = {

@@ -11,11 +11,11 @@ from ...datasets.transforms import (
 from .params import Op
 
 
-def change(planes: np.ndarray, ops: list[int], values: list[float]) -> None:
+def augment(planes: np.ndarray, ops: list[int], values: list[float]) -> None:
     """Change a (3, H, W) uint8 image in place.
 
     Args:
-        ops, values: A row of :class:`Choices`.
+        ops, values: A row of :class:`AugmentParams`.
     """
     image = Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
     for op, value in zip(ops, values, strict=True):

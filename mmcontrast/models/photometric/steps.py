@@ -5,15 +5,15 @@ import torch
 from torch import Generator, Tensor
 
 from ...datasets.transforms import ViewStep, view_steps
-from .batch import change
-from .params import Choices, draw
+from .batch import augment
+from .params import AugmentParams, draw
 
 
 class BatchedSteps:
-    """What ``TwoViews`` does to the colours of one view, for N views on any device.
+    """What ``TwoViews`` does to the colors of one view, for N views on any device.
 
     Probabilities and ranges are those of the steps, parameters are drawn for each
-    view by itself, and the pixels are Pillow's: no more than single grey levels of
+    view by itself, and the pixels are Pillow's: no more than single gray levels of
     the blur fall the other way.
 
     Args:
@@ -27,12 +27,12 @@ class BatchedSteps:
         self.steps = list(steps)
         self.draw(0)    # an error now rather than in the first batch
 
-    def draw(self, n: int, generator: Generator | None = None) -> Choices:
+    def draw(self, n: int, generator: Generator | None = None) -> AugmentParams:
         """Choices for ``n`` views, from torch's CPU generator or the one given."""
-        return Choices.join([draw(step, n, generator) for step in self.steps], n)
+        return AugmentParams.join([draw(step, n, generator) for step in self.steps], n)
 
     @staticmethod
-    def apply(images: Tensor, choices: Choices) -> Tensor:
+    def apply(images: Tensor, choices: AugmentParams) -> Tensor:
         """(N, 3, H, W) uint8 RGB views, changed as chosen; ``images`` stays as it is.
 
         Raises:
@@ -46,7 +46,7 @@ class BatchedSteps:
         if len(images) != len(choices):
             raise ValueError(
                 f'{len(choices)} choices do not fit {len(images)} views.')
-        return change(images, choices)
+        return augment(images, choices)
 
 
 def batched_recipe(views: str | Sequence[Sequence[dict]]) -> list[BatchedSteps]:

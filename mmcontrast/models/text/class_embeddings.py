@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..functional import unit
+from ..functional import l2_normalize
 from .cache import EmbeddingCache
 from .encoder import CLIPTextEncoder
 from .templates import fill_templates, read_templates
@@ -23,7 +23,7 @@ def embed_classes(
     """Embeddings of classes, without learned contexts.
 
     Each prompt of a class, every synonym in every template, is embedded and
-    normalised; their mean is normalised again: the zero-shot classifier of CLIP (ICML
+    normalized; their mean is normalized again: the zero-shot classifier of CLIP (ICML
     2021, section 3.1.4), with synonyms as further members of the ensemble.
 
     Args:
@@ -70,6 +70,8 @@ def _mean_embeddings(encoder: CLIPTextEncoder, prompts: list[list[str]],
                      batch_size: int) -> Tensor:
     texts = [text for group in prompts for text in group]
     tokens = tokenize(texts, encoder.context_length)
-    embeds = unit(torch.cat([encoder(part) for part in tokens.split(batch_size)]))
+    embeds = l2_normalize(
+        torch.cat([encoder(part) for part in tokens.split(batch_size)])
+    )
     groups = embeds.split([len(group) for group in prompts])
-    return unit(torch.stack([group.mean(0) for group in groups]))
+    return l2_normalize(torch.stack([group.mean(0) for group in groups]))

@@ -81,7 +81,7 @@ class CLIPTextEncoder(BaseModule):
 
         Returns:
             (K, embed_dims) without contexts, (B, K, embed_dims) with them; not
-            normalised.
+            normalized.
 
         Raises:
             ValueError: If the shapes do not fit, or contexts and tokens together are

@@ -20,7 +20,7 @@ class PackedTexts:
         ids: (T, ) own tokens.
         places: (T, ) place of each in its text, from 0.
         cells: (T, ) its cell in the table of K texts by S places, row by row.
-        table: (K * S, ) which own token fills each cell; padding repeats a neighbour.
+        table: (K * S, ) which own token fills each cell; padding repeats a neighbor.
         ends: (K, ) which own token ends each text.
     """
 

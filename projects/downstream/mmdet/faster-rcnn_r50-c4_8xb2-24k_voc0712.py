@@ -19,7 +19,7 @@ pretrained = 'work_dirs/backbone.pth'
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
-    # The base expects Caffe's BGR images; pretraining saw normalised RGB.
+    # The base expects Caffe's BGR images; pretraining saw normalized RGB.
     data_preprocessor=dict(
         mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True),

@@ -1,7 +1,7 @@
 """FCN with dilation 6 on VOC 2012 + aug: the protocol of SlotCon (after MoCo's).
 
 The released SlotCon setting feeds 0-255 images with mean (.485, .456, .406) and std
-(.229, .224, .225), without dividing by 255 first. Here images are normalised as in
+(.229, .224, .225), without dividing by 255 first. Here images are normalized as in
 pretraining; README.md has the line that restores the released one.
 """
 _base_ = [

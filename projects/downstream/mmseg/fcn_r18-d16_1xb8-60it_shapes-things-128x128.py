@@ -1,4 +1,4 @@
-"""FCN, ResNet-18, few labelled scenes of the toy world: what ``make demo`` runs.
+"""FCN, ResNet-18, few labeled scenes of the toy world: what ``make demo`` runs.
 
 The scenes: python tools/data/make_shapes.py data/shapes --layout mmseg --test 500
 """
@@ -11,7 +11,7 @@ metainfo = dict(
     _delete_=True, classes=classes,
     palette=[[230, 25, 75], [70, 200, 240], [150, 120, 90]])
 ignore_index = 255
-num_labelled = 5
+num_labeled = 5
 
 crop_size = (128, 128)
 train_pipeline = [
@@ -29,7 +29,7 @@ test_pipeline = [
 
 common = dict(data_root=data_root, metainfo=metainfo, ignore_index=ignore_index)
 train_dataloader = dict(dataset=dict(
-    **common, indices=num_labelled, pipeline=train_pipeline,
+    **common, indices=num_labeled, pipeline=train_pipeline,
     data_prefix=dict(seg_map_path='ann_dir_things/train')))
 val_dataloader = dict(dataset=dict(
     **common, pipeline=test_pipeline,

@@ -49,7 +49,7 @@ tasks = [*linear, *fine_tuned, detection]
 about = """
 Rows are the weights a ResNet-18 starts with: random, or pretrained on the 367 training
 frames of CamVid without labels, for 40 epochs (440 steps of 32 images, two views of 96
-pixels). Images, views, colours, batches, steps, optimizer, network and start are the
+pixels). Images, views, colors, batches, steps, optimizer, network and start are the
 same for all methods; PixPro, PixContrast and SlotCon are ours, MoCo v2, BYOL and
 DenseCL are mmpretrain's. Each seed has a pretraining of its own. Nothing is chosen by a
 validation: every figure is that of the last step, on the test split.
@@ -65,11 +65,11 @@ from a drive that training does not show), with 5, 10, 25 or 100 % of the labels
   of the labels, whose seeds 0 to 2 were scored on this test split.
 
 The column on **BCCD** is the box AP of mmdet's Faster R-CNN on 72 test images of blood
-cells after 300 steps with 21 labelled images, all parts at one rate; the pretraining is
+cells after 300 steps with 21 labeled images, all parts at one rate; the pretraining is
 the one on road scenes.
 """
 notes = """
-## What was learnt
+## What was learned
 
 - **Frozen, the pixel-level methods are far ahead.** PixPro, PixContrast and SlotCon
   reach with 5 % of the labels what random weights do not reach with all of them, with

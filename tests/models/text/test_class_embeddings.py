@@ -32,7 +32,7 @@ def warnings(caplog):
     logger.removeHandler(caplog.handler)
 
 
-def test_prompts_are_normalised_averaged_and_normalised_again():
+def test_prompts_are_normalized_averaged_and_normalized_again():
     encoder = small_encoder()
     embeds = embed_classes(encoder, [['sofa', 'couch'], 'sky'], TEMPLATES, batch_size=3)
 

@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.structures import PixelData
-from timing.frame import Row, compare, suite
+from timing.frame import Row, suite, time_in_turns
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from mmcontrast.apis.config import load_config
 from mmcontrast.methods.denseclip.box_targets import pixel_text_loss
-from mmcontrast.methods.denseclip.pixel_loss import resized_cross_entropy
+from mmcontrast.methods.denseclip.pixel_loss import upsampled_cross_entropy
 from mmcontrast.registry import MODELS
 
 from . import denseclip_as_written as written
@@ -196,7 +196,7 @@ def pixel_losses(images: int, size: int, classes: int, device: str
                              device=device, requires_grad=True)
         return {
             'ours': lambda: torch.autograd.grad(
-                resized_cross_entropy(logits, labels).loss / labels.numel(), logits),
+                upsampled_cross_entropy(logits, labels).loss / labels.numel(), logits),
             'as written': lambda: torch.autograd.grad(
                 written.cross_entropy(logits, labels), logits)}
 
@@ -251,7 +251,7 @@ def peak(function: Callable) -> int:
 def time_rows(name: str, functions: dict[str, Callable], turns: int, target: str = '',
               reference: str = '') -> Iterator[Row]:
     """Times of all, and how many times as long as ours the others take."""
-    found = compare(functions, turns)
+    found = time_in_turns(functions, turns)
     for who, spread in found.times.items():
         yield Row(f'{name}, {who}', [v * 1e3 for v in spread.values], 'ms')
     for who in list(functions)[1:]:

@@ -15,7 +15,7 @@ from timing.frame import Row, seconds, suite
 
 from mmcontrast.apis.config import load_config
 from mmcontrast.apis.train import fit_to_devices
-from mmcontrast.models import MomentumTwin
+from mmcontrast.models import MomentumEncoder
 from mmcontrast.registry import MODELS
 
 from .views import write_toy_jpegs
@@ -86,7 +86,7 @@ def settings(config: str, data: str, size: int, batch: int, workers: int, device
     loader = cfg.train_dataloader
     pipeline = loader.dataset.pipeline
     next(step for step in pipeline if 'size' in step).size = size
-    loader.dataset = dict(type='UnlabelledImages', data_root=data, pipeline=pipeline)
+    loader.dataset = dict(type='UnlabeledImages', data_root=data, pipeline=pipeline)
     loader.sampler = dict(type='InfiniteSampler', shuffle=True)
     loader.update(batch_size=batch, num_workers=workers, persistent_workers=workers > 0,
                   pin_memory=device != 'cpu')
@@ -124,7 +124,7 @@ class Trainer:
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         for module in self.model.modules():
-            if isinstance(module, MomentumTwin):
+            if isinstance(module, MomentumEncoder):
                 module.coefficient = 0.99
         self.optimizer = build_optim_wrapper(self.model, cfg.optim_wrapper)
         self.batches = iter(Runner.build_dataloader(cfg.train_dataloader, seed=0))

@@ -2,7 +2,7 @@
 
 Straight from the method's description (sections 2.2 and 2.3 of its specification
 sheet), one image at a time, as the released code works: decode, crop, resize, flip,
-jitter, grey, blur, solarize, float tensor.
+jitter, gray, blur, solarize, float tensor.
 """
 import math
 import random
@@ -17,16 +17,16 @@ Views = tuple[list[Image.Image], list[tuple]]
 
 
 class PILChain:
-    """Path to two normalised float views and their coordinates.
+    """Path to two normalized float views and their coordinates.
 
-    Coordinates are the published ones: relative to the whole image, pixel centres at
+    Coordinates are the published ones: relative to the whole image, pixel centers at
     both ends, entries 0 and 2 swapped by the flip.
     """
 
     def __init__(self) -> None:
         self.jitter = transforms.RandomApply(
             [transforms.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=0.8)
-        self.grey = transforms.RandomGrayscale(0.2)
+        self.gray = transforms.RandomGrayscale(0.2)
 
     def __call__(self, path: str) -> tuple[list[Tensor], list[tuple]]:
         item = path
@@ -44,9 +44,9 @@ class PILChain:
 
         return [
             ('read and decode', decode), ('crop, resize', crop_twice), ('flip', flip),
-            ('jitter, view 1', on(0, self.jitter)), ('grey, view 1', on(0, self.grey)),
+            ('jitter, view 1', on(0, self.jitter)), ('gray, view 1', on(0, self.gray)),
             ('blur, view 1', on(0, blur)),
-            ('jitter, view 2', on(1, self.jitter)), ('grey, view 2', on(1, self.grey)),
+            ('jitter, view 2', on(1, self.jitter)), ('gray, view 2', on(1, self.gray)),
             ('blur, view 2', on(1, lambda x: blur(x) if random.random() < 0.1 else x)),
             ('solarize, view 2', on(1, solarize)), ('tensor', to_tensors)]
 

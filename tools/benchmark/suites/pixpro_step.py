@@ -3,7 +3,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
-from timing.frame import Comparison, Row, Spread, compare, suite
+from timing.frame import Comparison, Row, Spread, suite, time_in_turns
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -29,7 +29,7 @@ def pixpro_step(images: int = 4, size: int = 224, turns: int = 3):
     step = Step(images, size)
 
     def run() -> Iterator[Row]:
-        whole = compare(dict(bare=step.bare, step=step.whole), turns)
+        whole = time_in_turns(dict(bare=step.bare, step=step.whole), turns)
         yield row('bare passes (student forward and backward, teacher forward)',
                   whole.times['bare'], 's')
         yield row('whole step', whole.times['step'], 's',
@@ -73,16 +73,16 @@ class Step:
 
     def bare(self):
         """Backbone and projector: both views through both branches, and back."""
-        model, twin = self.model, self.model.momentum
+        model, momentum_encoder = self.model, self.model.momentum
         self.optimizer.zero_grad(set_to_none=False)
         outputs = [model.projector(model.backbone(view)[-1]) for view in self.views]
         with torch.no_grad():
             for view in self.views:
-                twin.projector(twin.backbone(view)[-1])
+                momentum_encoder.projector(momentum_encoder.backbone(view)[-1])
         sum(x.mean() for x in outputs).backward()
 
     def own_part(self):
-        """Masks, propagation, normalisation and loss, with their backward."""
+        """Masks, propagation, normalization and loss, with their backward."""
         maps = [x.clone().requires_grad_() for x in self.maps]
         queries = [nn.functional.normalize(self.model.propagation(x), dim=1)
                    for x in maps]
@@ -92,9 +92,9 @@ class Step:
         (loss.one_to_two + loss.two_to_one).backward()
 
     def momentum_functions(self) -> dict[str, Callable]:
-        twin = list(self.model.momentum.parameters())
+        momentum_encoder = list(self.model.momentum.parameters())
         online = [*self.model.backbone.parameters(), *self.model.projector.parameters()]
-        copies = [p.detach().clone() for p in twin]
+        copies = [p.detach().clone() for p in momentum_encoder]
 
         @torch.no_grad()
         def stream():
@@ -102,7 +102,7 @@ class Step:
 
         @torch.no_grad()
         def one_by_one():
-            for t, s in zip(twin, online, strict=True):
+            for t, s in zip(momentum_encoder, online, strict=True):
                 t.data = t.data * 0.99 + s.data * 0.01
 
         return {'streaming the tensors once': stream,
@@ -134,7 +134,7 @@ class Step:
 
 
 def own_part_rows(step: Step, whole: Comparison, turns: int) -> Iterator[Row]:
-    own = compare(dict(own=step.own_part), turns).times['own']
+    own = time_in_turns(dict(own=step.own_part), turns).times['own']
     yield row('masks, propagation and loss, forward and backward',
               [v * 1e3 for v in own.values], 'ms')
     yield row('their share of the step',
@@ -144,7 +144,7 @@ def own_part_rows(step: Step, whole: Comparison, turns: int) -> Iterator[Row]:
 
 def update_rows(name: str, functions: dict[str, Callable], turns: int, reference: str
                 ) -> Iterator[Row]:
-    found = compare(functions, turns, warmup=2)
+    found = time_in_turns(functions, turns, warmup=2)
     stream, ours, loop = functions
     yield row(f'{name}: {stream}', [v * 1e3 for v in found.times[stream].values], 'ms')
     yield row(ours, [v * 1e3 for v in found.times[ours].values], 'ms',

@@ -57,10 +57,10 @@ def rows_of(setting: Setting) -> Iterator[Row]:
     yield Row(f'{setting}: step', most['seconds'], 's')
     yield Row(f'{setting}: gradients sent by a rank', most['gradients'] / 1e6, 'MB',
               target=f'derived: {4 * most["parameters"] / 1e6:.3g}')
-    # Each direction tells how many queries and keys it has; the centre is K numbers.
+    # Each direction tells how many queries and keys it has; the center is K numbers.
     small = 4 * 8 + setting.slots * 4
     derived = keys + small if setting.ranks > 1 else 0
-    yield Row(f'{setting}: keys and centre sent by a rank', most['others'] / 1e6, 'MB',
+    yield Row(f'{setting}: keys and center sent by a rank', most['others'] / 1e6, 'MB',
               target=f'derived: {derived / 1e6:.3g}')
     yield Row(f'{setting}: logits of a direction', most['logits'] / 1e6, 'MB')
     yield Row(f'{setting}: score maps, raw and aligned (computed)',

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from mmengine.model.utils import revert_sync_batchnorm
-from timing.frame import Row, compare, suite
+from timing.frame import Row, suite, time_in_turns
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -92,7 +92,7 @@ def part_rows(name: str, batch: Batch, turns: int) -> Iterator[Row]:
              'at least 4'),
             ('grouping, alignment and losses, forward and backward',
              own_parts(batch), 'at least 2' if name == 'K=2048' else '')):
-        found = compare(functions, turns)
+        found = time_in_turns(functions, turns)
         for who in functions:
             yield Row(f'{name}: {title}, {who}',
                       [v * 1e3 for v in found.times[who].values], 'ms')
@@ -237,19 +237,19 @@ class Step:
 
     def bare(self):
         """Backbone, projector and predictor: both views, both branches, and back."""
-        model, twin = self.model, self.model.momentum
+        model, momentum_encoder = self.model, self.model.momentum
         model.zero_grad(set_to_none=False)
         maps = [model.projector(model.backbone(view)[-1]) for view in self.views]
         with torch.no_grad():
             for view in self.views:
-                twin.projector(twin.backbone(view)[-1])
+                momentum_encoder.projector(momentum_encoder.backbone(view)[-1])
         rows = [model.predictor(F.adaptive_avg_pool2d(x, 4).flatten(2).mT.flatten(0, 1))
                 for x in maps]
         sum(x.mean() for x in rows).backward()
 
 
 def step_rows(step: Step, turns: int) -> Iterator[Row]:
-    found = compare(dict(bare=step.bare, step=step.whole), turns)
+    found = time_in_turns(dict(bare=step.bare, step=step.whole), turns)
     yield Row('bare passes (both branches, projector, predictor), forward and backward',
               found.times['bare'].values, 's')
     yield Row('whole step without the optimizer', found.times['step'].values, 's',

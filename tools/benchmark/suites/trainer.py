@@ -1,4 +1,4 @@
-"""What the promises of the trainer cost: TrustedRunner beside mmengine's Runner."""
+"""What the promises of the trainer cost: ReliableRunner beside mmengine's Runner."""
 import gc
 import statistics
 import tempfile
@@ -10,7 +10,7 @@ import psutil
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from timing.frame import Row, compare, seconds, suite
+from timing.frame import Row, seconds, suite, time_in_turns
 
 from mmcontrast.apis.config import load_config
 from mmcontrast.apis.train import build_runner, fit_to_devices
@@ -19,7 +19,7 @@ from .views import write_toy_jpegs
 
 _CONFIG = 'mmcontrast::pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py'
 # What keeps the promises; the plain run does without.
-_KEEPERS = ('checkpoint_keys', 'disk_guard', 'finite_guard', 'stop_signals')
+_KEEPERS = ('checkpoint_keys', 'disk_guard', 'nonfinite_guard', 'stop_signals')
 
 
 @suite('trainer', 'What a trainer that keeps its promises costs', threads=1)
@@ -43,33 +43,35 @@ def trainer(config: str = _CONFIG, size: int = 96, batch: int = 16, images: int 
     def settings() -> Config:
         return _settings(config, folder.name, size, batch, workers)
     plain = Stepper(Runner.from_cfg(_without_keepers(settings())))
-    trusted = Stepper(build_runner(settings()))
+    reliable = Stepper(build_runner(settings()))
 
     def run() -> Iterator[Row]:
         # A folder by that name lives as long as this function.
         assert Path(folder.name).is_dir()
-        found = compare({'plain': plain.step, 'trusted': trusted.step}, runs=steps)
-        ours, theirs = (found.times[name] for name in ('trusted', 'plain'))
+        found = time_in_turns(
+            {'plain': plain.step, 'reliable': reliable.step}, runs=steps
+        )
+        ours, theirs = (found.times[name] for name in ('reliable', 'plain'))
         yield Row("step with mmengine's Runner", theirs.median * 1e3, 'ms')
-        yield Row('step with TrustedRunner', ours.median * 1e3, 'ms')
-        yield Row('step, TrustedRunner over Runner', found.ratios['trusted'].median,
+        yield Row('step with ReliableRunner', ours.median * 1e3, 'ms')
+        yield Row('step, ReliableRunner over Runner', found.ratios['reliable'].median,
                   'x', target='at most 1.02')
         yield Row('added to a step, median of the turns', 1e3 * statistics.median(
             a - b for a, b in zip(ours.values, theirs.values, strict=True)), 'ms')
-        yield from _checkpoints(plain, trusted)
+        yield from _checkpoints(plain, reliable)
     return run
 
 
-def _checkpoints(plain: 'Stepper', trusted: 'Stepper') -> Iterator[Row]:
+def _checkpoints(plain: 'Stepper', reliable: 'Stepper') -> Iterator[Row]:
     """What writing takes, in time and in memory beyond what the training holds."""
-    for name, stepper in (("mmengine's Runner", plain), ('TrustedRunner', trusted)):
+    for name, stepper in (("mmengine's Runner", plain), ('ReliableRunner', reliable)):
         took, grown, written = stepper.save()
-        target = 'at most 1' if stepper is trusted else ''
+        target = 'at most 1' if stepper is reliable else ''
         yield Row(f'checkpoint of {name}', took * 1e3, 'ms')
         yield Row(f'memory while {name} writes, in sizes of the file',
                   grown / written, 'x', target=target)
-    yield Row('memory of a step, TrustedRunner beyond Runner, in sizes of the file',
-              (trusted.memory_of_a_step() - plain.memory_of_a_step()) / written, 'x',
+    yield Row('memory of a step, ReliableRunner beyond Runner, in sizes of the file',
+              (reliable.memory_of_a_step() - plain.memory_of_a_step()) / written, 'x',
               target='at most 1')
 
 
@@ -144,7 +146,7 @@ def _settings(config: str, data: str, size: int, batch: int, workers: int) -> Co
     loader = cfg.train_dataloader
     pipeline = loader.dataset.pipeline
     next(step for step in pipeline if 'size' in step).size = size
-    loader.dataset = dict(type='UnlabelledImages', data_root=data, pipeline=pipeline)
+    loader.dataset = dict(type='UnlabeledImages', data_root=data, pipeline=pipeline)
     loader.update(batch_size=batch, num_workers=workers, persistent_workers=workers > 0)
     cfg.train_cfg.max_iters = 10 ** 6
     cfg.default_hooks.pop('probe', None)

@@ -2,8 +2,8 @@
 import random
 from collections.abc import Callable
 
-from mmcontrast.datasets import UnlabelledImages
-from mmcontrast.datasets.transforms import FastTwoViews, TwoViews, cut
+from mmcontrast.datasets import UnlabeledImages
+from mmcontrast.datasets.transforms import FastTwoViews, TwoViews, crop_and_resize
 from mmcontrast.datasets.transforms.cutting import cut_pixels
 from mmcontrast.datasets.transforms.decoding import best_shrink, decode_jpeg
 from mmcontrast.datasets.transforms.loading import open_image, read_bytes
@@ -11,11 +11,11 @@ from mmcontrast.structures import View
 
 Stage = tuple[str, Callable[[object], object]]
 
-_STEP_NAMES = dict(ViewColorJitter='jitter', ViewGrayscale='grey',
+_STEP_NAMES = dict(ViewColorJitter='jitter', ViewGrayscale='gray',
                    ViewGaussianBlur='blur', ViewSolarize='solarize')
 
 
-def strict_stages(dataset: UnlabelledImages) -> list[Stage]:
+def strict_stages(dataset: UnlabeledImages) -> list[Stage]:
     """Of ``LoadImage, TwoViews, PackViews``, as functions from item to item."""
     load, two_views, pack = dataset.pipeline.transforms
 
@@ -23,8 +23,11 @@ def strict_stages(dataset: UnlabelledImages) -> list[Stage]:
         image = item['img']
         draw_views(two_views, item, image.size)
         item['img'] = [
-            cut(image, crop, view.flipped, two_views.size, two_views.resample)
-            for crop, view in zip(item['crops'], item['views'], strict=True)]
+            crop_and_resize(
+                image, crop, view.flipped, two_views.size, two_views.resample
+            )
+            for crop, view in zip(item['crops'], item['views'], strict=True)
+        ]
         return item
 
     stages = [('read and decode', lambda path: load(dict(img_path=path))),
@@ -37,7 +40,7 @@ def strict_stages(dataset: UnlabelledImages) -> list[Stage]:
     return [*stages, ('tensor', pack)]
 
 
-def fast_stages(dataset: UnlabelledImages) -> list[Stage]:
+def fast_stages(dataset: UnlabeledImages) -> list[Stage]:
     """Of ``FastTwoViews, PackViews``, on JPEGs."""
     two_views, pack = dataset.pipeline.transforms
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from mmengine.dataset import default_collate
 from PIL import Image
-from timing.frame import Row, compare, seconds, suite
+from timing.frame import Row, seconds, suite, time_in_turns
 
-from mmcontrast.datasets import UnlabelledImages
+from mmcontrast.datasets import UnlabeledImages
 from mmcontrast.datasets.shapes import draw_scene, scene_seed
 from mmcontrast.datasets.transforms import decoding
 from mmcontrast.models import TwoViewPreprocessor
@@ -22,7 +22,7 @@ _REFERENCES = {
     'read and decode': '1.02', 'crop, resize': '1.47', 'crop, resize, flip': '1.47',
     'jitter, view 1': '3.20 for both views', 'jitter, view 2': '3.20 for both views',
     'blur, view 1': '1.70', 'blur, view 2': '0.18',
-    'tensor': '0.56, to float and normalised'}
+    'tensor': '0.56, to float and normalized'}
 _TARGETS = {'loader side': 4, 'whole chain': 2, 'strict mode': 1}
 
 
@@ -30,10 +30,10 @@ _TARGETS = {'loader side': 4, 'whole chain': 2, 'strict mode': 1}
 def views(data: str = '', images: int = 100, batch: int = 32):
     """Two 224 x 224 views, PixPro's recipe: one process, one thread.
 
-    PIL chain    decode, crop, colours and normalising, one image after the other
+    PIL chain    decode, crop, colors and normalizing, one image after the other
     strict mode  our per-image pipeline, bytes stacked to batches
     loader side  what the workers do by default: decode and crop, bytes stacked
-    whole chain  loader side, then colours and normalising a batch at a time, here on
+    whole chain  loader side, then colors and normalizing a batch at a time, here on
                  the CPU as well
 
     --data    folder of pictures; by default scenes of the toy world, written as JPEGs
@@ -65,7 +65,7 @@ class Bench:
 
     def __init__(self, data: str, images: int, batch: int) -> None:
         self.strict, self.fast = (
-            UnlabelledImages(data, pipeline=[dict(type=f'mmcontrast.{name}')
+            UnlabeledImages(data, pipeline=[dict(type=f'mmcontrast.{name}')
                                              for name in (*steps, 'PackViews')])
             for steps in (('LoadImage', 'TwoViews'), ('FastTwoViews', )))
         self.chain = PILChain()
@@ -76,7 +76,7 @@ class Bench:
 
     def total_rows(self) -> Iterator[Row]:
         """Whole pipelines, in turns."""
-        found = compare({
+        found = time_in_turns({
             'PIL chain': lambda: [self.chain(path) and None
                                   for path in seeded(self.paths)],
             'strict mode': lambda: self.through(self.strict),
@@ -100,12 +100,12 @@ class Bench:
         took = seconds(lambda: batches.extend(map(default_collate, samples)))
         yield self.per_image('loader side: stack a batch', took)
         took = seconds(lambda: [self.preprocess(batch) for batch in batches])
-        yield self.per_image('whole chain: colours and normalising', took)
+        yield self.per_image('whole chain: colors and normalizing', took)
         plain = TwoViewPreprocessor()
         took = seconds(lambda: [plain(batch) and None for batch in batches])
-        yield self.per_image('whole chain: normalising alone', took)
+        yield self.per_image('whole chain: normalizing alone', took)
 
-    def through(self, dataset: UnlabelledImages, then=lambda batch: None) -> None:
+    def through(self, dataset: UnlabeledImages, then=lambda batch: None) -> None:
         for batch in seeded(self.batches):
             then(default_collate([dataset[i] for i in batch]))
 

@@ -165,7 +165,7 @@ def run_suite(name: str, runs: int = 5, progress: bool = True,
     return [_measure(rows) for rows in found.values()]
 
 
-def compare(functions: Mapping[str, Callable[[], object]], runs: int = 7,
+def time_in_turns(functions: Mapping[str, Callable[[], object]], runs: int = 7,
             warmup: int = 1, repeats: int = 1) -> Comparison:
     """Time several callables in turns: A B A B, not A A B B.
 

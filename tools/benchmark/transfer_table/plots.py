@@ -7,13 +7,14 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from transfer_table.suite import Suite, Task
+from transfer_table.suite import Task, TransferSuite
 
 Values = Mapping[tuple[str, str], Mapping[int, float]]
 
 
-def draw_plots(suite: Suite, values: Values, results: Sequence[dict], folder: Path
-               ) -> list[tuple[str, str]]:
+def draw_plots(
+    suite: TransferSuite, values: Values, results: Sequence[dict], folder: Path
+) -> list[tuple[str, str]]:
     """Draw what there is something to draw of.
 
     Args:
@@ -45,7 +46,7 @@ def draw_plots(suite: Suite, values: Values, results: Sequence[dict], folder: Pa
     return written
 
 
-def gain_bars(suite: Suite, values: Values) -> Figure:
+def gain_bars(suite: TransferSuite, values: Values) -> Figure:
     """Bars from the mean of the uppermost row, a line of panels for each group.
 
     Differences are small beside the scores: bars of the scores would be all alike, or
@@ -81,7 +82,7 @@ def gain_bars(suite: Suite, values: Values) -> Figure:
     return figure
 
 
-def _bar_panel(axes: Axes, suite: Suite, task: Task, rows: Sequence[str],
+def _bar_panel(axes: Axes, suite: TransferSuite, task: Task, rows: Sequence[str],
                values: Values) -> None:
     scores = {name: list(values[name, task.name].values())
               for name in rows if (name, task.name) in values}
@@ -90,7 +91,7 @@ def _bar_panel(axes: Axes, suite: Suite, task: Task, rows: Sequence[str],
         if name in scores:
             mean = statistics.mean(scores[name])
             gains = [score - reference for score in scores[name]]
-            axes.barh(height, mean - reference, color=_colour(suite, name), height=0.7)
+            axes.barh(height, mean - reference, color=_color(suite, name), height=0.7)
             axes.plot(gains, [height] * len(gains), 'k.', markersize=4)
             axes.text(0.98, height, f'{mean:.1f}', va='center', ha='right', fontsize=8,
                       transform=axes.get_yaxis_transform())
@@ -101,7 +102,7 @@ def _bar_panel(axes: Axes, suite: Suite, task: Task, rows: Sequence[str],
     axes.tick_params(labelsize=8)
 
 
-def _fractions(suite: Suite, tasks: Sequence[Task], values: Values) -> Figure:
+def _fractions(suite: TransferSuite, tasks: Sequence[Task], values: Values) -> Figure:
     groups = list(dict.fromkeys(task.group for task in tasks))
     figure = Figure(figsize=(4.6 * len(groups), 3.4))
     for place, group in enumerate(groups):
@@ -114,11 +115,11 @@ def _fractions(suite: Suite, tasks: Sequence[Task], values: Values) -> Figure:
             if points:
                 share, scores = zip(*points, strict=True)
                 axes.plot(share, [statistics.mean(s) for s in scores], 'o-',
-                          markersize=4, color=_colour(suite, start.name),
+                          markersize=4, color=_color(suite, start.name),
                           label=start.name)
                 axes.fill_between(share, [min(s) for s in scores],
                                   [max(s) for s in scores], alpha=0.15,
-                                  color=_colour(suite, start.name), linewidth=0)
+                                  color=_color(suite, start.name), linewidth=0)
         axes.set_xscale('log')
         ticks = [task.fraction for task in mine]
         axes.set_xticks(ticks, [f'{tick:g} %' for tick in ticks])
@@ -131,7 +132,7 @@ def _fractions(suite: Suite, tasks: Sequence[Task], values: Values) -> Figure:
     return figure
 
 
-def _probes(suite: Suite, results: Sequence[dict]) -> Figure:
+def _probes(suite: TransferSuite, results: Sequence[dict]) -> Figure:
     names = list(dict.fromkeys(name for r in results for name in r['probe']))
     figure = Figure(figsize=(4.6 * len(names), 3.2))
     for place, name in enumerate(names):
@@ -142,7 +143,7 @@ def _probes(suite: Suite, results: Sequence[dict]) -> Figure:
                 last = steps[-1] or 1
                 axes.plot([result['minutes'] * step / last for step in steps], scores,
                           'o-', markersize=3, label=result['start'],
-                          color=_colour(suite, result['start']))
+                          color=_color(suite, result['start']))
         axes.set_xlabel('minutes of pretraining')
         axes.set_title(name, fontsize=10)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
@@ -151,6 +152,6 @@ def _probes(suite: Suite, results: Sequence[dict]) -> Figure:
     return figure
 
 
-def _colour(suite: Suite, start: str) -> tuple:
+def _color(suite: TransferSuite, start: str) -> tuple:
     order = [s.name for s in suite.starts].index(start)
     return matplotlib.colormaps['tab10'](order % 10)

@@ -8,13 +8,13 @@ from pathlib import Path
 from mmcontrast.apis.machine import describe_machine, git_commit
 from transfer_table.plots import draw_plots
 from transfer_table.runs import Run
-from transfer_table.suite import Start, Suite, Task
+from transfer_table.suite import Start, Task, TransferSuite
 
 # Values by (name of the start, name of the task), by seed.
 Values = dict[tuple[str, str], dict[int, float]]
 
 
-def write_transfer_report(suite: Suite, runs: Sequence[Run], folder: Path,
+def write_transfer_report(suite: TransferSuite, runs: Sequence[Run], folder: Path,
                           command: str) -> Path:
     """Write ``<suite>.md``, ``<suite>.json`` and ``<suite>_*.png``.
 
@@ -45,8 +45,14 @@ def write_transfer_report(suite: Suite, runs: Sequence[Run], folder: Path,
     return page
 
 
-def markdown(suite: Suite, values: Values, results: Sequence[dict], num_runs: int,
-             plots: Sequence[tuple[str, str]], command: str) -> str:
+def markdown(
+    suite: TransferSuite,
+    values: Values,
+    results: Sequence[dict],
+    num_runs: int,
+    plots: Sequence[tuple[str, str]],
+    command: str,
+) -> str:
     """The page as text.
 
     Args:
@@ -77,7 +83,7 @@ def markdown(suite: Suite, values: Values, results: Sequence[dict], num_runs: in
     return '\n'.join(lines).rstrip() + '\n'
 
 
-def cell(suite: Suite, start: Start, task: Task, values: Values) -> str:
+def cell(suite: TransferSuite, start: Start, task: Task, values: Values) -> str:
     """Mean and spread of one cell; bold if better than the first row every time."""
     found = values.get((start.name, task.name), {})
     if not found:
@@ -94,7 +100,7 @@ def cell(suite: Suite, start: Start, task: Task, values: Values) -> str:
     return text
 
 
-def _table(suite: Suite, tasks: Sequence[Task], values: Values) -> list[str]:
+def _table(suite: TransferSuite, tasks: Sequence[Task], values: Values) -> list[str]:
     rows = [['start', *(task.name for task in tasks)], ['---'] * (1 + len(tasks))]
     rows += [[start.name, *(cell(suite, start, task, values) for task in tasks)]
              for start in suite.starts
@@ -118,7 +124,7 @@ def _circumstances(results: Sequence[dict]) -> str:
             f'run time in all. Python {machine["python"]}, {versions}.')
 
 
-def _published(suite: Suite) -> list[str]:
+def _published(suite: TransferSuite) -> list[str]:
     rows = [['start', 'what', 'published', 'source'], ['---'] * 4]
     rows += [[p.row, p.column, f'{p.value:g}', p.source] for p in suite.published]
     return ['## Published', '', 'Not measured here, and not comparable with the tables '

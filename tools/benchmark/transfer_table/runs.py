@@ -14,8 +14,8 @@ from mmengine.config import Config
 from mmcontrast.apis.machine import describe_machine, git_commit
 from mmcontrast.apis.run_files import last_checkpoint, read_scalars, read_scores
 from mmcontrast.apis.tool_process import run_tool
-from mmcontrast.io.checkpoint import replacing
-from transfer_table.suite import Start, Suite, Task
+from mmcontrast.io.checkpoint import atomic_write
+from transfer_table.suite import Start, Task, TransferSuite
 
 Progress = Callable[[int, int], None]
 
@@ -68,7 +68,7 @@ class Run:
         return result if result['fingerprint'] == self.fingerprint else None
 
 
-def list_runs(suite: Suite, work_dir: Path) -> list[Run]:
+def list_runs(suite: TransferSuite, work_dir: Path) -> list[Run]:
     """All runs, in an order in which each comes after what it needs.
 
     Seed by seed, so that a comparison that is stopped half-way has whole tables of
@@ -136,7 +136,7 @@ def carry_out(run: Run, root: Path, threads: int, progress: Progress | None = No
     if run.task and not keep_weights:
         for file in run.folder.rglob('*.pth'):
             file.unlink()
-    with replacing(run.folder / 'result.json') as file:
+    with atomic_write(run.folder / 'result.json') as file:
         file.write(json.dumps(result, indent=1).encode())
     return result
 

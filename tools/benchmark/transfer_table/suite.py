@@ -92,7 +92,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Suite:
+class TransferSuite:
     """A comparison.
 
     Attributes:
@@ -102,7 +102,7 @@ class Suite:
         pretrain_seeds: Seeds of the pretraining, taken in turn: with one, all tasks
             share one pretraining; with as many as ``seeds``, each has its own.
         about: Text below the title: what is compared, and how to read it.
-        notes: Text below the tables: what was learnt.
+        notes: Text below the tables: what was learned.
     """
 
     name: str
@@ -134,7 +134,7 @@ class Suite:
         return self.pretrain_seeds[order % len(self.pretrain_seeds)]
 
 
-def read_suite(path: str, reduced: bool = False) -> Suite:
+def read_suite(path: str, reduced: bool = False) -> TransferSuite:
     """Read a suite file and check it.
 
     Args:
@@ -159,7 +159,7 @@ def read_suite(path: str, reduced: bool = False) -> Suite:
     for key, kind in (('starts', Start), ('tasks', Task), ('published', Published)):
         content[key] = [_build(kind, item, f'{path}: {key}[{i}]')
                         for i, item in enumerate(content.get(key, ()))]
-    suite = _build(Suite, dict(_without_variables(content), name=name), path)
+    suite = _build(TransferSuite, dict(_without_variables(content), name=name), path)
     _check(suite, path)
     return suite
 
@@ -183,7 +183,7 @@ def _build(kind: type, content: Any, where: str) -> Any:
 
 def _without_variables(content: Mapping) -> dict:
     """A suite file may have names of its own, unless they look like typos."""
-    known = [f.name for f in dataclasses.fields(Suite)]
+    known = [f.name for f in dataclasses.fields(TransferSuite)]
     return {key: value for key, value in content.items() if key in known
             or difflib.get_close_matches(key, known, n=1, cutoff=0.75)}
 
@@ -204,7 +204,7 @@ def _reduce(content: dict, small: Mapping, path: str) -> dict:
     return dict(content, **small)
 
 
-def _check(suite: Suite, path: str) -> None:
+def _check(suite: TransferSuite, path: str) -> None:
     for key, items in (('starts', suite.starts), ('tasks', suite.tasks)):
         names = [item.name for item in items]
         twice = sorted({name for name in names if names.count(name) > 1})

@@ -15,7 +15,7 @@ from ....io.config_text import parse_config_text
 from ....registry import MODELS
 from ...config import existing_file, load_config
 from ...convert.export_backbone import default_branch
-from ..feature_maps import load_backbone, normalisation
+from ..feature_maps import load_backbone, normalization
 from .other_networks import timm_backbone, torchvision_backbone
 
 RANDOM = 'random'
@@ -131,7 +131,7 @@ def _from_config(cfg: Config, choice: BackboneChoice
     if not backbone:
         raise ValueError(f'{choice.network} has no model.backbone; give the config of '
                          'a model.')
-    mean, std = normalisation(cfg)
+    mean, std = normalization(cfg)
     file, prefix = choice.weights, choice.prefix
     if file == RANDOM:
         file = None
@@ -152,11 +152,11 @@ def _from_library(library: str, name: str, choice: BackboneChoice
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(choice.seed)
         build = timm_backbone if library == 'timm' else torchvision_backbone
-        taps = build(name, choice.layer)
+        pyramid = build(name, choice.layer)
     note = None
     if choice.weights != RANDOM:
-        note = _fill(taps.model, choice)
-    return FrozenBackbone(taps, taps.mean, taps.std, multiple=taps.multiple,
+        note = _fill(pyramid.model, choice)
+    return FrozenBackbone(pyramid, pyramid.mean, pyramid.std, multiple=pyramid.multiple,
                           batch_size=choice.batch_size), note
 
 
@@ -191,11 +191,11 @@ def _branch_prefix(cfg: Config, choice: BackboneChoice) -> str | None:
         return None
     path = existing_file(choice.weights, 'weights')
     prefix = 'momentum.backbone.'
-    twin = any(key.startswith(prefix)
+    momentum_encoder = any(key.startswith(prefix)
                for key in find_state_dict(read_checkpoint(path), path))
-    if choice.branch == 'momentum' and not twin:
+    if choice.branch == 'momentum' and not momentum_encoder:
         raise KeyError(f'{path}: no weight of a momentum branch ({prefix}*).')
-    return prefix if twin else None
+    return prefix if momentum_encoder else None
 
 
 def _with_layer(cfg: Config, layer: int | None) -> Config:

@@ -6,17 +6,17 @@ import torch
 from torch.utils.data import DataLoader
 
 from ....datasets.image_lists import list_folder
-from ....datasets.labeled_images import spread
+from ....datasets.labeled_images import evenly_spaced
 from ....datasets.workers import seed_worker
 from ....evaluation.frozen import FrozenBackbone
 from ....evaluation.image_probes import (
     PENALTIES,
-    LabelledFeatures,
+    LabeledFeatures,
     knn_accuracies,
     linear_accuracy,
 )
 from ...progress import run_bars
-from ..show_slots import CentreCrops
+from ..show_slots import CenterCroppedImages
 from .backbones import BackboneChoice
 from .results import evaluate
 
@@ -90,7 +90,7 @@ def evaluate_images(choice: BackboneChoice, data: str, protocol: str = 'knn',
 
 def pooled_features(backbone: FrozenBackbone, items: Sequence[dict], resize: int,
                     size: int, workers: int = 0, title: str = 'images',
-                    progress: bool = True) -> tuple[LabelledFeatures, int]:
+                    progress: bool = True) -> tuple[LabeledFeatures, int]:
     """Maps averaged over the cells, for images with labels.
 
     Args:
@@ -99,7 +99,7 @@ def pooled_features(backbone: FrozenBackbone, items: Sequence[dict], resize: int
     Returns:
         Features on the device of the network, and how many files were no images.
     """
-    crops = CentreCrops([item['img_path'] for item in items], resize, size)
+    crops = CenterCroppedImages([item['img_path'] for item in items], resize, size)
     loader = DataLoader(
         crops, backbone.batch_size, num_workers=workers, collate_fn=list,
         worker_init_fn=seed_worker if workers else None)
@@ -116,7 +116,7 @@ def pooled_features(backbone: FrozenBackbone, items: Sequence[dict], resize: int
                          f'first {items[0]["img_path"]}.')
     features = torch.cat(features)
     labels = labels[torch.tensor(readable)].to(features.device)
-    return LabelledFeatures(features, labels), readable.count(False)
+    return LabeledFeatures(features, labels), readable.count(False)
 
 
 def _splits(data: str, train_split: str, val_split: str, max_images: int | None
@@ -134,6 +134,6 @@ def _splits(data: str, train_split: str, val_split: str, max_images: int | None
     for name, (items, own) in lists.items():
         # A small split may lack a class; its labels are still those of training.
         items = [item | dict(label=classes.index(own[item['label']]))
-                 for item in (items[i] for i in spread(len(items), max_images))]
+                 for item in (items[i] for i in evenly_spaced(len(items), max_images))]
         splits[name] = items
     return splits, classes

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ....datasets.labeled_images import spread
+from ....datasets.labeled_images import evenly_spaced
 from ....datasets.segmented_images import SegmentedImages, open_segmented_images
 from ....datasets.workers import seed_worker
 from ....evaluation.features import network_input
@@ -65,9 +65,9 @@ def evaluate_masks(choice: BackboneChoice, data: str, protocol: str = 'dense-knn
     if train.classes != val.classes:
         raise ValueError(f'{data}: {train_split} has the classes {train.classes}, '
                          f'{val_split} {val.classes}; they must be the same.')
-    count = len(spread(len(train), max_images))
-    picks = (spread(len(train), max(1, round(fraction * count))),
-             spread(len(val), max_images))
+    count = len(evenly_spaced(len(train), max_images))
+    picks = (evenly_spaced(len(train), max(1, round(fraction * count))),
+             evenly_spaced(len(val), max_images))
     num_classes = len(train.classes)
 
     def measure(backbone: FrozenBackbone) -> dict:
@@ -113,7 +113,7 @@ def evaluate_clusters(choice: BackboneChoice, data: str, split: str = 'val',
             :func:`~mmcontrast.evaluation.mask_protocols.cluster_scores`.
     """
     images = open_segmented_images(data, split, **layout)
-    picks = spread(len(images), max_images)
+    picks = evenly_spaced(len(images), max_images)
 
     def measure(backbone: FrozenBackbone) -> dict:
         batches = partial(map_batches, backbone, images, picks, size, workers, split,
@@ -137,7 +137,7 @@ def evaluate_clusters(choice: BackboneChoice, data: str, split: str = 'val',
 def map_batches(backbone: FrozenBackbone, images: SegmentedImages,
                 picks: Sequence[int], size: int | None, workers: int, title: str,
                 progress: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """Maps (N, C, h, w) and labels (N, H, W), -1 for unlabelled, batch by batch."""
+    """Maps (N, C, h, w) and labels (N, H, W), -1 for unlabeled, batch by batch."""
     inputs = _Inputs(images, picks, size, backbone.multiple)
     loader = DataLoader(inputs, batch_size=None, num_workers=workers,
                         worker_init_fn=seed_worker if workers else None)

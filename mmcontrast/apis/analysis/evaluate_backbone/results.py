@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ....evaluation.frozen import FrozenBackbone
-from ....io.checkpoint import replacing
+from ....io.checkpoint import atomic_write
 from ...machine import describe_machine, git_commit
 from .backbones import RANDOM, BackboneChoice, open_backbone
 
@@ -43,7 +43,7 @@ def evaluate(protocol: str, choice: BackboneChoice, settings: Mapping,
                   rows=rows, notes=notes, machine=describe_machine(),
                   commit=git_commit())
     if out:
-        with replacing(Path(out)) as file:
+        with atomic_write(Path(out)) as file:
             file.write(json.dumps(result, indent=1).encode())
     return result
 

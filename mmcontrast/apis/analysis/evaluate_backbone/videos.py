@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ....datasets.labeled_images import spread
+from ....datasets.labeled_images import evenly_spaced
 from ....datasets.transforms.loading import read_image
 from ....datasets.video_clips import ClipFiles, list_clips, read_ids, write_ids
 from ....datasets.workers import seed_worker
@@ -52,8 +52,8 @@ def evaluate_videos(choice: BackboneChoice, data: str, split: str = 'val',
         all objects of all clips.
     """
     clips = list_clips(data, split)
-    clips = [clips[i] for i in spread(len(clips), max_clips)]
-    shown = {clips[i].name for i in spread(len(clips), min(_SHOWN, len(clips)))}
+    clips = [clips[i] for i in evenly_spaced(len(clips), max_clips)]
+    shown = {clips[i].name for i in evenly_spaced(len(clips), min(_SHOWN, len(clips)))}
     keep = dict(masks_out=masks_out, pictures=pictures)
 
     def measure(backbone: FrozenBackbone) -> dict:

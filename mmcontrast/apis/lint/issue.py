@@ -10,7 +10,7 @@ ADVICE = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class ConfigIssue:
     """One mistake in a config.
 
     Attributes:
@@ -25,7 +25,7 @@ class Finding:
         return f'{self.path}: {self.message}'
 
 
-def describe(findings: Sequence[Finding], source: str | None) -> str:
+def describe(issues: Sequence[ConfigIssue], source: str | None) -> str:
     """All findings as one text; the same mistake at several places comes once.
 
     Args:
@@ -33,8 +33,8 @@ def describe(findings: Sequence[Finding], source: str | None) -> str:
         source: The config file.
     """
     places = {}
-    for finding in findings:
-        places.setdefault(finding.message, []).append(finding.path)
+    for issue in issues:
+        places.setdefault(issue.message, []).append(issue.path)
     lines = [f'  {paths[0]}: {message}' + _others(paths[1:])
              for message, paths in places.items()]
     count = f'{len(lines)} mistakes' if len(lines) > 1 else 'a mistake'
