@@ -28,10 +28,10 @@ class _Resumable:
         self.validated_step = 0
         self.states_outside: RNGState | None = None
         self._pass, self._done = 0, 0
-        self._restore: Callable[[], None] | None = None
+        self._restore_state: Callable[[], None] | None = None
 
     def resume_from(self, pass_index: int, done: int, validated: bool,
-              restore: Callable[[], None]) -> None:
+                    restore: Callable[[], None]) -> None:
         """Start :meth:`run` in the middle.
 
         Args:
@@ -43,10 +43,10 @@ class _Resumable:
         """
         self._pass, self._done = pass_index, done
         self.validated_step = self._iter if validated else -1
-        self._restore = restore
+        self._restore_state = restore
 
     def _restore(self) -> None:
-        restore, self._restore = self._restore, None
+        restore, self._restore_state = self._restore_state, None
         if restore is not None:
             restore()
 
