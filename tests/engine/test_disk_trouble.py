@@ -31,11 +31,10 @@ CHECKPOINT = 1_080_000  # Bytes of the one weight, or little more.
 
 def train(config: Path, *args, before=None) -> subprocess.CompletedProcess:
     """``tools/train.py`` in a process of its own; ``before`` runs in it first."""
-    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     return subprocess.run(
         [sys.executable, str(ROOT / 'tools/train.py'), str(config), *map(str, args)],
         capture_output=True, text=True, cwd=config.parent, preexec_fn=before,
-        env=os.environ | dict(PYTHONPATH=path))
+        env=os.environ | dict(PYTHONPATH=str(ROOT)))
 
 
 def said(done: subprocess.CompletedProcess) -> str:

@@ -3,10 +3,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_clip import TEXTS, TINY, samples, tiny_clip
 from torch.nn import functional as F
 
 from mmcontrast.methods.clip.mosaic import encode_cells, tiled, untiled
+from tests.methods.test_clip import TEXTS, TINY, samples, tiny_clip
 
 
 def test_tiles_lie_row_by_row_and_come_back():

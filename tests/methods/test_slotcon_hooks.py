@@ -96,7 +96,7 @@ def test_the_probe_logs_its_scores_from_the_start(tmp_path):
 
 
 def test_a_model_without_slots_is_refused(tmp_path):
-    from test_monitor_hooks import train as train_tiny
+    from tests.engine.test_monitor_hooks import train as train_tiny
     with pytest.raises(TypeError, match='Tiny has no slots'):
         train_tiny(tmp_path / 'run', [SlotImagesHook()])
 
@@ -109,8 +109,8 @@ def test_bad_settings_are_named():
 
 
 def test_nothing_is_drawn_of_a_stream_and_the_log_says_why(tmp_path):
-    from test_monitor_hooks import Tiny, log_text
-    from test_monitor_hooks import train as train_tiny
+    from tests.engine.test_monitor_hooks import Tiny, log_text
+    from tests.engine.test_monitor_hooks import train as train_tiny
 
     class Slots(Tiny):
         slot_scores = None

@@ -156,8 +156,8 @@ def test_pillow_repeats_choices_as_the_steps_themselves_would():
     view = image_to_tensor(picture)[None]
     found = augment_one_by_one(view, choices, pillow.augment)
     assert found[0].equal(image_to_tensor(expected))
-    gray = augment_one_by_one(view, same_for_all(1, (Op.GRAYSCALE, 0)), pillow.augment)
-    assert gray[0].equal(image_to_tensor(gray(picture)))
+    found = augment_one_by_one(view, same_for_all(1, (Op.GRAYSCALE, 0)), pillow.augment)
+    assert found[0].equal(image_to_tensor(gray(picture)))
 
 
 def test_the_host_never_waits_for_the_device():
