@@ -201,5 +201,5 @@ def test_many_slots_in_parts_give_the_winners_of_all(monkeypatch):
     scores = torch.randn(3, 50, 4, 5, generator=torch.Generator().manual_seed(0))
     whole = assign_slots(scores, (9, 7))
     for chunk in (1, 63 * 7, 63 * 120):
-        monkeypatch.setattr('mmcontrast.methods.slotcon.score_maps._CHUNK', chunk)
+        monkeypatch.setattr('mmcontrast.models.upsampling._CHUNK', chunk)
         assert torch.equal(assign_slots(scores, (9, 7)), whole)
