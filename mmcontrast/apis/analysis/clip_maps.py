@@ -11,7 +11,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from ...datasets.shapes import HELD_OUT_COMBINATIONS, Scene, draw_scene, scene_seed
-from ...datasets.shapes.questions import PAIR_TEXTS, is_plain
+from ...datasets.shapes.questions import PAIR_TEXTS, is_clearly_visible
 from ...datasets.shapes.vocabulary import COMBINATIONS
 from ...models.clip_weights import load_clip_state, open_clip
 from ...models.text import tokenize
@@ -111,7 +111,7 @@ def _judged(scores: Tensor, scene: Scene) -> Iterator[tuple[str, tuple]]:
     """Group, and (pointed, chance of it, named), of each object that is asked for."""
     pairs = [(thing.color, thing.shape) for thing in scene.objects]
     for thing, mask, pair in zip(scene.objects, scene.masks, pairs, strict=True):
-        if pairs.count(pair) > 1 or not is_plain(thing, scene.size):
+        if pairs.count(pair) > 1 or not is_clearly_visible(thing, scene.size):
             continue
         place = PAIRS.index(pair)
         row, column = divmod(int(scores[place].argmax()), scene.size)

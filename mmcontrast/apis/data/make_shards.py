@@ -178,7 +178,7 @@ def _write_tars(folder: Path, name: str, items: Iterable, shard_mb: float
     shards = sorted(map(str, folder.glob('*.tar')))
     if writer.total:
         # Read what was written, and leave the table for the training.
-        assert len(read_table(shards, progress=False)) == writer.total
+        assert len(read_table(shards, IMAGE_SUFFIXES, progress=False)) == writer.total
     return writer.total, len(shards)
 
 

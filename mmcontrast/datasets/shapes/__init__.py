@@ -1,11 +1,12 @@
-"""The embedded toy world: scenes of textured colored shapes, drawn from a seed."""
+"""The toy world: scenes of textured colored shapes, drawn from a seed."""
 from .clip import Clip, draw_clip
 from .dataset import ShapesDataset
+from .objects import SceneObject
 from .placement import Placement, draw_placement
 from .questions import Question, ShapesQuestions
 from .referring import Referring
 from .regions import Region, regions
-from .scene import Scene, SceneObject, Segment, draw_scene
+from .scene import Scene, Segment, draw_scene
 from .vocabulary import (
     CLASSES,
     COLORS,

@@ -1,27 +1,36 @@
-"""Sentences about a whole picture."""
+"""Write captions: sentences about a whole image."""
 from collections.abc import Sequence
 from itertools import combinations as subsets
-from typing import TYPE_CHECKING
 
-from .words import PLAIN_SHARE, RELATIONS, article, full_words, holds, phrase
-
-if TYPE_CHECKING:
-    from .scene import Scene
+from .objects import (
+    CLEAR_SHARE,
+    RELATIONS,
+    SceneObject,
+    full_description,
+    holds,
+    phrase,
+    with_article,
+)
+from .plan import ScenePlan
 
 _NUMBERS = ('no', 'one', 'two', 'three', 'four', 'five', 'six')
 
 
-def captions(scene: 'Scene') -> tuple[str, ...]:
-    """Sentences about the whole picture.
+def captions(plan: ScenePlan, objects: Sequence[SceneObject], size: int
+             ) -> tuple[str, ...]:
+    """Sentences about the whole image.
+
+    Args:
+        size: Side of the image in pixels.
 
     Returns:
         All objects with their numbers; the number of shapes with sky and ground; and,
-        if two objects lie plainly side by side or above each other, their relation.
+        if two objects are clearly side by side or above each other, their relation.
     """
-    things = [thing for thing in scene.objects if thing.area]
-    phrases = [phrase(full_words(thing)) for thing in things]
+    things = [thing for thing in objects if thing.area]
+    phrases = [phrase(full_description(thing)) for thing in things]
     counted = [_counted(phrases.count(text), text) for text in dict.fromkeys(phrases)]
-    sky, ground = scene.plan.sky, scene.plan.ground
+    sky, ground = plan.sky, plan.ground
     count = len(things)
     found = [
         _listed(counted),
@@ -31,7 +40,7 @@ def captions(scene: 'Scene') -> tuple[str, ...]:
     for left, right in subsets(range(len(things)), 2):
         for relation in RELATIONS:
             if phrases[left] != phrases[right] and holds(
-                    relation, things[left], things[right], scene.size * PLAIN_SHARE):
+                    relation, things[left], things[right], size * CLEAR_SHARE):
                 found.append(f'{with_article(phrases[left])} {relation} '
                              f'{with_article(phrases[right])}')
                 return tuple(found)
@@ -43,10 +52,6 @@ def _counted(count: int, text: str) -> str:
         return with_article(text)
     number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
     return f'{number} {text}{"es" if text.endswith("cross") else "s"}'
-
-
-def with_article(text: str) -> str:
-    return f'{article(text)} {text}'
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
-"""Short clips: the objects of a scene wander over the ground."""
+"""Draw short clips: the objects of a scene move over the ground."""
 from dataclasses import dataclass, replace
 
-from .plan import Dice, ScenePlan, plan_scene
-from .scene import Scene, check_size, see
+from .plan import RandomStream, ScenePlan, plan_scene
+from .scene import Scene, check_size, draw_plan
 
 _MOTION_STREAM = 1  # Second word of the seed: the first frame stays the scene itself.
 _EDGES_X = (0.06, 0.94)
@@ -15,7 +15,7 @@ class Clip:
     Attributes:
         frames: T scenes. Object i of one frame is object i of every other, in
             ``objects`` and as ``i + 1`` in the maps; hidden behind another it keeps its
-            place and has area 0.
+            index and has area 0.
     """
 
     frames: tuple[Scene, ...]
@@ -30,7 +30,7 @@ def draw_clip(seed: int, frames: int = 8, size: int = 128, *, combinations: str 
     """Draw a clip whose first frame is ``draw_scene`` with the same arguments.
 
     Objects go left and right, nearer (and larger) and farther, rock a little, pass in
-    front of each other and turn round at the edges.
+    front of each other and turn back at the edges.
 
     Args:
         seed, size, combinations, num_objects: As for ``draw_scene``.
@@ -43,11 +43,11 @@ def draw_clip(seed: int, frames: int = 8, size: int = 128, *, combinations: str 
     if frames < 1:
         raise ValueError(f'a clip needs at least 1 frame, got frames={frames}.')
     start = plan_scene(seed, combinations, num_objects)
-    dice = Dice(seed, _MOTION_STREAM)
-    motions = [(dice.uniform(-0.04, 0.04), dice.uniform(-0.025, 0.025),
-                dice.uniform(-4, 4)) for _ in start.objects]
+    rng = RandomStream(seed, _MOTION_STREAM)
+    motions = [(rng.uniform(-0.04, 0.04), rng.uniform(-0.025, 0.025),
+                rng.uniform(-4, 4)) for _ in start.objects]
     plans = [_at(start, motions, time) for time in range(frames)]
-    return Clip(tuple(see(plan, size) for plan in plans))
+    return Clip(tuple(draw_plan(plan, size) for plan in plans))
 
 
 def _at(start: ScenePlan, motions: list[tuple[float, float, float]], time: int

@@ -1,4 +1,4 @@
-"""The toy world as a dataset of mmengine, drawn while it is read."""
+"""Provide the toy world as an mmengine dataset, drawn on the fly."""
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -26,17 +26,17 @@ class ShapesDataset(BaseDataset):
     annotations also ``gt_seg_map`` (S, S) uint8, ``seg_fields``, ``gt_bboxes`` (N, 4)
     float32 pixels, ``gt_bboxes_labels`` (N,) int64 and ``gt_ignore_flags`` (N,) bool,
     under the names that the transforms of mmseg and mmdet read, and ``gt_masks``
-    (N, S, S) bool; with regions ``regions``, what :func:`regions.regions` gives.
+    (N, S, S) bool; with regions ``regions``, see :func:`regions.regions`.
 
     Args:
         num_images: Number of scenes.
         split: 'train', 'val' or 'test'; they never share a scene.
-        size: Side of the pictures in pixels.
+        size: Side of the images in pixels.
         combinations: Which (color, shape) pairs occur: 'all', 'seen' or 'held_out'.
         num_objects: Fewest and most objects of a scene.
-        with_annotations: Give the labels as well. Off by default: self-supervised
-            training needs none.
-        with_regions: Give the parts of the scene with their texts as well.
+        with_annotations: Include the labels. Off by default: self-supervised training
+            needs none.
+        with_regions: Include the regions of the scene with their texts.
         cache: Keep drawn scenes in memory (50 kB each at 128 pixels; double that and
             more with annotations). Each worker process keeps what it has drawn itself.
         pipeline: Transforms.

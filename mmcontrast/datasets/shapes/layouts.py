@@ -1,10 +1,9 @@
-"""Scenes and clips as files, in the layouts that other tools read.
+"""Write scenes and clips in the file layouts of COCO, mmseg, gRefCOCO, DAVIS, ImageNet.
 
 All layouts may share one folder. A writer takes the scenes of one split one after the
-other and writes what is known only at the end (JSON, lists of names) in ``finish``.
+other, and writes what is known only at the end (JSON, lists of names) in ``finish``.
 """
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +12,10 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from ...io.atomic import atomic_write
 from .clip import Clip
-from .scene import Scene, SceneObject
+from .objects import SceneObject
+from .scene import Scene
 from .vocabulary import CLASSES, COMBINATIONS, PALETTE, SHAPES, SKY_LABEL, STUFF
 
 THINGS_CLASSES = ('object', *STUFF)
@@ -94,9 +95,9 @@ class PanopticWriter:
 class SegmentationWriter:
     """mmseg: ``img_dir/SPLIT/*.jpg`` and ``ann_dir/SPLIT/*.png``, labels from 0.
 
-    ``ann_dir_things/SPLIT/*.png`` holds an easier task, which needs no shape: object,
+    ``ann_dir_things/SPLIT/*.png`` holds an easier task, without shapes: object,
     sky, ground (:data:`THINGS_CLASSES`). ``ann_dir_pairs/SPLIT/*.png`` holds a harder
-    one, which needs color and shape (:data:`PAIR_CLASSES`, also line by line in
+    one, color and shape (:data:`PAIR_CLASSES`, also line by line in
     ``pair_classes.txt``).
     """
 
@@ -117,15 +118,15 @@ class SegmentationWriter:
             classes=CLASSES, palette=PALETTE, things_classes=THINGS_CLASSES,
             pair_classes=PAIR_CLASSES))
         # A vocabulary file, for --classes.
-        write_atomically(self.root / 'pair_classes.txt', '\n'.join(PAIR_CLASSES) + '\n')
+        _write_text(self.root / 'pair_classes.txt', '\n'.join(PAIR_CLASSES) + '\n')
 
 
 class ReferringWriter:
     """gRefCOCO: ``annotations/refs_SPLIT.json``.
 
-    COCO's images, annotations and categories, and under ``refs`` one entry an
-    expression. ``ann_id`` lists the targets; without one it is [-1] and ``no_target``
-    is true.
+    COCO's images, annotations and categories, and under ``refs`` one entry for
+    each expression. ``ann_id`` lists the targets; without one it is [-1] and
+    ``no_target`` is true.
     """
 
     def __init__(self, root: Path, split: str) -> None:
@@ -159,7 +160,7 @@ class ReferringWriter:
 class VideoWriter:
     """``JPEGImages/CLIP/*.jpg``, ``Annotations/CLIP/*.png``, ``ImageSets/SPLIT.txt``.
 
-    A palette PNG holds object ids, 0 for none; ``meta_SPLIT.json`` names each object.
+    A palette PNG holds object ids, 0 for none; ``meta_SPLIT.json`` lists the objects.
 
     Attributes:
         resolution, year: Folders above the clips and above the lists.
@@ -187,8 +188,8 @@ class VideoWriter:
             for i, thing in enumerate(clip.frames[0].objects)})
 
     def finish(self) -> None:
-        write_atomically(self.root / 'ImageSets' / self.year / f'{self.split}.txt',
-                         ''.join(f'{name}\n' for name in self.videos))
+        _write_text(self.root / 'ImageSets' / self.year / f'{self.split}.txt',
+                    ''.join(f'{name}\n' for name in self.videos))
         write_json(self.root / f'meta_{self.split}.json', dict(videos=self.videos))
 
 
@@ -202,8 +203,8 @@ class DavisWriter(VideoWriter):
 class ClassWriter:
     """ImageNet: ``by_shape/SPLIT/SHAPE/*.jpg``, a close-up of one object each.
 
-    The object is the nearest of the scene that is seen as a whole; the window around
-    it is one and a half times as wide as the object, as far as the picture goes.
+    The object is the nearest one without occlusion; the window around it is one and a
+    half times as wide as the object, within the image.
     """
 
     window = 1.5
@@ -226,7 +227,7 @@ class ClassWriter:
         _write_rgb(self.folder / thing.shape / f'{name}.jpg', close)
 
     def finish(self) -> None:
-        """All is written."""
+        """Nothing is left to write."""
 
 
 SCENE_LAYOUTS = {
@@ -237,7 +238,7 @@ LAYOUTS = (*SCENE_LAYOUTS, *CLIP_LAYOUTS)
 
 
 def pair_map(scene: Scene) -> np.ndarray:
-    """(S, S) uint8, places in :data:`PAIR_CLASSES`; every pixel has a class."""
+    """(S, S) uint8, indices into :data:`PAIR_CLASSES`; every pixel has a class."""
     things = [PAIR_CLASSES.index(f'{thing.color} {thing.shape}')
               for thing in scene.objects]
     stuff = scene.semantic_map - np.uint8(SKY_LABEL) + np.uint8(NUM_SEEN)
@@ -246,20 +247,18 @@ def pair_map(scene: Scene) -> np.ndarray:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write JSON; a reader finds the old file or the whole new one, never a part."""
-    write_atomically(path, json.dumps(content))
+    """Write a JSON file in one step, never a part of it."""
+    _write_text(path, json.dumps(content))
 
 
-def write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
-    part.write_text(text, encoding='utf-8')
-    os.replace(part, path)
+def _write_text(path: Path, text: str) -> None:
+    with atomic_write(path) as file:
+        file.write(text.encode())
 
 
 def _add_image(root: Path, split: str, name: str, scene: Scene, images: list[dict]
                ) -> dict:
-    """Write a COCO picture, unless another layout has done so, and note it."""
+    """Write a COCO image, unless another layout has done so, and list it."""
     file_name = f'{name}.jpg'
     path = root / 'images' / split / file_name
     if not path.exists():
@@ -301,4 +300,4 @@ def _write_rgb(path: Path, image: np.ndarray) -> None:
 def _write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), image, list(options)):
-        raise OSError(f'{path}: the picture could not be written.')
+        raise OSError(f'{path}: the image could not be written.')

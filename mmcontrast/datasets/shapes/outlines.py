@@ -1,4 +1,4 @@
-"""Outlines of the shapes as polygons of unit size."""
+"""Define the outlines of the shapes as polygons of unit size."""
 import math
 from functools import lru_cache
 
@@ -13,7 +13,7 @@ def outline(shape: str, tilt: int) -> tuple[np.ndarray, ...]:
 
     Args:
         shape: A name of ``SHAPES``.
-        tilt: Rotation in whole degrees, clockwise in the picture.
+        tilt: Rotation in whole degrees, clockwise in the image.
 
     Returns:
         Contours (P, 2) of (x, y), y downwards, in units of the object's size; a second

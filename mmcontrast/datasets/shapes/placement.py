@@ -1,39 +1,38 @@
-"""Placement pairs: a scene without one of its objects, and where that could stand."""
+"""Draw placement pairs: a scene without an object, and boxes where it could stand."""
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from .plan import Dice, ObjectPlan, ScenePlan, leaves_room, plan_scene
+from .plan import ObjectPlan, RandomStream, ScenePlan, leaves_room, plan_scene
 from .render import draw_object
-from .scene import Scene, check_size, see
+from .scene import Scene, check_size, draw_plan
 
 Box = tuple[float, float, float, float]
 
 SIZE_TOLERANCE = 0.25
-"""How far, as a share, a plausible height may be from the one that the depth asks for.
-"""
+"""Largest relative error of a plausible height, against the one that fits the depth."""
 _PLACEMENT_STREAM = 3
 _TRIES = 40
 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """An object, a background, and places for the one in the other.
+    """An object, a background, and boxes in which the object is plausible or not.
 
-    A place is plausible if the object stands on the ground with a size that follows
-    the depth, lies within the picture, and neither covers nor is covered by another
-    object more than objects of the toy world ever are.
+    A box is plausible if the object stands on the ground at a size that fits the depth,
+    lies within the image, and neither covers nor is covered by another object more
+    than objects of the toy world ever are.
 
     Attributes:
         scene: The scene with the object.
         target: Index of the object in ``scene.objects``.
-        background: The scene without the object; without its shadow, too.
+        background: The scene without the object and its shadow.
         cutout: (h, w, 4) uint8 RGBA of the whole object, cut to its box.
-        box_xyxy: Where it truly stands, in pixels.
+        box_xyxy: The true box, in pixels.
         positives: Plausible boxes in pixels, the true one first.
-        negatives: Implausible boxes: in the air, too large, too small, or in the way.
+        negatives: Implausible boxes: in the air, too large, too small, or overlapping.
     """
 
     scene: Scene
@@ -50,7 +49,7 @@ class Placement:
         return is_plausible(self._thing, box, self.background.plan)
 
     def compose(self, box_xyxy: Sequence[float]) -> np.ndarray:
-        """(S, S, 3) uint8 picture with the object in a box, shadow and light included.
+        """(S, S, 3) uint8 image with the object in a box, shadow and light included.
 
         Only the height and the foot of the box are used: the object keeps its shape.
         """
@@ -60,7 +59,7 @@ class Placement:
                         size=self._thing.size * (bottom - top) / height)
         plan = self.background.plan
         plan = replace(plan, objects=(*plan.objects, moved))
-        return see(plan, self.scene.size).image
+        return draw_plan(plan, self.scene.size).image
 
     @cached_property
     def _thing(self) -> ObjectPlan:
@@ -70,13 +69,13 @@ class Placement:
 def draw_placement(seed: int, size: int = 128, *, combinations: str = 'all',
                    num_objects: tuple[int, int] = (2, 6), num_places: int = 8
                    ) -> Placement:
-    """Draw a placement pair; all objects lie within the picture.
+    """Draw a placement pair; all objects lie within the image.
 
     Args:
         seed, size, combinations, num_objects: As for ``draw_scene``. The scene differs
-            from that of ``draw_scene``, which lets the picture's edge cut objects.
-        num_places: Most plausible and most implausible boxes to give; a crowded scene
-            may have fewer plausible ones, at least the true one.
+            from that of ``draw_scene``, which lets the image's edge cut objects.
+        num_places: Most plausible and most implausible boxes to return; a crowded
+            scene may have fewer plausible ones, at least the true one.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -85,20 +84,20 @@ def draw_placement(seed: int, size: int = 128, *, combinations: str = 'all',
     if num_places < 1:
         raise ValueError(f'num_places must be 1 or more, got {num_places}.')
     plan = plan_scene(seed, combinations, num_objects, whole_objects=True)
-    dice = Dice(seed, _PLACEMENT_STREAM)
-    target = dice.integer(0, len(plan.objects) - 1)
+    rng = RandomStream(seed, _PLACEMENT_STREAM)
+    target = rng.integer(0, len(plan.objects) - 1)
     thing = plan.objects[target]
     rest = replace(plan, objects=plan.objects[:target] + plan.objects[target + 1:])
-    positives = [thing.box, *_plausible_boxes(dice, thing, rest, num_places - 1)]
-    negatives = _implausible_boxes(dice, thing, rest, num_places)
+    positives = [thing.box, *_plausible_boxes(rng, thing, rest, num_places - 1)]
+    negatives = _implausible_boxes(rng, thing, rest, num_places)
     return Placement(
-        see(plan, size), target, see(rest, size), _cut_out(thing, size),
+        draw_plan(plan, size), target, draw_plan(rest, size), _cut_out(thing, size),
         _in_pixels([thing.box], size)[0], _in_pixels(positives, size),
         _in_pixels(negatives, size))
 
 
 def is_plausible(thing: ObjectPlan, box: Box, background: ScenePlan) -> bool:
-    """The rule behind :meth:`Placement.is_plausible`, in shares of the picture."""
+    """The rule behind :meth:`Placement.is_plausible`, in shares of the image."""
     left, top, right, bottom = box
     slack = 1e-6
     if min(left, top) < -slack or max(right, bottom) > 1 + slack:
@@ -112,46 +111,49 @@ def is_plausible(thing: ObjectPlan, box: Box, background: ScenePlan) -> bool:
     return leaves_room(box, [other.box for other in background.objects])
 
 
-def _plausible_boxes(dice: Dice, thing: ObjectPlan, background: ScenePlan, count: int
-                     ) -> list[Box]:
+def _plausible_boxes(rng: RandomStream, thing: ObjectPlan, background: ScenePlan,
+                     count: int) -> list[Box]:
     boxes: list[Box] = []
     for _ in range(_TRIES):
-        foot_y = dice.uniform(background.farthest_foot, 0.98)
-        moved = background.moved(thing, dice.number(), foot_y)
+        foot_y = rng.uniform(background.farthest_foot, 0.98)
+        moved = background.moved(thing, rng.random(), foot_y)
         if len(boxes) < count and is_plausible(thing, moved.box, background):
             boxes.append(moved.box)
     return boxes
 
 
-def _implausible_boxes(dice: Dice, thing: ObjectPlan, background: ScenePlan,
+def _implausible_boxes(rng: RandomStream, thing: ObjectPlan, background: ScenePlan,
                        count: int) -> list[Box]:
-    """Boxes that break one rule each, in turns, as far as the scene allows."""
+    """Boxes that break one rule each, in turn, as far as the scene allows."""
     makers = (_in_the_air, _wrong_size, _in_the_way)
     boxes: list[Box] = []
     for i in range(_TRIES + count):
-        box = makers[i % len(makers)](dice, thing, background).box
+        box = makers[i % len(makers)](rng, thing, background).box
         if len(boxes) < count and not is_plausible(thing, box, background):
             boxes.append(box)
     return boxes
 
 
-def _in_the_air(dice: Dice, thing: ObjectPlan, background: ScenePlan) -> ObjectPlan:
+def _in_the_air(rng: RandomStream, thing: ObjectPlan, background: ScenePlan
+                ) -> ObjectPlan:
     highest = min(thing.box[3] - thing.box[1], background.horizon - 0.02)
-    foot_y = dice.uniform(highest, background.horizon - 0.02)
-    return replace(thing, foot_x=dice.uniform(0.2, 0.8), foot_y=foot_y)
+    foot_y = rng.uniform(highest, background.horizon - 0.02)
+    return replace(thing, foot_x=rng.uniform(0.2, 0.8), foot_y=foot_y)
 
 
-def _wrong_size(dice: Dice, thing: ObjectPlan, background: ScenePlan) -> ObjectPlan:
-    factor = dice.choice((0.4, 0.55, 1.6, 2.0))
-    foot_y = dice.uniform(background.farthest_foot, 0.98)
-    moved = background.moved(thing, dice.uniform(0.2, 0.8), foot_y)
+def _wrong_size(rng: RandomStream, thing: ObjectPlan, background: ScenePlan
+                ) -> ObjectPlan:
+    factor = rng.choice((0.4, 0.55, 1.6, 2.0))
+    foot_y = rng.uniform(background.farthest_foot, 0.98)
+    moved = background.moved(thing, rng.uniform(0.2, 0.8), foot_y)
     return replace(moved, size=moved.size * factor)
 
 
-def _in_the_way(dice: Dice, thing: ObjectPlan, background: ScenePlan) -> ObjectPlan:
+def _in_the_way(rng: RandomStream, thing: ObjectPlan, background: ScenePlan
+                ) -> ObjectPlan:
     if not background.objects:
-        return _wrong_size(dice, thing, background)
-    other = dice.choice(background.objects)
+        return _wrong_size(rng, thing, background)
+    other = rng.choice(background.objects)
     return background.moved(thing, other.foot_x, min(other.foot_y + 0.01, 0.98))
 
 

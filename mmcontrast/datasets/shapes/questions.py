@@ -1,16 +1,14 @@
-"""What is to be seen in the toy world, as questions with a few answers to choose from.
-"""
+"""Multiple-choice questions about the objects and scenes of the toy world."""
 from typing import NamedTuple
 
 from ...registry import DATASETS
-from .captions import with_article
 from .dataset import ShapesDataset
+from .objects import SceneObject, with_article
 from .regions import Region, object_texts
-from .scene import SceneObject
 from .vocabulary import COLORS, COMBINATIONS, HELD_OUT_COMBINATIONS, SHAPES
 
 MIN_SHARE, MIN_SIDE = 0.6, 0.08
-"""Of an object's own pixels, and of the picture's side, that must be seen to ask."""
+"""Least visible share of an object, and least side as a share of the image side."""
 
 COLOR_TEXTS = tuple(f'{with_article(color)} shape' for color in COLORS)
 SHAPE_TEXTS = tuple(with_article(shape) for shape in SHAPES)
@@ -22,8 +20,8 @@ class Question(NamedTuple):
     """A choice between texts.
 
     Attributes:
-        choices: One of them fits.
-        answer: Its place.
+        choices: One of them is right.
+        answer: Its index.
     """
 
     choices: tuple[str, ...]
@@ -35,11 +33,11 @@ class ShapesQuestions(ShapesDataset):
     """Objects and scenes of the toy world, with questions about them.
 
     An item is a scene's ``img`` with one region in ``regions`` and ``questions``, name
-    to :class:`Question`. Plainly visible objects are asked for their color and shape
+    to :class:`Question`. Clearly visible objects are asked for their color and shape
     (8 choices each) and for the pair (64), under names that start with ``seen/`` or
     ``held_out/``, as the pair is in ``HELD_OUT_COMBINATIONS`` or not. Whole scenes are
-    asked which of some captions fits, ``scene/caption``; the wrong ones are those of
-    the next scenes.
+    asked which of several captions is right, ``scene/caption``; the wrong ones are
+    those of the next scenes.
 
     Args:
         num_captions: Choices for a scene; 0 leaves whole scenes out.
@@ -62,7 +60,7 @@ class ShapesQuestions(ShapesDataset):
             {**info, 'kind': 'object', 'questions': object_questions(thing),
              'region': Region(thing.box_xyxy, object_texts(thing))}
             for info, scene in zip(infos, scenes, strict=True)
-            for thing in scene.objects if is_plain(thing, scene.size)]
+            for thing in scene.objects if is_clearly_visible(thing, scene.size)]
         if not self.num_captions:
             return things
         captions = [scene.captions[0] for scene in scenes]
@@ -80,7 +78,7 @@ class ShapesQuestions(ShapesDataset):
 
 
 def object_questions(thing: SceneObject) -> dict[str, Question]:
-    """Color, shape and pair of an object, each by the group of the pair."""
+    """Questions for color, shape and pair of an object, named by the pair's group."""
     pair = (thing.color, thing.shape)
     group = 'held_out' if pair in HELD_OUT_COMBINATIONS else 'seen'
     return {
@@ -89,8 +87,8 @@ def object_questions(thing: SceneObject) -> dict[str, Question]:
         f'{group}/pair': Question(PAIR_TEXTS, COMBINATIONS['all'].index(pair))}
 
 
-def is_plain(thing: SceneObject, size: int) -> bool:
-    """Whether enough of an object is seen, in a picture of this side, to ask."""
+def is_clearly_visible(thing: SceneObject, size: int) -> bool:
+    """Whether enough of an object is visible, in an image of this size, to ask."""
     left, top, right, bottom = thing.box_xyxy
     return (thing.area >= MIN_SHARE * thing.amodal_area
             and min(right - left, bottom - top) >= MIN_SIDE * size)

@@ -1,4 +1,4 @@
-"""From a plan to pixels: the picture, and which object is seen at each pixel."""
+"""Render a plan: the image, and which object is visible at each pixel."""
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +21,7 @@ class Patch:
     Attributes:
         rgb: (h, w, 3) uint8, textured everywhere, also beyond the outline.
         alpha: (h, w) uint8, soft at the edges of the outline.
-        left, top: Where the patch lies in the picture; may be negative.
+        left, top: Position of the patch in the image; may be negative.
     """
 
     rgb: np.ndarray
@@ -36,9 +36,9 @@ class Canvas:
 
     Attributes:
         image: (S, S, 3) uint8 RGB.
-        is_ground: (S, S) bool, where the ground would be seen without objects.
-        instance_map: (S, S) uint8, 0 for no object, else 1 + its place in the plan.
-        patches: One a planned object, in the same order.
+        is_ground: (S, S) bool, where the ground would be visible without objects.
+        instance_map: (S, S) uint8, 0 for no object, else 1 + its index in the plan.
+        patches: One for each planned object, in the same order.
     """
 
     image: np.ndarray
@@ -61,7 +61,7 @@ def render(plan: ScenePlan, size: int) -> Canvas:
 
 
 def draw_object(thing: ObjectPlan, size: int) -> Patch:
-    """Draw an object alone, whole even where the picture would cut it."""
+    """Draw an object alone, whole even where the image would cut it."""
     left, top, right, bottom = (side * size for side in thing.box)
     # One pixel of room for the soft edge.
     left, top = math.floor(left) - 1, math.floor(top) - 1
@@ -163,7 +163,7 @@ def _paste(patch: Patch, instance: int, image: np.ndarray,
 
 
 def _overlap(patch: Patch, size: int) -> tuple[tuple[slice, slice], ...]:
-    """Where a patch lies in the picture, and which part of it does."""
+    """Where a patch lies in the image, and which part of the patch that is."""
     height, width = patch.alpha.shape
     left, top = max(patch.left, 0), max(patch.top, 0)
     right, bottom = min(patch.left + width, size), min(patch.top + height, size)
@@ -173,7 +173,7 @@ def _overlap(patch: Patch, size: int) -> tuple[tuple[slice, slice], ...]:
 
 
 def full_mask(patch: Patch, size: int) -> np.ndarray:
-    """(S, S) bool: the object within the picture, hidden parts included."""
+    """(S, S) bool: the object within the image, occluded parts included."""
     mask = np.zeros((size, size), bool)
     inside, source = _overlap(patch, size)
     mask[inside] = patch.alpha[source] > 127
@@ -181,7 +181,7 @@ def full_mask(patch: Patch, size: int) -> np.ndarray:
 
 
 def _camera_effects(image: np.ndarray, plan: ScenePlan) -> np.ndarray:
-    """Uneven colored light, now and then a soft lens, and noise."""
+    """Uneven colored light, sometimes blur, and noise."""
     size = len(image)
     gains = np.rint(np.array(plan.light) * 128).astype(np.uint8).reshape(3, 3, 3)
     gains = cv2.resize(gains, (size, size), interpolation=cv2.INTER_LINEAR_EXACT)

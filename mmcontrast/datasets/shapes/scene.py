@@ -1,4 +1,4 @@
-"""A drawn scene together with everything that is known about it."""
+"""Draw a scene and give all its annotations."""
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -6,40 +6,13 @@ import cv2
 import numpy as np
 
 from .captions import captions
+from .objects import SceneObject
 from .plan import ScenePlan, plan_scene
 from .referring import Referring, referring
 from .render import Canvas, full_mask, render
 from .vocabulary import GROUND_LABEL, SHAPES, SKY_LABEL
 
 MIN_SIZE = 32
-
-
-@dataclass(frozen=True)
-class SceneObject:
-    """One object as it is seen.
-
-    Attributes:
-        shape, color, texture: Its words.
-        label: Place of its shape in ``CLASSES``.
-        box_xyxy: Box around its visible pixels, in pixels, end exclusive; zeros if it
-            is not seen at all, which happens in clips only.
-        area: Number of visible pixels.
-        amodal_area: Number of pixels if nothing stood in front of it.
-    """
-
-    shape: str
-    color: str
-    texture: str
-    label: int
-    box_xyxy: tuple[int, int, int, int]
-    area: int
-    amodal_area: int
-
-    @property
-    def center_xy(self) -> tuple[float, float]:
-        """Center of the visible box, in pixels."""
-        left, top, right, bottom = self.box_xyxy
-        return (left + right) / 2, (top + bottom) / 2
 
 
 @dataclass(frozen=True)
@@ -54,15 +27,15 @@ class Segment:
 
 @dataclass(eq=False)
 class Scene:
-    """A picture of the toy world and its annotations, for S x S pixels and N objects.
+    """An image of the toy world and its annotations, for S x S pixels and N objects.
 
     Attributes:
-        plan: The choices behind the picture.
+        plan: The choices behind the image.
         image: (S, S, 3) uint8 RGB.
-        instance_map: (S, S) uint8, 0 where no object is seen, else 1 + its index.
+        instance_map: (S, S) uint8, 0 where no object is visible, else 1 + its index.
         objects: N objects, the farthest first.
 
-    Maps and texts are made when they are first asked for.
+    Maps and texts are computed on first access.
     """
 
     plan: ScenePlan
@@ -87,7 +60,7 @@ class Scene:
 
     @cached_property
     def amodal_masks(self) -> np.ndarray:
-        """(N, S, S) bool, pixels of each object if it stood alone."""
+        """(N, S, S) bool, pixels of each object without occlusion."""
         masks = [full_mask(patch, self.size) for patch in self._canvas.patches]
         return np.array(masks, bool).reshape(-1, self.size, self.size)
 
@@ -99,12 +72,12 @@ class Scene:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """(N,) int64, places in ``CLASSES``."""
+        """(N,) int64, indices into ``CLASSES``."""
         return np.array([thing.label for thing in self.objects], np.int64)
 
     @cached_property
     def semantic_map(self) -> np.ndarray:
-        """(S, S) uint8, places in ``CLASSES``; every pixel has a class."""
+        """(S, S) uint8, indices into ``CLASSES``; every pixel has a class."""
         stuff = self._canvas.is_ground.view(np.uint8) + np.uint8(SKY_LABEL)
         table = np.array([0, *self.labels], np.uint8)
         return np.where(self.instance_map == 0, stuff, table.take(self.instance_map))
@@ -126,14 +99,13 @@ class Scene:
 
     @cached_property
     def captions(self) -> tuple[str, ...]:
-        """Sentences about the whole picture, see :func:`captions.captions`."""
-        return captions(self)
+        """Sentences about the whole image, see :func:`captions.captions`."""
+        return captions(self.plan, self.objects, self.size)
 
     @cached_property
     def referring(self) -> tuple[Referring, ...]:
-        """Expressions for one, many and no object, see
-        :func:`referring.referring`."""
-        return referring(self)
+        """Expressions for one, many and no object, see :func:`referring.referring`."""
+        return referring(self.plan, self.objects, self.size)
 
 
 def draw_scene(seed: int, size: int = 128, *, combinations: str = 'all',
@@ -142,7 +114,7 @@ def draw_scene(seed: int, size: int = 128, *, combinations: str = 'all',
 
     Args:
         seed: Not negative. :func:`vocabulary.scene_seed` gives the seeds of a split.
-        size: Side of the picture in pixels; the same seed shows the same scene at
+        size: Side of the image in pixels; the same seed shows the same scene at
             every size.
         combinations: Which (color, shape) pairs occur: 'all', 'seen' or 'held_out'.
         num_objects: Fewest and most objects to ask for; a crowded scene may hold fewer,
@@ -152,11 +124,11 @@ def draw_scene(seed: int, size: int = 128, *, combinations: str = 'all',
         ValueError: If an argument is out of range.
     """
     check_size(size)
-    return see(plan_scene(seed, combinations, num_objects), size)
+    return draw_plan(plan_scene(seed, combinations, num_objects), size)
 
 
-def see(plan: ScenePlan, size: int) -> Scene:
-    """Draw a plan and note what is visible."""
+def draw_plan(plan: ScenePlan, size: int) -> Scene:
+    """Draw a plan, and annotate what is visible."""
     canvas = render(plan, size)
     areas = np.bincount(
         canvas.instance_map.ravel(), minlength=len(plan.objects) + 1).tolist()
@@ -174,7 +146,7 @@ def check_size(size: int) -> None:
     if size < MIN_SIZE:
         raise ValueError(
             f'size must be at least {MIN_SIZE} pixels, got {size}: smaller shapes '
-            f'cannot be told apart.')
+            f'cannot be distinguished.')
 
 
 def _visible_box(instance_map: np.ndarray, instance: int) -> tuple[int, int, int, int]:

@@ -1,7 +1,7 @@
-"""Gray tiles that repeat without a seam, and how they are read in integers.
+"""Make seamless gray texture tiles and sample them in integer arithmetic.
 
-Integer arithmetic and table look-ups only once a tile stands: a scene comes out equal
-on every machine, and a look-up costs a few nanoseconds a pixel.
+Once a tile is made, only integers and table look-ups are used: a scene is equal on
+every machine, and a look-up costs a few nanoseconds per pixel.
 """
 from functools import lru_cache
 
@@ -53,11 +53,11 @@ def to_fixed(repeats: float | np.ndarray) -> int | np.ndarray:
 
 @lru_cache(maxsize=32)
 def noise_tiles(size: int, strength: int) -> tuple[np.ndarray, np.ndarray]:
-    """What a noisy camera adds and what it takes away, as two uint8 pictures.
+    """Camera noise as two uint8 images: what it adds and what it subtracts.
 
     Args:
         size: Side of the scene; the tiles are ``NOISE_SHIFTS`` pixels larger, so that
-            scenes may read them at different places.
+            scenes can read them at different offsets.
         strength: Standard deviation in gray levels.
     """
     side = size + NOISE_SHIFTS
@@ -73,7 +73,7 @@ NOISE_SHIFTS = 32
 
 
 def _soft(waves: np.ndarray, sharpness: float) -> np.ndarray:
-    """Waves around 0 as a pattern in [0, 1] whose edges are not quite hard."""
+    """Waves around 0 as a pattern in [0, 1] with slightly soft edges."""
     return np.clip(0.5 + 0.5 * sharpness * waves, 0, 1)
 
 

@@ -1,5 +1,4 @@
-"""The words of the toy world, its class lists, and which scene belongs to which split.
-"""
+"""Define the classes, colors, textures, held-out pairs and splits of the toy world."""
 SHAPES = ('circle', 'square', 'triangle', 'star', 'ring', 'cross', 'heart', 'moon')
 COLORS = {
     'red': (205, 45, 45), 'orange': (235, 130, 30), 'yellow': (235, 205, 50),
@@ -9,7 +8,7 @@ TEXTURES = ('plain', 'striped', 'dotted', 'checked')
 SKY_TEXTURES = ('plain', 'cloudy', 'striped')
 STUFF = ('sky', 'ground')
 
-# Things first, as mmdet's panoptic classes; a shape's label is its place in SHAPES.
+# Things first, as mmdet's panoptic classes; a shape's label is its index in SHAPES.
 CLASSES = SHAPES + STUFF
 PALETTE = [
     (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48),
@@ -17,7 +16,7 @@ PALETTE = [
 SKY_LABEL, GROUND_LABEL = len(SHAPES), len(SHAPES) + 1
 
 # 3 and 8 share no factor, so every shape and every color is held out exactly once:
-# each word is still seen in seven other pairs.
+# each word still occurs in seven other pairs.
 HELD_OUT_COMBINATIONS = frozenset(
     (tuple(COLORS)[(3 * i + 1) % len(COLORS)], shape)
     for i, shape in enumerate(SHAPES))
@@ -50,7 +49,7 @@ def scene_seed(split: str, index: int) -> int:
 
     Args:
         split: 'train', 'val' or 'test'.
-        index: Place in the split, from 0, without an upper end.
+        index: Position in the split, from 0, without upper bound.
 
     Raises:
         ValueError: For an unknown split or a negative index.

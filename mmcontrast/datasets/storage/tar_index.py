@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.logging import print_log
 from rich.progress import track
 
-from ..image_lists import IMAGE_SUFFIXES
+from ...io.atomic import atomic_write
 from .tar_headers import NO_LABEL, ShardContent, scan_shard
 
 _FORMAT = 1
@@ -88,7 +88,7 @@ class ImageTable(Sequence):
         return np.flatnonzero(np.diff(self.shard, prepend=-1))
 
 
-def read_table(shards: Sequence[str], suffixes: Sequence[str] = IMAGE_SUFFIXES,
+def read_table(shards: Sequence[str], suffixes: Sequence[str],
                index_file: str | None = None, progress: bool = True) -> ImageTable:
     """The images of all shards, in the order of the shards and of their members.
 
@@ -178,13 +178,11 @@ def _save(file: str, suffixes: tuple[str, ...], contents: dict[str, ShardContent
     names, sizes, times = zip(*(_version(p, file) for p in contents), strict=True)
     columns = {field.name: np.concatenate([getattr(p, field.name) for p in parts])
                for field in fields(ShardContent)}
-    new = f'{file}.{os.getpid()}.partial'
     try:
-        with open(new, 'wb') as out:
+        with atomic_write(file) as out:
             np.savez(out, format=_FORMAT, suffixes=suffixes, shards=names, bytes=sizes,
                      times=times, num_images=[len(p.offset) for p in parts],
                      num_letters=[len(p.names) for p in parts], **columns)
-        os.replace(new, file)
     except OSError as error:
         print_log(f'The table of the shards cannot be kept in {file} ({error}): their '
                   'headers are read again at every start. Set index_file of the data '
