@@ -1,11 +1,13 @@
-"""Errors whose text is all that a user needs."""
+"""Define errors whose text is all that a user needs, and suggest correct names."""
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something that the user can put right, and the text says how.
+    """Something that the user can correct, and the text says how.
 
-    Our tools print the text alone, without a traceback. For classes of a more telling
-    type beside it.
+    Our tools print the text alone, without a traceback. Combine it with a built-in
+    type, as :class:`UserValueError` does.
     """
 
 
@@ -14,8 +16,40 @@ class UserValueError(UserError, ValueError):
 
 
 class UserKeyError(UserError, KeyError):
-    """Names that do not fit together."""
+    """A name that is unknown, or names that do not fit together."""
 
     def __str__(self) -> str:
         # Not as KeyError does it, in quotes.
         return Exception.__str__(self)
+
+
+def closest(name: str, known: Iterable[str], num: int = 1, cutoff: float = 0.6
+            ) -> list[str]:
+    """Known names that resemble ``name``, the most similar first; case is ignored.
+
+    Args:
+        name: What the user wrote.
+        known: What could be meant.
+        num: Number of names at most.
+        cutoff: Similarity in [0, 1] that a name must reach; see :mod:`difflib`.
+    """
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    return [by_lower[lower] for lower in difflib.get_close_matches(
+        name.lower(), by_lower, n=num, cutoff=cutoff)]
+
+
+def did_you_mean(name: str, known: Iterable[str], num: int = 1, cutoff: float = 0.6,
+                 otherwise: str = '.') -> str:
+    """End of a sentence about an unknown name: ``: did you mean 'x' or 'y'?``
+
+    Args:
+        name, known, num, cutoff: See :func:`closest`.
+        otherwise: What to return if no known name comes close.
+    """
+    return suggest(closest(name, known, num, cutoff)) or otherwise
+
+
+def suggest(names: Iterable[str]) -> str:
+    """``: did you mean 'x' or 'y'?`` of these names, '' without any."""
+    listed = ' or '.join(repr(name) for name in names)
+    return f': did you mean {listed}?' if listed else ''

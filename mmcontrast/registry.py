@@ -1,16 +1,16 @@
-"""Registries of mmcontrast: children of mmengine's roots.
+"""Register the classes that a config can name, as children of mmengine's registries.
 
 A config finds our classes without an import line: each registry lists the packages
-(``locations``) that are imported the first time a name is asked for. A class that needs
-another library is only announced there (:meth:`Registry.announce`) and imported when a
-config names it. A name that nobody registered is an error that says which names come
-close.
+(``locations``) that are imported at the first lookup. A class that needs another
+library is only announced there (:meth:`Registry.announce`) and imported when a config
+names it. An unknown name is an error that suggests similar ones.
 """
-import difflib
 from contextlib import contextmanager
 from importlib import import_module
 
 from mmengine import registry as roots
+
+from .errors import UserKeyError, closest, suggest
 
 #: Earlier names of our types, which configs of users and in checkpoints still hold.
 FORMER_NAMES = {
@@ -21,36 +21,35 @@ FORMER_NAMES = {
     'UnlabelledImages': 'UnlabeledImages',
 }
 
+OWN_CLASS = ("A class of your own is found once its module is in the config: "
+             "custom_imports=dict(imports=['my_module']).")
 
-class UnknownTypeError(KeyError):
+
+class UnknownTypeError(UserKeyError):
     """A config names a type that no registry holds."""
-
-    def __str__(self) -> str:
-        # KeyError shows its text quoted and escaped; this one is read by people.
-        return self.args[0]
 
 
 class Registry(roots.Registry):
-    """mmengine's registry, with a did-you-mean instead of a bare miss."""
+    """mmengine's registry, whose lookup errors suggest similar names."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._announced = {}
 
     def announce(self, module: str, *names: str) -> None:
-        """Say that ``module`` registers ``names``, without importing it yet.
+        """Note that ``module`` registers ``names``, without importing it yet.
 
         For classes of ours that are built on mmdet, mmseg or another heavy library, so
-        that the rest works where it is missing.
+        that the rest works where it is not installed.
         """
         self._announced.update(dict.fromkeys(names, module))
 
     def get(self, key: str):
-        """The class or function registered as ``key``, here, above or in its scope.
+        """Look ``key`` up here, in the parent registry or in the scope that it names.
 
         Raises:
-            UnknownTypeError: If there is none. The message names the closest ones, or
-                the library that a class of ours needs.
+            UnknownTypeError: If there is none. The message suggests similar names, or
+                says how to install the library that the class needs.
         """
         key = self._current_name(key)
         found = super().get(key)
@@ -58,7 +57,7 @@ class Registry(roots.Registry):
             self._import_announced(key)
             found = super().get(key)
         if found is None:
-            raise UnknownTypeError(self._describe_miss(key))
+            raise UnknownTypeError(self._describe_unknown(key))
         return found
 
     def _current_name(self, key: str) -> str:
@@ -97,7 +96,7 @@ class Registry(roots.Registry):
         except UnknownTypeError:
             return False
 
-    def _describe_miss(self, key: str) -> str:
+    def _describe_unknown(self, key: str) -> str:
         scope = self.split_scope_key(key)[0] or self.scope
         if scope != self.scope:
             try:
@@ -105,32 +104,29 @@ class Registry(roots.Registry):
             except ImportError as error:
                 return (f'{key!r} needs {scope}, which cannot be imported here: '
                         f'{error}. {_how_to_install(scope)}')
-        miss = f'{key!r} is not in the {scope}::{self.name} registry'
-        names = self._names_by_lower_case()
-        close = difflib.get_close_matches(key.lower(), names, n=3, cutoff=0.7)
-        if close:
-            hint = f'did you mean {" or ".join(repr(names[name]) for name in close)}?'
-        else:
-            held = ', '.join(sorted(self.module_dict)) or 'nothing of ours'
-            hint = f'it holds {held}.'
-        return (f'{miss}: {hint} A class of your own is found once its module stands '
-                "in the config: custom_imports=dict(imports=['my_module']).")
+        near = similar_names(self, key, num=3)
+        held = ', '.join(sorted(self.module_dict)) or 'nothing of ours'
+        return (f'{key!r} is not in the {scope}::{self.name} registry'
+                f'{suggest(near) or f": it holds {held}."} {OWN_CLASS}')
 
-    def _names_by_lower_case(self) -> dict:
-        """What a config may write here, keyed by what a typo is compared with.
 
-        Another library's class is also listed without its scope, so that a bare
-        'MaskRCNN' leads to 'mmdet.MaskRCNN'; our own names take precedence.
-        """
-        names = {}
-        for scope, child in self.root.children.items():
-            for name in child.module_dict:
-                names[f'{scope}.{name}'.lower()] = f'{scope}.{name}'
-                names.setdefault(name.lower(), f'{scope}.{name}')
-        for registry in (self.root, self):
-            names.update({name.lower(): name for name in registry.module_dict})
-        names.update({name.lower(): name for name in self._announced})
-        return names
+def similar_names(registry: roots.Registry, name: str, num: int) -> list[str]:
+    """What a config may write in place of a misspelled type, the most similar first.
+
+    Names of the registry and its root come before those of other libraries, which are
+    listed with their scope: a bare 'MaskRCNN' leads to 'mmdet.MaskRCNN'.
+    """
+    own = {*registry.root.module_dict, *registry.module_dict,
+           *getattr(registry, '_announced', ())}
+    scoped = {f'{scope}.{held}' for scope, child in registry.root.children.items()
+              if child is not registry for held in child.module_dict}
+    by_bare = {full.partition('.')[2]: full for full in sorted(scoped)}
+    near = [by_bare[name]] if name in by_bare else []
+    near += closest(name, own, num, cutoff=0.7)
+    near += closest(name, scoped, num, cutoff=0.8)
+    near += [by_bare[bare] for bare in closest(
+        name.rpartition('.')[2], by_bare, num, cutoff=0.8)]
+    return list(dict.fromkeys(near))[:num]
 
 
 def _how_to_install(module: str | None) -> str:
@@ -170,7 +166,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
 PARAM_SCHEDULERS = _child('parameter scheduler', roots.PARAM_SCHEDULERS, 'engine')
 LOG_PROCESSORS = _child('log processor', roots.LOG_PROCESSORS, 'engine')
 
-# Evaluation and pictures.
+# Evaluation and visualization.
 METRICS = _child('metric', roots.METRICS, 'evaluation')
 EVALUATOR = _child('evaluator', roots.EVALUATOR, 'evaluation')
 VISUALIZERS = _child('visualizer', roots.VISUALIZERS, 'visualization')

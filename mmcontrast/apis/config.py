@@ -1,19 +1,19 @@
 """Reading a config the way our tools do: checked, overridden, given a work dir."""
-import difflib
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.hub import get_config
 
 from ..engine.runner.loader_functions import drop_function_scopes
+from ..errors import UserValueError, closest, suggest
 from .lint import check_options, describe, lint_config, misspelled_keys
 
 #: Earlier names of entries of ``default_hooks``.
 FORMER_HOOK_KEYS = {'finite_guard': 'nonfinite_guard', 'slot_pictures': 'slot_images'}
 
 
-class UsageError(ValueError):
-    """A command line and a config that do not fit; one sentence puts it right."""
+class UsageError(UserValueError):
+    """A command line or a config that cannot work; the text says how to correct it."""
 
 
 def load_config(path: str, options: dict | None = None,
@@ -92,7 +92,6 @@ def existing_file(path: str, role: str) -> str:
             f'{role} {path} does not exist: there is no folder {file.parent} '
             f'(looked from {Path.cwd()}).')
     neighbors = [p.name for p in file.parent.iterdir() if p.is_file()]
-    close = difflib.get_close_matches(file.name, neighbors, n=3)
-    hint = (f'did you mean {" or ".join(str(file.parent / name) for name in close)}?'
-            if close else f'{file.parent} holds no file with a similar name.')
-    raise FileNotFoundError(f'{role} {path} does not exist: {hint}')
+    hint = suggest(str(file.parent / near) for near in closest(file.name, neighbors, 3))
+    raise FileNotFoundError(f'{role} {path} does not exist' + (
+        hint or f': {file.parent} holds no file with a similar name.'))

@@ -1,5 +1,4 @@
 """CLIP weights by file or by name, and the initializer that loads them."""
-import difflib
 from pathlib import Path
 from types import ModuleType
 
@@ -8,6 +7,7 @@ from mmengine.model.weight_init import update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
+from ..errors import did_you_mean
 from ..io.checkpoint import count_prefixes, find_state_dict, read_checkpoint
 from ..io.script_archive import is_script_archive, read_script_archive
 from ..registry import WEIGHT_INITIALIZERS
@@ -110,11 +110,9 @@ def check_architecture(name: str) -> None:
     names = open_clip().list_models()
     if name in names:
         return
-    close = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
-    raise ValueError(
-        f'open_clip knows no tower {name!r}'
-        + (f': did you mean {" or ".join(map(repr, close))}? ' if close else '. ')
-        + 'open_clip.list_models() shows all.')
+    hint = did_you_mean(name, names, num=4, cutoff=0.5)
+    raise ValueError(f'open_clip knows no tower {name!r}{hint} '
+                     'open_clip.list_models() shows all.')
 
 
 def open_clip() -> ModuleType:

@@ -202,9 +202,9 @@ def test_steps_can_be_written_out_in_the_config():
 
 
 def test_unknown_names_suggest_the_right_one():
-    with pytest.raises(ValueError, match="'MoCoV2'.*Did you mean 'MoCov2'"):
+    with pytest.raises(ValueError, match="'MoCoV2'.*did you mean 'MoCov2'"):
         TwoViews(views='MoCoV2')
-    with pytest.raises(ValueError, match="'bilinaer'.*Did you mean 'bilinear'"):
+    with pytest.raises(ValueError, match="'bilinaer'.*did you mean 'bilinear'"):
         TwoViews(interpolation='bilinaer')
     with pytest.raises(ValueError, match='scale must be 0 < low <= high <= 1'):
         TwoViews(scale=(0.5, 0.1))

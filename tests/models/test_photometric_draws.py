@@ -95,5 +95,5 @@ def test_the_seed_decides():
 def test_a_step_without_batched_form_points_to_the_strict_pipeline():
     with pytest.raises(TypeError, match='ViewRandAugment has no batched form.*strict'):
         BatchedSteps([ViewRandAugment()])
-    with pytest.raises(ValueError, match="Unknown recipe.*Did you mean 'BYOL'"):
+    with pytest.raises(ValueError, match="Unknown recipe.*did you mean 'BYOL'"):
         batched_recipe('BYOOL')

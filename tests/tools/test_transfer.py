@@ -195,7 +195,7 @@ def test_a_row_may_have_tasks_seeds_and_options_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize(('changes', 'message'), [
-    (dict(starts=[dict(nam='a')]), "unknown key 'nam'.*Did you mean 'name'"),
+    (dict(starts=[dict(nam='a')]), "unknown key 'nam'.*did you mean 'name'"),
     (dict(starts=[dict(name='a'), dict(name='a')]), "'a'.* twice"),
     (dict(tasks=[]), 'tasks is empty'),
     (dict(tasks=[dict(name='x', config=str(FCN))]), r'tasks\[0\] lacks metric'),

@@ -1,7 +1,6 @@
 """Released checkpoints into ours."""
 import pkgutil
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from mmengine.config import Config
 
 from ...converters.report import Conversion, KeyReport
+from ...errors import did_you_mean
 from ...io.checkpoint import find_state_dict, read_checkpoint, write_checkpoint
 from ...io.manifest import file_sha256
 from ...version import __version__
@@ -40,10 +40,8 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
     """
     names = converter_names()
     if method not in names:
-        close = get_close_matches(method, names, 1)
-        raise ValueError(f'No converter for {method!r}'
-                         + (f', did you mean {close[0]!r}?' if close else '.')
-                         + f' There is one for: {", ".join(names)}.')
+        raise ValueError(f'No converter for {method!r}{did_you_mean(method, names)} '
+                         f'There is one for: {", ".join(names)}.')
     convert = import_module(f'{METHODS}.{method}.convert').convert
     checkpoint = read_checkpoint(src)
     model = Config.fromfile(config).model if config else None

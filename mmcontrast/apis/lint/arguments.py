@@ -2,8 +2,9 @@
 import inspect
 from collections.abc import Callable, Iterator
 
+from ...errors import closest, suggest
 from .annotations import fits, spoken
-from .issue import ConfigIssue, closest, is_typo_of, shown
+from .issue import ConfigIssue, is_typo_of, shown
 from .places import Place
 from .signature import Signature, signature_of
 from .sources import adds, reads
@@ -54,7 +55,7 @@ def _misspelled(key: str, signature: Signature, given: set[str], target: Callabl
     if signature.open:
         near = is_typo_of(key, set(signature.hints) - given)
         return near if near and not reads((*chain, target), key) else None
-    return None if reads(chain, key) else closest(key, set(signature.hints)) or ''
+    return None if reads(chain, key) else next(iter(closest(key, signature.hints)), '')
 
 
 def wrong_type(signature: Signature, key: str, value: object, target: Callable,
@@ -85,7 +86,7 @@ def _like_default(value: object, default: object) -> bool:
 
 def _unknown(path: str, key: str, near: str | None, target: Callable,
              signature: Signature) -> ConfigIssue:
-    hint = f'; did you mean {near!r}?' if near else '.'
+    hint = suggest([near] if near else []) or '.'
     return ConfigIssue(
         f'{path}.{key}', f'{_named(target)} takes no argument {key!r}{hint} It takes '
         f'{shown(set(signature.hints)) or "none"}.')

@@ -1,7 +1,8 @@
 """What the lint says about a mistake, and about all of them together."""
-import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+from ...errors import closest
 
 ADVICE = (
     'Nothing was built. Where you know better: lint=dict(skip=[...]) in the config '
@@ -45,13 +46,6 @@ def _others(paths: Sequence[str]) -> str:
     return f' (Also at {", ".join(paths)}.)' if paths else ''
 
 
-def closest(name: str, known: Collection[str], cutoff: float = 0.6) -> str | None:
-    """The known name that looks most like ``name``, letters of any case."""
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
-    return by_lower[close[0]] if close else None
-
-
 def is_typo_of(name: str, known: Collection[str]) -> str | None:
     """The known name that ``name`` is a typo of, if it must be one.
 
@@ -59,12 +53,10 @@ def is_typo_of(name: str, known: Collection[str]) -> str | None:
     that differ in digits (stage1, stage2) or by an ending s are different things.
     """
     near = closest(name, known, cutoff=0.85)
-    if near is None or near == name or _bare(near) == _bare(name):
-        return None
-    return near
+    return near[0] if near and _letters(near[0]) != _letters(name) else None
 
 
-def _bare(name: str) -> str:
+def _letters(name: str) -> str:
     return ''.join(c for c in name.lower() if c.isalpha()).removesuffix('s')
 
 

@@ -1,7 +1,7 @@
 """Typing errors in ``--cfg-options``."""
-import difflib
-
 from mmengine.config import Config
+
+from ...errors import closest, suggest
 
 
 def check_options(config: Config, options: dict) -> str | None:
@@ -20,13 +20,12 @@ def check_options(config: Config, options: dict) -> str | None:
             if not isinstance(level, dict | Config):
                 break
             if key not in level:
-                close = [name for name in difflib.get_close_matches(
-                             key, list(level), n=3, cutoff=0.8)
+                close = [name for name in closest(key, level, num=3, cutoff=0.8)
                          if _letters(name) != _letters(key)]
                 if close:
                     return (
-                        f'--cfg-options {dotted}: the config has no {key!r} there; did '
-                        f'you mean {close[0]!r}? It holds {", ".join(sorted(level))}.')
+                        f'--cfg-options {dotted}: the config has no {key!r} there'
+                        f'{suggest(close[:1])} It holds {", ".join(sorted(level))}.')
                 break
             level = level[key]
     return None

@@ -7,8 +7,7 @@ from pathlib import Path
 from mmengine import registry as roots
 from mmengine.registry import Registry
 
-from ...registry import UnknownTypeError
-from .issue import closest
+from ...registry import UnknownTypeError, similar_names
 
 # Where a name may be looked for, the likeliest first.
 ALL_KINDS = ('MODELS', 'TASK_UTILS', 'TRANSFORMS', 'DATASETS', 'METRICS', 'FUNCTIONS',
@@ -114,19 +113,10 @@ def operator(name: str) -> bool:
         return False
 
 
-def similar(name: str, kind: str, scope: str, cutoff: float = 0.7) -> str | None:
-    """The name that a config of this scope may write and that comes closest."""
+def similar(name: str, kind: str, scope: str) -> str | None:
+    """The registered type that is most similar to ``name``, if any is."""
     try:
         registry = registry_in(kind, scope)
     except MissingLibrary:
         return None
-    names = set()
-    for child in registry.root.children.values():
-        names.update(f'{child.scope}.{held}' for held in child.module_dict)
-    bare = {full.partition('.')[2]: full for full in sorted(names)}
-    if name in bare:
-        return bare[name]  # 'MaskRCNN' was right but for its scope
-    near_by = set(registry.root.module_dict) | set(registry.module_dict)
-    near_by.update(getattr(registry, '_announced', ()))
-    return closest(name, near_by, cutoff) or closest(name, names, max(cutoff, 0.8)) \
-        or bare.get(closest(name.rpartition('.')[2], bare, max(cutoff, 0.8)))
+    return next(iter(similar_names(registry, name, num=1)), None)

@@ -12,7 +12,8 @@ from mmengine.runner import (
 )
 from torch.utils.data import DataLoader
 
-from .issue import ConfigIssue, closest, is_typo_of
+from ...errors import closest, did_you_mean, suggest
+from .issue import ConfigIssue, is_typo_of
 
 # Where an unknown top-level key comes this close to one that the Runner reads, it is
 # a typo. None of the configs of mmdet, mmseg and mmpretrain is caught by it.
@@ -59,8 +60,8 @@ def misspelled_keys(config: Config) -> list[ConfigIssue]:
             near = closest(key, known, cutoff=TYPO)
             if near:
                 issues.append(ConfigIssue(
-                    key, f'nothing reads the key {key!r}; did you mean {near!r}? A '
-                    'variable of your own needs a name further away.'))
+                    key, f'nothing reads the key {key!r}{suggest(near)} A variable of '
+                    'your own needs a name that is less similar.'))
     return issues
 
 
@@ -78,10 +79,9 @@ def unknown_keys(node: dict, known, path: str, who: str) -> Iterator[ConfigIssue
     """A finding for each key of ``node`` that is none of ``known``."""
     for key in node:
         if key not in known:
-            near = closest(str(key), known)
-            hint = f'; did you mean {near!r}?' if near else '.'
+            hint = did_you_mean(str(key), known)
             yield ConfigIssue(f'{path}.{key}', f'{who} has no {key!r}{hint} It takes '
-                          f'{", ".join(sorted(known))}.')
+                              f'{", ".join(sorted(known))}.')
 
 
 def loader_keys() -> set[str]:
@@ -120,6 +120,6 @@ def removed_hooks(config: Config) -> Iterator[ConfigIssue]:
             yield ConfigIssue(
                 f'default_hooks.{name}',
                 'it is None, so as to remove a hook '
-                f'of a base config; did you mean {near!r}? The hooks are '
+                f'of a base config{suggest([near])} The hooks are '
                 f'{", ".join(sorted(present | set(DEFAULT_HOOKS)))}.',
             )

@@ -5,6 +5,7 @@ from fnmatch import fnmatch
 from mmengine.config import Config
 from torch.utils.data import DataLoader
 
+from ...errors import suggest
 from . import places
 from .arguments import wrong_arguments, wrong_type
 from .issue import ConfigIssue, is_typo_of
@@ -173,7 +174,7 @@ class Walk:
                 near = is_typo_of(key, names_read(classes) - set(node))
                 if near:
                     yield ConfigIssue(
-                        path, f'nothing reads the key {key!r}; did you mean {near!r}?'
+                        path, f'nothing reads the key {key!r}{suggest([near])}'
                     )
 
     def items(self, nodes: object, path: str, place: Place) -> Iterator[ConfigIssue]:

@@ -5,10 +5,10 @@ alike: InstDisc (CVPR 2018), MoCo v2 (arXiv 2003.04297), SimCLR (ICML 2020) and
 RandAug (SimCLR's colors with RandAugment, as in InfoMin, NeurIPS 2020) with the
 strengths of their papers; NULL leaves crop and flip alone.
 """
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...errors import did_you_mean
 from ...registry import TRANSFORMS
 from .photometric import ViewStep
 
@@ -63,7 +63,6 @@ def view_steps(views: str | Sequence[Sequence[dict]]) -> list[list[ViewStep]]:
 def known(name: str, table: Mapping, what: str) -> Any:
     """``table[name]``, or a ValueError that says which names there are."""
     if name not in table:
-        close = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
-        hint = f' Did you mean {close[0]!r}?' if close else ''
-        raise ValueError(f'Unknown {what} {name!r}, known: {sorted(table)}.{hint}')
+        hint = did_you_mean(name, table, cutoff=0.5)
+        raise ValueError(f'Unknown {what} {name!r}{hint} Known: {sorted(table)}.')
     return table[name]

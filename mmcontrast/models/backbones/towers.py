@@ -1,7 +1,7 @@
 """Sizes of CLIP's image towers, by the names that open_clip gives them."""
-import difflib
 from dataclasses import asdict, dataclass, replace
 
+from ...errors import did_you_mean
 from ..clip_weights import open_clip
 
 # What OpenAI's towers are described by; others have other norms, pools or positions.
@@ -96,12 +96,11 @@ def _config(tower: str, kind: str) -> dict:
     config = library.get_model_config(name)
     if config and _is_plain(config, kind):
         return config
-    known = {other.lower(): other for other in library.list_models()
-             if _is_plain(library.get_model_config(other), kind)}
-    close = difflib.get_close_matches(name.lower(), known, n=3)
-    hint = (f'did you mean {" or ".join(repr(known[n]) for n in close)}?'
-            if close else f'it has {", ".join(sorted(known.values()))}.')
-    raise ValueError(f'open_clip has no {kind} image tower {tower!r}: {hint}')
+    known = [other for other in library.list_models()
+             if _is_plain(library.get_model_config(other), kind)]
+    hint = did_you_mean(name, known, num=3,
+                        otherwise=f': it has {", ".join(sorted(known))}.')
+    raise ValueError(f'open_clip has no {kind} image tower {tower!r}{hint}')
 
 
 def _is_plain(config: dict, kind: str) -> bool:

@@ -11,7 +11,6 @@ A suite is a config file that holds data alone. A whole one::
         dict(name='FCN, 10 % labels', config='my_fcn.py', metric='mIoU')]
 """
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmcontrast.apis.config import UsageError, existing_file
+from mmcontrast.errors import closest, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -170,10 +170,8 @@ def _build(kind: type, content: Any, where: str) -> Any:
     fields = {f.name: f for f in dataclasses.fields(kind)}
     for key in content:
         if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            hint = f' Did you mean {close[0]!r}?' if close else ''
-            raise UsageError(
-                f'{where}: unknown key {key!r}; it takes {", ".join(fields)}.{hint}')
+            raise UsageError(f'{where}: unknown key {key!r}{did_you_mean(key, fields)} '
+                             f'It takes {", ".join(fields)}.')
     missing = [name for name, f in fields.items() if name not in content
                and f.default is f.default_factory is dataclasses.MISSING]
     if missing:
@@ -185,7 +183,7 @@ def _without_variables(content: Mapping) -> dict:
     """A suite file may have names of its own, unless they look like typos."""
     known = [f.name for f in dataclasses.fields(TransferSuite)]
     return {key: value for key, value in content.items() if key in known
-            or difflib.get_close_matches(key, known, n=1, cutoff=0.75)}
+            or closest(key, known, cutoff=0.75)}
 
 
 def _reduce(content: dict, small: Mapping, path: str) -> dict:
