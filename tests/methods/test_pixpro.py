@@ -6,6 +6,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 
 from mmcontrast.engine import LARS, two_groups
+from mmcontrast.methods.pixpro.propagation import PixelPropagation
 from mmcontrast.registry import MODELS
 from tests.helpers.ranks import on_ranks
 from tests.helpers.two_view_batches import RESNET18, batch
@@ -87,6 +88,31 @@ def test_a_neck_is_pretrained_with_the_loss_averaged_over_its_levels():
     loss.backward()
     assert model.neck.lateral_convs[0].conv.weight.grad.abs().sum() > 0
     assert any(k.startswith('momentum.neck.') for k in model.state_dict())
+
+
+# Two pixels (1, 0) and (-0.6, 0.8) with the cosine -0.6: y_i = v_i + s v_j, where s is
+# max(-0.6, clamp) ** power.
+@pytest.mark.parametrize('clamp, power, s', [
+    (-1, 3, -0.216), (-1, 2, 0.36), (-0.5, 2, 0.25), (-0.5, 1, -0.5), (0, 0.5, 1e-3)])
+def test_propagation_with_whole_powers_takes_negative_similarities(clamp, power, s):
+    x = torch.tensor([[1., -0.6], [0., 0.8]])[None, :, None]
+    propagation = PixelPropagation(2, transform_layers=0, power=power, clamp=clamp)
+    expected = torch.tensor([[1 - 0.6 * s, s - 0.6], [0.8 * s, 0.8]])
+    torch.testing.assert_close(propagation(x)[0, :, 0], expected)
+
+
+def test_the_gradient_of_a_negative_similarity_is_right():
+    x = torch.tensor([[2., -0.6], [0.5, 0.8]], dtype=torch.float64)[None, :, None]
+    for power in (1, 2, 3):
+        propagation = PixelPropagation(2, 0, power=power, clamp=-1)
+        assert torch.autograd.gradcheck(propagation, x.requires_grad_())
+
+
+def test_a_fractional_power_of_negative_similarities_is_refused():
+    with pytest.raises(ValueError, match=r'power=2.5 is undefined .* clamp=-0.1'):
+        PixelPropagation(power=2.5, clamp=-0.1)
+    with pytest.raises(ValueError, match='power must be > 0, got 0'):
+        PixelPropagation(power=0)
 
 
 def test_pixcontrast_trains_without_propagation():

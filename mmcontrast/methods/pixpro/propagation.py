@@ -26,7 +26,12 @@ class PixelPropagation(nn.Module):
             :class:`ConvMLP` (its norm stays local in distributed training, as in the
             released code).
         power: Exponent gamma; 2 sharpens, 1 is linear.
-        clamp: Smallest similarity before the power.
+        clamp: Smallest similarity before the power; may be negative (-1 for no clamp)
+            where the power is a whole number.
+
+    Raises:
+        ValueError: For other ``transform_layers``, ``power <= 0``, or a negative
+            ``clamp`` with a fractional power.
     """
 
     def __init__(self, channels: int = 256, transform_layers: int = 1,
@@ -35,9 +40,13 @@ class PixelPropagation(nn.Module):
         if transform_layers not in (0, 1, 2):
             raise ValueError('PixelPropagation: transform_layers must be 0, 1 or 2, '
                              f'got {transform_layers}.')
-        if clamp < 0 or power <= 0:
-            raise ValueError('PixelPropagation: need power > 0 and clamp >= 0, as a '
-                             f'negative similarity has no power; got {power}, {clamp}.')
+        if power <= 0:
+            raise ValueError(f'PixelPropagation: power must be > 0, got {power}.')
+        if clamp < 0 and power % 1:
+            raise ValueError(
+                f'PixelPropagation: power={power} is undefined for the negative '
+                f'similarities that clamp={clamp} lets through. Set clamp >= 0 or a '
+                'whole power.')
         self.power, self.clamp = power, clamp
         self.transform = (
             nn.Identity() if transform_layers == 0
