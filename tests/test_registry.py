@@ -105,6 +105,24 @@ def test_a_config_inherits_by_scope(base, tmp_path):
     assert config.resume is True
 
 
+def test_an_inherited_file_is_found_without_reading_metafiles(monkeypatch, tmp_path):
+    pytest.importorskip('mmdet')
+    read = []
+    monkeypatch.setattr('mmengine.config.utils.load', lambda path: read.append(path))
+    file = tmp_path / 'config.py'
+    file.write_text("_base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'\n")
+    assert Config.fromfile(file).model.type == 'MaskRCNN'
+    assert not read
+
+
+def test_a_file_that_no_package_has_is_named(tmp_path):
+    pytest.importorskip('mmdet')
+    file = tmp_path / 'config.py'
+    file.write_text("_base_ = 'mmdet::_base_/models/mask-rcnn_r5.py'\n")
+    with pytest.raises(FileNotFoundError, match='mask-rcnn_r5.py'):
+        Config.fromfile(file)
+
+
 def test_the_hub_finds_our_configs():
     from mmengine.hub import get_config
     assert get_config('mmcontrast::_base_/runtime.py').default_scope == 'mmcontrast'

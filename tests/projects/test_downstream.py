@@ -45,7 +45,6 @@ def load(path: Path) -> Config:
     return config
 
 
-# An inherited mmdet:: or mmseg:: file costs a search through all their metafiles.
 read = functools.cache(Config.fromfile)
 
 

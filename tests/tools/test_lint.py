@@ -2,14 +2,13 @@
 import os
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import mmdet
 import mmpretrain
 import mmseg
 import pytest
-from mmengine.config import Config, utils
+from mmengine.config import Config
 
 from mmcontrast.apis.config import UsageError, check_config, load_config
 from mmcontrast.apis.lint import lint_config
@@ -62,14 +61,6 @@ THEIRS = {
         swav/swav_resnet50_8xb32-mcrop-coslr-200e_in1k-224px-96px.py
         vision_transformer/vit-base-p16_64xb64_in1k.py""",
 }
-
-
-@pytest.fixture(scope='module', autouse=True)
-def _read_indices_once():
-    """mmengine reads all of a library's model index for each ``mmdet::`` base."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(utils, 'load', cache(utils.load))
-        yield
 
 
 def of_package(package, name: str) -> Path:
