@@ -3,16 +3,17 @@
     python tools/demo.py                     # as `make demo`
     python tools/demo.py --data my/photos    # pretrain on your own pictures
 """
-import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from mmcontrast.apis.cli import error_exit, tool_parser
 from mmcontrast.apis.demo import run_demo
 from mmcontrast.apis.tool_process import ToolError
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = tool_parser(__file__, __doc__)
     add = parser.add_argument
     add('--data', metavar='FOLDER', help='pictures to pretrain on; the labels stay '
         'those of the toy world')
@@ -21,14 +22,14 @@ def main() -> None:
         help='fine-tuning runs of each kind (default: 0 1 2)')
     add('--pretrain-iters', type=int, metavar='N', help="other than the config's 600")
     add('--finetune-iters', type=int, metavar='N', help="other than the config's 60")
-    args = vars(parser.parse_args())
+    args = vars(parser.parse_args(argv))
     try:
-        run_demo(str(Path(__file__).resolve().parents[1]), **args)
-    except (ValueError, FileNotFoundError) as error:
-        raise SystemExit(f'demo: {error}') from error
+        with error_exit(parser):
+            run_demo(str(Path(__file__).resolve().parents[1]), **args)
     except ToolError as error:
-        raise SystemExit(error.returncode) from error
+        return error.returncode
+    return 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

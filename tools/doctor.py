@@ -27,20 +27,18 @@ A check that fails does not stop the others. Nothing is left behind: no work dir
 checkpoint. Weights that a config names by an address are not downloaded. The exit
 status is 1 if anything failed.
 """
-import argparse
 import sys
+from collections.abc import Sequence
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     try:
+        from mmcontrast.apis.cli import add_cfg_options, tool_parser
         from mmcontrast.apis.doctor import doctor
     except ImportError as error:
         # What is installed does not fit together; the message says what to do.
         sys.exit(f'versions\n  FAIL  {error}')
-    from mmengine.config import DictAction
-    parser = argparse.ArgumentParser(
-        prog='doctor.py', description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__file__, __doc__)
     parser.add_argument('config', help='config file, or mmcontrast::pixpro/...')
     parser.add_argument('--checkpoint', metavar='FILE',
                         help='weights that are to fit (default: load_from of CONFIG)')
@@ -48,11 +46,10 @@ def main() -> None:
                         help='images to open of each data set (default: 16)')
     parser.add_argument('--steps', type=int, default=4, metavar='N',
                         help='training steps to time, at most (default: 4)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=V',
-                        help='override settings, as in tools/train.py')
-    report = doctor(**vars(parser.parse_args()))
-    sys.exit(bool(report.count('FAIL')))
+    add_cfg_options(parser, 'train_dataloader.batch_size=8')
+    report = doctor(**vars(parser.parse_args(argv)))
+    return int(bool(report.count('FAIL')))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -13,25 +13,22 @@ a segmentor the score map alone decides then, so name what is left over, too, su
 "background"; a detector finds the objects that it was trained to find, and labels each
 box with the text that fits best.
 """
-import argparse
+from collections.abc import Sequence
 
-from mmcontrast.apis.cli import add_ask_arguments
+from mmcontrast.apis.cli import add_ask_arguments, error_exit, tool_parser
 from mmcontrast.apis.infer import infer
-from mmcontrast.converters import sentences
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog='infer.py', description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = tool_parser(__file__, __doc__)
     add_ask_arguments(parser)
     parser.add_argument('--out', default='work_dirs/infer', metavar='DIR',
                         help='folder for pictures and answers, or a picture file for a '
                         'single image (default: work_dirs/infer)')
     parser.add_argument('--score-thr', type=float, default=0.3, metavar='S',
                         help='detectors leave out boxes below (default: 0.3)')
-    arguments = vars(parser.parse_args())
-    with sentences(parser):
+    arguments = vars(parser.parse_args(argv))
+    with error_exit(parser):
         found = infer(**arguments)
     print(found.summary())
 

@@ -3,16 +3,14 @@
     python tools/test.py CONFIG.py CHECKPOINT.pth
     bash tools/dist_test.sh CONFIG.py CHECKPOINT.pth NUM_GPUS
 """
-import argparse
+from collections.abc import Sequence
 
-from mmcontrast.apis.cli import add_run_arguments, run
+from mmcontrast.apis.cli import add_run_arguments, run, tool_parser
 from mmcontrast.apis.test import test
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog='test.py', description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = tool_parser(__file__, __doc__)
     parser.add_argument('config', help='config file, or mmcontrast::pixpro/...')
     parser.add_argument('checkpoint', help='weights to test')
     parser.add_argument('--out', metavar='FILE.pkl', help='write all predictions')
@@ -26,7 +24,7 @@ def main() -> None:
                         help='other class texts than those of the training, one for '
                              'each label of the test set; or a text file with them')
     add_run_arguments(parser)
-    run(test, parser)
+    run(test, parser, argv)
 
 
 if __name__ == '__main__':

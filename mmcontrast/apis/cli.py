@@ -1,27 +1,101 @@
-"""What the command lines of several tools share."""
+"""Define what the command lines of our tools share: parser, options, error exit."""
 import argparse
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from mmengine.config import DictAction
 
-from ..registry import UnknownTypeError
-from .config import UsageError
+#: Built-in errors that the functions behind our tools raise for wrong arguments.
+INPUT_ERRORS = (FileExistsError, ImportError, KeyError, ValueError)
+
+
+def tool_parser(script: str, description: str) -> argparse.ArgumentParser:
+    """A parser that shows the examples of ``description`` as they are, and defaults.
+
+    Args:
+        script: ``__file__`` of the tool. It is named in messages, or, where the
+            installed command runs it, ``mmcontrast GROUP TOOL``.
+        description: The tool's docstring; its ``python tools/...`` become
+            ``mmcontrast ...`` there.
+    """
+    prog = Path(script).name
+    if sys.argv[0].startswith('mmcontrast '):
+        prog = sys.argv[0]
+        description = re.sub(r'python tools/([\w/]+)\.py', _command_name, description)
+    return argparse.ArgumentParser(
+        prog=prog, description=description, formatter_class=ToolHelpFormatter)
+
+
+class ToolHelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keep the lines of the description, and append defaults worth showing."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or '', action.default
+        if (not action.option_strings or default in (None, False, '', [])
+                or default == argparse.SUPPRESS or 'default' in text
+                or action.nargs == 0):
+            return text
+        if isinstance(default, list | tuple):
+            default = ' '.join(map(str, default))
+        return f'{text} (default: {default})'.lstrip().replace('%', '%%')
+
+
+def _command_name(match: re.Match) -> str:
+    return f'mmcontrast {match[1].replace("/", " ").replace("_", "-")}'
+
+
+@contextmanager
+def error_exit(parser: argparse.ArgumentParser,
+               input_errors: tuple[type[Exception], ...] = INPUT_ERRORS):
+    """End a tool with the sentence of an error that its user can correct.
+
+    The sentence goes to stderr as ``prog: message``, with status 1: a missing file, a
+    type that nobody registered, an option or a checkpoint that does not fit, a full
+    disk, lost data, a loss that is NaN. Any other error keeps its traceback.
+
+    Args:
+        parser: Names the tool.
+        input_errors: Further types that stand for wrong input. A training passes none:
+            a ``ValueError`` from inside a model needs its traceback.
+    """
+    try:
+        yield
+    except (*_user_errors(), *input_errors) as error:
+        sys.exit(f'{parser.prog}: {_message(error)}')
+
+
+def run(function: Callable, parser: argparse.ArgumentParser,
+        argv: Sequence[str] | None = None) -> None:
+    """Call ``function`` with the command line of ``tools/train.py`` or ``test.py``."""
+    arguments = vars(parser.parse_args(argv))
+    local_rank = str(arguments.pop('local_rank'))
+    if arguments['launcher'] != 'none':
+        os.environ.setdefault('LOCAL_RANK', local_rank)
+    with error_exit(parser, input_errors=()):
+        function(**arguments)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags that mmdet and mmseg users know, common to train and test."""
     parser.add_argument('--work-dir', help='where logs, scores and checkpoints go; '
                         'default: work_dirs/<name of the config>')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=V',
-                        help='override settings, e.g. train_dataloader.batch_size=8 '
-                        'randomness.seed=1; lists as key="[a,b]"')
+    add_cfg_options(parser, 'train_dataloader.batch_size=8 randomness.seed=1')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
                         default='none', help='job launcher')
     # torchrun sets LOCAL_RANK itself; older launchers pass the flag.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
                         help=argparse.SUPPRESS)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser, example: str) -> None:
+    """``--cfg-options``, which overrides settings of the config."""
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=V',
+        help=f'override settings, e.g. {example}; lists as key="[a,b]"')
 
 
 def add_ask_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,30 +109,25 @@ def add_ask_arguments(parser: argparse.ArgumentParser) -> None:
         '(default: those of the training)')
     add('--device', help='cpu, cuda, cuda:1; default: a GPU, if any')
     add('--batch-size', type=int, default=4, metavar='N',
-        help='images of one size to pass together (default: 4)')
+        help='images of one size to pass together')
     add('--workers', type=int, default=2, metavar='N',
-        help='processes that read images (default: 2)')
-    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=V',
-        help='override settings, e.g. model.test_cfg.mode=whole')
+        help='processes that read images')
+    add_cfg_options(parser, 'model.test_cfg.mode=whole')
 
 
-def run(function: Callable, parser: argparse.ArgumentParser) -> None:
-    """Parse the command line and call ``function`` with it.
-
-    What a user can put right from one sentence (a file that is not there, a type that
-    nobody registered, an option that does not fit, a checkpoint of another network,
-    a full disk, lost data, a loss that is NaN) ends the tool with that sentence and
-    status 1; anything else keeps its traceback.
-    """
+def _user_errors() -> tuple[type[Exception], ...]:
+    """Imported only once something went wrong."""
     from ..engine.distributed.consistency import RankMismatchError
     from ..engine.nonfinite import NonFiniteError
     from ..engine.runner.run_errors import DataError
     from ..errors import UserError
     from ..io.disk import DiskError
-    arguments = vars(parser.parse_args())
-    os.environ.setdefault('LOCAL_RANK', str(arguments.pop('local_rank')))
-    try:
-        function(**arguments)
-    except (DataError, DiskError, FileNotFoundError, NonFiniteError, RankMismatchError,
-            UnknownTypeError, UsageError, UserError) as error:
-        sys.exit(f'{parser.prog}: {error}')
+    from ..registry import UnknownTypeError
+    from .config import UsageError
+    return (DataError, DiskError, FileNotFoundError, NonFiniteError, RankMismatchError,
+            UnknownTypeError, UsageError, UserError)
+
+
+def _message(error: Exception) -> str:
+    # str() of a KeyError is quoted.
+    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)

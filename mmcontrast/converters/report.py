@@ -1,14 +1,9 @@
 """Renaming the keys of a checkpoint, with an account of every key."""
-import sys
-from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 
 from torch import Tensor
-
-from ..io.disk import DiskError
 
 #: Target key and value of a source entry; None if there is no place for it.
 Rule = Callable[[str, Tensor], tuple[str, Tensor] | None]
@@ -114,15 +109,6 @@ def rename_keys(source: Mapping[str, Tensor], rule: Rule, target: Mapping[str, T
     if problems:
         raise ValueError(_complaint(title, problems))
     return result, report
-
-
-@contextmanager
-def sentences(parser: ArgumentParser):
-    """End a tool with the sentence of an error instead of its traceback."""
-    try:
-        yield
-    except (DiskError, FileNotFoundError, ImportError, KeyError, ValueError) as error:
-        sys.exit(f'{parser.prog}: {error.args[0] if error.args else error}')
 
 
 def _first_match(key: str, patterns: Sequence[str]) -> str | None:

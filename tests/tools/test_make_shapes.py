@@ -243,7 +243,7 @@ def test_the_tool_writes_layouts_and_a_sheet(tool, tmp_path, capsys):
 
 
 def test_the_tool_ends_with_one_sentence_on_bad_input(tool, tmp_path):
-    with pytest.raises(SystemExit, match='make_shapes: size must be at least 32'):
+    with pytest.raises(SystemExit, match='make_shapes.py: size must be at least 32'):
         tool.main([str(tmp_path / 'out'), '--size', '4'])
     with pytest.raises(SystemExit):
         tool.main([])

@@ -134,7 +134,7 @@ def test_the_tool_prints_config_lines_that_read_what_it_wrote(
     assert read_by_a_config(said, tmp_path) == 40
     tool.main([str(photos), str(tmp_path / 'packed.lmdb'), '--to', 'lmdb'])
     assert read_by_a_config(capsys.readouterr().out, tmp_path) == 40
-    with pytest.raises(SystemExit, match='make_shards: .*exists'):
+    with pytest.raises(SystemExit, match='make_shards.py: .*exists'):
         tool.main([str(photos), str(tmp_path / 'packed')])
-    with pytest.raises(SystemExit, match="make_shards: No folder '.*nowhere'"):
+    with pytest.raises(SystemExit, match="make_shards.py: No folder '.*nowhere'"):
         tool.main([str(tmp_path / 'nowhere'), str(tmp_path / 'other')])

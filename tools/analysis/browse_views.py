@@ -2,18 +2,14 @@
 
     python tools/analysis/browse_views.py configs/pixpro/CONFIG.py --num 16
 """
-import argparse
-import sys
-
-from mmengine.config import DictAction
+from collections.abc import Sequence
 
 from mmcontrast.apis.analysis.browse_views import browse_views
+from mmcontrast.apis.cli import add_cfg_options, error_exit, tool_parser
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog='browse_views.py', description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = tool_parser(__file__, __doc__)
     parser.add_argument('config', help='config file, or mmcontrast::pixpro/...')
     parser.add_argument('--num', type=int, default=8, metavar='N',
                         help='number of pictures (default: 8)')
@@ -23,14 +19,10 @@ def main() -> None:
                         help='picks the images and the views (default: 0)')
     parser.add_argument('--map-size', type=int, nargs=2, metavar=('ROWS', 'COLS'),
                         help="cells to match; default: the backbone's last map")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=V',
-                        help='override settings, e.g. '
-                        'train_dataloader.dataset.data_root=my_photos')
-    arguments = vars(parser.parse_args())
-    try:
+    add_cfg_options(parser, 'train_dataloader.dataset.data_root=my_photos')
+    arguments = vars(parser.parse_args(argv))
+    with error_exit(parser):
         files = browse_views(**arguments)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'{parser.prog}: {error}')
     print(f'{len(files)} pictures written to {files[0].parent}.')
 
 

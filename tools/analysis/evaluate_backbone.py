@@ -17,6 +17,7 @@ protocols:
     propagate     masks of first frames carried through clips: J&F (DAVIS)
 """
 import argparse
+from collections.abc import Sequence
 from functools import partial
 
 from mmcontrast.apis.analysis.evaluate_backbone import (
@@ -27,19 +28,19 @@ from mmcontrast.apis.analysis.evaluate_backbone import (
     evaluate_videos,
     result_table,
 )
-from mmcontrast.converters import sentences
+from mmcontrast.apis.cli import error_exit, tool_parser
 
 CHOICE = ('network', 'weights', 'layer', 'branch', 'prefix', 'seed', 'device',
           'batch_size')
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = build_parser()
     arguments = vars(parser.parse_args(argv))
     function = arguments.pop('function')
     del arguments['protocol']
     choice = BackboneChoice(**{name: arguments.pop(name) for name in CHOICE})
-    with sentences(parser):
+    with error_exit(parser):
         result = function(choice, **arguments)
     print(result_table(result))
     for name in ('out', 'masks_out', 'pictures'):
@@ -48,8 +49,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__file__, __doc__)
     commands = parser.add_subparsers(dest='protocol', required=True, metavar='PROTOCOL')
     for name in ('knn', 'linear'):
         add_image_arguments(_command(

@@ -2,15 +2,14 @@
 
     python tools/analysis/feature_maps.py CONFIG CHECKPOINT my/photos --beside-random
 """
-import argparse
+from collections.abc import Sequence
 
 from mmcontrast.apis.analysis.feature_maps import feature_map_sheet
-from mmcontrast.converters import sentences
+from mmcontrast.apis.cli import error_exit, tool_parser
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = tool_parser(__file__, __doc__)
     parser.add_argument('config', help='config whose model.backbone is built')
     parser.add_argument('checkpoint', help='checkpoint, or an exported backbone')
     parser.add_argument('images', nargs='+', help='image files or folders')
@@ -27,8 +26,8 @@ def main() -> None:
                         'momentum.backbone.; found by itself')
     parser.add_argument('--seed', type=int, default=0, help='of the random weights')
     parser.add_argument('--device', default='cpu')
-    arguments = vars(parser.parse_args())
-    with sentences(parser):
+    arguments = vars(parser.parse_args(argv))
+    with error_exit(parser):
         path, notes = feature_map_sheet(**arguments)
     print('\n'.join([*notes, f'Wrote {path}']))
 

@@ -22,17 +22,15 @@ What is printed:
 Exit status: 0 if something is not finite (what was to be seen, was), 3 if all is finite
 now, as after a repair.
 """
-import argparse
 import sys
+from collections.abc import Sequence
 
 from mmcontrast.apis.analysis.replay import replay
-from mmcontrast.apis.config import UsageError
+from mmcontrast.apis.cli import error_exit, tool_parser
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog='replay.py', description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = tool_parser(__file__, __doc__)
     add = parser.add_argument
     add('folder', help='WORK_DIR/nonfinite/iter_N')
     add('--config', help='build the model from this config file instead of the saved '
@@ -47,12 +45,10 @@ def main() -> int:
     add('--rows', type=int, default=6, metavar='N',
         help='modules to show before and after the first place (default: 6)')
     add('--all', dest='rows', action='store_const', const=0, help='show all modules')
-    arguments = vars(parser.parse_args())
+    arguments = vars(parser.parse_args(argv))
     rows = arguments.pop('rows')
-    try:
+    with error_exit(parser):
         found = replay(**arguments)
-    except (FileNotFoundError, UsageError, ValueError, ImportError) as error:
-        sys.exit(f'{parser.prog}: {error}')
     print(found.text(rows))
     return 0 if found.place else 3
 

@@ -7,24 +7,21 @@ Writes a sheet an image: the photograph, then for each text the cosine of every 
 with it as a color, bright where it is high, on one scale for all texts. A ring marks
 the peak, its cosine stands after the text.
 """
-import argparse
+from collections.abc import Sequence
 
 from mmcontrast.apis.analysis.score_maps import score_maps
-from mmcontrast.apis.cli import add_ask_arguments
-from mmcontrast.converters import sentences
+from mmcontrast.apis.cli import add_ask_arguments, error_exit, tool_parser
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog='score_maps.py', description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = tool_parser(__file__, __doc__)
     add_ask_arguments(parser)
     parser.add_argument('--out', default='work_dirs/score_maps', metavar='DIR')
     parser.add_argument('--limits', type=float, nargs=2, metavar=('LOW', 'HIGH'),
                         help='cosines of the darkest and the brightest color, to '
                         'compare sheets; default: the range of each sheet')
-    arguments = vars(parser.parse_args())
-    with sentences(parser):
+    arguments = vars(parser.parse_args(argv))
+    with error_exit(parser):
         found = score_maps(**arguments)
     print(found.summary())
 

@@ -3,15 +3,14 @@
     python tools/data/make_shapes.py data/shapes --layout panoptic --test 200
     python tools/analysis/score_slots.py CONFIG CHECKPOINT --data data/shapes
 """
-import argparse
+from collections.abc import Sequence
 
 from mmcontrast.apis.analysis.score_slots import score_slots, slot_table
-from mmcontrast.converters import sentences
+from mmcontrast.apis.cli import error_exit, tool_parser
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = tool_parser(__file__, __doc__)
     parser.add_argument('config', help='config of a method with slots')
     parser.add_argument('checkpoint', help='a checkpoint of its training')
     parser.add_argument('--data', required=True, metavar='FOLDER', help='labeled '
@@ -35,8 +34,8 @@ def main() -> None:
                         help="label for nothing, in mmseg's layout (default: 255)")
     parser.add_argument('--seed', type=int, default=0, help='of all that is random')
     parser.add_argument('--device', default='cpu')
-    arguments = vars(parser.parse_args())
-    with sentences(parser):
+    arguments = vars(parser.parse_args(argv))
+    with error_exit(parser):
         result = score_slots(**arguments)
     print(slot_table(result))
     if arguments['out']:

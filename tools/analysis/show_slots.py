@@ -2,15 +2,14 @@
 
     python tools/analysis/show_slots.py CONFIG CHECKPOINT my/photos --overlay 12
 """
-import argparse
+from collections.abc import Sequence
 
 from mmcontrast.apis.analysis.show_slots import show_slots
-from mmcontrast.converters import sentences
+from mmcontrast.apis.cli import error_exit, tool_parser
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = tool_parser(__file__, __doc__)
     parser.add_argument('config', help='config of a method with slots')
     parser.add_argument('checkpoint', help='a checkpoint of its training')
     parser.add_argument('images', nargs='+', help='image files or folders')
@@ -32,8 +31,8 @@ def main() -> None:
     parser.add_argument('--workers', type=int, default=2,
                         help='processes that read images')
     parser.add_argument('--device', default='cpu')
-    arguments = vars(parser.parse_args())
-    with sentences(parser):
+    arguments = vars(parser.parse_args(argv))
+    with error_exit(parser):
         found = show_slots(**arguments)
     survey = found.survey
     print('\n'.join([

@@ -9,6 +9,7 @@ import os
 import pkgutil
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -16,39 +17,41 @@ import torch
 from timing.frame import SUITES, Suite, run_suite
 from timing.report import write_report
 
+from mmcontrast.apis.cli import ToolHelpFormatter, error_exit, tool_parser
 
-def main() -> None:
+
+def main(argv: Sequence[str] | None = None) -> None:
     load_suites()
-    args = vars(parse_args())
+    parser = build_parser()
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = vars(parser.parse_args(argv))
     suite = SUITES[args.pop('suite')]
     runs, out = args.pop('runs'), args.pop('out')
     threads = args.pop('threads') or os.cpu_count()
-    restart_with_passive_waiting(threads)
+    restart_with_passive_waiting(threads, argv)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    try:
+    with error_exit(parser):
         measures = run_suite(suite.name, runs, progress=sys.stderr.isatty(), **args)
-    except (ValueError, FileNotFoundError) as error:
-        raise SystemExit(f'{suite.name}: {error}') from error
-    command = shlex.join(['python', *sys.argv])
+    command = shlex.join(['python', 'tools/benchmark/run.py', *argv])
     json_path, page = write_report(suite, measures, out, command)
     print(page.read_text())
     print(f'Written to {page} and {json_path}.')
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def build_parser() -> argparse.ArgumentParser:
+    parser = tool_parser(__file__, __doc__)
     commands = parser.add_subparsers(dest='suite', required=True, metavar='SUITE')
     for suite in SUITES.values():
         add_command(commands, suite)
-    return parser.parse_args()
+    return parser
 
 
 def add_command(commands, suite: Suite) -> None:
     """A sub-command whose options are the suite's keyword arguments."""
     command = commands.add_parser(
         suite.name, help=suite.title, description=suite.prepare.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=ToolHelpFormatter)
     command.add_argument('--runs', type=int, default=5, help='runs that count')
     command.add_argument(
         '--out', default='work_dirs/benchmark', help='folder for SUITE.md and .json')
@@ -68,7 +71,7 @@ def load_suites() -> None:
         importlib.import_module(f'suites.{module.name}')
 
 
-def restart_with_passive_waiting(threads: int) -> None:
+def restart_with_passive_waiting(threads: int, argv: Sequence[str]) -> None:
     """Start over with ``OMP_WAIT_POLICY=passive`` where several threads wait.
 
     The default lets idle threads spin, which made the same step three to ten times
@@ -78,7 +81,7 @@ def restart_with_passive_waiting(threads: int) -> None:
     if threads > 1 and 'OMP_WAIT_POLICY' not in os.environ:
         environment = dict(
             os.environ, OMP_WAIT_POLICY='passive', OMP_NUM_THREADS=str(threads))
-        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
+        os.execve(sys.executable, [sys.executable, __file__, *argv], environment)
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ with every run are written at the end of each call, also from part of the runs.
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from transfer_table.execute import Outcome, execute
@@ -19,41 +20,41 @@ from transfer_table.report import write_transfer_report
 from transfer_table.runs import list_runs
 from transfer_table.suite import read_suite
 
-from mmcontrast.apis.config import UsageError
+from mmcontrast.apis.cli import error_exit, tool_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = ROOT / 'projects' / 'downstream' / 'suites'
 
 
-def main() -> None:
-    args = parse_args()
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = build_parser()
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = parser.parse_args(argv)
     if Path.cwd() != ROOT:
-        raise SystemExit(
-            f'transfer.py: the configs of suites and their data are named from the '
-            f'checkout; call it there: cd {ROOT}')
-    try:
+        sys.exit(f'{parser.prog}: the configs of suites and their data are named from '
+                 f'the checkout; call it there: cd {ROOT}')
+    with error_exit(parser, input_errors=()):
         suite = read_suite(suite_file(args.suite), args.reduced)
-    except (UsageError, FileNotFoundError) as error:
-        raise SystemExit(f'transfer.py: {error}') from error
     runs = list_runs(suite, Path(args.work_dir).resolve() / suite.name)
     if args.dry_run:
         for run in runs:
             print('done' if run.result() else 'todo', run.title)
-        return
+        return 0
     outcome = execute(runs, ROOT, args.jobs, args.minutes, args.keep_weights,
                       sys.stderr.isatty())
-    command = shlex.join(['python', *sys.argv])
+    command = shlex.join(['python', 'tools/benchmark/transfer.py', *argv])
     page = write_transfer_report(suite, runs, Path(args.out), command)
     print(f'{page} is written from {len(outcome.done)} of {len(runs)} runs.')
-    raise SystemExit(verdict(outcome))
+    return report_rest(outcome)
 
 
-def verdict(outcome: Outcome) -> str | int:
-    """What the call ends with: 0, or a text for status 1."""
+def report_rest(outcome: Outcome) -> int:
+    """Say which runs failed and how many remain; returns the exit status."""
     if outcome.failed:
         named = '\n'.join(f'{run.title}: {why}' for run, why in outcome.failed.items())
-        return (f'{named}\n{len(outcome.failed)} run(s) failed, {len(outcome.left)} '
-                'wait; the same command tries again.')
+        print(f'{named}\n{len(outcome.failed)} run(s) failed, {len(outcome.left)} '
+              'wait; the same command tries again.', file=sys.stderr)
+        return 1
     if outcome.left:
         print(f'{len(outcome.left)} runs are left; the same command goes on.')
     return 0
@@ -71,9 +72,8 @@ def suite_file(name: str) -> str:
     return str(file)
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def build_parser() -> argparse.ArgumentParser:
+    parser = tool_parser(__file__, __doc__)
     add = parser.add_argument
     add('suite', help='a name in projects/downstream/suites, or a suite file')
     add('--reduced', action='store_true', help="the suite's smaller form")
@@ -88,8 +88,8 @@ def parse_args() -> argparse.Namespace:
         help='keep the checkpoints of the tasks after their tests')
     add('--dry-run', action='store_true',
         help='list the runs and whether they are done')
-    return parser.parse_args()
+    return parser
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

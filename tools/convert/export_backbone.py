@@ -1,13 +1,13 @@
 """Write a pretrained backbone for mmdet, mmseg, mmpretrain, torchvision or timm."""
-import argparse
+from collections.abc import Sequence
 
+from mmcontrast.apis.cli import error_exit, tool_parser
 from mmcontrast.apis.convert.export_backbone import export_backbone
-from mmcontrast.converters import sentences
 from mmcontrast.converters.targets import LIBRARIES
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = tool_parser(__file__, __doc__)
     parser.add_argument('config', help='config of the pretraining')
     parser.add_argument('checkpoint', help='its checkpoint')
     parser.add_argument('dst', help='the file to write')
@@ -18,8 +18,8 @@ def main():
                         help='write backbone.* and neck.* for an mmdet detector')
     parser.add_argument('--drop', nargs='+', default=[], metavar='PATTERN',
                         help="keys that may be lost, e.g. 'norm0.*'")
-    args = parser.parse_args()
-    with sentences(parser):
+    args = parser.parse_args(argv)
+    with error_exit(parser):
         report = export_backbone(args.config, args.checkpoint, args.dst, args.to,
                                  args.branch, args.with_neck, args.drop)
     print(report)

@@ -1,12 +1,12 @@
 """Convert a released checkpoint into one of mmcontrast."""
-import argparse
+from collections.abc import Sequence
 
+from mmcontrast.apis.cli import error_exit, tool_parser
 from mmcontrast.apis.convert import convert_official, converter_names
-from mmcontrast.converters import sentences
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = tool_parser(__file__, __doc__)
     parser.add_argument('method', help=f'one of: {", ".join(converter_names())}')
     parser.add_argument('src', help='the released checkpoint')
     parser.add_argument('dst', help='the file to write')
@@ -14,8 +14,8 @@ def main():
                         '(by default it is read off the weights)')
     parser.add_argument('--drop', nargs='+', default=[], metavar='PATTERN',
                         help="keys that may be lost, e.g. 'encoder_k.*'")
-    args = parser.parse_args()
-    with sentences(parser):
+    args = parser.parse_args(argv)
+    with error_exit(parser):
         report = convert_official(args.method, args.src, args.dst, args.config,
                                   args.drop)
     print(report)

@@ -1,16 +1,16 @@
 """Write the weights of a checkpoint as safetensors, under the names they have."""
-import argparse
+from collections.abc import Sequence
 
+from mmcontrast.apis.cli import error_exit, tool_parser
 from mmcontrast.apis.convert.to_safetensors import to_safetensors
-from mmcontrast.converters import sentences
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = tool_parser(__file__, __doc__)
     parser.add_argument('checkpoint', help='.pth, .pt or whatever torch.save wrote')
     parser.add_argument('dst', help='the file to write: .safetensors')
-    args = parser.parse_args()
-    with sentences(parser):
+    args = parser.parse_args(argv)
+    with error_exit(parser):
         print(to_safetensors(args.checkpoint, args.dst))
 
 

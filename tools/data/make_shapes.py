@@ -4,32 +4,31 @@
     python tools/data/make_shapes.py --sheet shapes.png
 """
 import argparse
+from collections.abc import Sequence
 
+from mmcontrast.apis.cli import error_exit, tool_parser
 from mmcontrast.apis.data.make_shapes import make_shapes
 from mmcontrast.datasets.shapes import SPLITS
 from mmcontrast.datasets.shapes.layouts import LAYOUTS
 from mmcontrast.datasets.shapes.vocabulary import COMBINATIONS
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = build_parser()
     args = vars(parser.parse_args(argv))
     sheet = args.pop('sheet')
     if sheet is None and args['out'] is None:
         parser.error('name a folder OUT, or --sheet FILE.png')
-    try:
+    with error_exit(parser):
         if sheet is not None:
             from mmcontrast.visualization.shapes_sheet import save_sheet
             print(f'Written to {save_sheet(sheet, args["seed_offset"])}.')
         if args['out'] is not None:
             print(f'Written to {make_shapes(**args)}.')
-    except (ValueError, FileExistsError) as error:
-        raise SystemExit(f'make_shapes: {error}') from error
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__file__, __doc__)
     add = parser.add_argument
     add('out', nargs='?', help='folder to write to')
     add('--layout', dest='layouts', nargs='+', choices=LAYOUTS, default=['coco'],

@@ -5,16 +5,17 @@
     python tools/data/make_shards.py data/photos data/photos.lmdb --to lmdb
 """
 import argparse
+from collections.abc import Sequence
 
+from mmcontrast.apis.cli import INPUT_ERRORS, error_exit, tool_parser
 from mmcontrast.apis.data.make_shards import make_shards
 
 
-def main(argv: list[str] | None = None) -> None:
-    args = vars(build_parser().parse_args(argv))
-    try:
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = build_parser()
+    args = vars(parser.parse_args(argv))
+    with error_exit(parser, (*INPUT_ERRORS, OSError)):
         packed = make_shards(**args)
-    except (ValueError, OSError, ImportError) as error:
-        raise SystemExit(f'make_shards: {error}') from error
     for bad in packed.skipped[:20]:
         print(f'Left out: {bad}')
     if packed.skipped:
@@ -25,8 +26,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = tool_parser(__file__, __doc__)
     add = parser.add_argument
     add('source', help='folder, .zip or .lmdb')
     add('out', help='new folder for the shards, or a new name in .lmdb')
