@@ -1,6 +1,6 @@
 """Dense probes and metrics."""
 from .cluster_scores import (
-    SlotClassCounts,
+    ClusterCounts,
     foreground_ari,
     majority_scores,
     matched_scores,
@@ -10,6 +10,6 @@ from .features import feature_maps
 from .grouped_iou import GroupedIoUMetric
 
 __all__ = [
-    'GroupedIoUMetric', 'SlotClassCounts', 'dense_probe', 'feature_maps',
+    'GroupedIoUMetric', 'ClusterCounts', 'dense_probe', 'feature_maps',
     'foreground_ari', 'majority_scores', 'matched_scores',
 ]

@@ -1,4 +1,4 @@
-"""k-means on the directions of features, on any device, by blocks."""
+"""Cluster features by spherical k-means, on any device, in bounded memory."""
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,18 +9,18 @@ from .probes import CHUNK
 @torch.no_grad()
 def kmeans(features: Tensor, count: int, restarts: int = 5, steps: int = 50,
            seed: int = 0) -> Tensor:
-    """Centers of the best of several k-means, by cosine.
+    """Centers of the best of several runs of k-means, by cosine.
 
     Spherical k-means: features and centers are unit vectors, a feature belongs to the
     center of the greatest cosine, a center is the direction of the mean of its
-    features. First centers are drawn as k-means++ does. A center that loses all its
-    features moves to the feature that fits its own center worst.
+    features. First centers are drawn as k-means++ does. A center without
+    features moves to the feature with the smallest cosine to its own center.
 
     Args:
         features: (A, C) of any length.
         count: Number of centers.
-        restarts: Starts; the result with the greatest mean cosine is kept.
-        steps: Most rounds of each start; it ends when no feature changes its center.
+        restarts: Runs; the one with the greatest mean cosine is kept.
+        steps: Most iterations of a run; it ends when no feature changes its center.
 
     Returns:
         (count, C) unit vectors.
@@ -30,9 +30,9 @@ def kmeans(features: Tensor, count: int, restarts: int = 5, steps: int = 50,
     """
     if len(features) < count or count < 1 or restarts < 1:
         raise ValueError(
-            f'{count} clusters and {restarts} restarts asked of {len(features)} '
-            'features; both must be 1 or more, and features no fewer than clusters: '
-            'give more or larger images.')
+            f'{len(features)} features are too few for {count} clusters with '
+            f'{restarts} restarts: give more or larger images; clusters and restarts '
+            'must be 1 or more.')
     features = F.normalize(features.float(), dim=1)
     best, found = -torch.inf, None
     for restart in range(restarts):
@@ -79,7 +79,7 @@ def _first_centers(features: Tensor, count: int, generator: torch.Generator) -> 
         # Of unit vectors: 2 - 2 cos.
         distance = torch.minimum(distance, (2 - 2 * features @ chosen[-1]).clamp_min(0))
         total = distance.double().cumsum(0)
-        # All features are centers already where nothing is left: any one will do.
+        # Where nothing is left, all features are centers already: take any.
         mark = torch.rand((), generator=generator, dtype=torch.float64) * total[-1]
         place = torch.searchsorted(total, mark.to(total.device), right=True)
         chosen.append(features[int(place.clamp_max(len(features) - 1))])

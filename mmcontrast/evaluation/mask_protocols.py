@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..datasets.segmented_images import UNLABELED
-from ..models.upsampling import assign_slots
-from .cluster_scores import SlotClassCounts, majority_scores, matched_scores
+from ..models.upsampling import upsampled_argmax
+from .cluster_scores import ClusterCounts, majority_scores, matched_scores
 from .dense_probe import cell_labels, confusion_counts, scores_of
 from .kmeans import kmeans
 from .probes import KNNScores, best_linear_scores
@@ -126,7 +126,7 @@ def score_probe(score: Callable[[Tensor], Tensor], batches: Batches, num_classes
     return scores_of(confusion)
 
 
-def cluster_scores(batches: Callable[[], Batches], num_images: int, num_classes: int,
+def score_clusters(batches: Callable[[], Batches], num_images: int, num_classes: int,
                    clusters: int | None = None, restarts: int = 5,
                    max_cells: int = 20_000, seed: int = 0) -> dict:
     """Segment images by clusters of their features, and name the clusters afterwards.
@@ -152,17 +152,17 @@ def cluster_scores(batches: Callable[[], Batches], num_images: int, num_classes:
     cells = sample_cells(
         batches(), num_images, num_classes, max_cells, labeled_only=False, seed=seed)
     centers = kmeans(cells.features, count, restarts, seed=seed)
-    counts = SlotClassCounts(num_classes, count, UNLABELED)
+    counts = ClusterCounts(num_classes, count, UNLABELED)
     for maps, labels in batches():
         cosines = torch.einsum('nchw,kc->nkhw', F.normalize(maps, dim=1), centers)
         counts.add(
-            assign_slots(cosines, labels.shape[-2:]), labels.to(cosines.device))
+            upsampled_argmax(cosines, labels.shape[-2:]), labels.to(cosines.device))
     matched, majority = matched_scores(counts.counts), majority_scores(counts.counts)
     return dict(
         miou=matched['miou'], accuracy=matched['accuracy'],
         majority_miou=majority['miou'], majority_accuracy=majority['accuracy'],
         per_class_iou=matched['per_class_iou'],
-        cluster_of_class=matched['slot_of_class'],
+        cluster_of_class=matched['cluster_of_class'],
         in_use=int((counts.counts.sum(0) > 0).sum()))
 
 

@@ -1,110 +1,96 @@
-"""Small logit maps enlarged to pixels, a strip of rows at a time.
+"""Upsample logit maps to pixels strip by strip, in bounded memory.
 
-At 150 classes and 12 million pixels the enlarged logits of one photograph have 7 GB;
-of what is made of them, labels or a loss, only a strip is needed at a time.
+At 150 classes and 12 million pixels, the upsampled logits of one image have 7 GB; of
+what follows from them, labels or a loss, only a strip of rows is needed at a time.
 """
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Elements of the enlarged logits that are alive at a time: 16 MB in float32.
+# Elements of upsampled logits that are alive at a time: 16 MB in float32.
 STRIP = 2 ** 22
-# Elements of the largest intermediate tensor: 64 MB of float32.
-_CHUNK = 1 << 24
 
 
+@torch.no_grad()
 def upsampled_argmax(logits: Tensor, size: tuple[int, int], align_corners: bool = False,
-                   strip: int = STRIP) -> Tensor:
-    """The highest class at every pixel of ``logits`` enlarged bilinearly.
+                     strip: int = STRIP) -> Tensor:
+    """The class or slot with the highest logit at every pixel.
+
+    Logits are interpolated to the pixels first and compared there, which gives
+    smoother borders than upsampling a label map.
 
     Args:
-        logits: (K, h, w).
-        size: (H, W) of the enlargement; it may also be smaller.
-        align_corners: As in ``F.interpolate``; True enlarges all at once.
-        strip: Most elements of enlarged logits that are alive at a time.
+        logits: (N, K, h, w); any scores of which the highest wins.
+        size: (H, W) of the result; it may also be smaller than the maps.
+        align_corners: As in ``F.interpolate``, bilinear.
+        strip: Most elements of upsampled logits that are alive at a time.
 
     Returns:
-        (H, W) int64.
+        (N, H, W) int64 in [0, K); of equal logits, the first.
     """
-    if align_corners:
-        return F.interpolate(logits[None], size, mode='bilinear', align_corners=True
-                             )[0].argmax(0)
-    parts = []
-    for rows in strips(len(logits), *size, strip):
-        near = rows_needed(rows, logits.shape[1], size[0])
-        large = upsample_rows(
-            logits[None, :, near], rows, near.start, logits.shape[1], size)
-        parts.append(large[0].argmax(0))
-    return torch.cat(parts)
+    _, classes, height, _ = logits.shape
+    images = max(1, strip // (classes * size[0] * size[1]))
+    found = []
+    for part in logits.split(images):
+        labels = []
+        for rows in strips(classes * len(part), *size, strip):
+            near = rows_needed(rows, height, size[0], align_corners)
+            large = upsample_rows(
+                part[:, :, near], rows, near.start, height, size, align_corners)
+            labels.append(large.argmax(1))
+        found.append(torch.cat(labels, 1))
+    return torch.cat(found)
 
 
 def upsample_rows(part: Tensor, rows: slice, first: int, height: int,
-                  size: tuple[int, int]) -> Tensor:
-    """Rows ``rows`` of the (H, W) enlargement of maps of ``height`` rows.
+                  size: tuple[int, int], align_corners: bool = False) -> Tensor:
+    """Rows ``rows`` of maps of ``height`` rows, upsampled bilinearly to ``size``.
 
     Args:
         part: (B, K, n, w), the rows of these maps from ``first`` on.
+        size: (H, W) of the whole upsampled maps.
+        align_corners: As in ``F.interpolate``.
+
+    Returns:
+        (B, K, number of rows, W).
     """
-    above, below, weight = _neighbors(rows, height, size[0], part.device)
+    above, below, weight = _neighbors(
+        rows, height, size[0], align_corners, part.device)
     mixed = torch.lerp(part.index_select(2, above - first),
                        part.index_select(2, below - first),
                        weight.to(part.dtype)[:, None])
     return F.interpolate(mixed, (len(above), size[1]), mode='bilinear',
-                         align_corners=False)
+                         align_corners=align_corners)
 
 
-def _neighbors(rows: slice, height: int, target: int, device: torch.device
-                ) -> tuple[Tensor, Tensor, Tensor]:
-    """For each row of the enlargement the two rows it lies between, and how far."""
-    place = torch.arange(rows.start, rows.stop, device=device, dtype=torch.float32)
-    place = ((place + 0.5) * (height / target) - 0.5).clamp(min=0)
-    above = place.long().clamp(max=height - 1)
-    return above, (above + 1).clamp(max=height - 1), place - above
-
-
-def rows_needed(rows: slice, height: int, target: int) -> slice:
-    """The rows of the small map between which ``rows`` of the enlargement lie."""
-    first = max(int((rows.start + 0.5) * height / target - 0.5), 0)
-    last = int(max(rows.stop - 0.5, 0) * height / target - 0.5) + 2
+def rows_needed(rows: slice, height: int, target: int, align_corners: bool = False
+                ) -> slice:
+    """The rows of a map of ``height`` rows that ``rows`` of ``target`` depend on."""
+    first, last = (int(_source_row(row, height, target, align_corners))
+                   for row in (rows.start, max(rows.stop - 1, 0)))
     # One more on either side: float32 on the device may round the other way.
-    return slice(max(first - 1, 0), min(last + 1, height))
+    return slice(max(first - 1, 0), min(last + 3, height))
 
 
 def strips(channels: int, height: int, width: int, most: int) -> list[slice]:
-    """Rows of a (channels, height, width) map in parts of at most so many elements."""
+    """Rows of a (channels, height, width) map in parts of at most ``most`` elements."""
     step = max(1, most // (channels * width))
     return [slice(start, min(start + step, height))
             for start in range(0, height, step)]
 
 
-@torch.no_grad()
-def assign_slots(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """The slot that wins each pixel.
-
-    Scores are brought to the resolution of the pixels first and compared there, which
-    gives smoother borders than a map of winners that is enlarged.
-
-    Args:
-        scores: (N, K, h, w), higher is more alike.
-        size: (H, W) of the result.
-
-    Returns:
-        (N, H, W) int64 in [0, K).
-    """
-    planes = max(1, _CHUNK // (size[0] * size[1]))
-    images = max(1, planes // scores.shape[1])
-    return torch.cat([_winners(part, size, planes) for part in scores.split(images)])
+def _neighbors(rows: slice, height: int, target: int, align_corners: bool,
+               device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """For each upsampled row the two source rows around it, and the lower's weight."""
+    place = torch.arange(rows.start, rows.stop, device=device, dtype=torch.float32)
+    place = _source_row(place, height, target, align_corners).clamp(min=0)
+    above = place.long().clamp(max=height - 1)
+    return above, (above + 1).clamp(max=height - 1), place - above
 
 
-def _winners(scores: Tensor, size: tuple[int, int], planes: int) -> Tensor:
-    best = winner = None
-    for start in range(0, scores.shape[1], planes):
-        part = scores[:, start:start + planes]
-        value, index = F.interpolate(part, size, mode='bilinear').max(1)
-        index += start
-        if best is not None:
-            earlier = best >= value
-            value = torch.where(earlier, best, value)
-            index = torch.where(earlier, winner, index)
-        best, winner = value, index
-    return winner
+def _source_row(row: Tensor | int, height: int, target: int, align_corners: bool
+                ) -> Tensor | float:
+    """Position of an upsampled row among the rows of the map; may be negative."""
+    if align_corners:
+        return row * ((height - 1) / max(target - 1, 1))
+    return (row + 0.5) * (height / target) - 0.5

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from mmcontrast.evaluation.cluster_scores import (
-    SlotClassCounts,
+    ClusterCounts,
     foreground_ari,
     majority_scores,
     matched_scores,
 )
-from mmcontrast.models.upsampling import assign_slots
+from mmcontrast.models.upsampling import upsampled_argmax
 
 
 def rows(*pixels):
@@ -97,7 +97,7 @@ def test_a_large_object_does_not_overflow():
 # ---- classes
 
 def counted(slots, labels, num_classes, num_slots, **kwargs):
-    counts = SlotClassCounts(num_classes, num_slots, **kwargs)
+    counts = ClusterCounts(num_classes, num_slots, **kwargs)
     counts.add(slots, labels)
     return counts.counts
 
@@ -106,7 +106,7 @@ def test_matching_by_hand():
     # Class 0: 6 pixels of slot 0, 4 of slot 1; class 1: 5 of slot 0, none of slot 1.
     # 0-1 and 1-0 have 9 pixels in common, 0-0 and 1-1 only 6.
     found = matched_scores(torch.tensor([[6, 4], [5, 0]]))
-    assert found['slot_of_class'] == [1, 0]
+    assert found['cluster_of_class'] == [1, 0]
     assert found['accuracy'] == pytest.approx(9 / 15)
     # IoU: 4 / (10 + 4 - 4), 5 / (5 + 11 - 5).
     assert found['per_class_iou'] == pytest.approx([4 / 10, 5 / 11])
@@ -122,7 +122,7 @@ def test_pixels_of_slots_without_a_class_are_wrong():
 
 def test_majority_lets_slots_share_a_class():
     found = majority_scores(torch.tensor([[5, 0, 5, 0], [0, 10, 0, 0]]))
-    assert found['class_of_slot'] == [0, 1, 0, -1]
+    assert found['class_of_cluster'] == [0, 1, 0, -1]
     assert found['miou'] == found['accuracy'] == 1
     # Slots 0 and 1 both go to class 0: 7 of 10 right; IoU 7/10 and 0.
     found = majority_scores(torch.tensor([[4, 3], [2, 1]]))
@@ -131,7 +131,7 @@ def test_majority_lets_slots_share_a_class():
 
 def test_fewer_slots_than_classes_leave_classes_at_zero():
     found = matched_scores(torch.tensor([[3], [4], [0]]))
-    assert found['slot_of_class'] == [-1, 0, -1]
+    assert found['cluster_of_class'] == [-1, 0, -1]
     assert found['per_class_iou'][:2] == pytest.approx([0, 4 / 7])
     # Class 2 does not occur and is no failure.
     assert isnan(found['per_class_iou'][2]) and found['miou'] == pytest.approx(2 / 7)
@@ -159,7 +159,7 @@ def test_counts_of_parts_add_up_to_those_of_the_whole():
     labels = torch.randint(3, (7, 5, 4), generator=generator)
     labels[0, 0] = 255
     whole = counted(slots, labels, 3, 6)
-    parts = SlotClassCounts(3, 6)
+    parts = ClusterCounts(3, 6)
     for part in zip(slots.split(2), labels.split(2), strict=True):
         parts.add(*part)
     assert torch.equal(parts.counts, whole)
@@ -177,10 +177,11 @@ def test_ignored_pixels_count_nowhere():
 
 
 def test_maps_and_labels_that_do_not_fit_are_named():
-    counts = SlotClassCounts(2, 3)
+    counts = ClusterCounts(2, 3)
     with pytest.raises(ValueError, match=r'labels must lie in \[0, 2\), found 0 to 2'):
         counts.add(rows([0, 1]), rows([0, 2]))
-    with pytest.raises(ValueError, match=r'slots must lie in \[0, 3\), found 0 to 3'):
+    with pytest.raises(ValueError,
+                       match=r'clusters must lie in \[0, 3\), found 0 to 3'):
         counts.add(rows([0, 3]), rows([0, 1]))
     with pytest.raises(ValueError, match=r'got \(1, 1, 2\) and \(1, 1, 3\)'):
         counts.add(rows([0, 1]), rows([0, 1, 1]))
@@ -193,13 +194,7 @@ def test_maps_and_labels_that_do_not_fit_are_named():
 def test_scores_are_upsampled_before_they_are_compared():
     # At the middle of the two cells slot 1 wins though it wins neither cell.
     scores = torch.tensor([[1.0, 0.0], [0.7, 0.7], [0.0, 1.0]])[None, :, None]
-    assert assign_slots(scores, (1, 6)).flatten().tolist() == [0, 0, 1, 1, 2, 2]
-    assert assign_slots(scores, (1, 2)).flatten().tolist() == [0, 2]
+    assert upsampled_argmax(scores, (1, 6)).flatten().tolist() == [0, 0, 1, 1, 2, 2]
+    assert upsampled_argmax(scores, (1, 2)).flatten().tolist() == [0, 2]
 
 
-def test_many_slots_in_parts_give_the_winners_of_all(monkeypatch):
-    scores = torch.randn(3, 50, 4, 5, generator=torch.Generator().manual_seed(0))
-    whole = assign_slots(scores, (9, 7))
-    for chunk in (1, 63 * 7, 63 * 120):
-        monkeypatch.setattr('mmcontrast.models.upsampling._CHUNK', chunk)
-        assert torch.equal(assign_slots(scores, (9, 7)), whole)

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 
 from mmcontrast.evaluation.kmeans import kmeans, nearest_center
 from mmcontrast.evaluation.mask_protocols import (
-    cluster_scores,
     fit_knn,
     fit_linear,
     in_batches,
     sample_cells,
+    score_clusters,
     score_probe,
 )
 
@@ -71,7 +71,7 @@ def test_no_center_stays_without_features():
 
 
 def test_fewer_features_than_clusters_are_refused():
-    with pytest.raises(ValueError, match='5 clusters and 5 restarts asked of 3'):
+    with pytest.raises(ValueError, match='3 features are too few for 5 clusters'):
         kmeans(torch.randn(3, 2), 5)
 
 
@@ -79,7 +79,7 @@ def test_fewer_features_than_clusters_are_refused():
 
 def test_a_permuted_labeling_scores_a_hundred():
     batch = labeled_maps([2, 0, 3, 1])
-    found = cluster_scores(lambda: [batch], 4, 4)
+    found = score_clusters(lambda: [batch], 4, 4)
     assert found['miou'] == found['accuracy'] == found['majority_miou'] == 1.0
     assert sorted(found['cluster_of_class']) == [0, 1, 2, 3]
     assert found['in_use'] == 4
@@ -92,14 +92,14 @@ def test_clusters_beyond_the_classes_count_as_wrong_but_not_in_the_majority():
     looks = labels * 2
     looks[0, 0] = 1
     maps = torch.eye(3)[looks].permute(0, 3, 1, 2)
-    found = cluster_scores(lambda: [(maps, labels)], 1, 2, clusters=3)
+    found = score_clusters(lambda: [(maps, labels)], 1, 2, clusters=3)
     assert found['accuracy'] == 12 / 16 and found['miou'] == (0.5 + 1) / 2
     assert found['majority_accuracy'] == found['majority_miou'] == 1
 
 
 def test_fewer_clusters_than_classes_leave_a_class_at_nothing():
     batch = labeled_maps([0, 1, 2])
-    found = cluster_scores(lambda: [batch], 4, 3, clusters=2)
+    found = score_clusters(lambda: [batch], 4, 3, clusters=2)
     assert sorted(iou == 0 for iou in found['per_class_iou']) == [False, False, True]
     assert found['cluster_of_class'].count(-1) == 1
 
@@ -110,15 +110,15 @@ def test_unlabeled_pixels_help_to_cluster_and_count_nowhere():
     hidden[:, 0] = -1
     wrong = maps.clone()
     wrong[:, :, 0] = wrong[:, :, 0].flip(1)
-    assert cluster_scores(lambda: [(wrong, hidden)], 4, 2)['accuracy'] == 1
-    assert cluster_scores(lambda: [(wrong, labels)], 4, 2)['accuracy'] < 1
+    assert score_clusters(lambda: [(wrong, hidden)], 4, 2)['accuracy'] == 1
+    assert score_clusters(lambda: [(wrong, labels)], 4, 2)['accuracy'] < 1
 
 
 def test_masks_may_be_finer_than_maps():
     maps, labels = labeled_maps([2, 0, 1])
     fine = labels.repeat_interleave(8, 1).repeat_interleave(8, 2)
     # Borders are cut where cosines are equal: half-way between cell centers.
-    assert cluster_scores(lambda: [(maps, fine)], 4, 3)['accuracy'] > 0.9
+    assert score_clusters(lambda: [(maps, fine)], 4, 3)['accuracy'] > 0.9
 
 
 # ---- probes on sampled cells

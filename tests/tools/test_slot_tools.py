@@ -18,7 +18,7 @@ from mmcontrast.methods.slotcon.clustering import cluster_prototypes
 from mmcontrast.methods.slotcon.drawing import mark_region
 from mmcontrast.methods.slotcon.evaluation import count_slots
 from mmcontrast.methods.slotcon.score_maps import exchanged_prototypes, slot_scores
-from mmcontrast.models.upsampling import assign_slots
+from mmcontrast.models.upsampling import upsampled_argmax
 from tests.helpers.slot_files import write_checkpoint, write_config, write_scenes
 
 ROOT = Path(__file__).parents[2]
@@ -159,7 +159,7 @@ def test_things_are_scored_as_one_class(files, model):
     kinds = torch.stack([counts[:OBJECTS].sum(0), counts[OBJECTS], counts[OBJECTS + 1]])
     best = kinds.max(0).values.sum() / kinds.sum()
     assert found['things_majority_accuracy'] == pytest.approx(best.item())
-    slot = matched_scores(kinds)['slot_of_class'][0]
+    slot = matched_scores(kinds)['cluster_of_class'][0]
     either = kinds[0].sum() + kinds[:, slot].sum() - kinds[0, slot]
     assert found['object_iou'] == pytest.approx((kinds[0, slot] / either).item())
     assert found['in_use'] == int((counts.sum(0) > 0).sum())
@@ -242,7 +242,7 @@ def test_each_row_shows_the_nearest_image_with_the_region_of_its_slot(
     for rank, slot in enumerate(found.survey.alive.tolist()):
         path = paths[found.survey.nearest[slot, 0].item()]
         crop = CenterCroppedImages([str(path)], 64, 64)[0]
-        won = assign_slots(slot_scores(model, crop[None]), (64, 64))[0] == slot
+        won = upsampled_argmax(slot_scores(model, crop[None]), (64, 64))[0] == slot
         partial += 0 < won.float().mean() < 1
         tile = mark_region(crop.permute(1, 2, 0).numpy(), won.numpy())
         tile = np.asarray(Image.fromarray(tile).resize((160, 160), Image.BICUBIC))

@@ -18,7 +18,7 @@ from ...evaluation.features import network_input
 from ...methods.slotcon.drawing import SlotRow, draw_nearest, mark_region
 from ...methods.slotcon.retrieval import SlotSurvey
 from ...methods.slotcon.score_maps import slot_scores
-from ...models.upsampling import assign_slots
+from ...models.upsampling import upsampled_argmax
 from ...visualization.label_maps import draw_overlays, label_colors
 from .feature_maps import find_images
 from .slots import load_slot_model
@@ -198,7 +198,7 @@ def _marked(model: nn.Module, crops: CenterCroppedImages, survey: SlotSurvey,
 def _winners(model: nn.Module, pixels: Tensor, branch: str) -> np.ndarray:
     """(H, W) slots of one (3, H, W) image."""
     scores = slot_scores(model, pixels[None], branch)
-    return assign_slots(scores, pixels.shape[-2:])[0].cpu().numpy()
+    return upsampled_argmax(scores, pixels.shape[-2:])[0].cpu().numpy()
 
 
 def _draw_overlays(model: nn.Module, paths: Sequence[str], size: int, branch: str,

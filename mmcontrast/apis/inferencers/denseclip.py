@@ -164,7 +164,7 @@ def detection(name: str, classes: list[str], found: InstanceData, score_thr: flo
 
 def _labels(logits: torch.Tensor, size: tuple[int, int], align_corners: bool
             ) -> np.ndarray:
-    labels = upsampled_argmax(logits, size, align_corners)
+    labels = upsampled_argmax(logits[None], size, align_corners)[0]
     return labels.cpu().numpy().astype(np.uint8 if len(logits) <= 256 else np.uint16)
 
 

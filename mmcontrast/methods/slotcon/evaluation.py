@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from ...datasets.segmented_images import UNLABELED, SegmentedImage
 from ...evaluation.cluster_scores import (
-    SlotClassCounts,
+    ClusterCounts,
     foreground_ari,
     majority_scores,
     matched_scores,
 )
 from ...evaluation.features import network_input
-from ...models.upsampling import assign_slots
+from ...models.upsampling import upsampled_argmax
 from .score_maps import exchanged_prototypes, slot_scores
 
 
@@ -28,13 +28,13 @@ class SlotTally:
         aris: Foreground ARI of every image where objects are told apart.
     """
 
-    counts: SlotClassCounts
+    counts: ClusterCounts
     aris: list[float] = field(default_factory=list)
 
     def add(self, scores: Tensor, image: SegmentedImage) -> None:
         """Take in the (1, K, h, w) score maps of an image."""
         labels = torch.from_numpy(image.labels)[None]
-        slots = assign_slots(scores, labels.shape[-2:]).cpu()
+        slots = upsampled_argmax(scores, labels.shape[-2:]).cpu()
         self.counts.add(slots, labels)
         if image.instances is not None:
             instances = torch.from_numpy(image.instances)[None]
@@ -77,7 +77,7 @@ def count_slots(model: nn.Module, tables: Mapping[str, Tensor],
             judged at their own resolution.
     """
     lengths = [len(table) for table in tables.values()]
-    tallies = {name: SlotTally(SlotClassCounts(num_classes, len(table), UNLABELED))
+    tallies = {name: SlotTally(ClusterCounts(num_classes, len(table), UNLABELED))
                for name, table in tables.items()}
     device = next(model.parameters()).device
     joint = torch.cat([table.to(device) for table in tables.values()])

@@ -17,7 +17,7 @@ from ...datasets.transforms.loading import LoadImage, read_image
 from ...engine.hooks.intervals import IntervalHook, plain_model
 from ...engine.resume.rng_state import preserved_rng
 from ...evaluation.features import network_input
-from ...models.upsampling import assign_slots
+from ...models.upsampling import upsampled_argmax
 from ...registry import HOOKS
 from ...visualization.label_maps import draw_overlays, label_colors
 from .score_maps import slot_scores
@@ -86,7 +86,7 @@ class SlotImagesHook(IntervalHook):
         for _, image in self._pixels:
             scores = slot_scores(model, image[None], self.branch)
             num_slots = scores.shape[1]
-            maps.append(assign_slots(scores, image.shape[-2:])[0].cpu().numpy())
+            maps.append(upsampled_argmax(scores, image.shape[-2:])[0].cpu().numpy())
         used = np.bincount(np.concatenate([x.ravel() for x in maps]))
         self._ranks = keep_ranks(self._ranks, used)
         title = (f'after {step} iterations: {len(self._ranks)} of {num_slots} slots in '

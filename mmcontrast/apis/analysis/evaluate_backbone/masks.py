@@ -14,11 +14,11 @@ from ....evaluation.features import network_input
 from ....evaluation.frozen import FrozenBackbone
 from ....evaluation.image_probes import PENALTIES
 from ....evaluation.mask_protocols import (
-    cluster_scores,
     fit_knn,
     fit_linear,
     in_batches,
     sample_cells,
+    score_clusters,
     score_probe,
 )
 from ...progress import run_bars
@@ -110,7 +110,7 @@ def evaluate_clusters(choice: BackboneChoice, data: str, split: str = 'val',
             :func:`evaluate_masks`.
         split: The set that is clustered, matched with its classes, and scored.
         clusters, restarts, max_cells: See
-            :func:`~mmcontrast.evaluation.mask_protocols.cluster_scores`.
+            :func:`~mmcontrast.evaluation.mask_protocols.score_clusters`.
     """
     images = open_segmented_images(data, split, **layout)
     picks = evenly_spaced(len(images), max_images)
@@ -118,7 +118,7 @@ def evaluate_clusters(choice: BackboneChoice, data: str, split: str = 'val',
     def measure(backbone: FrozenBackbone) -> dict:
         batches = partial(map_batches, backbone, images, picks, size, workers, split,
                           progress)
-        found = cluster_scores(batches, len(picks), len(images.classes), clusters,
+        found = score_clusters(batches, len(picks), len(images.classes), clusters,
                                restarts, max_cells, choice.seed)
         return dict(
             scores={'mIoU': found['miou'], 'accuracy': found['accuracy'],
