@@ -75,7 +75,8 @@ def stage_maps(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
     timm; of other networks only what they return.
     """
     stages = [m for n, m in network.named_children()
-              if n in ('layer1', 'layer2', 'layer3', 'layer4')]
+              if n in ('layer1', 'layer2', 'layer3', 'layer4')
+              or n in ('res2', 'res3', 'res4', 'res5')]
     for name in ('stages', 'layers'):
         stages = stages or list(getattr(network, name, []))
     maps: dict[str, Tensor] = {}
@@ -94,7 +95,7 @@ def stage_maps(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
         for handle in handles:
             handle.remove()
     # What a ResNet returns is its last stage, or (torchvision) the classifier's output.
-    if not hasattr(network, 'layer4'):
+    if not hasattr(network, 'layer4') and not hasattr(network, 'res5'):
         maps['output'] = _as_map(out if isinstance(out, Tensor) else out[-1])
     return maps
 

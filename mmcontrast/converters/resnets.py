@@ -3,10 +3,10 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-# Blocks a stage, and whether they are bottlenecks.
-DEPTHS = {((2, 2, 2, 2), False): 18, ((3, 4, 6, 3), False): 34,
-          ((3, 4, 6, 3), True): 50, ((3, 4, 23, 3), True): 101,
-          ((3, 8, 36, 3), True): 152}
+#: By depth: blocks of the stages, and whether they are bottlenecks.
+BLOCKS = {18: ((2, 2, 2, 2), False), 34: ((3, 4, 6, 3), False),
+          50: ((3, 4, 6, 3), True), 101: ((3, 4, 23, 3), True),
+          152: ((3, 8, 36, 3), True)}
 
 
 def infer_backbone(encoder: Mapping[str, Tensor]) -> dict:
@@ -29,15 +29,17 @@ def resnet_depth(encoder: Mapping[str, Tensor]) -> int:
     blocks = tuple(len({key.split('.')[1] for key in encoder
                         if key.startswith(f'layer{stage}.')}) for stage in range(1, 5))
     bottleneck = 'layer1.0.conv3.weight' in encoder
-    if (blocks, bottleneck) not in DEPTHS:
+    depth = next((depth for depth, built in BLOCKS.items()
+                  if built == (blocks, bottleneck)), None)
+    if depth is None:
         raise ValueError(f'The encoder has {blocks} blocks a stage; a ResNet of depth '
-                         f'{sorted(set(DEPTHS.values()))} is expected.')
+                         f'{list(BLOCKS)} is expected.')
     width = encoder['layer1.0.conv1.weight'].shape[0], encoder[
         'layer1.0.conv2.weight'].shape[1]
     if width != (64, 64):
         raise ValueError('The encoder is a wide or grouped ResNet: its first block has '
                          f'{width} channels, expected (64, 64).')
-    return DEPTHS[blocks, bottleneck]
+    return depth
 
 
 def released_encoder(encoder: Mapping[str, Tensor], cfg: Mapping) -> nn.Module:

@@ -8,14 +8,28 @@ from importlib.util import find_spec
 from torch import nn
 
 from ..registry import MODELS
+from .detectron2 import Detectron2ResNet, resnet_to_detectron2
 from .layouts import resnet_rule, same_name, swin_to_timm
 from .report import Rule
 
-LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain', 'torchvision', 'timm')
+LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain', 'torchvision', 'timm', 'detectron2')
 _PACKAGES = dict(mmdet='onedl-mmdetection', mmseg='onedl-mmsegmentation',
                  mmpretrain='onedl-mmpretrain')
 _RESNETS = dict(ResNet=dict(), ResNetV1c=dict(deep_stem=True),
                 ResNetV1d=dict(deep_stem=True, avg_down=True))
+DETECTRON2_USAGE = """\
+MODEL:
+    WEIGHTS: {path}
+    PIXEL_MEAN: [123.675, 116.28, 103.53]
+    PIXEL_STD: [58.395, 57.12, 57.375]
+    BACKBONE:
+      FREEZE_AT: 0
+    RESNETS:
+      DEPTH: {depth}
+      STRIDE_IN_1X1: {caffe}{width}
+      NORM: SyncBN
+  INPUT:
+    FORMAT: RGB"""
 # Settings of training and of what is returned; the weights do not depend on them.
 _NO_STRUCTURE = ('type', 'init_cfg', 'frozen_stages', 'norm_eval', 'with_cp',
                  'zero_init_residual', 'drop_path_rate', 'drop_rate', 'attn_drop_rate',
@@ -61,12 +75,13 @@ def build_target(cfg: dict, source: nn.Module, to: str) -> Target:
 
     Raises:
         ValueError: If the library has no such network; names those that have.
-        ImportError: If the library is not installed; the proof needs it.
+        ImportError: If the library is not installed; its model is needed to verify
+            the outputs. detectron2's is built here.
     """
     if to not in LIBRARIES:
         raise ValueError(f'--to must be one of {", ".join(LIBRARIES)}, got {to!r}.')
-    if find_spec(to) is None:
-        raise ImportError(f'Exporting to {to} builds its model to prove equality: '
+    if to != 'detectron2' and find_spec(to) is None:
+        raise ImportError(f'Exporting to {to} builds its model to verify outputs: '
                           f'pip install {_PACKAGES.get(to, to)}')
     name, library = type(source).__name__, type(source).__module__.split('.')[0]
     mm_source = library in _PACKAGES
@@ -117,15 +132,29 @@ def _resnet(cfg: dict, source: nn.Module, to: str) -> Target:
         return Target(network, resnet_rule(source.state_dict(), network.state_dict()),
                       usage)
     depth = args.pop('depth')
+    caffe = to == 'detectron2' and args.pop('style', 'pytorch') == 'caffe'
     stem = args.pop('deep_stem', False), args.pop('avg_down', False)
     without = {name: args.pop(name) for name in _STRIDES if name in args}
     if args or norm != dict(type='BN'):
         odd = args if norm == dict(type='BN') else args | dict(norm_cfg=norm)
         raise ValueError(f'{to} has no ResNet with {odd}; export to '
                          f'{", ".join(_PACKAGES)}, which have these arguments.')
+    if to == 'detectron2':
+        return _detectron2_resnet(depth, caffe, any(stem), without)
     network, usage = _torch_resnet(to, depth, *stem)
     rule = resnet_rule(source.state_dict(), network.state_dict())
     return Target(network, rule, usage, ignored=('fc.*',), without=without)
+
+
+def _detectron2_resnet(depth: int, caffe: bool, deep: bool, without: dict) -> Target:
+    if deep:
+        raise ValueError('detectron2 has no ResNet with a stem of three convolutions; '
+                         f'export to {", ".join(_PACKAGES)} or timm.')
+    return Target(Detectron2ResNet(depth, caffe), resnet_to_detectron2,
+                  DETECTRON2_USAGE.format(
+                      path='{path}', depth=depth, caffe=caffe,
+                      width='\n      RES2_OUT_CHANNELS: 64' * (depth < 50)),
+                  without=without)
 
 
 def _torch_resnet(to: str, depth: int, deep_stem: bool, avg_down: bool):

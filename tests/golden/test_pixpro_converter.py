@@ -1,10 +1,15 @@
 """Released PixPro checkpoints against what the released network gives."""
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from torchvision.models import resnet50
 
+from mmcontrast.apis.convert.export_backbone import export_backbone
+from mmcontrast.converters.equality import stage_maps
 from mmcontrast.methods.pixpro.convert import convert, infer_model
 from mmcontrast.registry import MODELS
 from tests.helpers.pixpro_case import Case
@@ -77,3 +82,31 @@ def test_the_model_is_read_off_the_weights(name):
     assert infer_model(weights) == full_model(f'mmpretrain.{kind}') | dict(
         propagation=dict(type='PixelPropagation', transform_layers=1),
         instance_weight=0.0)
+
+
+@pytest.mark.parametrize('method, prefix, case, ours', [
+    ('PixPro', 'backbone', Case(FOLDER, CASES[0]), 'mmpretrain'),
+    ('SlotCon', 'momentum.backbone',
+     Case(FOLDER.replace('pixpro', 'slotcon'), CASES[0]), 'mm_backbone')])
+def test_detectron2_gets_the_names_of_the_released_converters(
+        tmp_path, method, prefix, case, ours):
+    """By the branch that each method exports; and back into the released network."""
+    maps = Case(FOLDER, CASES[0])
+    weights, path = maps.params(), tmp_path / 'backbone.pkl'
+    torch.save({f'{prefix}.{key}': value for key, value in weights.items()},
+               tmp_path / 'epoch_1.pth')
+    config = Config(dict(model=dict(type=method, backbone=dict(
+        type='mmpretrain.ResNet', depth=50, norm_eval=False))))
+    export_backbone(config, tmp_path / 'epoch_1.pth', path, 'detectron2')
+
+    written = pickle.loads(path.read_bytes())
+    names = {entry[ours]: entry['detectron2'] for entry in case.meta['keys']
+             if entry['detectron2']}
+    assert len(names) == len(written['model']) == 318
+    assert set(written['model']) == set(names.values())
+    network = resnet50(weights=None)
+    network.fc = torch.nn.Identity()
+    network.load_state_dict({key: torch.from_numpy(written['model'][name])
+                             for key, name in names.items()})
+    with torch.no_grad():
+        maps.check(stage_maps(network, maps.input('x')))

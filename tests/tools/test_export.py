@@ -1,8 +1,10 @@
 """tools/convert/export_backbone.py: plain libraries load what it writes."""
+import pickle
 import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
@@ -11,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmcontrast.apis.convert.export_backbone import export_backbone
+from mmcontrast.converters.detectron2 import Detectron2ResNet
 from mmcontrast.converters.equality import randomized, stage_maps
 from mmcontrast.io.checkpoint import read_checkpoint, write_checkpoint
 from mmcontrast.io.config_text import parse_config_text
@@ -159,6 +162,49 @@ def test_resnet_in_timm(resnet18, name):
     path = resnet18.export('timm', name)
     network = timm.create_model('resnet18', num_classes=0, checkpoint_path=str(path))
     assert_same_maps(resnet18.model.backbone, network)
+
+
+def test_resnet_in_detectron2_is_a_pickle_of_arrays_that_it_matches_by_name(resnet18):
+    path = resnet18.export('detectron2', 'out.pkl')
+    read = pickle.loads(path.read_bytes())
+    # What its loader asks of a .pkl, so that names may follow backbone.bottom_up.
+    assert read['__author__'] and read['matching_heuristics'] is True
+    assert all(isinstance(value, np.ndarray) for value in read['model'].values())
+    backbone = resnet18.model.backbone.state_dict()
+    for ours, theirs in (
+            ('conv1.weight', 'stem.conv1.weight'),
+            ('bn1.running_mean', 'stem.conv1.norm.running_mean'),
+            ('layer1.0.conv2.weight', 'res2.0.conv2.weight'),
+            ('layer4.1.bn2.bias', 'res5.1.conv2.norm.bias'),
+            ('layer2.0.downsample.0.weight', 'res3.0.shortcut.weight'),
+            ('layer3.0.downsample.1.weight', 'res4.0.shortcut.norm.weight')):
+        assert (read['model'][theirs] == backbone[ours].numpy()).all()
+    network = Detectron2ResNet(18)
+    network.load_state_dict({
+        key: torch.from_numpy(value) for key, value in read['model'].items()})
+    assert_same_maps(resnet18.model.backbone, network)
+    said = str(resnet18.report)
+    assert f'WEIGHTS: {path}' in said and 'DEPTH: 18' in said
+    assert 'RES2_OUT_CHANNELS: 64' in said and 'FORMAT: RGB' in said
+
+
+def test_detectron2_strides_where_the_source_does(tmp_path):
+    caffe = Pretrained(tmp_path, dict(type='mmdet.ResNet', depth=50, style='caffe'))
+    path = caffe.export('detectron2', 'out.pkl')
+    assert 'STRIDE_IN_1X1: True' in str(caffe.report)
+    weights = pickle.loads(path.read_bytes())['model']
+    network = Detectron2ResNet(50, stride_in_1x1=True)
+    network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+    assert_same_maps(caffe.model.backbone, network)
+
+
+def test_what_detectron2_cannot_read_is_refused(resnet18, tmp_path):
+    with pytest.raises(ValueError, match=r'detectron2 reads .pkl files.*out.pth'):
+        resnet18.export('detectron2', 'out.pth')
+    deep = Pretrained(tmp_path, dict(type='mmpretrain.ResNetV1d', depth=18))
+    with pytest.raises(ValueError, match='stem of three convolutions.*or timm'):
+        deep.export('detectron2', 'out.pkl')
+    assert not (tmp_path / 'out.pkl').exists()
 
 
 @pytest.mark.parametrize('library', ['mmpretrain', 'mmdet'])

@@ -1,4 +1,4 @@
-"""Write a pretrained backbone for mmdet, mmseg, mmpretrain, torchvision or timm."""
+"""Write a pretrained backbone for another library."""
 from collections.abc import Sequence
 
 from mmcontrast.apis.cli import error_exit, tool_parser
@@ -10,7 +10,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = tool_parser(__file__, __doc__)
     parser.add_argument('config', help='config of the pretraining')
     parser.add_argument('checkpoint', help='its checkpoint')
-    parser.add_argument('dst', help='the file to write')
+    parser.add_argument(
+        'dst', help='the file to write: .pkl for detectron2, else .pth; '
+             'for torchvision and timm also .safetensors')
     parser.add_argument('--to', required=True, choices=LIBRARIES)
     parser.add_argument('--branch', choices=['online', 'momentum'],
                         help="by default the method's own choice")

@@ -1,4 +1,5 @@
 """A pretrained backbone for libraries that know nothing of mmcontrast."""
+import pickle
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -31,8 +32,10 @@ def export_backbone(config: str | Path | Config, checkpoint: str | Path,
         config: Config of the trained model; its ``model.backbone`` is built.
         checkpoint: Checkpoint of that model.
         dst: File to write. mmdet, mmseg and mmpretrain get ``dict(state_dict, meta)``,
-            torchvision and timm a bare state dict, or safetensors if it ends so.
-        to: ``mmdet``, ``mmseg``, ``mmpretrain``, ``torchvision`` or ``timm``.
+            torchvision and timm a bare state dict, or safetensors if it ends so,
+            detectron2 a ``.pkl`` of arrays.
+        to: ``mmdet``, ``mmseg``, ``mmpretrain``, ``torchvision``, ``timm`` or
+            ``detectron2``.
         branch: ``online`` or ``momentum``; by default the model's ``export_branch``.
         with_neck: Export ``neck.*`` too (mmdet only; keys get ``backbone.``).
         drop: Patterns of keys that may be lost.
@@ -54,6 +57,8 @@ def export_backbone(config: str | Path | Config, checkpoint: str | Path,
 def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
             branch: str | None, with_neck: bool, drop: Sequence[str]) -> KeyReport:
     bare = to in ('torchvision', 'timm')
+    if to == 'detectron2' and Path(dst).suffix != '.pkl':
+        raise ValueError(f'detectron2 reads .pkl files; let DST end so, got {dst}.')
     if Path(dst).suffix == '.safetensors' and not bare:
         raise ValueError(f'{to} reads no safetensors; let DST end in .pth.')
     branch = branch or default_branch(config.model)
@@ -170,8 +175,8 @@ def write_weights(state: dict[str, Tensor], dst: str | Path, bare: bool,
 
     Args:
         state: The weights.
-        dst: A ``.safetensors`` file, with ``meta`` in its head; or one of
-            ``torch.save``.
+        dst: A ``.safetensors`` file, with ``meta`` in its head; a ``.pkl`` file of
+            detectron2; or one of ``torch.save``.
         bare: Whether ``torch.save`` gets the weights alone, not
             ``dict(state_dict, meta)``.
         meta: Where the weights come from.
@@ -180,6 +185,15 @@ def write_weights(state: dict[str, Tensor], dst: str | Path, bare: bool,
     if Path(dst).suffix == '.safetensors':
         from safetensors.torch import save
         content = save(state, metadata=meta)
+        with atomic_write(dst) as file:
+            file.write(content)
+        return
+    if Path(dst).suffix == '.pkl':
+        # Heuristics: detectron2 finds each weight by the end of its name, below
+        # backbone.bottom_up (FPN) as well as in backbone and roi_heads.res5 (C4).
+        content = pickle.dumps(dict(
+            model={key: value.numpy() for key, value in state.items()},
+            __author__='mmcontrast', matching_heuristics=True, meta=meta))
         with atomic_write(dst) as file:
             file.write(content)
         return
