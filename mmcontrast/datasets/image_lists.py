@@ -1,16 +1,17 @@
-"""Where unlabeled images come from: folder, zip, lmdb, text list or COCO file.
+"""List the images of a folder, zip, lmdb, text list or COCO file.
 
-Each function gives a list of ``dict(img_path=...)`` in a fixed order, with an integer
-``label`` where one is asked for.
+Each function returns a list of ``dict(img_path=...)`` in a fixed order, with an integer
+``label`` where requested.
 """
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from mmengine.fileio import exists, get_file_backend, get_text, isdir, join_path
 
-from .storage.lmdb_backend import lmdb_keys, lmdb_path
-from .storage.zip_backend import zip_members, zip_path
+from .storage.addresses import archive_address, archive_scheme
+from .storage.lmdb_backend import lmdb_keys
+from .storage.zip_backend import zip_members
 
 IMAGE_SUFFIXES = (
     '.jpg', '.jpeg', '.png', '.webp', '.bmp', '.ppm', '.pgm', '.tif', '.tiff')
@@ -43,24 +44,27 @@ def list_folder(folder: str, suffixes: Sequence[str] = IMAGE_SUFFIXES,
     return _with_classes(paths, folder, with_label, lambda p: join_path(folder, p))
 
 
-def list_zip(archive: str, inside: str = '', suffixes: Sequence[str] = IMAGE_SUFFIXES,
-             with_label: bool = False) -> tuple[list[dict], list[str]]:
-    """All images of a zip archive below the path ``inside``, as :func:`list_folder`."""
-    members = (m for m in zip_members(archive) if not m.startswith('__MACOSX/'))
-    return _list_archive(archive, members, zip_path, inside, suffixes, with_label)
+def list_archive(archive: str, inside: str = '',
+                 suffixes: Sequence[str] = IMAGE_SUFFIXES, with_label: bool = False
+                 ) -> tuple[list[dict], list[str]]:
+    """All images of a zip or lmdb below the path ``inside``, as :func:`list_folder`.
 
-
-def list_lmdb(database: str, inside: str = '', suffixes: Sequence[str] = IMAGE_SUFFIXES,
-              with_label: bool = False) -> tuple[list[dict], list[str]]:
-    """All images of an lmdb database whose keys start with ``inside``, as
-    :func:`list_folder`; keys are paths, values encoded files."""
-    return _list_archive(
-        database, lmdb_keys(database), lmdb_path, inside, suffixes, with_label)
+    Keys of an lmdb are paths, its values encoded files.
+    """
+    if archive_scheme(archive) == 'zip':
+        members = [m for m in zip_members(archive) if not m.startswith('__MACOSX/')]
+    else:
+        members = lmdb_keys(archive)
+    inside = f'{inside.strip("/")}/' if inside.strip('/') else ''
+    below = (m.removeprefix(inside) for m in members if m.startswith(inside))
+    paths = _only_images(below, suffixes, f'{archive}@/{inside}')
+    return _with_classes(
+        paths, archive, with_label, lambda p: archive_address(archive, inside + p))
 
 
 def read_text_list(list_file: str, locate: Callable[[str], str],
                    with_label: bool = False) -> list[dict]:
-    """Images named by a text file: one ``path[<TAB>label]`` a line.
+    """Images listed in a text file, one ``path[<TAB>label]`` per line.
 
     Args:
         list_file: UTF-8 text. Empty lines are skipped; paths may hold dots and spaces.
@@ -78,7 +82,7 @@ def read_text_list(list_file: str, locate: Callable[[str], str],
             image['label'] = _label(label, list_file, number)
         images.append(image)
     if not images:
-        raise ValueError(f'{list_file} names no image; expected one path a line.')
+        raise ValueError(f'{list_file} names no image; expected one path per line.')
     return images
 
 
@@ -86,29 +90,19 @@ def read_coco_images(ann_file: str, locate: Callable[[str], str]) -> list[dict]:
     """The images of a COCO annotation file; its annotations are not read.
 
     Raises:
-        ValueError: If the file is no COCO file or lists no image.
+        ValueError: If the file is not a COCO file or lists no image.
     """
     try:
         images = json.loads(_text(ann_file))['images']
         names = [image['file_name'] for image in images]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{ann_file} is no COCO file: expected JSON with a list 'images' whose "
+            f"{ann_file} is not a COCO file: expected JSON with a list 'images' whose "
             f"entries have a 'file_name', got {type(error).__name__}: {error}."
         ) from None
     if not names:
         raise ValueError(f"{ann_file} lists no image: its 'images' is empty.")
     return [dict(img_path=locate(name)) for name in names]
-
-
-def _list_archive(archive: str, members: Iterable[str], address: Callable, inside: str,
-                  suffixes: Sequence[str], with_label: bool
-                  ) -> tuple[list[dict], list[str]]:
-    inside = f'{inside.strip("/")}/' if inside.strip('/') else ''
-    below = (m.removeprefix(inside) for m in members if m.startswith(inside))
-    paths = _only_images(below, suffixes, f'{archive}@/{inside}')
-    return _with_classes(
-        paths, archive, with_label, lambda p: address(archive, inside + p))
 
 
 def _only_images(paths, suffixes, where: str) -> list[str]:
@@ -135,7 +129,7 @@ def _with_classes(paths: list[str], where: str, with_label: bool,
     if loose:
         raise ValueError(
             f'with_label=True takes the folders below {where} as classes, but '
-            f'{len(loose)} images lie beside them, e.g. {loose[0]!r}.')
+            f'{len(loose)} images are in none of them, e.g. {loose[0]!r}.')
     names = [path.split('/')[0] for path in paths]
     classes = sorted(set(names))
     label_of = {name: label for label, name in enumerate(classes)}

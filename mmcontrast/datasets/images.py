@@ -1,9 +1,8 @@
-"""The data set of all self-supervised methods: images without annotations."""
+"""Provide images without annotations, for self-supervised training."""
 import logging
 import os
 import random
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
@@ -13,18 +12,16 @@ from ..registry import DATASETS, TRANSFORMS
 from .bad_images import BadImage, ImagesGone, ImageStatus, Reason
 from .image_lists import (
     IMAGE_SUFFIXES,
+    list_archive,
     list_folder,
-    list_lmdb,
-    list_zip,
     read_coco_images,
     read_text_list,
 )
-from .storage.lmdb_backend import lmdb_path
-from .storage.zip_backend import zip_path
+from .storage.addresses import archive_address, archive_scheme
 
-# Fewer images say nothing about the share of bad ones.
+# Fewer images do not tell the share of bad ones.
 _MIN_TRIED = 20
-# So many files missing one after the other are not single files that were lost.
+# So many missing files in a row are not single lost files.
 _MISSING_IN_A_ROW = 20
 
 
@@ -39,7 +36,7 @@ class UnlabeledImages(BaseDataset):
 
     An image that cannot be decoded in full raises
     :class:`~mmcontrast.datasets.bad_images.BadImage` in the pipeline. Such an image is
-    warned about once, counted, and replaced by a random other one;
+    warned about once, counted, and replaced by another random image;
     ``BadImagesHook`` writes the list of them.
 
     Args:
@@ -50,15 +47,14 @@ class UnlabeledImages(BaseDataset):
         with_label: Whether to read labels: class folders, or numbers in the list.
         suffixes: File name endings that count as images, in any case.
         max_bad_share: Largest share of bad images among those tried, in [0, 1]; more
-            of them end the run. Judged from 20 tried images on, or when all images
-            have been tried.
-        pipeline: Transforms, ours by their plain name.
+            end the run. Checked once 20 images, or all, have been tried.
+        pipeline: Transforms.
         kwargs: See mmengine's ``BaseDataset``.
 
     Raises:
         FileNotFoundError: If the folder, archive or list is missing, or without images;
-            also when it vanishes while it is being read.
-        ValueError: If a list cannot be understood, or too many images are bad.
+            also if it disappears during the run.
+        ValueError: If a list cannot be parsed, or too many images are bad.
     """
 
     def __init__(self, data_root: str = '', ann_file: str = '',
@@ -87,13 +83,13 @@ class UnlabeledImages(BaseDataset):
                       for step in pipeline], **kwargs)
 
     @property
-    def archive(self) -> '_Archive | None':
-        """How to list and address the archive ``data_root``; None for a folder."""
-        return _ARCHIVES.get(os.path.splitext(self.data_root)[1].lower())
+    def archive(self) -> str | None:
+        """'zip' or 'lmdb' if ``data_root`` is an archive; None for a folder."""
+        return archive_scheme(self.data_root)
 
     @property
     def source(self) -> str:
-        """What the images were read from, for messages."""
+        """Where the images come from, for messages."""
         return self.ann_file or self.data_root or self.data_prefix['img_path']
 
     def _join_prefix(self) -> None:
@@ -124,7 +120,7 @@ class UnlabeledImages(BaseDataset):
             return read_text_list(self.ann_file, self._locate, self.with_label)
         prefix, options = self.data_prefix['img_path'], (self.suffixes, self.with_label)
         if self.archive:
-            images, classes = self.archive.list_images(self.data_root, prefix, *options)
+            images, classes = list_archive(self.data_root, prefix, *options)
         else:
             images, classes = list_folder(prefix, *options)
         if classes:
@@ -135,7 +131,7 @@ class UnlabeledImages(BaseDataset):
         prefix = self.data_prefix['img_path']
         if self.archive:
             path = path.lstrip('/')
-            return self.archive.address(
+            return archive_address(
                 self.data_root, join_path(prefix, path) if prefix else path)
         return path if _is_absolute(path) or not prefix else join_path(prefix, path)
 
@@ -173,20 +169,20 @@ class UnlabeledImages(BaseDataset):
                 for idx, reason in self.status.bad()]
 
     def _replace(self, idx: int, bad: BadImage) -> int:
-        """Note a bad image; the index of another one."""
+        """Record a bad image; returns the index of another one."""
         if self.status.set_bad(idx, bad.reason):
-            print_log(f'Bad image, another one takes its place: {bad}',
+            print_log(f'Bad image, replaced by another one: {bad}',
                       logger='current', level=logging.WARNING)
         self._judge()
-        # Drawn from all images until one is not known to be bad: then it does not
-        # matter whether a bad one has been met before, by this process or another.
+        # Drawn until one is not known to be bad, so that the result does not depend on
+        # which bad images this process or another has met before.
         while True:
             idx = random.randrange(len(self))
             if not self.status.is_bad(idx):
                 return idx
 
     def _check_still_there(self, path: str, missing: int) -> None:
-        """Raise an error if not one image is gone but where it came from."""
+        """Raise an error if the whole folder or archive is gone, not one image."""
         root = self.data_root if self.archive else self.data_prefix['img_path']
         root = root or os.path.dirname(path)
         empty = os.path.isdir(root) and not any(os.scandir(root))
@@ -194,7 +190,7 @@ class UnlabeledImages(BaseDataset):
         if gone or empty:
             raise ImagesGone(
                 f'{root}, which the images are read from, is now '
-                f'{"empty" if empty else "gone"}: {path} was looked for. Put it back '
+                f'{"empty" if empty else "gone"}: {path} was not found. Put it back '
                 '(is its disk mounted?).')
         if missing >= _MISSING_IN_A_ROW:
             raise ImagesGone(
@@ -205,7 +201,7 @@ class UnlabeledImages(BaseDataset):
         """Raise an error if too many of the images are bad.
 
         The share can only rise with a bad image; good ones are counted until enough
-        have been tried for a verdict.
+        have been tried.
         """
         tried, num_bad = self.status.counts()
         self._judged = tried >= min(_MIN_TRIED, len(self))
@@ -225,12 +221,3 @@ class UnlabeledImages(BaseDataset):
 
 def _is_absolute(path: str) -> bool:
     return os.path.isabs(path) or '://' in path
-
-
-class _Archive(NamedTuple):
-    list_images: Callable
-    address: Callable
-
-
-_ARCHIVES = {'.zip': _Archive(list_zip, zip_path),
-             '.lmdb': _Archive(list_lmdb, lmdb_path)}

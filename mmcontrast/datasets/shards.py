@@ -1,4 +1,4 @@
-"""Images in the tar shards of WebDataset, for sets that are too many files."""
+"""Provide images from tar shards in the WebDataset layout."""
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence

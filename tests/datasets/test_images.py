@@ -71,7 +71,7 @@ def test_class_folders_give_labels_in_the_order_of_their_names(folder):
 
 
 def test_labels_need_class_folders(folder):
-    with pytest.raises(ValueError, match="1 images lie beside them, e.g. '0.JPEG'"):
+    with pytest.raises(ValueError, match="1 images are in none of them, e.g. '0.JPEG'"):
         UnlabeledImages(str(folder), with_label=True)
 
 
@@ -104,7 +104,7 @@ def test_coco_file_gives_its_images_in_its_order(folder):
 @pytest.mark.parametrize('text', ['{"info": 1}', '[1]', 'not json', '{"images": [1]}'])
 def test_json_that_is_no_coco_file_is_named(folder, text):
     (folder / 'coco.json').write_text(text)
-    with pytest.raises(ValueError, match='coco.json is no COCO file'):
+    with pytest.raises(ValueError, match='coco.json is not a COCO file'):
         UnlabeledImages(str(folder), ann_file='coco.json')
 
 

@@ -54,7 +54,7 @@ def test_run_goes_on_and_lists_the_bad_images(folder, tmp_path):
         f'{folder}/11.png\tnot an image Pillow knows']
     log = next((tmp_path / 'run').rglob('*.log')).read_text()
     assert '2 of 24 images could not be used' in log and str(list_file) in log
-    assert log.count('Bad image, another one takes its place') == 2
+    assert log.count('Bad image, replaced by another one') == 2
 
     # Repaired files leave no old list behind.
     for name in ('03', '11'):

@@ -1,25 +1,9 @@
-"""Reading images straight out of an lmdb database through ``mmengine.fileio``."""
+"""Read files from lmdb databases through ``mmengine.fileio``."""
 import os
 
 from mmengine.fileio import BaseStorageBackend, register_backend
 
-_PREFIX = 'lmdb://'
-_SEPARATOR = '@/'
-
-
-def lmdb_path(database: str, key: str) -> str:
-    """Address of a value in a database, e.g. ``lmdb://data/train.lmdb@/n01/a.jpg``."""
-    return f'{_PREFIX}{database}{_SEPARATOR}{key}'
-
-
-def split_lmdb_path(path: str) -> tuple[str, str]:
-    """Database and key of an address made by :func:`lmdb_path`."""
-    database, separator, key = str(path).removeprefix(_PREFIX).partition(_SEPARATOR)
-    if not separator:
-        raise ValueError(
-            f'{path!r} is no address in an lmdb database; expected '
-            f"'{_PREFIX}DATABASE.lmdb{_SEPARATOR}KEY'.")
-    return database, key
+from .addresses import split_address
 
 
 def lmdb_keys(database: str) -> list[str]:
@@ -40,10 +24,10 @@ def lmdb_keys(database: str) -> list[str]:
 
 @register_backend('lmdb_images', prefixes='lmdb', force=True)
 class LmdbImagesBackend(BaseStorageBackend):
-    """Reads ``lmdb://DATABASE@/KEY``; every process opens a database for itself."""
+    """Reads ``lmdb://DATABASE@/KEY``; every process opens the database itself."""
 
     def get(self, filepath: str) -> bytes:
-        database, key = split_lmdb_path(filepath)
+        database, key = split_address(filepath)
         with _open(database).begin() as view:
             value = view.get(key.encode())
         if value is None:

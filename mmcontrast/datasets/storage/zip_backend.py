@@ -1,27 +1,11 @@
-"""Reading images straight out of a zip archive through ``mmengine.fileio``."""
+"""Read files from zip archives through ``mmengine.fileio``."""
 import io
 import os
 import zipfile
 
 from mmengine.fileio import BaseStorageBackend, register_backend
 
-_PREFIX = 'zip://'
-_SEPARATOR = '@/'
-
-
-def zip_path(archive: str, inside: str) -> str:
-    """Address of a file in an archive, e.g. ``zip://data/train.zip@/n01/a.jpg``."""
-    return f'{_PREFIX}{archive}{_SEPARATOR}{inside}'
-
-
-def split_zip_path(path: str) -> tuple[str, str]:
-    """Archive and path inside of an address made by :func:`zip_path`."""
-    archive, separator, inside = str(path).removeprefix(_PREFIX).partition(_SEPARATOR)
-    if not separator:
-        raise ValueError(
-            f'{path!r} is no address in a zip archive; expected '
-            f"'{_PREFIX}ARCHIVE.zip{_SEPARATOR}PATH/INSIDE'.")
-    return archive, inside
+from .addresses import split_address
 
 
 def zip_members(archive: str) -> list[str]:
@@ -33,13 +17,12 @@ def zip_members(archive: str) -> list[str]:
 class ZipBackend(BaseStorageBackend):
     """Reads ``zip://ARCHIVE@/PATH/INSIDE``; one table of contents per archive.
 
-    An archive is opened when it is first read. Forked loader processes go on using
-    what the main process opened (see :class:`_PositionalFile`), spawned ones open
-    it again.
+    An archive is opened on first use. Forked workers share what the main process
+    opened (see :class:`_PositionalFile`), spawned ones open it again.
     """
 
     def get(self, filepath: str) -> bytes:
-        archive, inside = split_zip_path(filepath)
+        archive, inside = split_address(filepath)
         try:
             return _open(archive).read(inside)
         except KeyError:
@@ -71,7 +54,7 @@ class _PositionalFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}
         if base[whence] + offset < 0:
-            # zipfile probes small files from behind and expects this error.
+            # zipfile seeks the table of contents from the end and expects this error.
             raise OSError(f'Negative seek position {base[whence] + offset}.')
         self._position = base[whence] + offset
         return self._position
