@@ -33,6 +33,9 @@ class ShardSampler(Sampler):
         seed: By default one that all ranks agree on.
     """
 
+    # Exact resume: between two batches nothing is drawn from the shared generators.
+    draws_at_start_only = True
+
     def __init__(self, dataset: ShardedImages, shuffle: bool = True,
                  buffer_size: int = 10000, seed: int | None = None) -> None:
         if not hasattr(dataset, 'shard_starts'):

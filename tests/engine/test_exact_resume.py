@@ -108,15 +108,15 @@ def train_config(pipe, config, work_dir, options):
     runner.train()
 
 
-def compile_recoloring():
+def compile_photometric_kernels():
     """Once here, not in each of the processes."""
     kernels = pytest.importorskip('mmcontrast.models.photometric.kernels')
     ops = [op for op in kernels.Op if op != kernels.Op.SKIP]
-    kernels.change(np.zeros((3, 8, 8), np.uint8), ops, [1.0] * len(ops))
+    kernels.augment(np.zeros((3, 8, 8), np.uint8), ops, [1.0] * len(ops))
 
 
 def test_a_real_pretraining_is_resumed_exactly(tmp_path):
-    compile_recoloring()
+    compile_photometric_kernels()
     name = 'slotcon_resnet18_1xb32-coslr-4e_shapes_debug.py'
 
     def run(pipe, folder):

@@ -8,7 +8,7 @@ import torch
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
-from mmcontrast.engine.resume.loader import check_first_batch, make_repeatable
+from mmcontrast.engine.resume.loader import check_first_batch, repeatable_loader
 from mmcontrast.engine.resume.rng_state import (
     OwnStream,
     get_rng_state,
@@ -64,12 +64,11 @@ def loader(kind, workers=0, rank=0):
     data = Data()
     made = DataLoader(data, num_workers=workers, persistent_workers=workers > 0,
                       **LOADERS[kind](data))
-    assert make_repeatable(made, seed=3, rank=rank)
-    return made
+    return repeatable_loader(made, seed=3, rank=rank)
 
 
 def batches(made, pass_index, start=0, count=6):
-    made.numbered.place(pass_index, start)
+    made.numbered.start_at(pass_index, start)
     random.random(), np.random.rand(), torch.rand(1)  # Drawn by somebody else.
     return [batch.tolist() for batch in islice(iter(made), count)]
 
@@ -126,8 +125,7 @@ def test_loading_leaves_the_generators_of_the_training_alone(kind, workers):
 
 def test_the_loader_looks_as_it_did_to_hooks_and_metrics():
     data = Data()
-    made = DataLoader(data, 4, sampler=DefaultSampler(data))
-    make_repeatable(made, 0, 0)
+    made = repeatable_loader(DataLoader(data, 4, sampler=DefaultSampler(data)), 0, 0)
     iter(made)
     assert made.dataset is data and isinstance(made, DataLoader)
     assert isinstance(made.sampler, DefaultSampler) and made.batch_size == 4
@@ -138,9 +136,8 @@ def test_streams_are_left_alone():
     class Stream(IterableDataset):
         def __iter__(self):
             return iter(range(5))
-    made = DataLoader(Stream(), 2)
-    assert not make_repeatable(made, 0, 0) and type(made) is DataLoader
-    assert not make_repeatable([1, 2], 0, 0)
+    assert repeatable_loader(DataLoader(Stream(), 2), 0, 0) is None
+    assert repeatable_loader([1, 2], 0, 0) is None
 
 
 def test_states_survive_a_checkpoint(tmp_path):
@@ -152,7 +149,7 @@ def test_states_survive_a_checkpoint(tmp_path):
     assert (random.gauss(0, 1), np.random.randn(), torch.randn(3).tolist()) == drawn
 
 
-def test_a_stream_of_its_own_goes_on_where_it_was():
+def test_a_stream_of_its_own_resumes_where_it_was():
     def draw():
         return random.random(), np.random.rand(), float(torch.rand(()))
     seed_cpu(1, 2)
@@ -166,13 +163,13 @@ def test_a_stream_of_its_own_goes_on_where_it_was():
 
 
 def test_a_set_smaller_than_a_batch_is_named_with_the_batch_size_to_take():
-    class Pictures(torch.utils.data.TensorDataset):
+    class Photos(torch.utils.data.TensorDataset):
         pass
 
-    data = Pictures(torch.zeros(5))
+    data = Photos(torch.zeros(5))
     check_first_batch(DataLoader(data, 5, drop_last=True))
     check_first_batch(DataLoader(data, 8))
     with pytest.raises(DataError, match=(
-            'Pictures of train_dataloader has 5 samples: less than a batch of 8.*'
+            'Photos of train_dataloader has 5 samples: less than a batch of 8.*'
             'batch_size to 5 or less')):
         check_first_batch(DataLoader(data, 8, drop_last=True))

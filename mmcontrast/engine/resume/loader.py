@@ -1,8 +1,9 @@
-"""Loaders that give the same batches however often they are stopped."""
+"""Load batches that do not depend on where a run was stopped and resumed."""
+import inspect
 from collections.abc import Iterator
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ..runner.run_errors import DataError
 from .rng_state import OwnStream
@@ -31,72 +32,86 @@ def check_first_batch(loader) -> None:
         f'that is not full. Set train_dataloader.batch_size to {share} or less.')
 
 
-def make_repeatable(loader, seed: int, rank: int) -> bool:
-    """Let a loader's batches follow from (seed, rank, pass, number) alone.
-
-    From then on neither the number of workers nor what is drawn elsewhere changes them,
-    the loader draws nothing from the generators of the training, and
-    ``loader.numbered.place`` lets it start anywhere without loading what comes before.
-    The loader stays the object that it is; its data set, sampler and other attributes
-    stay what hooks and metrics expect.
+def repeatable_loader(loader, seed: int, rank: int) -> 'RepeatableLoader | None':
+    """A loader of the same data and settings whose batches can start anywhere.
 
     Args:
         loader: A torch ``DataLoader``, not iterated yet.
         seed: Seed of the run.
-        rank: Number of this process.
+        rank: Rank of this process.
 
     Returns:
-        False, with nothing done, if the loader has no indices to number: a data set
-        that is a stream, or a loader that is not torch's.
+        None if the batches cannot be numbered: the data set is a stream, or the loader
+        is not torch's own class.
     """
-    if not isinstance(loader, DataLoader) or isinstance(
-            loader.dataset, IterableDataset):
-        return False
-    if not isinstance(loader, RepeatableLoader):
-        loader.numbered = NumberedBatches(loader._index_sampler, seed, rank)
-        kind = type(loader)
-        loader.__class__ = RepeatableLoader if kind is DataLoader else type(
-            f'Repeatable{kind.__name__}', (RepeatableLoader, kind), {})
-    return True
+    if isinstance(loader, RepeatableLoader):
+        return loader
+    if type(loader) is not DataLoader or isinstance(loader.dataset, IterableDataset):
+        return None
+    if loader.batch_size is None:
+        batching = dict(batch_size=None, sampler=loader.sampler) if (
+            loader.batch_sampler is None) else dict(batch_sampler=loader.batch_sampler)
+    else:
+        batching = dict(batch_size=loader.batch_size, sampler=loader.sampler,
+                        drop_last=loader.drop_last)
+    return RepeatableLoader(
+        loader.dataset, seed=seed, rank=rank, **batching, **_loading_settings(loader))
 
 
 class RepeatableLoader(DataLoader):
-    """torch's loader after :func:`make_repeatable`."""
+    """A ``DataLoader`` whose batches follow from (seed, rank, pass, number) alone.
 
-    @property
-    def _index_sampler(self) -> NumberedBatches:
-        return self.numbered
+    Neither the number of workers nor what is drawn elsewhere changes them, the loader
+    draws nothing from the generators of the training, and ``numbered.start_at`` lets it
+    start anywhere without loading what comes before.
+
+    Args:
+        dataset, settings: As for ``DataLoader``.
+        seed: Seed of the run.
+        rank: Rank of this process.
+    """
+
+    def __init__(self, dataset: Dataset, *, seed: int, rank: int, **settings) -> None:
+        super().__init__(dataset, **settings)
+        self.numbered = NumberedBatches(self._index_sampler, seed, rank)
+        given = (getattr(part, 'generator', None)
+                 for part in (self, *self.numbered.samplers()))
+        self._generators = {generator: generator.initial_seed() for generator in given
+                            if isinstance(generator, torch.Generator)}
 
     def __iter__(self) -> Iterator:
-        numbered, dataset = self.numbered, self.dataset
-        self._seed_generators()
-        # Past torch's __setattr__, which wants the data set to stay: it does, outside.
-        vars(self)['dataset'] = SeededSamples(dataset)
+        numbered = self.numbered
+        # Generators that were given to the loader follow from the pass, too.
+        for generator, first_seed in self._generators.items():
+            generator.manual_seed((first_seed + 7919 * numbered.pass_index) % 2**63)
         try:
             with OwnStream(numbered.seed, numbered.rank, numbered.pass_index):
                 return super().__iter__()
         finally:
-            vars(self)['dataset'] = dataset
-            numbered.start = 0  # For a hook that goes through the data, too.
+            numbered.start = 0  # For a hook that iterates over the data, too.
 
-    def _seed_generators(self) -> None:
-        """Let generators that were given to the loader follow from the pass, too."""
-        given = [getattr(part, 'generator', None)
-                 for part in (self, *self.numbered.parts())]
-        for generator in {id(g): g for g in given
-                          if isinstance(g, torch.Generator)}.values():
-            first = vars(self).setdefault('_first_seeds', {}).setdefault(
-                id(generator), generator.initial_seed())
-            generator.manual_seed((first + 7919 * self.numbered.pass_index) % 2**63)
+    def _get_iterator(self) -> Iterator:
+        # Called by torch for each pass, or once if its workers persist.
+        batching = dict(batch_size=None, sampler=self.numbered) if (
+            self.batch_sampler is None) else dict(batch_sampler=self.numbered)
+        return iter(DataLoader(
+            SeededSamples(self.dataset), **batching, **_loading_settings(self)))
 
 
-def sampler_seeds(loader) -> list[int | None]:
-    """Seeds of a loader's samplers, from outside to inside."""
-    return [getattr(part, 'seed', None) for part in loader.numbered.parts()]
+def _loading_settings(loader: DataLoader) -> dict:
+    """Arguments of ``DataLoader`` other than what is loaded in which order."""
+    names = inspect.signature(DataLoader).parameters.keys() - {
+        'dataset', 'batch_size', 'shuffle', 'sampler', 'batch_sampler', 'drop_last'}
+    return {name: getattr(loader, name) for name in names}
 
 
-def set_sampler_seeds(loader, seeds: list[int | None]) -> None:
+def sampler_seeds(loader: RepeatableLoader) -> list[int | None]:
+    """Seeds of a loader's samplers, the outermost first."""
+    return [getattr(part, 'seed', None) for part in loader.numbered.samplers()]
+
+
+def set_sampler_seeds(loader: RepeatableLoader, seeds: list[int | None]) -> None:
     """Give the samplers the seeds of an earlier run, before they are iterated."""
-    for part, seed in zip(loader.numbered.parts(), seeds, strict=False):
+    for part, seed in zip(loader.numbered.samplers(), seeds, strict=False):
         if seed is not None and hasattr(part, 'seed'):
             part.seed = seed

@@ -1,4 +1,4 @@
-"""mmengine's two training loops, able to go on from any iteration."""
+"""Train from any iteration on: mmengine's two training loops, made resumable."""
 from collections.abc import Callable, Iterator
 from itertools import islice
 
@@ -6,29 +6,33 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch import nn
 
 from ...registry import LOOPS
-from .loader import check_first_batch, make_repeatable
+from .loader import RepeatableLoader, check_first_batch, repeatable_loader
 from .rng_state import OwnStream, RNGState, get_rng_state, restore_rng_state
 
 
 class _Resumable:
-    """What both loops need to go on where another process stopped.
+    """What both loops need to resume where another process stopped.
 
     Attributes:
-        repeatable: Whether the batches follow from their number, see
-            :func:`make_repeatable`; else batches that were trained on are loaded once
-            more and dropped.
         validated_step: Iterations trained when the last validation began.
-        states_outside: Random states of the training while a validation is going on; a
-            checkpoint of the best score is written in there.
+        training_rng: RNG state of the training while a validation runs, in which a
+            checkpoint of the best score may be written; None outside.
     """
 
     def _prepare(self) -> None:
         runner = self.runner
-        self.repeatable = make_repeatable(self.dataloader, runner.seed, runner.rank)
+        self.dataloader = repeatable_loader(
+            self.dataloader, runner.seed, runner.rank) or self.dataloader
         self.validated_step = 0
-        self.states_outside: RNGState | None = None
+        self.training_rng: RNGState | None = None
         self._pass, self._done = 0, 0
         self._restore_state: Callable[[], None] | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether batches follow from their number; if not, those that were trained on
+        are loaded once more and dropped."""
+        return isinstance(self.dataloader, RepeatableLoader)
 
     def resume_from(self, pass_index: int, done: int, validated: bool,
                     restore: Callable[[], None]) -> None:
@@ -38,8 +42,8 @@ class _Resumable:
             pass_index: Passes over the data that are complete.
             done: Batches of the next one that were trained on.
             validated: False if a validation that was due had not been done.
-            restore: Puts back what the first iteration must find as it was left:
-                random states, gradients. Called once, right before it.
+            restore: Restores RNG state and gradients. Called once, right before the
+                first iteration.
         """
         self._pass, self._done = pass_index, done
         self.validated_step = self._iter if validated else -1
@@ -61,20 +65,20 @@ class _Resumable:
         if (self.runner.val_loop is not None and done >= self.val_begin
                 and (done % self.val_interval == 0 or done == total)):
             self.validated_step = self._iter
-            # Whether workers are started anew or go on: training sees the same.
-            self.states_outside = get_rng_state()
+            # Training sees the same whether or not workers had to be started.
+            self.training_rng = get_rng_state()
             try:
                 self.runner.val_loop.run()
             finally:
-                restore_rng_state(self.states_outside)
-                self.states_outside = None
+                restore_rng_state(self.training_rng)
+                self.training_rng = None
 
     def _batches(self, pass_index: int, done: int) -> tuple[int, Iterator]:
         """Number of the next batch of a pass, and the batches from there on."""
         if self.repeatable:
-            done = self.dataloader.numbered.place(pass_index, done)
+            done = self.dataloader.numbered.start_at(pass_index, done)
             return done, iter(self.dataloader)
-        # The same seeds for its workers as the first time, drawn apart.
+        # The same seeds for its workers as the first time.
         with OwnStream(self.runner.seed, self.runner.rank, pass_index):
             batches = iter(self.dataloader)
             for _ in islice(batches, done):
@@ -84,9 +88,9 @@ class _Resumable:
 
 @LOOPS.register_module()
 class EpochBasedExactLoop(_Resumable, EpochBasedTrainLoop):
-    """mmengine's epoch-based loop, which also goes on within an epoch.
+    """mmengine's epoch-based loop, which can also resume within an epoch.
 
-    Hooks get the ``batch_idx`` of the unbroken run. Arguments are those of mmengine's.
+    Hooks get the ``batch_idx`` of the uninterrupted run. Arguments are mmengine's.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -100,7 +104,7 @@ class EpochBasedExactLoop(_Resumable, EpochBasedTrainLoop):
         self.runner.call_hook('before_train')
         self._first_iter = self._iter - self._done
         if not self._done:
-            # Between two epochs: what comes before the next one draws already.
+            # Between two epochs: hooks before the next one may draw already.
             self._restore()
             self._make_up_for_validation()
         while self._epoch < self._max_epochs and not self.stop_training:
@@ -125,11 +129,10 @@ class EpochBasedExactLoop(_Resumable, EpochBasedTrainLoop):
         self._epoch += 1
         self._first_iter = self._iter
 
-    def place(self, epoch: int, step: int) -> tuple[int, int]:
-        """(pass, batches of it) to go on from, after ``epoch`` epochs, ``step`` steps.
+    def position(self, epoch: int, step: int) -> tuple[int, int]:
+        """(pass, batches of it) to resume from, after ``epoch`` epochs, ``step`` steps.
 
-        These are the numbers in a checkpoint: at the end of an epoch it is counted as
-        done already.
+        As a checkpoint counts them: at the end of an epoch it is already complete.
         """
         return epoch, step - self._first_iter if epoch == self._epoch else 0
 
@@ -139,10 +142,10 @@ class EpochBasedExactLoop(_Resumable, EpochBasedTrainLoop):
 
 @LOOPS.register_module()
 class IterBasedExactLoop(_Resumable, IterBasedTrainLoop):
-    """mmengine's iteration-based loop, which goes on without loading old batches.
+    """mmengine's iteration-based loop, which resumes without loading old batches.
 
-    A sampler that ends begins its next pass, told by ``set_epoch``; resuming finds the
-    right pass. Arguments are those of mmengine's.
+    A sampler that ends begins its next pass with ``set_epoch``; resuming finds the
+    right pass. Arguments are mmengine's.
     """
 
     def __init__(self, runner, dataloader, *args, **kwargs) -> None:
@@ -150,8 +153,8 @@ class IterBasedExactLoop(_Resumable, IterBasedTrainLoop):
             dataloader = runner.build_dataloader(
                 dataloader, seed=runner.seed, diff_rank_seed=runner._randomness_cfg.get(
                     'diff_rank_seed', False))
-        # Older versions of mmengine start the workers here, before the place is known.
-        super().__init__(runner, _NotYet(dataloader.dataset), *args, **kwargs)
+        # Older versions of mmengine start the workers here, before the position is known.
+        super().__init__(runner, _EmptyLoader(dataloader.dataset), *args, **kwargs)
         self.dataloader = dataloader
         self._prepare()
         self.dataloader_iterator = self._endless()
@@ -173,8 +176,8 @@ class IterBasedExactLoop(_Resumable, IterBasedTrainLoop):
         self.runner.call_hook('after_train')
         return self.runner.model
 
-    def place(self, epoch: int, step: int) -> tuple[int, int]:
-        """(pass, batches of it) to go on from."""
+    def position(self, epoch: int, step: int) -> tuple[int, int]:
+        """(pass, batches of it) to resume from."""
         return self._pass, self._done
 
     def _endless(self) -> Iterator:
@@ -201,7 +204,7 @@ class IterBasedExactLoop(_Resumable, IterBasedTrainLoop):
         return self._iter, self._max_iters
 
 
-class _NotYet:
+class _EmptyLoader:
     """An empty loader over a data set."""
 
     def __init__(self, dataset) -> None:
@@ -214,6 +217,6 @@ class _NotYet:
         return 0
 
 
-#: Loops of ours in the place of mmengine's.
+#: Our loops, by the loop of mmengine that they replace.
 EXACT_LOOPS = {EpochBasedTrainLoop: EpochBasedExactLoop,
                IterBasedTrainLoop: IterBasedExactLoop}

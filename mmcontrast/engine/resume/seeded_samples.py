@@ -1,25 +1,32 @@
-"""Samples that depend on their place in the run, and on nothing else."""
+"""Seed every sample from its position in the run, so that any batch can be repeated."""
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import NamedTuple
 
-from torch.utils.data import Dataset, Sampler, get_worker_info
+from mmengine.dataset import DefaultSampler, InfiniteSampler
+from torch.utils.data import (
+    BatchSampler,
+    Dataset,
+    DistributedSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    get_worker_info,
+)
 
 from .rng_state import OwnStream, preserved_rng, seed_cpu
 
-# Samplers that draw from the shared generators at the start of a pass at most.
-_QUIET = {
-    'torch.utils.data.sampler': ('BatchSampler', 'SequentialSampler', 'RandomSampler'),
-    'torch.utils.data.distributed': ('DistributedSampler',),
-    'mmengine.dataset.sampler': ('DefaultSampler', 'InfiniteSampler'),
-    'mmdet.datasets.samplers.batch_sampler': ('AspectRatioBatchSampler',),
-    'mmcontrast.datasets.shard_sampler': ('ShardSampler',)}
+# These draw from the shared generators when a pass begins and not later; other samplers
+# may say so in a class attribute draws_at_start_only.
+_DRAW_AT_START = (BatchSampler, SequentialSampler, RandomSampler, DistributedSampler,
+                  DefaultSampler, InfiniteSampler)
 
 
-class Ticket(NamedTuple):
-    """What a loader process is sent for a batch.
+class SeededIndices(NamedTuple):
+    """What a loader process is sent for a batch: its samples and what to seed them with.
 
     Attributes:
-        key: (seed, rank, pass over the data, number of the batch in it).
+        key: (seed, rank, pass over the data, index of the batch in it).
         indices: What the (batch) sampler gave.
     """
 
@@ -34,31 +41,33 @@ class NumberedBatches:
         sampler: What the loader takes indices from: its batch sampler, or its sampler
             if it makes no batches.
         seed: Seed of the run.
-        rank: Number of this process.
+        rank: Rank of this process.
     """
 
     def __init__(self, sampler, seed: int, rank: int) -> None:
         self.sampler, self.seed, self.rank = sampler, seed, rank
         self.pass_index, self.start = 0, 0
-        self.is_quiet = all(type(part).__name__ in _QUIET.get(type(part).__module__, ())
-                            for part in self.parts())
+        self._draws_later = not all(
+            type(part) in _DRAW_AT_START
+            or getattr(type(part), 'draws_at_start_only', False)
+            for part in self.samplers())
 
-    def parts(self) -> Iterator[Sampler]:
-        """The sampler, the one inside of it, and so on."""
+    def samplers(self) -> Iterator[Sampler]:
+        """The sampler, the one it draws from, and so on."""
         part = self.sampler
         while part is not None:
             yield part
             part = getattr(part, 'sampler', None)
 
-    def place(self, pass_index: int, start: int = 0) -> int:
+    def start_at(self, pass_index: int, start: int = 0) -> int:
         """Let the next pass be ``pass_index``, without its first ``start`` batches.
 
         Returns:
             The number of its first batch: ``start``, unless a sampler that keeps its
-            own place (:class:`ShardSampler`) stands somewhere else.
+            own position (:class:`ShardSampler`) stands somewhere else.
         """
         self.pass_index, self.start, self._to_skip = pass_index, start, start
-        for part in self.parts():
+        for part in self.samplers():
             images = getattr(part, 'placed', None)
             if images is not None:
                 self._to_skip = 0
@@ -71,60 +80,55 @@ class NumberedBatches:
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __iter__(self) -> Iterator[Ticket]:
+    def __iter__(self) -> Iterator[SeededIndices]:
         # torch asks for an iterator twice when it starts workers that stay.
-        return self._tickets(
+        return self._requests(
             self.pass_index, self.start, self._to_skip if self.start else 0)
 
-    def _tickets(self, pass_index: int, number: int, to_skip: int) -> Iterator[Ticket]:
-        # What a sampler draws is drawn apart: a training step in between, or workers
-        # that ask for batches ahead of time, make no difference to its order.
+    def _requests(self, pass_index: int, number: int, to_skip: int) -> Iterator[SeededIndices]:
+        # A sampler draws from a stream of its own: training steps in between, or workers
+        # that prefetch batches, make no difference to its order.
         stream = OwnStream(self.seed, pass_index)
         batches = iter(self.sampler)
         drawn = 0
         while True:
             try:
-                if self.is_quiet and drawn:
+                with stream if self._draws_later or not drawn else nullcontext():
                     indices = next(batches)
-                else:
-                    with stream:
-                        indices = next(batches)
             except StopIteration:
                 return
             drawn += 1
             if drawn > to_skip:
-                yield Ticket((self.seed, self.rank, pass_index, number), indices)
+                yield SeededIndices((self.seed, self.rank, pass_index, number), indices)
                 number += 1
 
 
 class SeededSamples(Dataset):
     """A data set as the loader processes see it: seeded anew for every sample.
 
-    Stands in the loader's place for the data set only while its processes start;
-    ``loader.dataset`` is the data set itself. Attributes are those of the data set.
+    Attributes are those of the data set.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
 
-    def __getitems__(self, ticket: Ticket) -> list:
-        if get_worker_info() is not None:
-            return self._load(ticket)
+    def __getitems__(self, request: SeededIndices) -> list:
         # In the main process the model draws from the same generators.
-        with preserved_rng(cuda=False):
-            return self._load(ticket)
+        in_worker = get_worker_info() is not None
+        with nullcontext() if in_worker else preserved_rng(cuda=False):
+            return self._load(request)
 
-    def __getitem__(self, ticket: Ticket):
-        return self.__getitems__(Ticket(ticket.key, [ticket.indices]))[0]
+    def __getitem__(self, request: SeededIndices):
+        return self.__getitems__(SeededIndices(request.key, [request.indices]))[0]
 
-    def _load(self, ticket: Ticket) -> list:
+    def _load(self, request: SeededIndices) -> list:
         load_batch = getattr(self.dataset, '__getitems__', None)
         if load_batch is not None:
-            seed_cpu(*ticket.key)
-            return load_batch(ticket.indices)
+            seed_cpu(*request.key)
+            return load_batch(request.indices)
         batch = []
-        for k, index in enumerate(ticket.indices):
-            seed_cpu(*ticket.key, k)
+        for k, index in enumerate(request.indices):
+            seed_cpu(*request.key, k)
             batch.append(self.dataset[index])
         return batch
 

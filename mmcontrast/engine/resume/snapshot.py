@@ -30,10 +30,10 @@ def take_snapshot(runner: Runner, epoch: int, step: int) -> dict | None:
     loop = runner.train_loop
     if not isinstance(loop, EpochBasedExactLoop | IterBasedExactLoop):
         return None
-    ranks = gather_rank_state(runner, loop.states_outside)
+    ranks = gather_rank_state(runner, loop.training_rng)
     if ranks is None:
         return None
-    pass_index, done = loop.place(epoch, step)
+    pass_index, done = loop.position(epoch, step)
     return dict(
         pass_index=pass_index, done=done, validated=loop.validated_step == step,
         stop_training=bool(loop.stop_training), layout=_layout(runner),
@@ -67,8 +67,7 @@ def resume_from(runner: Runner, saved: dict | None) -> None:
     loop.stop_training = saved['stop_training']
     done = _done_here(runner, saved)
     loop.resume_from(
-        saved['pass_index'], done, saved['validated'], _restorer(runner, saved)
-    )
+        saved['pass_index'], done, saved['validated'], _restorer(runner, saved))
     runner.logger.info(
         f'Going on in pass {saved["pass_index"] + 1} over the data after {done} of its '
         'batches.')
@@ -137,7 +136,7 @@ def _resume_without_snapshot(runner: Runner) -> None:
 
 def _never_ends(loop) -> bool:
     return loop.repeatable and any(
-        kind.__name__ in _ENDLESS for part in loop.dataloader.numbered.parts()
+        kind.__name__ in _ENDLESS for part in loop.dataloader.numbered.samplers()
         for kind in type(part).__mro__)
 
 
