@@ -23,6 +23,10 @@ class UserKeyError(UserError, KeyError):
         return Exception.__str__(self)
 
 
+class DataError(UserError, RuntimeError):
+    """Data of a run are gone, damaged or too few; the message says what to do."""
+
+
 def closest(name: str, known: Iterable[str], num: int = 1, cutoff: float = 0.6
             ) -> list[str]:
     """Known names that resemble ``name``, the most similar first; case is ignored.

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+from ..errors import UserError
+
 #: Built-in errors that the functions behind our tools raise for wrong arguments.
 INPUT_ERRORS = (FileExistsError, ImportError, KeyError, ValueError)
 
@@ -64,7 +66,7 @@ def error_exit(parser: argparse.ArgumentParser,
     """
     try:
         yield
-    except (*_user_errors(), *input_errors) as error:
+    except (UserError, FileNotFoundError, *input_errors) as error:
         sys.exit(f'{parser.prog}: {_message(error)}')
 
 
@@ -113,19 +115,6 @@ def add_ask_arguments(parser: argparse.ArgumentParser) -> None:
     add('--workers', type=int, default=2, metavar='N',
         help='processes that read images')
     add_cfg_options(parser, 'model.test_cfg.mode=whole')
-
-
-def _user_errors() -> tuple[type[Exception], ...]:
-    """Imported only once something went wrong."""
-    from ..engine.distributed.consistency import RankMismatchError
-    from ..engine.nonfinite import NonFiniteError
-    from ..engine.runner.run_errors import DataError
-    from ..errors import UserError
-    from ..io.disk import DiskError
-    from ..registry import UnknownTypeError
-    from .config import UsageError
-    return (DataError, DiskError, FileNotFoundError, NonFiniteError, RankMismatchError,
-            UnknownTypeError, UsageError, UserError)
 
 
 def _message(error: Exception) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.hub import get_config
 
-from ..engine.runner.loader_functions import drop_function_scopes
+from ..engine.runner.reliable_runner import drop_function_scopes
 from ..errors import UserValueError, closest, suggest
 from .lint import check_options, describe, lint_config, misspelled_keys
 

@@ -1,32 +1,34 @@
-"""Files that cannot be written: seen in time, and said in one sentence."""
+"""Check free space and write permission, and explain why a file cannot be written."""
 import errno
 import shutil
 import uuid
 from pathlib import Path
 
-# What an operating system answers when there is no room, or none for this user.
+from ..errors import UserError
+
+# errno values: no space left, or none for this user; no permission.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-class DiskError(OSError):
+class DiskError(UserError, OSError):
     """A file or folder that cannot be written; the message says why and what to do."""
 
 
 def cannot_write(path: str | Path, error: OSError,
                  needed: int | None = None) -> DiskError:
-    """What to raise when writing ``path`` failed with ``error``.
+    """The error to raise when writing ``path`` failed with ``error``.
 
     Args:
         path: The file or folder that was to be written.
-        error: What the operating system said.
+        error: From the operating system.
         needed: Bytes that the file takes, where known.
     """
     size = '' if needed is None else f', {mebibytes(needed)} are needed'
     text = f'{path} could not be written: {error.strerror or error}'
     if error.errno in FULL:
-        text += (f'. {_free_text(path)} free there{size}. Make room (or raise the '
-                 'quota or file size limit), or choose another --work-dir')
+        text += (f'. {_free_text(path)} free there{size}. Free some space (or raise '
+                 'the quota or file size limit), or choose another --work-dir')
     elif error.errno in FORBIDDEN:
         text += ('. Give this user the right to write there, or choose another '
                  '--work-dir')
@@ -36,18 +38,18 @@ def cannot_write(path: str | Path, error: OSError,
 
 
 def check_room(path: str | Path, needed: int) -> None:
-    """See that a file of ``needed`` bytes fits where ``path`` lies.
+    """Check that a file of ``needed`` bytes fits on the disk of ``path``.
 
     Raises:
-        DiskError: Otherwise. Quotas are not seen here; writing meets them.
+        DiskError: Otherwise. Quotas only show when the file is written.
     """
     free = _free(path)
     if free is not None and free < needed:
-        raise cannot_write(path, OSError(errno.ENOSPC, 'too little room'), needed)
+        raise cannot_write(path, OSError(errno.ENOSPC, 'too little space'), needed)
 
 
 def check_work_dir(work_dir: str | Path) -> None:
-    """Create a folder and write a file in it, which goes again.
+    """Create a folder and check that a file can be written in it.
 
     Raises:
         DiskError: If that is impossible: a file in the way, no permission, a

@@ -72,8 +72,8 @@ def test_a_full_disk_ends_the_run_and_the_last_checkpoint_is_good(tmp_path, smal
     config = write_config(tmp_path, epochs=6)
     work_dir = small_disk / 'run'
     text = said(train(config, '--work-dir', work_dir))
-    assert f'{work_dir}/epoch_4.pth could not be written: too little room' in text
-    assert 'MiB are free there, 1.0 MiB are needed. Make room' in text
+    assert f'{work_dir}/epoch_4.pth could not be written: too little space' in text
+    assert 'MiB are free there, 1.0 MiB are needed. Free some' in text
     assert f'The last checkpoint, {work_dir}/epoch_3.pth, is intact' in text
     assert names(work_dir) == [
         f'epoch_{n}.pth{end}' for n in (1, 2, 3) for end in ('', '.json')]
@@ -114,7 +114,7 @@ def test_a_disk_that_fills_up_during_a_write_leaves_the_old_file(small_disk):
 
 def test_too_little_room_is_noticed_before_anything_is_written(small_disk):
     check_room(small_disk / 'not' / 'yet' / 'a.pth', 3 * 2**20)
-    with pytest.raises(DiskError, match='too little room.*4.0 MiB are free there, 5.0'):
+    with pytest.raises(DiskError, match='too little space.*4.0 MiB are free there, 5'):
         check_room(small_disk / 'not' / 'yet' / 'a.pth', 5 * 2**20)
 
 
@@ -209,12 +209,12 @@ def images(tmp_path):
 @pytest.mark.parametrize('kind, what, where, workers, expected', [
     (own_images, 'remove', '', 0, ', which the images are read from, is now gone'),
     (own_images, 'remove', '', 1, ', which the images are read from, is now gone'),
-    (listed_images, 'remove', 'a/04.png', 0, '/a/04.png of the data is not there. Put '
-     'it back, or remove it from the list'),
-    (listed_images, 'remove', 'a', 0, '/a/00.png of the data is not there: there is no '
-     'folder {images}/a. Put it back'),
-    (listed_images, 'remove', 'a', 1, '/a/00.png of the data is not there: there is no '
-     'folder {images}/a. Put it back'),
+    (listed_images, 'remove', 'a/04.png', 0, '/a/04.png of the data is missing. Restore'
+     ' it, or remove it from the list'),
+    (listed_images, 'remove', 'a', 0, '/a/00.png of the data is missing: there is no '
+     'folder {images}/a. Restore it'),
+    (listed_images, 'remove', 'a', 1, '/a/00.png of the data is missing: there is no '
+     'folder {images}/a. Restore it'),
     (listed_images, 'empty', 'b/05.png', 0, '/b/05.png of the data is no image'),
     (decoded_by_pillow, 'empty', 'b/05.png', 0, '/b/05.png of the data is no image'),
     (decoded_by_pillow, 'cut', 'b/05.png', 0, None)])
@@ -229,10 +229,10 @@ def test_data_that_vanish_end_the_run_with_their_name(
         assert text.startswith(f'{images}{expected}'.format(images=images)), text
     else:  # Pillow is given bytes, and nobody else says what file they are from.
         assert 'no image that can be read (image file is truncated' in text
-        assert 'tools/doctor.py CONFIG names the broken ones' in text
+        assert 'tools/doctor.py CONFIG names the damaged ones' in text
     assert text.count('The last checkpoint') == 1
     assert text.endswith(f'The last checkpoint, {tmp_path}/run/epoch_1.pth, is intact: '
-                         'go on with --resume.')
+                         'continue with --resume.')
 
 
 def test_one_image_that_vanishes_is_replaced_and_the_run_goes_on(tmp_path, images):

@@ -25,7 +25,7 @@ def describe_checkpoint(path: str | Path, keys: str | None = None) -> str:
         raise ValueError(
             f'{path} is damaged: {problem}. It was epoch {manifest.epoch}, step '
             f'{manifest.step}. Restore it from a copy; training goes on from the '
-            'newest good one with --resume.')
+            'newest undamaged one with --resume.')
     checkpoint = read_checkpoint(path)
     weights = find_state_dict(checkpoint, path)
     elements = sum(value.numel() for value in weights.values())

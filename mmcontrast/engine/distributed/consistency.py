@@ -9,6 +9,7 @@ import torch
 from mmengine.dist import all_gather_object, get_world_size
 from torch import nn
 
+from ...errors import UserValueError
 from ...io.manifest import versions
 
 # Each rank's own affair.
@@ -17,8 +18,8 @@ _OWN = ('work_dir', 'experiment_name', 'local_rank', 'gpu_id', 'gpu_ids',
 _MOST = 10
 
 
-class RankMismatchError(ValueError):
-    """Two ranks are about to train different things."""
+class RankMismatchError(UserValueError):
+    """Config, model or versions differ between ranks."""
 
 
 def check_rank_consistency(cfg_text: str, model: nn.Module) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from mmengine.dist import get_world_size
 from torch import Tensor
 
+from ...errors import UserError
 from .locate import Origin
 from .tensors import describe
 
@@ -31,8 +32,8 @@ _WAYS_OUT = dict(
           'shows where the largest values are.')
 
 
-class NonFiniteError(RuntimeError):
-    """A loss or a gradient is not finite, and the run was told to stop on that."""
+class NonFiniteError(UserError, RuntimeError):
+    """A loss or a gradient is non-finite, and the run stops."""
 
 
 @dataclass

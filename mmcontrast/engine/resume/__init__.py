@@ -1,4 +1,4 @@
-"""Exact resume: a run that was killed ends as if it had not been."""
+"""Resume exactly: a killed run ends like the uninterrupted one."""
 from .loops import EXACT_LOOPS, EpochBasedExactLoop, IterBasedExactLoop
 from .rng_state import preserved_rng
 

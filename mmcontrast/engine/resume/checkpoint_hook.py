@@ -1,4 +1,4 @@
-"""Old checkpoints go when the new one is there, not before."""
+"""Remove an old checkpoint once the new one is written, not before."""
 from collections import deque
 
 from mmengine.dist import is_main_process
@@ -6,10 +6,10 @@ from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 
 
 class KeepingCheckpointHook(CheckpointHook):
-    """mmengine's hook, which removes the oldest checkpoint after it wrote the newest.
+    """mmengine's hook, but the newest checkpoint is written before the oldest goes.
 
     mmengine removes first: a run with ``max_keep_ckpts=1`` that is killed while it
-    writes has lost everything, and one whose disk is full has lost its best.
+    writes loses everything, and one whose disk is full loses its best checkpoint.
     """
 
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
@@ -23,7 +23,7 @@ class KeepingCheckpointHook(CheckpointHook):
     def _remove_old_bests(self) -> None:
         if not isinstance(self.file_backend, _RemovesLater):
             return
-        # One of the two, by the number of scores; neither without save_best.
+        # Either of the two, depending on the number of scores.
         bests = list(getattr(self, 'best_ckpt_path_dict', {}).values())
         bests.append(getattr(self, 'best_ckpt_path', None))
         self.file_backend.remove_all(but=bests)
@@ -35,7 +35,7 @@ class KeepingCheckpointHook(CheckpointHook):
         if limit <= 0:
             return super()._save_checkpoint_with_step(runner, step, meta)
         ids = [k for k in self.keep_ckpt_ids if k != step] + [step]
-        # With the one that is about to go: a resumed run has to know of it.
+        # Includes the one about to be removed: a resumed run has to know of it.
         runner.message_hub.update_info('keep_ckpt_ids', list(ids))
         self.max_keep_ckpts = -1
         try:
@@ -57,7 +57,7 @@ class KeepingCheckpointHook(CheckpointHook):
 
 
 class _RemovesLater:
-    """A file backend of mmengine that notes what is to be removed.
+    """A file backend of mmengine that delays the removal of files.
 
     Args:
         backend: The one that does the work.
@@ -71,11 +71,11 @@ class _RemovesLater:
         return getattr(self.backend, name)
 
     def remove(self, path: str) -> None:
-        """Note a file."""
+        """Note a file to be removed."""
         self.noted.append(path)
 
     def remove_all(self, but: list[str]) -> None:
-        """Remove what was noted, with manifests, but for files written again since."""
+        """Remove the noted files with their manifests, except for those in ``but``."""
         for path in set(self.noted) - set(but):
             for name in (path, f'{path}.json'):
                 if self.backend.isfile(name):
@@ -83,20 +83,13 @@ class _RemovesLater:
         self.noted.clear()
 
 
-def arrange_hooks(hooks: list[Hook]) -> None:
-    """Fit mmengine's hooks to exact resume, in place.
+def early_stopping_first(hooks: list[Hook]) -> list[Hook]:
+    """Hooks in their order, but those that judge a validation before those that save.
 
-    :class:`KeepingCheckpointHook` takes the place of ``CheckpointHook``, and hooks that
-    judge a validation come before it: what they count belongs into the checkpoint that
-    is written for a best score.
+    Their counts belong in the checkpoint that is written for a best score.
     """
-    for hook in hooks:
-        if type(hook) is CheckpointHook:
-            hook.__class__ = KeepingCheckpointHook
-    judges = [hook for hook in hooks if isinstance(hook, EarlyStoppingHook)]
     first = next((k for k, hook in enumerate(hooks)
-                  if isinstance(hook, CheckpointHook)), None)
-    if judges and first is not None:
-        before = [hook for hook in hooks[:first] if hook not in judges]
-        hooks[:] = before + judges + [
-            hook for hook in hooks[first:] if hook not in judges]
+                  if isinstance(hook, CheckpointHook)), len(hooks))
+    # Stable: judges join the hooks before the first one that saves.
+    return sorted(hooks, key=lambda hook: (
+        hooks.index(hook) >= first and not isinstance(hook, EarlyStoppingHook)))

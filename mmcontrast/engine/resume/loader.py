@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from ..runner.run_errors import DataError
+from ...errors import DataError
 from .rng_state import OwnStream
 from .seeded_samples import NumberedBatches, SeededSamples
 
 
 def check_first_batch(loader) -> None:
-    """Refuse a loader without a single batch, for which training would do nothing.
+    """Reject a loader without a single batch, with which training would do nothing.
 
     Raises:
         DataError: Names the data set, its samples and the batch that they do not fill.

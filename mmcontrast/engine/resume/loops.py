@@ -153,7 +153,7 @@ class IterBasedExactLoop(_Resumable, IterBasedTrainLoop):
             dataloader = runner.build_dataloader(
                 dataloader, seed=runner.seed, diff_rank_seed=runner._randomness_cfg.get(
                     'diff_rank_seed', False))
-        # Older versions of mmengine start the workers here, before the position is known.
+        # Older versions of mmengine start the workers here, too early for a resume.
         super().__init__(runner, _EmptyLoader(dataloader.dataset), *args, **kwargs)
         self.dataloader = dataloader
         self._prepare()

@@ -1,4 +1,4 @@
-"""What differs from rank to rank and does not follow from the seed."""
+"""Save and restore the state that differs between ranks."""
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,45 +15,38 @@ from .rng_state import (
     RNGState,
     get_rng_state,
     restore_rng_state,
-    rng_state_from_data,
     rng_state_to_data,
 )
 
 
 def gather_rank_state(runner: Runner, states: RNGState | None = None
-               ) -> list[dict] | None:
-    """Random states, buffers and unfinished gradients of all ranks, for a checkpoint.
+                      ) -> list[dict] | None:
+    """RNG state, buffers and accumulated gradients of all ranks, for a checkpoint.
 
-    All ranks call this. Buffers count where they differ from those of rank 0, which are
-    in the checkpoint already: the statistics of batch norm, which every rank gathers
-    for itself.
+    All ranks call this. Buffers are kept where they differ from those of rank 0, which
+    the checkpoint holds anyway: batch norm statistics, which every rank has of its own.
 
     Args:
-        states: Random states of this rank if they are not those of now.
+        states: RNG state of this rank, if it is not the current one.
 
     Returns:
         One entry a rank on rank 0, None on the others.
     """
-    return gather_object(
-        dict(
-            random=rng_state_to_data(states or get_rng_state()),
-            gradients=_gradients(runner),
-            counts=[part._inner_count for part in _wrappers(runner)],
-            buffers=_own_buffers(runner),
-        )
-    )
+    return gather_object(dict(
+        random=rng_state_to_data(states or get_rng_state()),
+        gradients=_gradients(runner), buffers=_own_buffers(runner),
+        counts=[part._inner_count for part in _wrappers(runner)]))
 
 
-def restore_rank_state(runner: Runner, saved: dict,
-                  states: RNGState | None = None) -> None:
-    """Give this process what :func:`gather_rank_state` took; the random states last.
+def restore_rank_state(runner: Runner, saved: dict, states: RNGState) -> None:
+    """Restore what :func:`gather_rank_state` saved of one rank; the RNG state last.
 
     Args:
-        states: Those of ``saved``, if they have been read already.
+        states: The RNG state in ``saved``.
     """
     if saved['gradients']:
         # mmengine has warned that they are lost.
-        runner.logger.info('The gradients of an accumulation in progress are back.')
+        runner.logger.info('Gradients of an accumulation in progress are restored.')
     parameters = dict(unwrap_model(runner.model).named_parameters())
     for name, gradient in saved['gradients'].items():
         if name in parameters:
@@ -66,11 +59,11 @@ def restore_rank_state(runner: Runner, saved: dict,
     for name, value in saved['buffers'].items():
         if name in buffers and buffers[name].shape == value.shape:
             buffers[name].copy_(value)
-    restore_rng_state(states or rng_state_from_data(saved['random']))
+    restore_rng_state(states)
 
 
 def _gradients(runner: Runner) -> dict[str, Tensor]:
-    """Gradients that an accumulation has gathered and no step has used, by name."""
+    """Accumulated gradients that no optimizer step has used yet, by name."""
     wrappers = _wrappers(runner)
     # Of several, the loss of one may leave gradients for the step of another.
     if len(wrappers) == 1 and wrappers[0].should_update():
@@ -98,7 +91,7 @@ def _own_buffers(runner: Runner) -> dict[str, Tensor]:
 
 
 def _buffers(runner: Runner) -> Iterator[tuple[str, Tensor]]:
-    """Saved buffers of the model and of its averages."""
+    """Persistent buffers of the model and of its EMA models."""
     modules: dict[str, nn.Module] = {'': unwrap_model(runner.model)}
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     modules |= {f'ema{k}:': hook.ema_model for k, hook in enumerate(averages)

@@ -1,4 +1,4 @@
-"""The random states of a process: taken, put back, and kept apart."""
+"""Save, restore and isolate the RNG state of Python, numpy and torch."""
 import random
 import struct
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from torch import Tensor
 
 
 class RNGState(NamedTuple):
-    """States of the generators that everybody shares.
+    """States of the global random generators.
 
     Attributes:
         python: Of ``random``.
         numpy: Of ``numpy.random``.
         torch: Of torch on the CPU.
-        cuda: Of torch on the current GPU; None without one in use.
+        cuda: Of torch on the current GPU; None if no GPU is in use.
     """
 
     python: tuple
@@ -28,7 +28,7 @@ class RNGState(NamedTuple):
 
 
 def get_rng_state(cuda: bool = True) -> RNGState:
-    """The states as they are now; ``cuda=False`` leaves the GPU alone."""
+    """The current state; ``cuda=False`` leaves the GPU out."""
     used = cuda and torch.cuda.is_available() and torch.cuda.is_initialized()
     return RNGState(
         random.getstate(), np.random.get_state(legacy=False),
@@ -37,7 +37,7 @@ def get_rng_state(cuda: bool = True) -> RNGState:
 
 
 def restore_rng_state(states: RNGState) -> None:
-    """Let the generators go on from where they were."""
+    """Set the global generators to a saved state."""
     random.setstate(states.python)
     np.random.set_state(states.numpy)
     torch.default_generator.set_state(states.torch)
@@ -46,7 +46,7 @@ def restore_rng_state(states: RNGState) -> None:
 
 
 def rng_state_to_data(states: RNGState) -> dict:
-    """States as numbers and tensors, for a checkpoint."""
+    """A state as numbers and tensors, for a checkpoint."""
     version, words, gauss = states.python
     data = dict(torch=states.torch, cuda=states.cuda,
                 python=dict(version=version, words=torch.tensor(words), gauss=gauss))
@@ -60,7 +60,7 @@ def rng_state_to_data(states: RNGState) -> dict:
 
 
 def rng_state_from_data(data: dict) -> RNGState:
-    """The states in a checkpoint, wherever its tensors were loaded to."""
+    """The state that :func:`rng_state_to_data` gave; its tensors on any device."""
     python, numpy, cuda = data['python'], data.get('numpy'), data['cuda']
     # An exchanged bit generator of numpy was not saved; it stays as it is.
     array = np.random.get_state(legacy=False) if numpy is None else dict(
@@ -73,7 +73,7 @@ def rng_state_from_data(data: dict) -> RNGState:
 
 @contextmanager
 def preserved_rng(cuda: bool = True) -> Iterator[None]:
-    """Leave Python's, numpy's and torch's generators as they were found."""
+    """Restore the state of Python's, numpy's and torch's generators on leaving."""
     states = get_rng_state(cuda)
     try:
         yield
@@ -95,10 +95,10 @@ def seed_cpu(*numbers: int) -> None:
 
 
 class OwnStream:
-    """Random states of somebody who draws apart from all others.
+    """A random stream that is independent of the global generators.
 
-    Inside of ``with stream:`` the shared generators are those of the stream; it goes on
-    where it was left the last time.
+    Inside ``with stream:`` the global generators are those of the stream, which
+    continues where it was left the last time.
 
     Args:
         numbers: Whole numbers to seed it from.

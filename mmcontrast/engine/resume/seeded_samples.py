@@ -16,14 +16,14 @@ from torch.utils.data import (
 
 from .rng_state import OwnStream, preserved_rng, seed_cpu
 
-# These draw from the shared generators when a pass begins and not later; other samplers
-# may say so in a class attribute draws_at_start_only.
+# Draw from the shared generators when a pass begins and not later. Other samplers may
+# say so in a class attribute draws_at_start_only.
 _DRAW_AT_START = (BatchSampler, SequentialSampler, RandomSampler, DistributedSampler,
                   DefaultSampler, InfiniteSampler)
 
 
 class SeededIndices(NamedTuple):
-    """What a loader process is sent for a batch: its samples and what to seed them with.
+    """What a loader process is sent for a batch: samples, and what to seed them with.
 
     Attributes:
         key: (seed, rank, pass over the data, index of the batch in it).
@@ -85,9 +85,10 @@ class NumberedBatches:
         return self._requests(
             self.pass_index, self.start, self._to_skip if self.start else 0)
 
-    def _requests(self, pass_index: int, number: int, to_skip: int) -> Iterator[SeededIndices]:
-        # A sampler draws from a stream of its own: training steps in between, or workers
-        # that prefetch batches, make no difference to its order.
+    def _requests(self, pass_index: int, number: int, to_skip: int
+                  ) -> Iterator[SeededIndices]:
+        # A sampler draws from a stream of its own: neither training steps in between
+        # nor workers that prefetch batches change its order.
         stream = OwnStream(self.seed, pass_index)
         batches = iter(self.sampler)
         drawn = 0

@@ -1,4 +1,4 @@
-"""What a checkpoint holds beside mmengine's parts, so that a run can go on exactly."""
+"""Save and restore what exact resume needs beyond mmengine's checkpoint."""
 from mmengine.dist import get_rank
 from mmengine.hooks import EarlyStoppingHook
 from mmengine.runner import Runner
@@ -8,24 +8,24 @@ from .loops import EpochBasedExactLoop, IterBasedExactLoop
 from .rank_state import gather_rank_state, restore_rank_state
 from .rng_state import rng_state_from_data
 
-#: Where it stands in a checkpoint.
+#: Its key in a checkpoint.
 KEY = 'exact_resume'
 
-# Of mmengine's hooks, those that lose something: what they count with.
+# Counters of mmengine's hooks that mmengine does not save.
 _COUNTERS = {EarlyStoppingHook: ('wait_count', 'best_score')}
-# Samplers whose one pass never ends, by name: most live in libraries we do not import.
+# Samplers whose only pass never ends, by name: mmdet need not be installed.
 _ENDLESS = ('InfiniteSampler', 'MultiSourceSampler', 'GroupMultiSourceSampler')
 
 
 def take_snapshot(runner: Runner, epoch: int, step: int) -> dict | None:
-    """State of a run beside weights, optimizer, schedules and log; all ranks call it.
+    """State of a run besides weights, optimizer, schedules and log; all ranks call it.
 
     Args:
         epoch, step: Epochs and iterations trained, as in the checkpoint's ``meta``.
 
     Returns:
-        On rank 0 numbers, text and tensors only. None on the others, and for a loop of
-        the user's own.
+        On rank 0 numbers, text and tensors only. None on the others, and for a training
+        loop that is not one of ours.
     """
     loop = runner.train_loop
     if not isinstance(loop, EpochBasedExactLoop | IterBasedExactLoop):
@@ -44,8 +44,8 @@ def take_snapshot(runner: Runner, epoch: int, step: int) -> dict | None:
 def resume_from(runner: Runner, saved: dict | None) -> None:
     """Let the training loop start where a snapshot was taken.
 
-    ``runner`` has loaded the rest of the checkpoint. What keeps the result from being
-    that of the unbroken run is warned about.
+    ``runner`` has loaded the rest of the checkpoint. A warning says what keeps the
+    result from being that of the uninterrupted run.
 
     Args:
         saved: From :func:`take_snapshot`; None for a checkpoint without it.
@@ -53,9 +53,9 @@ def resume_from(runner: Runner, saved: dict | None) -> None:
     loop = runner.train_loop
     if not isinstance(loop, EpochBasedExactLoop | IterBasedExactLoop):
         return runner.logger.warning(
-            f'{type(loop).__name__} is a training loop of your own: resuming goes on '
-            'with the weights, but is not exact (random states and the place in the '
-            'data are left to it).')
+            f'{type(loop).__name__} is a training loop of your own: the run resumes '
+            'with its weights, but not exactly (RNG state and position in the data are '
+            'left to the loop).')
     if saved is None:
         return _resume_without_snapshot(runner)
     if loop.repeatable:
@@ -69,12 +69,12 @@ def resume_from(runner: Runner, saved: dict | None) -> None:
     loop.resume_from(
         saved['pass_index'], done, saved['validated'], _restorer(runner, saved))
     runner.logger.info(
-        f'Going on in pass {saved["pass_index"] + 1} over the data after {done} of its '
+        f'Resuming in pass {saved["pass_index"] + 1} over the data after {done} of its '
         'batches.')
 
 
 def _restorer(runner: Runner, saved: dict):
-    """What is to be called right before the first iteration."""
+    """The function to call right before the first iteration."""
     rank = get_rank()
     if rank >= len(saved['ranks']):
         return lambda: None
@@ -85,7 +85,7 @@ def _restorer(runner: Runner, saved: dict):
 
 
 def _layout(runner: Runner) -> dict[str, int | None]:
-    """What the order of the data and its split into batches follow from."""
+    """What the order of the data and its split into batches depend on."""
     loader = runner.train_dataloader
     batch_size = getattr(loader, 'batch_size', None) or getattr(
         getattr(loader, 'batch_sampler', None), 'batch_size', None)
@@ -111,13 +111,13 @@ def _done_here(runner: Runner, saved: dict) -> int:
         done = min(done, len(runner.train_dataloader))
     runner.logger.warning(
         f'Resuming is not exact: {", ".join(changed)} since the checkpoint was '
-        f'written. Going on after {done} batches, as many samples as before; random '
-        'numbers and batches differ from those of the unbroken run.')
+        f'written. Continuing after {done} batches, as many samples as before; random '
+        'numbers and batches differ from those of the uninterrupted run.')
     return done
 
 
 def _resume_without_snapshot(runner: Runner) -> None:
-    """A checkpoint of a plain runner: the place can be computed, the rest is lost."""
+    """From a checkpoint of a plain runner the position follows, the rest is lost."""
     loop, length = runner.train_loop, None
     if isinstance(loop, EpochBasedExactLoop):
         length = len(loop.dataloader)
@@ -130,8 +130,8 @@ def _resume_without_snapshot(runner: Runner) -> None:
     loop.resume_from(pass_index, done, True, lambda: None)
     runner.logger.warning(
         'Resuming is not exact: the checkpoint was written without ReliableRunner and '
-        f'holds no random states. Going on in pass {pass_index + 1} over the data '
-        f'after {done} of its batches.')
+        f'holds no RNG state. Continuing in pass {pass_index + 1} over the data after '
+        f'{done} of its batches.')
 
 
 def _never_ends(loop) -> bool:
@@ -148,7 +148,7 @@ def _counters(runner: Runner) -> dict[str, dict]:
 
 
 def _counting_hooks(runner: Runner) -> list[tuple]:
-    """Name, what it counts with, and the hook; the second of a kind ends in 2."""
+    """Name (a second hook of a class ends in 2), counters, and the hook itself."""
     found = []
     for kind, names in _COUNTERS.items():
         hooks = [hook for hook in runner.hooks if isinstance(hook, kind)]

@@ -1,4 +1,4 @@
-"""mmengine's Runner with promises: what it resumes, and what it leaves on the disk."""
+"""Run trainings that resume exactly and leave only complete checkpoints behind."""
 import copy
 import time
 from collections.abc import Callable
@@ -9,8 +9,9 @@ import mmengine
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.fileio.backends import LocalBackend
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.registry import LOOPS
+from mmengine.registry import HOOKS, LOOPS, Registry
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from mmengine.runner.checkpoint import (
     find_latest_checkpoint,
@@ -34,21 +35,20 @@ from ..distributed.rank_failures import (
     start_failure_detection,
 )
 from ..distributed.unwrap import unwrap_model
-from ..resume.checkpoint_hook import arrange_hooks
+from ..resume.checkpoint_hook import KeepingCheckpointHook, early_stopping_first
 from ..resume.loops import EXACT_LOOPS
 from ..resume.snapshot import KEY, resume_from, take_snapshot
-from .loader_functions import drop_function_scopes
 from .run_errors import explained_errors
 
 
 @RUNNERS.register_module()
 class ReliableRunner(Runner):
-    """mmengine's Runner, with the arguments of mmengine's, that keeps its promises.
+    """mmengine's Runner, with exact resume and atomic checkpoints. Same arguments.
 
     A run that was killed at any iteration and is resumed ends with the weights and the
-    log of the unbroken run, see docs/resume.md. Checkpoints are written whole or not at
-    all, with a manifest, in mmengine's layout; the newest good one is resumed; nothing
-    in them is executed.
+    log of the uninterrupted run, see docs/resume.md. Checkpoints are atomic, have a
+    manifest and mmengine's layout; a run resumes from the newest undamaged one, and
+    nothing in it is executed.
 
     In any config, also of mmdet and mmseg::
 
@@ -58,8 +58,8 @@ class ReliableRunner(Runner):
     ``exact_resume=False`` in the config leaves loops and data loading to mmengine.
 
     Attributes:
-        begin_with: Weights to load where ``resume=True`` finds no checkpoint to go on
-            from; mmengine has one ``load_from`` for both.
+        begin_with: Weights to load if ``resume=True`` finds no checkpoint; mmengine has
+            one ``load_from`` for both.
     """
 
     begin_with: str | None = None
@@ -71,41 +71,47 @@ class ReliableRunner(Runner):
 
     @property
     def exact(self) -> bool:
-        """Whether the config leaves exact resume on."""
+        """Whether exact resume is on (the default)."""
         return bool(self.cfg.get('exact_resume', True))
 
     @property
     def detects_rank_failures(self) -> bool:
-        """Whether the config leaves the check and the watch of ranks on."""
+        """Whether ranks are compared and their failures detected (the default)."""
         return self.distributed and bool(
             self.cfg.get('env_cfg', {}).get('rank_failures', True))
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Start the processes, see mmengine; from here on a failing rank is told."""
+        """Set up the processes, see mmengine, and detect rank failures from here on."""
         super().setup_env(env_cfg)
         if self.detects_rank_failures:
             start_failure_detection()
 
     def wrap_model(self, model_wrapper_cfg: dict | None,
                    model: nn.Module) -> nn.Module:
-        """Wrap the model, see mmengine, once all ranks have said theirs is the same."""
+        """Wrap the model, see mmengine, after comparing it across ranks."""
         if self.detects_rank_failures:
             check_rank_consistency(self.cfg.pretty_text, model)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def train(self) -> nn.Module:
-        """Train, see mmengine; what fails is said in words, to the other ranks too."""
-        told = rank_failures() if self.detects_rank_failures else nullcontext()
-        with told, explained_errors(self):
+        """Train, see mmengine; errors are explained and reach the other ranks."""
+        failures = rank_failures() if self.detects_rank_failures else nullcontext()
+        with failures, explained_errors(self):
             return super().train()
 
+    def register_hook(self, hook: Hook | dict, priority=None) -> None:
+        """Register a hook, see mmengine; ours replaces a configured CheckpointHook."""
+        if isinstance(hook, dict) and _class_of(hook, HOOKS) is CheckpointHook:
+            hook = dict(hook, type=KeepingCheckpointHook)
+        super().register_hook(hook, priority)
+
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
-        """Register hooks, see mmengine; those that lose something are fitted."""
+        """Register hooks, see mmengine."""
         super().register_hooks(default_hooks, custom_hooks)
-        arrange_hooks(self._hooks)
+        self._hooks = early_stopping_first(self._hooks)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """The loop of a config; for the two plain ones of mmengine, ours."""
+        """Build the training loop; ours replace the two of mmengine."""
         exact = EXACT_LOOPS.get(_loop_class(loop)) if self.exact else None
         if exact is None:
             return super().build_train_loop(loop)
@@ -115,41 +121,42 @@ class ReliableRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
-        """Build a loader, see mmengine; its config inherited by scope or not."""
+        """Build a loader, see mmengine; its config may be inherited by scope."""
         if isinstance(dataloader, dict):
             dataloader = copy.copy(dataloader)  # mmengine copies the rest.
             drop_function_scopes(dataloader)
         return Runner.build_dataloader(dataloader, *args, **kwargs)
 
     def load_or_resume(self) -> None:
-        """Load or resume; 'auto' takes the newest checkpoint that is undamaged."""
+        """Load or resume; 'auto' takes the newest undamaged checkpoint."""
         if self._has_loaded or not self._resume or self._load_from is not None:
             return super().load_or_resume()
         found = [self._newest_checkpoint() if is_main_process() else None]
         broadcast_object_list(found)
         if found[0]:
-            self.logger.info(f'Resuming from {found[0]}, the newest good checkpoint.')
+            self.logger.info(
+                f'Resuming from {found[0]}, the newest undamaged checkpoint.')
             self.resume(found[0])
         else:
             self.logger.info(
                 f'No checkpoint in {self.work_dir} to resume from: starting anew.')
             self._resume, self._load_from = False, self.begin_with
             super().load_or_resume()
-        # A test after the training is one of the weights that it ended with.
+        # A test after the training takes the final weights.
         self._has_loaded = True
 
     def _newest_checkpoint(self) -> str:
         good = latest_good_checkpoint(self.work_dir)
         if good is not None:
             return str(good)
-        # What lies in another storage can be found by mmengine's note alone.
+        # A checkpoint in other storage can only be found in mmengine's note.
         noted = find_latest_checkpoint(self.work_dir) or ''
         return noted if '://' in noted else ''
 
     def resume(self, filename: str, resume_optimizer: bool = True,
                resume_param_scheduler: bool = True,
                map_location: str | Callable = 'default') -> None:
-        """Go on from a checkpoint; see mmengine for the arguments."""
+        """Resume from a checkpoint; see mmengine for the arguments."""
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         if self.exact:
             resume_from(self, self._snapshot)
@@ -168,9 +175,9 @@ class ReliableRunner(Runner):
                         backend_args: dict | None = None) -> None:
         """Save a checkpoint in mmengine's layout; see there for the arguments.
 
-        All ranks must call it: each gives its random states. With ``save_optimizer`` or
-        ``save_param_scheduler`` off the file is for its weights only and holds none, so
-        that one rank alone may write it.
+        All ranks must call it, each with its RNG state. With ``save_optimizer`` or
+        ``save_param_scheduler`` off the file is for its weights only and holds no RNG
+        state, so that one rank alone may write it.
         """
         meta = self._complete_meta(meta, by_epoch)
         extra = {}
@@ -209,7 +216,7 @@ class ReliableRunner(Runner):
 
     def _collect(self, meta: dict, save_optimizer: bool,
                  save_param_scheduler: bool) -> dict:
-        """mmengine's part of a checkpoint."""
+        """The part of a checkpoint that mmengine writes."""
         checkpoint = dict(
             meta=meta, state_dict=weights_to_cpu(unwrap_model(self.model).state_dict()),
             message_hub=_to_cpu(self.message_hub.state_dict()))
@@ -230,19 +237,40 @@ class ReliableRunner(Runner):
         return checkpoint
 
 
+def drop_function_scopes(loader: dict) -> None:
+    """Remove ``_scope_`` from the configs of a loader's functions.
+
+    mmengine adds the key to whatever a config inherits by scope, as with
+    ``_base_ = 'mmcontrast::...'``, and then passes it on as an argument that no
+    function takes. The functions are found without it.
+
+    Args:
+        loader: Gets new configs of the functions; the old ones are not changed.
+    """
+    for key in ('collate_fn', 'worker_init_fn'):
+        if isinstance(loader.get(key), dict):
+            loader[key] = {name: value for name, value in loader[key].items()
+                           if name != '_scope_'}
+
+
 def _loop_class(loop: BaseLoop | dict) -> type | None:
     """Which class a config of a training loop means; None if it is built already."""
     if not isinstance(loop, dict):
         return None
-    kind = loop.get('type')
-    if kind is None:
+    if loop.get('type') is None:
         return EpochBasedTrainLoop if loop['by_epoch'] else IterBasedTrainLoop
     if 'by_epoch' in loop:
-        return None  # mmengine says what is wrong with both.
-    if isinstance(kind, type):
+        return None  # mmengine reports that both are given.
+    return _class_of(loop, LOOPS)
+
+
+def _class_of(cfg: dict, registry: Registry) -> type | None:
+    """The class that the type of a config names."""
+    kind = cfg.get('type')
+    if not isinstance(kind, str):
         return kind
-    with LOOPS.switch_scope_and_registry(None) as registry:
-        return registry.get(kind)
+    with registry.switch_scope_and_registry(cfg.get('_scope_')) as scoped:
+        return scoped.get(kind)
 
 
 def _to_cpu(state):

@@ -1,4 +1,4 @@
-"""What stopped a run, said so that a user can go on: full disks and lost data."""
+"""Explain what stopped a run: full disks, lost and damaged data."""
 import errno
 import os
 import re
@@ -10,34 +10,31 @@ from typing import NamedTuple
 from mmengine.runner import Runner
 
 from ...datasets.bad_images import ImagesGone
+from ...errors import DataError
 from ...io.checkpoint_files import latest_good_checkpoint
 from ...io.disk import FORBIDDEN, FULL, DiskError, cannot_write
 
-# How torch hands on what happened in a loader process: as text.
+# torch passes on an exception of a loader process as text.
 _IN_WORKER = re.compile(r'Caught \w+ in DataLoader worker process')
 _LAST = re.compile(r'^(?P<kind>[\w.]*(?:Error|Exception|error|Gone)): (?P<text>.*)',
                    re.M)
 _NUMBERED = re.compile(r"\[Errno (?P<number>\d+)\] [^:]*(?:: '(?P<path>.*)')?")
 _UNDECODED = 'failed to load image: '  # Of mmcv; the path follows.
-# OpenCV and Pillow, decoding what another one read for them: no file is named.
+# Of OpenCV and Pillow, decoding bytes: no file is named.
 _NAMELESS = ('!buf.empty()', 'cannot identify image file', 'image file is truncated')
 _READING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EIO, errno.ESTALE,
             errno.ENOTCONN, errno.ENODEV, errno.ETIMEDOUT)
-# So many files of a data set are looked at when nobody said which one is broken.
-_LOOKED_AT = 100_000
-
-
-class DataError(RuntimeError):
-    """Data of a run are gone, broken or too few; the message says what to do."""
+# Files of a data set to check when the error names none.
+_MAX_CHECKED = 100_000
 
 
 @contextmanager
 def explained_errors(runner: Runner) -> Iterator[None]:
-    """Turn what a full disk or lost data raise in a run into a sentence.
+    """Explain errors that a full disk or lost data raise in a run.
 
     Raises:
         DiskError: If a file of the run could not be written.
-        DataError: If a file that the run was reading is gone or broken.
+        DataError: If a file that the run was reading is gone or damaged.
     """
     try:
         yield
@@ -46,12 +43,12 @@ def explained_errors(runner: Runner) -> Iterator[None]:
         if explained is None:
             raise
         full = type(explained)(f'{explained}{_how_to_resume(runner.work_dir)}')
-        full.explained = True  # By a runner; a tool around it need not do so again.
+        full.explained = True  # A tool around the runner need not do so again.
         raise full from error
 
 
 def explain(error: Exception, runner: Runner) -> DiskError | DataError | None:
-    """The same in words for a user; None if it is about something else."""
+    """The error to show to the user; None if it is about something else."""
     if isinstance(error, DiskError):
         return error
     cause = _unfold(error)
@@ -70,7 +67,7 @@ def explain(error: Exception, runner: Runner) -> DiskError | DataError | None:
         empty = _first_empty(runner)
         return DataError(_broken(empty) if empty else (
             f'A file of the data is no image that can be read ({cause.text}). '
-            'python tools/doctor.py CONFIG names the broken ones.'))
+            'python tools/doctor.py CONFIG names the damaged ones.'))
     return None
 
 
@@ -83,7 +80,7 @@ class _Cause(NamedTuple):
 
 
 def _unfold(error: Exception) -> _Cause:
-    """What happened, also where torch made text of it in a loader process."""
+    """The cause of an error, also of one in a loader process."""
     kind, text = type(error).__name__, str(error)
     in_worker = _IN_WORKER.match(text) is not None
     last = list(_LAST.finditer(text)) if in_worker else []
@@ -105,17 +102,18 @@ def _lost(path: str, number: int) -> str:
                 'the disk or the network it lies on.')
     gone = Path(path).absolute()
     if gone.parent.is_dir():
-        return (f'{gone} of the data is not there. Put it back, or remove it from the '
+        return (f'{gone} of the data is missing. Restore it, or remove it from the '
                 'list of the data set.')
     while not gone.parent.is_dir() and gone.parent != gone:
         gone = gone.parent
-    return (f'{path} of the data is not there: there is no folder {gone}. Put it '
-            'back (is its disk mounted?).')
+    return (f'{path} of the data is missing: there is no folder {gone}. Restore it '
+            '(is its disk mounted?).')
 
 
 def _broken(path: str) -> str:
-    return (f'{path} of the data is no image that can be read: damaged, cut short or '
-            'empty. Put a good copy there, or remove it from the list of the data set.')
+    return (f'{path} of the data is no image that can be read: damaged, truncated or '
+            'empty. Replace it by a good copy, or remove it from the list of the data '
+            'set.')
 
 
 def _first_empty(runner: Runner) -> str | None:
@@ -123,7 +121,7 @@ def _first_empty(runner: Runner) -> str | None:
     dataset = getattr(runner.train_dataloader, 'dataset', None)
     while dataset is not None and not hasattr(dataset, 'get_data_info'):
         dataset = getattr(dataset, 'dataset', None)
-    for idx in range(min(len(dataset or ()), _LOOKED_AT)):
+    for idx in range(min(len(dataset or ()), _MAX_CHECKED)):
         for key in ('img_path', 'seg_map_path'):
             path = dataset.get_data_info(idx).get(key)
             if path and os.path.isfile(path) and not os.path.getsize(path):
@@ -136,9 +134,9 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _how_to_resume(work_dir: str) -> str:
-    """Which checkpoint is there; nothing if there is none."""
+    """The checkpoint to resume from, in words; empty without one."""
     with suppress(OSError, ValueError):
         last = latest_good_checkpoint(work_dir)
         if last is not None:
-            return f' The last checkpoint, {last}, is intact: go on with --resume.'
+            return f' The last checkpoint, {last}, is intact: continue with --resume.'
     return ''
