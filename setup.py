@@ -1,7 +1,8 @@
-"""Packaging. Configs, tools and projects travel inside the wheel, in mmcontrast/.mim.
+"""Package mmcontrast with its configs, tools and projects, in ``mmcontrast/.mim``.
 
-That is where mmengine looks for ``mmcontrast::pixpro/...``. In a checkout (and an
-editable install) the folder holds links; a wheel gets files.
+That is where mmengine looks for ``mmcontrast::pixpro/...``, and where mim and the
+command ``mmcontrast`` look for tools. In a checkout (and an editable install) the
+folder holds links; a wheel gets files.
 """
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ SHIPPED = ('configs', 'tools', 'projects', 'model-index.yml')
 
 
 class BuildWithConfigs(build_py):
-    """Copy what lies beside the package into the package that is built."""
+    """Copy what lies beside the package in a checkout into the built package."""
 
     def run(self) -> None:
         super().run()
@@ -28,7 +29,7 @@ class BuildWithConfigs(build_py):
             source = ROOT / name
             if source.is_dir():
                 shutil.copytree(source, mim / name, ignore=shutil.ignore_patterns(
-                    '__pycache__', '*.pyc', 'work_dirs', 'data'))
+                    '__pycache__', '*.pyc', 'work_dirs'))
             else:
                 shutil.copy(source, mim / name)
 
@@ -63,6 +64,8 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['mmcontrast', 'mmcontrast.*']),
+    py_modules=['mmcontrast_command'],
+    entry_points=dict(console_scripts=['mmcontrast=mmcontrast_command:main']),
     cmdclass={'build_py': BuildWithConfigs},
     install_requires=requirements('runtime'),
     extras_require=EXTRAS,

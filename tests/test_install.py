@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from mmcontrast._compat import NEIGHBORS, Neighbor, fits
+from mmcontrast.version import __version__
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ('mmcontrast', 'configs', 'tools', 'projects', 'requirements', 'setup.py',
-           'pyproject.toml', 'MANIFEST.in', 'model-index.yml', 'README.md', 'LICENSE')
+SOURCES = ('mmcontrast', 'mmcontrast_command.py', 'configs', 'tools', 'projects',
+           'requirements', 'setup.py', 'pyproject.toml', 'MANIFEST.in',
+           'model-index.yml', 'README.md', 'LICENSE')
 SITE = Path(sysconfig.get_path('purelib'))
 
 
@@ -30,13 +32,13 @@ def python(*arguments: str, path: tuple = (), cwd: Path = ROOT, status: int = 0)
     return done.stdout
 
 
-# The wheel, built from the source archive so that both are proven.
+# The wheel, built from the source archive which so is tested as well.
 
 @pytest.fixture(scope='module')
 def source(tmp_path_factory) -> Path:
     """A copy of the checkout, so that building leaves nothing behind in it."""
     copy = tmp_path_factory.mktemp('source')
-    unwanted = shutil.ignore_patterns('__pycache__', '*.egg-info', 'work_dirs', 'data')
+    unwanted = shutil.ignore_patterns('__pycache__', '*.egg-info', 'work_dirs')
     for name in SOURCES:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=unwanted)
@@ -58,21 +60,113 @@ def wheel(source, tmp_path_factory) -> Path:
     return built
 
 
+@pytest.fixture(scope='module')
+def site(wheel, tmp_path_factory) -> Path:
+    """The wheel, installed into a folder of its own."""
+    folder = tmp_path_factory.mktemp('site')
+    python('-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--target', folder,
+           wheel)
+    return folder
+
+
 def test_the_wheel_carries_configs_tools_and_projects_as_files(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     shipped = [path for folder in ('configs', 'tools', 'projects')
-               for path in (ROOT / folder).rglob('*.py')
-               if not {'work_dirs', 'data'} & set(path.parts)]
+               for path in (ROOT / folder).rglob('*.*') if path.is_file()
+               and not {'work_dirs', '__pycache__'} & set(path.parts)]
     missing = {f'mmcontrast/.mim/{path.relative_to(ROOT)}' for path in shipped} - names
     assert not missing
-    assert 'mmcontrast/.mim/model-index.yml' in names
-    assert not [name for name in names if name.startswith(('tests/', 'configs/'))]
+    # Written out, so that a pattern which hides files from both sides is noticed.
+    assert {'mmcontrast_command.py', 'mmcontrast/.mim/model-index.yml',
+            'mmcontrast/.mim/tools/train.py', 'mmcontrast/.mim/tools/dist_train.sh',
+            'mmcontrast/.mim/tools/data/make_shapes.py',
+            'mmcontrast/.mim/tools/data/make_shards.py',
+            'mmcontrast/.mim/tools/convert/export_backbone.py',
+            'mmcontrast/.mim/tools/analysis/evaluate_backbone.py',
+            'mmcontrast/.mim/tools/benchmark/suites/views.py',
+            'mmcontrast/.mim/configs/_base_/runtime.py',
+            'mmcontrast/.mim/projects/downstream/README.md'} <= names
+    tops = {name.partition('/')[0] for name in names}
+    assert tops == {'mmcontrast', 'mmcontrast_command.py',
+                    f'mmcontrast-{__version__}.dist-info'}
 
 
-def test_an_installed_wheel_resolves_our_configs(wheel, tmp_path):
-    python('-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--target',
-           tmp_path / 'site', wheel)
-    assert inherited_by(tmp_path, tmp_path / 'site').startswith(str(tmp_path / 'site'))
+def test_an_installed_wheel_resolves_our_configs(site, tmp_path):
+    assert inherited_by(tmp_path, site).startswith(str(site))
+
+
+WORDS = """
+import contextlib, io, sys, time
+started = time.monotonic()
+from mmcontrast_command import find_tools, main
+
+def said(command, fails=False):
+    # What a command prints; it ends with status 0, or with a sentence.
+    out, status = io.StringIO(), 0
+    with contextlib.redirect_stdout(out):
+        try:
+            status = main(command.split() if isinstance(command, str) else command)
+        except SystemExit as end:
+            status = end.code
+    assert bool(status) == fails, (command, status, out.getvalue())
+    return str(status) if fails else out.getvalue()
+"""
+
+
+def test_the_installed_command_lists_its_tools_without_loading_torch(site, tmp_path):
+    command = tmp_path / 'bin' / 'mmcontrast'
+    command.parent.mkdir()
+    # An installer other than --target puts it beside the interpreter.
+    shutil.copy(site / 'bin' / 'mmcontrast', command)
+    said = python(command, '--version', path=(site,), cwd=tmp_path)
+    assert said.strip() == __version__
+    python('-c', WORDS + """
+listed = said('--help')
+assert time.monotonic() - started < 5, 'a second, and room for a busy machine'
+assert not {'torch', 'mmengine', 'mmcontrast'} & set(sys.modules)
+assert len(find_tools()) >= 22
+for name in find_tools():
+    assert f'  {name} ' in listed
+for name in ('train', 'data make-shapes', 'convert official', 'benchmark run'):
+    assert f'  {name} ' in listed
+assert 'setup' not in listed and 'check' not in listed.replace('checkpoint', '')
+assert 'make-shards' in said('data') and 'train' not in said('data --help')
+for wrong, meant in (('trian', 'train'), ('make_shapes', 'data make-shapes'),
+                     ('convert offical', 'convert official')):
+    assert f'did you mean {meant!r}?' in said(wrong, fails=True)
+assert 'mmcontrast --help lists all' in said('zzz', fails=True)
+""", path=(site,), cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_every_tool_of_the_installed_command_runs_outside_a_checkout(site, tmp_path):
+    pytest.importorskip('mmseg')
+    pytest.importorskip('open_clip')
+    python('-c', WORDS + """
+CONFIG = ('mmcontrast::denseclip/'
+          'denseclip-seg_fpn-tinyrn_1xb8-300it_shapes-256x256_debug.py')
+OPTIONS = ('--cfg-options train_dataloader.batch_size=2 train_cfg.max_iters=2 '
+           'train_cfg.val_interval=2 default_hooks.checkpoint.interval=2').split()
+for split in ('train', 'val', 'test'):
+    OPTIONS += [f'{split}_dataloader.num_workers=0',
+                f'{split}_dataloader.persistent_workers=False']
+
+for name in find_tools():
+    help = said(f'{name} --help')
+    assert help.startswith(f'usage: mmcontrast {name} '), help
+    assert 'python tools/' not in help, help
+    # mim passes the flags of OpenMMLab 1.x to scripts whose help names this one.
+    assert '--gpus' not in help
+said('data make_shapes data/shapes --layout mmseg --train 4 --val 1 --test 1')
+assert '0 failed' in said(['doctor', CONFIG, '--steps', '1', *OPTIONS])
+said(['train', CONFIG, '--work-dir', 'run', *OPTIONS])
+assert 'mIoU' in said(['test', CONFIG, 'run/iter_2.pth', '--work-dir', 'run', *OPTIONS])
+said(['infer', CONFIG, 'run/iter_2.pth', 'data/shapes/img_dir/test', '--workers', '0',
+      '--out', 'found'])
+assert said('train missing.py', fails=True).startswith('mmcontrast train: ')
+""", path=(site,), cwd=tmp_path)
+    assert list((tmp_path / 'found').rglob('*.png'))
+    assert not [path for path in site.rglob('*') if path.name == 'work_dirs']
 
 
 def test_an_editable_install_resolves_our_configs(source, tmp_path):

@@ -1,6 +1,7 @@
 """SIGTERM and SIGINT end a run with a checkpoint; real signals to real processes."""
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmcontrast.engine.hooks import StopSignalsHook
-from mmcontrast.engine.hooks.stop_signals import without_resume
+from mmcontrast.engine.hooks.stop_signals import resume_command, without_resume
 from mmcontrast.engine.hooks.worker_signals import shield_workers
 from mmcontrast.io.checkpoint import read_checkpoint
 from mmcontrast.io.checkpoint_files import latest_good_checkpoint
@@ -292,3 +293,12 @@ def test_the_command_to_go_on_resumes_the_newest():
         'train.py', 'a.py', '--amp']
     assert without_resume(['train.py', '--resume', '--amp', '--resume=b.pth']) == [
         'train.py', '--amp']
+
+
+@pytest.mark.parametrize('tool, command', [
+    ('tools/train.py', 'python tools/train.py a.py --resume'),
+    ('mmcontrast train', 'mmcontrast train a.py --resume'),
+    ('mine.py', 'start the run again with resume=True')])
+def test_the_command_to_go_on_is_that_of_the_tool_that_runs(tool, command, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', [tool, 'a.py'])
+    assert resume_command() == command

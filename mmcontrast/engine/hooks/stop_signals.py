@@ -200,11 +200,13 @@ class StopSignalsHook(Hook):
 
 def resume_command() -> str:
     """What a user types to resume this process, as far as that can be known."""
-    if Path(sys.argv[0]).name != 'train.py':
+    tool, *arguments = sys.argv
+    if tool != 'mmcontrast train' and Path(tool).name != 'train.py':
         return 'start the run again with resume=True'
     if get_world_size() > 1:
         return 'the command that started the run, with --resume'
-    return shlex.join(['python', *without_resume(sys.argv), '--resume'])
+    start = tool.split() if tool == 'mmcontrast train' else ['python', tool]
+    return shlex.join([*start, *without_resume(arguments), '--resume'])
 
 
 def without_resume(argv: Sequence[str]) -> list[str]:
