@@ -1,14 +1,10 @@
-"""The functions behind the tools, and inferencers for Python."""
-from importlib import import_module
+"""Train, test, infer, export and check from Python: the functions behind the tools."""
+from .convert.export_backbone import export_backbone
+from .doctor import doctor
+from .infer import infer
+from .inferencers import DenseCLIPInferencer, Detection, Segmentation
+from .test import test
+from .train import train
 
-# Imported when they are asked for.
-_LAZY = dict.fromkeys(('DenseCLIPInferencer', 'Detection', 'Segmentation'),
-                      'mmcontrast.apis.inferencers')
-
-__all__ = list(_LAZY)
-
-
-def __getattr__(name: str):
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+__all__ = ['DenseCLIPInferencer', 'Detection', 'Segmentation', 'doctor',
+           'export_backbone', 'infer', 'test', 'train']

@@ -12,10 +12,15 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmcontrast.apis import test as testing
-from mmcontrast.apis import train as training
+from mmcontrast.apis import test as run_test
+from mmcontrast.apis import train as run_training
 from mmcontrast.apis.config import UsageError, load_config
-from mmcontrast.apis.train import enable_amp, enable_auto_scale_lr, fit_to_devices
+from mmcontrast.apis.train import (
+    enable_amp,
+    enable_auto_scale_lr,
+    fit_to_devices,
+    remove_hooks_set_to_none,
+)
 from mmcontrast.engine.runner.reliable_runner import ReliableRunner
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +130,7 @@ def test_none_removes_a_hook_of_a_base_config(folder):
     text = CONFIG + 'default_hooks = dict(checkpoint_keys=None, sampler_seed=None)\n'
     (folder / 'config.py').write_text(text.replace('custom_imports', 'unused'))
     cfg = load_config(str(folder / 'config.py'))
-    training.remove_hooks_set_to_none(cfg)
+    remove_hooks_set_to_none(cfg)
     assert 'checkpoint_keys' not in cfg.default_hooks
     # One of the runner's own: None is what tells it.
     assert cfg.default_hooks.sampler_seed is None
@@ -228,7 +233,7 @@ def test_a_checkpoint_is_tested_and_its_predictions_written(trained):
 def test_testing_a_pretraining_config_says_what_to_do_instead(folder):
     config = str(folder / 'plain.py')
     with pytest.raises(UsageError) as caught:
-        testing.test(config, 'x.pth')
+        run_test(config, 'x.pth')
     assert 'pretrains without labels' in str(caught.value)
     assert f'export_backbone.py {config} x.pth' in str(caught.value)
 
@@ -253,7 +258,7 @@ def test_a_missing_config_names_its_neighbors(folder):
 
 def test_a_missing_checkpoint_is_named(folder):
     with pytest.raises(FileNotFoundError, match='epoch_9.pth does not exist'):
-        training.train(str(folder / 'plain.py'), resume='epoch_9.pth')
+        run_training(str(folder / 'plain.py'), resume='epoch_9.pth')
 
 
 def test_a_misspelled_override_is_an_error(folder):
