@@ -1,4 +1,4 @@
-"""Ask a DenseCLIP about images by class texts: what ``tools/infer.py`` does."""
+"""Run a trained model on images and write what it finds: ``tools/infer.py``."""
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from .inferencers import DenseCLIPInferencer, Detection
+from .inferencers import Detection, open_inferencer
 from .inferencers.images import skipped_sentence
 
 
 @dataclass(frozen=True)
-class Inferred:
+class InferenceSummary:
     """What :func:`infer` found and wrote.
 
     Attributes:
-        out: Picture, or folder of pictures and answers.
-        totals: Pixels or boxes of each class text that was found, most first.
+        out: Image file, or folder of drawn images and results.
+        totals: Pixels or boxes of each class that was found, most first.
         unit: 'pixels' or 'boxes'.
-        count: Images with an answer.
+        count: Images with a result.
         skipped: A sentence for each image that could not be read.
     """
 
@@ -44,16 +44,18 @@ def infer(config: str, checkpoint: str, images: Sequence[str],
           out: str = 'work_dirs/infer', classes: str | None = None,
           device: str | None = None, score_thr: float = 0.3, batch_size: int = 4,
           workers: int = 2, cfg_options: dict | None = None, progress: bool = True
-          ) -> Inferred:
-    """Segment images or find objects, and write pictures and answers.
+          ) -> InferenceSummary:
+    """Segment images or detect objects in them, and write drawn images and results.
 
     Args:
-        config: Config of a DenseCLIP segmentor or detector.
+        config: Config of a segmentor or detector, of ours, mmseg or mmdet, or of any
+            method that registers an inferencer.
         checkpoint: Its weights.
         images: Image files and folders of them.
-        out: A folder, or a picture file for a single image.
-        classes: Class texts: ``'sky;tree;a red car'``, a text file or a data set's
-            name; those of the training if None.
+        out: A folder, or an image file for a single image; see
+            :meth:`~mmcontrast.apis.inferencers.Inferencer.stream`.
+        classes: For models that read class texts: ``'sky;tree;a red car'``, a text file
+            or a dataset's name; those of the training if None.
         device: 'cpu', 'cuda:1', ...; a GPU if there is one if None.
         score_thr: Detectors leave out boxes with a lower score.
         batch_size: Most images to pass at a time.
@@ -62,9 +64,10 @@ def infer(config: str, checkpoint: str, images: Sequence[str],
         progress: Show a bar where there are several images.
 
     Raises:
-        FileNotFoundError, ValueError: See :class:`DenseCLIPInferencer`.
+        FileNotFoundError, KeyError, ValueError: See
+            :func:`~mmcontrast.apis.inferencers.open_inferencer`.
     """
-    inferencer = DenseCLIPInferencer(config, checkpoint, device, cfg_options)
+    inferencer = open_inferencer(config, checkpoint, device, cfg_options)
     totals, count, unit = Counter(), 0, 'pixels'
     # Results are not kept: a folder may hold more than memory does.
     for result in inferencer.stream(list(images), classes, out, score_thr, batch_size,
@@ -74,5 +77,5 @@ def infer(config: str, checkpoint: str, images: Sequence[str],
             totals[result.classes[label]] += amount
         count += 1
         unit = 'boxes' if isinstance(result, Detection) else 'pixels'
-    return Inferred(Path(out), dict(totals.most_common()), unit, count,
-                    inferencer.skipped)
+    return InferenceSummary(Path(out), dict(totals.most_common()), unit, count,
+                            inferencer.skipped)

@@ -1,4 +1,5 @@
-"""What travels between data and models."""
+"""Types that travel between data, models and tools."""
+from .prompt import Prompt, ReferenceRegion
 from .view import View, ViewBatch
 
-__all__ = ['View', 'ViewBatch']
+__all__ = ['Prompt', 'ReferenceRegion', 'View', 'ViewBatch']

@@ -1,5 +1,4 @@
 """Images and texts in, label maps or boxes out; the answers are mmseg's and mmdet's."""
-import json
 import runpy
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ pytest.importorskip('mmseg')
 pytest.importorskip('mmdet')
 from mmdet.apis import inference_detector  # noqa: E402
 from mmseg.apis import inference_model  # noqa: E402
+from pycocotools.coco import COCO  # noqa: E402
 
 from mmcontrast.apis import DenseCLIPInferencer
 from mmcontrast.apis.inferencers.results import output_stems
@@ -249,7 +249,7 @@ def test_numbers_out_of_range_are_refused(infer, files, changes, message):
 
 
 def test_one_picture_file_for_many_images_is_refused(infer, files, tmp_path):
-    with pytest.raises(ValueError, match='is one picture, but there are 4 images'):
+    with pytest.raises(ValueError, match='is one image file, but there are 4 images'):
         infer(files / 'photos', out=tmp_path / 'all.png')
 
 
@@ -349,13 +349,15 @@ def test_texts_of_a_detector_are_encoded_once(detector, files):
     assert calls.count <= 2
 
 
-def test_boxes_are_written_as_numbers_and_drawn(detector, files, tmp_path):
+def test_boxes_are_written_as_coco_and_drawn(detector, files, tmp_path):
     result = detector(photo(files, 'a.png'), score_thr=0, out=tmp_path)
-    rows = json.loads((tmp_path / 'boxes' / 'a.json').read_text())['boxes']
-    assert [row['label'] for row in rows] == result.labels.tolist()
-    assert rows[0]['text'] == result.classes[result.labels[0]]
-    np.testing.assert_allclose([row['box_xyxy'] for row in rows], result.boxes_xyxy,
-                               atol=0.01)
+    found = COCO(tmp_path / 'annotations.json')
+    rows = found.loadAnns(found.getAnnIds())
+    assert [row['category_id'] - 1 for row in rows] == result.labels.tolist()
+    assert [x['name'] for x in found.loadCats(found.getCatIds())] == result.classes
+    boxes = np.array([row['bbox'] for row in rows])
+    boxes[:, 2:] += boxes[:, :2]
+    np.testing.assert_allclose(boxes, result.boxes_xyxy, atol=0.02)
     assert Image.open(tmp_path / 'a.jpg').width > 1290
 
 

@@ -16,12 +16,8 @@ from tests.helpers import tiny_denseclip as tiny
 pytest.importorskip('mmseg')
 pytest.importorskip('mmdet')
 from mmcontrast.apis.analysis.score_maps import match_images, score_maps
-from mmcontrast.apis.inferencers.images import (
-    PreparedImages,
-    find_sources,
-    image_pipeline,
-)
-from mmcontrast.apis.inferencers.text_model import load_text_model
+from mmcontrast.apis.inferencers import open_inferencer
+from mmcontrast.apis.inferencers.images import list_images
 from mmcontrast.methods.denseclip.box_texts import map_scale, relabel
 from mmcontrast.registry import MODELS
 
@@ -57,10 +53,9 @@ def files(tmp_path_factory):
 
 
 def test_cosines_are_those_after_the_picture_corrected_the_texts(files):
-    loaded = load_text_model(str(files / 'config.py'), str(files / 'w.pth'), 'cpu')
-    model = loaded.model
-    images = PreparedImages(find_sources([str(files / 'a.png'), str(files / 'b.png')]),
-                            image_pipeline(loaded.config, loaded.scope))
+    inferencer = open_inferencer(str(files / 'config.py'), str(files / 'w.pth'), 'cpu')
+    model = inferencer.model
+    images = inferencer.inputs(list_images([str(files / f'{x}.png') for x in 'ab']))
     batch = [images[0], images[1]]
     found, covered = match_images(model, batch)
     assert covered == (1.0, 0.75) and found.shape[0] == 2

@@ -11,8 +11,8 @@ from torch import nn
 from mmcontrast.apis.analysis.feature_maps import (
     feature_map_sheet,
     find_images,
-    load_backbone,
 )
+from mmcontrast.apis.loading import load_backbone
 from mmcontrast.visualization.pca import (
     draw_feature_maps,
     feature_pca_maps,

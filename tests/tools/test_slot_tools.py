@@ -342,6 +342,6 @@ def test_tools_end_in_a_sentence(files, tmp_path, monkeypatch):
     good = files['config'], files['checkpoint']
     with pytest.raises(SystemExit, match=r'^show_slots.py: .*nowhere: no such image'):
         run_tool(monkeypatch, 'show_slots', *good, tmp_path / 'nowhere')
-    with pytest.raises(SystemExit, match='^score_slots.py: No checkpoint at no.pth'):
+    with pytest.raises(SystemExit, match='^score_slots.py: checkpoint no.pth does not'):
         run_tool(monkeypatch, 'score_slots', good[0], 'no.pth', '--data',
                  files['scenes'])

@@ -1,8 +1,6 @@
 """Do the pixel-text maps of a CLIP point at what a text names?"""
-import json
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,10 +11,10 @@ from torch import Tensor, nn
 from ...datasets.shapes import HELD_OUT_COMBINATIONS, Scene, draw_scene, scene_seed
 from ...datasets.shapes.questions import PAIR_TEXTS, is_clearly_visible
 from ...datasets.shapes.vocabulary import COMBINATIONS
-from ...models.clip_weights import load_clip_state, open_clip
+from ...models.clip_weights import open_clip
+from ...models.functional import l2_normalize
 from ...models.text import tokenize
-from ...registry import MODELS
-from ..config import existing_file
+from ..loading import load_clip
 
 PAIRS = COMBINATIONS['all']
 
@@ -46,7 +44,10 @@ def score_clip_maps(weights: str, split: str = 'val', num_scenes: int = 200,
     Raises:
         FileNotFoundError: If the weights or their sizes are missing.
     """
-    tower, texts = _towers(weights)
+    tower, encoder, sizes = load_clip(weights)
+    with torch.no_grad():
+        texts = l2_normalize(encoder(tokenize(
+            PAIR_TEXTS, sizes['text_cfg']['context_length'])), dim=1)
     found = defaultdict(list)
     for i in track(range(num_scenes), 'scenes', disable=not progress):
         scene = draw_scene(scene_seed(split, i), size)
@@ -65,26 +66,6 @@ def maps_table(result: dict[str, dict]) -> str:
         f'{row["pointing_chance"]:>8.1f}{row["naming"]:>9.1f}'
         f'{row["naming_chance"]:>8.1f}' for name, row in result.items()]
     return '\n'.join(lines)
-
-
-@torch.no_grad()
-def _towers(weights: str) -> tuple[nn.Module, Tensor]:
-    """The image tower, and unit vectors of the texts of all pairs."""
-    state = load_clip_state(existing_file(weights, 'CLIP weights'))
-    sizes = json.loads(Path(existing_file(
-        str(Path(weights).with_suffix('.json')), 'model config')).read_text())
-    vision, text = sizes['vision_cfg'], sizes['text_cfg']
-    tower = MODELS.build(dict(
-        type='CLIPResNetWithAttention', layers=vision['layers'], width=vision['width'],
-        embed_dims=sizes['embed_dim'], input_size=vision['image_size']))
-    encoder = MODELS.build(dict(
-        type='CLIPTextEncoder', embed_dims=sizes['embed_dim'],
-        quick_gelu=sizes.get('quick_gelu', False), **{key: text[key] for key in (
-            'width', 'heads', 'layers', 'context_length', 'vocab_size')}))
-    for module in (tower, encoder):
-        module.load_clip(state)
-    texts = encoder(tokenize(PAIR_TEXTS, text['context_length']))
-    return tower.eval(), F.normalize(texts, dim=1)
 
 
 @torch.no_grad()

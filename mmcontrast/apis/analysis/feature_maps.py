@@ -1,22 +1,15 @@
 """Pictures of what a backbone tells apart, beside random weights or another one."""
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
-from torch import nn
 
 from ...datasets.image_lists import list_folder
 from ...datasets.transforms.loading import read_image
 from ...evaluation.features import IMAGENET_MEAN, IMAGENET_STD, network_input
-from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
-from ...io.safe_loading import use_safe_loading
-from ...registry import MODELS
 from ...visualization.pca import draw_feature_maps, feature_pca_maps
 from ..config import load_config
+from ..loading import load_backbone
 
 
 def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
@@ -66,38 +59,6 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
     return out, notes
 
 
-def load_backbone(cfg: Config, checkpoint: str | None, prefix: str | None = None,
-                  seed: int = 0) -> tuple[nn.Module, str | None]:
-    """Build ``cfg.model.backbone`` with the weights of a file, or random ones.
-
-    Returns:
-        The backbone, and a sentence if only part of the weights fits.
-    """
-    backbone_cfg = cfg.get('model', {}).get('backbone')
-    if not backbone_cfg:
-        raise ValueError(
-            f'{cfg.filename} has no model.backbone; give the config of a model.')
-    # Without init_cfg: weights come from the file, or are random on purpose.
-    backbone_cfg = {k: v for k, v in backbone_cfg.items() if k != 'init_cfg'}
-    scope = cfg.get('default_scope') or 'mmcontrast'
-    use_safe_loading()  # A part may bring a Pretrained of its own.
-    with torch.random.fork_rng(devices=[]), without_init_log():
-        torch.manual_seed(seed)
-        backbone = MODELS.build(dict(_scope_=scope) | backbone_cfg)
-        if checkpoint is None and hasattr(backbone, 'init_weights'):
-            backbone.init_weights()
-    if checkpoint is None:
-        return backbone, None
-    weights = find_state_dict(read_checkpoint(checkpoint), checkpoint)
-    if prefix is None:
-        prefix = 'backbone.' if any(k.startswith('backbone.') for k in weights) else ''
-    part = {k.removeprefix(prefix): v for k, v in weights.items()
-            if k.startswith(prefix)}
-    note = check_matching_keys(part, backbone, checkpoint)
-    backbone.load_state_dict(part, strict=False)
-    return backbone, note
-
-
 def find_images(images: Sequence[str], max_images: int | None = None) -> list[str]:
     """Image files among files and folders, at most so many (or all), evenly spread."""
     paths = []
@@ -114,18 +75,6 @@ def find_images(images: Sequence[str], max_images: int | None = None) -> list[st
         raise ValueError(f'max_images must be 1 or more, got {max_images}.')
     step = max(1.0, len(paths) / max_images)
     return [paths[int(i * step)] for i in range(min(len(paths), max_images))]
-
-
-@contextmanager
-def without_init_log() -> Iterator[None]:
-    """mmengine logs how each parameter was initialized: pages nobody asked for."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _sources(checkpoint: str, beside: str | None, beside_random: bool

@@ -1,4 +1,4 @@
-"""Where in an image does each class text match? Sheets of score maps."""
+"""Draw where in an image each class text matches: sheets of score maps."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,17 +6,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ...errors import UserValueError
 from ...models.text.vocabulary import read_vocabulary
+from ...structures.protocols import MatchesText
 from ...visualization.heat_maps import score_map_sheet
+from ..inferencers import open_inferencer
 from ..inferencers.images import (
-    Prepared,
-    batches,
-    find_sources,
-    image_pipeline,
+    InputImage,
+    iterate_batches,
+    list_images,
     skipped_sentence,
 )
 from ..inferencers.results import output_stems
-from ..inferencers.text_model import load_text_model
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,15 @@ def score_maps(config: str, checkpoint: str, images: Sequence[str],
                progress: bool = True) -> ScoreSheets:
     """Draw the score map of each class text over each image.
 
-    The cosines are those that the model computes, after the picture has corrected the
-    texts, on the whole image at its test size.
+    The cosines are those that the model computes, with text embeddings refined by the
+    image, on the whole image at its test size.
 
     Args:
-        config: Config of a DenseCLIP segmentor or detector.
+        config: Config of a model with score maps, such as DenseCLIP.
         checkpoint: Its weights.
         images: Image files and folders of them.
         out: Folder for the sheets, ``NAME.jpg``.
-        classes: Class texts: ``'sky;tree;a red car'``, a text file or a data set's
+        classes: Class texts: ``'sky;tree;a red car'``, a text file or a dataset's
             name, any number of them; those of the training if None.
         device: 'cpu', 'cuda:1', ...; a GPU if there is one if None.
         limits: Cosines of the darkest and the brightest color, to compare sheets; if
@@ -73,16 +74,18 @@ def score_maps(config: str, checkpoint: str, images: Sequence[str],
     if batch_size < 1 or (limits is not None and not limits[0] < limits[1]):
         raise ValueError('batch_size must be 1 or more, and the lower limit lie below '
                          f'the upper one; got {batch_size} and {limits}.')
-    sources = find_sources(list(images))
-    loaded = load_text_model(config, checkpoint, device, cfg_options)
+    sources = list_images(list(images))
+    inferencer = open_inferencer(config, checkpoint, device, cfg_options)
+    model = inferencer.model
+    _check(config, model)
     if classes is not None:
-        loaded.model.set_names(read_vocabulary(classes))
-    texts = loaded.model.class_names
+        model.set_names(read_vocabulary(classes))
+    texts = model.class_names
     stems = output_stems([source.name for source in sources])
     files, skipped = [], []
-    pipeline = image_pipeline(loaded.config, loaded.scope)
-    for batch in batches(sources, pipeline, batch_size, workers, progress, skipped):
-        found, covered = match_images(loaded.model, batch)
+    for batch in iterate_batches(inferencer.inputs(sources), batch_size, workers,
+                                 progress, skipped):
+        found, covered = match_images(model, batch)
         for item, scores in zip(batch, found, strict=True):
             files.append(Path(out) / f'{stems[item.index]}.jpg')
             files[-1].parent.mkdir(parents=True, exist_ok=True)
@@ -92,8 +95,16 @@ def score_maps(config: str, checkpoint: str, images: Sequence[str],
     return ScoreSheets(files, skipped)
 
 
+def _check(config: str, model: nn.Module) -> None:
+    if not isinstance(model, MatchesText):
+        raise UserValueError(
+            f'{config}: {type(model).__name__} reads no class texts; name the config '
+            'of a DenseCLIP segmentor or detector, such as denseclip-*.py of '
+            'configs/denseclip.')
+
+
 @torch.no_grad()
-def match_images(model: nn.Module, batch: Sequence[Prepared]
+def match_images(model: nn.Module, batch: Sequence[InputImage]
                  ) -> tuple[Tensor, tuple[float, float]]:
     """(B, K, h, w) cosines of images of one size with the names that are set.
 

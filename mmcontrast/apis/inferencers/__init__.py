@@ -1,5 +1,10 @@
-"""From images and class texts to answers, in three lines."""
+"""Run trained models on images, in three lines."""
+from .base import Inferencer, open_inferencer
 from .denseclip import DenseCLIPInferencer
+from .detector import DetectorInferencer
+from .images import InputImage
 from .results import Detection, Segmentation
+from .segmentor import SegmentorInferencer
 
-__all__ = ['DenseCLIPInferencer', 'Detection', 'Segmentation']
+__all__ = ['DenseCLIPInferencer', 'Detection', 'DetectorInferencer', 'Inferencer',
+           'InputImage', 'Segmentation', 'SegmentorInferencer', 'open_inferencer']

@@ -1,4 +1,4 @@
-"""Images as a user has them, read and put through the test pipeline of a config."""
+"""Read images of any kind and put them through the test pipeline of a config."""
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +16,20 @@ from ...datasets.bad_images import BadImage
 from ...datasets.image_lists import list_folder
 from ...datasets.transforms.loading import as_image, read_image
 from ...datasets.workers import seed_worker
+from ..loading import tested_dataset
 from ..progress import progress_bar
-from .text_model import tested_dataset
 
-#: What can be asked about.
+#: What an inferencer takes.
 Images = str | Path | np.ndarray | Image.Image | Sequence
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """One image, not read yet.
 
     Attributes:
         name: Of the file, below the folder that was named; ``image_3`` of an array.
-        image: File or picture.
+        image: The file, or the image itself.
     """
 
     name: str
@@ -48,26 +48,28 @@ class Source:
         return np.asarray(as_image(self.image, self.name))
 
 
-class Prepared(NamedTuple):
+class InputImage(NamedTuple):
     """One image for the network.
 
     Attributes:
         index: Its place among the sources.
+        name: Of its source.
         image: (H, W, 3) uint8 RGB as it was read; None for a bad one.
         inputs: (3, h, w) uint8 BGR, resized as for testing.
         sample: mmseg's or mmdet's data sample, with the sizes.
-        bad: Why it could not be read, else None.
+        error: Why it could not be read, else None.
     """
 
     index: int
+    name: str
     image: np.ndarray | None
     inputs: Tensor | None
     sample: Any
-    bad: str | None
+    error: str | None
 
 
-def find_sources(images: Images) -> list[Source]:
-    """List what was given: a file, folder, array, picture, or a list of these.
+def list_images(images: Images) -> list[ImageSource]:
+    """List the images of a file, folder, array, ``PIL.Image``, or a list of these.
 
     Args:
         images: Arrays are (H, W, 3) uint8 in BGR, as ``cv2.imread`` and ``mmcv.imread``
@@ -91,21 +93,22 @@ def find_sources(images: Images) -> list[Source]:
     return sources
 
 
-def _sources(image: Any, number: int) -> list[Source]:
+def _sources(image: Any, number: int) -> list[ImageSource]:
     if isinstance(image, np.ndarray | Image.Image):
         if isinstance(image, np.ndarray):
             as_rgb(image, f'image_{number}')  # refused before anything else is done
-        return [Source(f'image_{number}', image)]
+        return [ImageSource(f'image_{number}', image)]
     if not isinstance(image, str | Path):
         raise TypeError(f'images[{number}]: expected a file, a folder, an array or a '
                         f'PIL.Image, got {type(image).__name__}.')
     path = Path(image).expanduser()
     if path.is_dir():
-        return [Source(str(Path(item['img_path']).relative_to(path)), item['img_path'])
+        return [ImageSource(str(Path(item['img_path']).relative_to(path)),
+                            item['img_path'])
                 for item in list_folder(str(path))[0]]
     if not path.is_file():
         raise FileNotFoundError(f'{image}: no such image or folder of images.')
-    return [Source(path.name, str(path))]
+    return [ImageSource(path.name, str(path))]
 
 
 def as_rgb(array: np.ndarray, name: str) -> np.ndarray:
@@ -122,32 +125,42 @@ def as_rgb(array: np.ndarray, name: str) -> np.ndarray:
     return np.ascontiguousarray(array[..., ::-1])
 
 
-class PreparedImages(Dataset):
-    """Sources through a test pipeline; an item is a :class:`Prepared`."""
+class InputImages(Dataset):
+    """Sources through a test pipeline; an item is an :class:`InputImage`.
 
-    def __init__(self, sources: Sequence[Source], pipeline: Callable) -> None:
-        self.sources, self.pipeline = list(sources), pipeline
+    Args:
+        pipeline: Takes ``img`` (H, W, 3) uint8 and gives ``inputs``, ``data_samples``.
+        bgr: Whether it wants blue first, as those of mmseg and mmdet.
+    """
+
+    def __init__(self, sources: Sequence[ImageSource], pipeline: Callable,
+                 bgr: bool = True) -> None:
+        self.sources, self.pipeline, self.bgr = list(sources), pipeline, bgr
 
     def __len__(self) -> int:
         return len(self.sources)
 
-    def __getitem__(self, index: int) -> Prepared:
+    def __getitem__(self, index: int) -> InputImage:
         source = self.sources[index]
         try:
             image = source.read()
         except BadImage as error:
-            return Prepared(index, None, None, None, str(error))
+            return InputImage(index, source.name, None, None, None, str(error))
         size = image.shape[:2]
         path = source.image if isinstance(source.image, str) else source.name
         packed = self.pipeline(dict(
-            # Pipelines of mmseg and mmdet work on BGR.
-            img=np.ascontiguousarray(image[..., ::-1]), img_path=path, img_id=index,
-            img_shape=size, ori_shape=size, seg_fields=[], reduce_zero_label=False))
-        return Prepared(index, image, packed['inputs'], packed['data_samples'], None)
+            img=np.ascontiguousarray(image[..., ::-1] if self.bgr else image),
+            img_path=path, img_id=index, img_shape=size, ori_shape=size, seg_fields=[],
+            reduce_zero_label=False))
+        return InputImage(index, source.name, image, packed['inputs'],
+                          packed['data_samples'], None)
 
 
-def image_pipeline(cfg: Config, scope: str) -> Compose:
+def input_pipeline(cfg: Config, scope: str = 'mmcontrast') -> Compose:
     """The test pipeline of a config, for images that were read already.
+
+    Args:
+        scope: Where bare names are looked up, if the config has no default scope.
 
     Raises:
         ValueError: If the config has none.
@@ -160,13 +173,12 @@ def image_pipeline(cfg: Config, scope: str) -> Compose:
     # LoadImageFromFile, and labels of whatever kind.
     kept = [step for step in steps
             if not str(step['type']).rpartition('.')[2].startswith('Load')]
-    with DefaultScope.overwrite_default_scope(scope):
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or scope):
         return Compose(kept)
 
 
-def batches(sources: Sequence[Source], pipeline: Callable, batch_size: int,
-            workers: int, progress: bool, skipped: list[str]
-            ) -> Iterator[list[Prepared]]:
+def iterate_batches(images: InputImages, batch_size: int, workers: int, progress: bool,
+                    skipped: list[str]) -> Iterator[list[InputImage]]:
     """Images for the network, neighbors of one size together.
 
     Padding to a common size would change what the network sees.
@@ -180,15 +192,15 @@ def batches(sources: Sequence[Source], pipeline: Callable, batch_size: int,
     Raises:
         ValueError: At the end, if none could be read.
     """
-    workers = min(workers, len(sources) // batch_size)
-    loader = DataLoader(PreparedImages(sources, pipeline), batch_size=None,
-                        num_workers=workers, collate_fn=_as_it_is,
+    workers = min(workers, len(images) // batch_size)
+    loader = DataLoader(images, batch_size=None, num_workers=workers,
+                        collate_fn=_unchanged,
                         worker_init_fn=seed_worker if workers else None)
-    batch: list[Prepared] = []
-    with progress_bar(progress and len(sources) > 1) as bar:
-        for item in bar.track(loader, len(sources), description='images'):
-            if item.bad:
-                skipped.append(item.bad)
+    batch: list[InputImage] = []
+    with progress_bar(progress and len(images) > 1) as bar:
+        for item in bar.track(loader, len(images), description='images'):
+            if item.error:
+                skipped.append(item.error)
                 continue
             if batch and (len(batch) == batch_size
                           or item.inputs.shape != batch[0].inputs.shape):
@@ -197,8 +209,8 @@ def batches(sources: Sequence[Source], pipeline: Callable, batch_size: int,
             batch.append(item)
         if batch:
             yield batch
-    if len(skipped) == len(sources):
-        raise ValueError(skipped_sentence(skipped, len(sources)))
+    if len(skipped) == len(images):
+        raise ValueError(skipped_sentence(skipped, len(images)))
 
 
 def skipped_sentence(skipped: Sequence[str], total: int) -> str:
@@ -211,5 +223,5 @@ def skipped_sentence(skipped: Sequence[str], total: int) -> str:
         *shown])
 
 
-def _as_it_is(item: Prepared) -> Prepared:
+def _unchanged(item: InputImage) -> InputImage:
     return item

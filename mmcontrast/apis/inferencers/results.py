@@ -1,21 +1,30 @@
-"""What an inferencer answers for one image, and its files."""
+"""Hold what an inferencer found in one image, draw it and write it to files."""
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ...io.atomic import atomic_write
+from ...visualization.detections import draw_detections
+from ...visualization.label_maps import draw_overlays, label_colors
+
+# Longest side of a drawn image in pixels; smaller ones are upsampled to be legible.
+_SMALLEST, _LARGEST = 640, 800
+# Lines of a legend.
+_NAMED = 20
+
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Which class text fits each pixel best.
+    """The class of each pixel.
 
     Attributes:
-        name: Of the image: its file, below the folder that was asked about.
-        classes: The class texts, in the order of the labels.
+        name: Of the image: its file, below the folder that was named.
+        classes: The K classes, in the order of the labels.
         labels: (H, W) uint8 (uint16 beyond 256 classes) at the size of the image.
     """
 
@@ -23,50 +32,124 @@ class Segmentation:
     classes: list[str]
     labels: np.ndarray
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) of the image in pixels."""
+        return self.labels.shape
+
+    def draw(self, image: np.ndarray, colors: np.ndarray | None = None) -> Image.Image:
+        """The image, the same in the colors of its classes, and a legend.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            colors: (K, 3) uint8; colors of our own if None.
+        """
+        return draw_overlays(
+            [image], [self.labels], [self.name], _colors(colors, self.classes),
+            _width(image), max_named=_NAMED, called=self.classes.__getitem__,
+            mark=self.classes.__getitem__)
+
+    def to_coco(self, image_id: int = 1) -> list[dict]:
+        """COCO annotations, one for each class that the image shows.
+
+        Returns:
+            Dicts with ``image_id``, ``category_id`` (label + 1), ``segmentation`` (run
+            lengths, ``counts`` as a string), ``bbox`` (x, y, width, height), ``area``
+            in pixels and ``iscrowd`` (0).
+        """
+        labels = np.unique(self.labels).tolist()
+        return [dict(image_id=image_id, category_id=label + 1, iscrowd=0,
+                     **_mask_fields(self.labels == label)) for label in labels]
+
     def write(self, folder: Path, stem: str) -> Path:
         """Write the labels as a PNG of one channel, ``labels/STEM.png``."""
-        path = _made(folder / 'labels' / f'{stem}.png')
+        path = folder / 'labels' / f'{stem}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(self.labels).save(path)
         return path
 
 
 @dataclass(frozen=True)
 class Detection:
-    """Boxes with the class text of each, the best score first.
+    """Boxes, and masks where the detector has them, the best score first.
 
     Attributes:
-        name: Of the image: its file, below the folder that was asked about.
-        classes: The class texts, in the order of the labels.
+        name: Of the image: its file, below the folder that was named.
+        classes: The K classes, in the order of the labels.
+        image_size: (H, W) of the image in pixels.
         boxes_xyxy: (N, 4) float32 in pixels of the image.
         scores: (N,) float32 in [0, 1].
         labels: (N,) int64.
-        masks: (N, H, W) bool, of a detector with masks; else None.
+        masks: (N, H, W) bool, or None.
     """
 
     name: str
     classes: list[str]
+    image_size: tuple[int, int]
     boxes_xyxy: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
     masks: np.ndarray | None = None
 
-    def write(self, folder: Path, stem: str) -> Path:
-        """Write everything but the picture to ``boxes/STEM.json``.
+    def draw(self, image: np.ndarray, colors: np.ndarray | None = None) -> Image.Image:
+        """The image, the same with its detections, and a legend; see
+        :meth:`Segmentation.draw`."""
+        return draw_detections(
+            image, self.boxes_xyxy, self.scores, self.labels, self.masks, self.classes,
+            _colors(colors, self.classes), self.name, _width(image))
 
-        Masks are written as COCO's run lengths.
+    def to_coco(self, image_id: int = 1) -> list[dict]:
+        """COCO annotations with scores, one an object.
+
+        Returns:
+            Dicts with ``image_id``, ``category_id`` (label + 1), ``bbox`` (x, y, width,
+            height) and ``area`` in pixels, ``score``, ``iscrowd`` (0) and, with masks,
+            ``segmentation``: run lengths whose ``counts`` are a string. ``area`` is
+            that of the mask, if there is one.
         """
-        rows = [dict(text=self.classes[label], label=label, score=round(score, 4),
-                     box_xyxy=[round(edge, 2) for edge in box])
-                for box, score, label in zip(
-                    self.boxes_xyxy.tolist(), self.scores.tolist(),
-                    self.labels.tolist(), strict=True)]
-        for row, mask in zip(rows, _run_lengths(self.masks), strict=False):
-            row['mask'] = mask
-        path = _made(folder / 'boxes' / f'{stem}.json')
-        path.write_text(json.dumps(
-            dict(image=self.name, classes=self.classes, boxes=rows),
-            ensure_ascii=False), encoding='utf-8')
-        return path
+        found = []
+        for i, (box, score, label) in enumerate(zip(
+                self.boxes_xyxy.tolist(), self.scores.tolist(), self.labels.tolist(),
+                strict=True)):
+            left, top, right, bottom = box
+            sides = [round(x, 2) for x in (left, top, right - left, bottom - top)]
+            row = dict(area=round(sides[2] * sides[3], 2))
+            if self.masks is not None:
+                row = _mask_fields(self.masks[i])
+            found.append(row | dict(
+                image_id=image_id, category_id=label + 1, bbox=sides,
+                score=round(score, 4), iscrowd=0))
+        return found
+
+
+def coco_dataset(results: Iterable[Segmentation | Detection]) -> dict:
+    """A whole COCO file of results: ``images``, ``categories`` and ``annotations``.
+
+    ``pycocotools.coco.COCO`` reads it, and its annotations alone go into ``loadRes``.
+    Images count from 1 in the order of the results.
+    """
+    dataset: dict = dict(images=[], categories=[], annotations=[])
+    for result in results:
+        add_to_coco(dataset, result)
+    return dataset
+
+
+def add_to_coco(dataset: dict, result: Segmentation | Detection) -> None:
+    """Add an image and what was found in it to a :func:`coco_dataset`."""
+    images, annotations = dataset['images'], dataset['annotations']
+    height, width = result.image_size
+    images.append(dict(id=len(images) + 1, file_name=result.name, height=height,
+                       width=width))
+    dataset['categories'] = [dict(id=label + 1, name=name)
+                             for label, name in enumerate(result.classes)]
+    annotations += [dict(id=len(annotations) + i, **row)
+                    for i, row in enumerate(result.to_coco(len(images)), 1)]
+
+
+def write_coco(dataset: dict, path: Path) -> None:
+    """Write a :func:`coco_dataset` as JSON, whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(json.dumps(dataset, ensure_ascii=False).encode())
 
 
 def output_stems(names: Sequence[str]) -> list[str]:
@@ -84,14 +167,22 @@ def output_stems(names: Sequence[str]) -> list[str]:
     return stems
 
 
-def _run_lengths(masks: np.ndarray | None) -> list[dict]:
-    if masks is None:
-        return []
-    from pycocotools.mask import encode
-    encoded = encode(np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8)))
-    return [dict(size=rle['size'], counts=rle['counts'].decode()) for rle in encoded]
+def _mask_fields(mask: np.ndarray) -> dict:
+    """``segmentation``, ``area`` and ``bbox`` of an (H, W) bool mask."""
+    from pycocotools import mask as coco
+    lengths = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    # JSON has no bytes.
+    text = dict(size=[int(x) for x in lengths['size']],
+                counts=lengths['counts'].decode())
+    return dict(segmentation=text, area=float(coco.area(lengths)),
+                bbox=coco.toBbox(lengths).tolist())
 
 
-def _made(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+def _colors(colors: np.ndarray | None, classes: Sequence[str]) -> np.ndarray:
+    count = len(classes)
+    return label_colors({i: i for i in range(count)}, count) if colors is None \
+        else colors
+
+
+def _width(image: np.ndarray) -> int:
+    return min(max(*image.shape[:2], _SMALLEST), _LARGEST)

@@ -68,11 +68,17 @@ class SlotGrouping(nn.Module):
         self.prototypes = nn.Parameter(
             init_std * torch.randn(num_slots, channels))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W) features -> (N, H, W, K) cosine similarities, float32."""
+    def forward(self, features: Tensor, prototypes: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) features -> (N, H, W, K) cosine similarities, float32.
+
+        Args:
+            prototypes: (K, C) to compare with instead of the learned ones.
+        """
+        if prototypes is None:
+            prototypes = self.prototypes
         with torch.autocast(features.device.type, enabled=False):
             pixels = l2_normalize(features).permute(0, 2, 3, 1).contiguous()
-            return pixels @ l2_normalize(self.prototypes).t()
+            return pixels @ l2_normalize(prototypes.to(self.prototypes)).t()
 
     def pool(self, features: Tensor, scores: Tensor, slot_idx: Tensor | None = None
              ) -> Tensor:

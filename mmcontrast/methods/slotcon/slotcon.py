@@ -1,11 +1,13 @@
 """SlotCon: grouping of pixels into slots that two views of an image share."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ...errors import UserValueError
+from ...io.checkpoint import count_prefixes
 from ...models.functional import feature_std, l2_normalize
 from ...models.momentum import MomentumEncoder
 from ...models.two_views import TwoViewModel, stack_views
@@ -158,23 +160,71 @@ class SlotCon(TwoViewModel):
         return Terms(distill, contrast, self._watch(directions, regions[0].exists))
 
     @torch.no_grad()
-    def slot_scores(self, images: Tensor, branch: str = 'momentum') -> Tensor:
-        """How similar each place of an image is to each prototype.
+    def slot_scores(self, images: Tensor, branch: str = 'momentum',
+                    prototypes: Tensor | None = None) -> Tensor:
+        """Cosine of each cell of an image with each prototype.
 
         The model stays in the mode it is in; use ``eval()`` for single images.
 
         Args:
             images: (N, 3, H, W), normalized.
             branch: ``momentum`` or ``online``.
+            prototypes: (K, C), any number of them to compare with instead of the
+                learned ones.
 
         Returns:
             (N, K, h, w) cosine similarities in [-1, 1].
         """
+        network = self._network(branch)
+        scores = network.grouping(self._features(network, images), prototypes)
+        return scores.permute(0, 3, 1, 2)
+
+    def slot_prototypes(self, branch: str = 'momentum') -> Tensor:
+        """(K, C) learned prototypes of a branch, detached."""
+        return self._network(branch).grouping.prototypes.detach()
+
+    def check_slot_weights(self, weights: Mapping[str, Tensor], branch: str,
+                           checkpoint: str, config: str) -> None:
+        """Check that a file holds all that :meth:`slot_scores` of a branch needs.
+
+        Args:
+            weights: Of the file, by name.
+            checkpoint, config: The file and what this model was built from, for the
+                message.
+
+        Raises:
+            ValueError: If weights of the branch are missing or of another shape.
+        """
+        prefix = '' if self._network(branch) is self else f'{branch}.'
+        key = f'{prefix}grouping.prototypes'
+        if key not in weights:
+            raise UserValueError(
+                f'{checkpoint} holds no prototypes ({key}); it holds '
+                f'{count_prefixes(weights)}. Give a checkpoint of training; a released '
+                'file goes through tools/convert/official.py first, and an exported '
+                'backbone has no slots.')
+        wanted = self.state_dict()
+        if weights[key].shape != wanted[key].shape:
+            raise UserValueError(
+                f'{checkpoint} has prototypes of shape {list(weights[key].shape)}, the '
+                f'model of {config} of {list(wanted[key].shape)} (slots, channels); '
+                'name the config it was trained with.')
+        parts = tuple(f'{prefix}{name}.' for name in ('backbone', 'neck', 'projector'))
+        missing = [
+            name for name, value in wanted.items() if name.startswith(parts) and (
+                name not in weights or weights[name].shape != value.shape)]
+        if missing:
+            raise UserValueError(
+                f'{checkpoint} lacks {len(missing)} weights of the {branch} branch of '
+                f'{config}, first {", ".join(missing[:3])}; name the config it was '
+                'trained with.')
+
+    def _network(self, branch: str) -> nn.Module:
+        """The module that holds the parts of a branch."""
         if branch not in ('momentum', 'online'):
             raise ValueError("SlotCon: branch must be 'momentum' or 'online', got "
                              f'{branch!r}.')
-        network = self if branch == 'online' else self.momentum
-        return network.grouping(self._features(network, images)).permute(0, 3, 1, 2)
+        return self if branch == 'online' else self.momentum
 
     def _features(self, branch: nn.Module, view: Tensor) -> Tensor:
         return branch.projector(self.feature_maps(branch, view)[0][-1])

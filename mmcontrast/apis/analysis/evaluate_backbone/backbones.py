@@ -1,6 +1,5 @@
 """Any backbone that a user can name, ready to be looked at."""
 import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,17 +9,22 @@ from mmengine.device import get_device
 from torch import nn
 
 from ....evaluation.frozen import FrozenBackbone
-from ....io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
-from ....io.config_text import parse_config_text
+from ....io.checkpoint import check_matching_keys
 from ....registry import MODELS
 from ...config import existing_file, load_config
 from ...convert.export_backbone import default_branch
-from ..feature_maps import load_backbone, normalization
+from ...loading import (
+    config_in_checkpoint,
+    load_backbone,
+    load_weights,
+    read_weights,
+    with_prefix,
+)
+from ..feature_maps import normalization
 from .other_networks import timm_backbone, torchvision_backbone
 
 RANDOM = 'random'
 _LIBRARIES = ('timm', 'torchvision', 'mmpretrain')
-_MM = ('mmpretrain', 'mmdet', 'mmseg')
 
 
 @dataclass(frozen=True)
@@ -85,43 +89,11 @@ def open_backbone(choice: BackboneChoice) -> tuple[FrozenBackbone, str | None]:
         _need_weights(choice)
         opened, note = _from_config(load_config(choice.network), choice)
     else:
-        cfg = config_in(existing_file(choice.network, 'backbone'))
+        cfg = config_in_checkpoint(existing_file(choice.network, 'backbone'))
         weights = choice.weights or choice.network
         opened, note = _from_config(cfg, replace(choice, weights=weights))
     opened.network.requires_grad_(False).to(choice.device or get_device())
     return opened, note
-
-
-def config_in(path: str) -> Config:
-    """The config that a checkpoint carries.
-
-    Raises:
-        ValueError: If it carries none, or of a network that we cannot build from it.
-    """
-    meta = read_checkpoint(path).get('meta')
-    meta = meta if isinstance(meta, Mapping) else {}
-    if meta.get('to') in ('timm', 'torchvision'):
-        raise ValueError(
-            f"{path} has the names of {meta['to']}: name the network, such as "
-            f"{meta['to']}:resnet50, and this file with --weights.")
-    text = meta.get('backbone') or meta.get('cfg')
-    if not isinstance(text, str):
-        raise ValueError(
-            f'{path} carries no config, so its network is unknown: name a config file '
-            'or timm:NAME, torchvision:NAME, mmpretrain:NAME, and this file with '
-            '--weights.')
-    try:
-        found = parse_config_text(text)
-    except ValueError as error:
-        raise ValueError(
-            f'{path}: the config it carries is no plain values, and nothing in a '
-            'checkpoint is run; name the config file instead, and this file with '
-            f'--weights. {error}') from None
-    if 'backbone' in found:
-        found = dict(model=dict(backbone=found['backbone']))
-        if meta.get('to') in _MM:
-            found['default_scope'] = meta['to']
-    return Config(found, filename=None)
 
 
 def _from_config(cfg: Config, choice: BackboneChoice
@@ -162,15 +134,12 @@ def _from_library(library: str, name: str, choice: BackboneChoice
 
 def _fill(model: nn.Module, choice: BackboneChoice) -> str | None:
     path = existing_file(choice.weights, 'weights')
-    weights = find_state_dict(read_checkpoint(path), path)
-    prefix = choice.prefix or ''
-    part = {k.removeprefix(prefix): v for k, v in weights.items()
-            if k.startswith(prefix)}
+    part = with_prefix(read_weights(path), choice.prefix or '')
+    note = check_matching_keys(part, model, path)
     wanted = model.state_dict()
     fitting = {k: v for k, v in part.items()
                if k in wanted and v.shape == wanted[k].shape}
-    note = check_matching_keys(part, model, path)
-    model.load_state_dict(fitting, strict=False)
+    load_weights(model, fitting, path)
     # A classifier that the file has and we leave out is nothing to speak of.
     return note if set(wanted) - set(fitting) else None
 
@@ -191,11 +160,10 @@ def _branch_prefix(cfg: Config, choice: BackboneChoice) -> str | None:
         return None
     path = existing_file(choice.weights, 'weights')
     prefix = 'momentum.backbone.'
-    momentum_encoder = any(key.startswith(prefix)
-               for key in find_state_dict(read_checkpoint(path), path))
-    if choice.branch == 'momentum' and not momentum_encoder:
+    found = any(key.startswith(prefix) for key in read_weights(path))
+    if choice.branch == 'momentum' and not found:
         raise KeyError(f'{path}: no weight of a momentum branch ({prefix}*).')
-    return prefix if momentum_encoder else None
+    return prefix if found else None
 
 
 def _with_layer(cfg: Config, layer: int | None) -> Config:

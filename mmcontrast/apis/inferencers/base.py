@@ -1,0 +1,286 @@
+"""Run a trained model on images: what all inferencers share."""
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from warnings import warn
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...datasets.image_lists import IMAGE_SUFFIXES
+from ...engine.hooks.class_check import class_heads
+from ...errors import UserValueError
+from ...registry import INFERENCERS
+from ...structures.protocols import SetsClasses
+from ...visualization.label_maps import label_colors
+from ..loading import LoadedModel, load_model
+from .images import (
+    Images,
+    ImageSource,
+    InputImage,
+    InputImages,
+    input_pipeline,
+    iterate_batches,
+    list_images,
+    skipped_sentence,
+)
+from .results import Detection, Segmentation, add_to_coco, output_stems, write_coco
+
+Result = Segmentation | Detection
+Classes = str | Path | Sequence | Mapping | None
+
+
+class Inferencer(ABC):
+    """Images in, results out, for one kind of model.
+
+    A subclass says with :meth:`serves` which models it is for and turns their
+    predictions into results in :meth:`predict`. Registered in ``INFERENCERS``, it is
+    found by :func:`open_inferencer` and so by ``tools/infer.py``::
+
+        infer = open_inferencer('CONFIG.py', 'CHECKPOINT.pth')
+        result = infer('photo.jpg', out='result.png')
+
+    Args:
+        config: Config file, or ``mmcontrast::...``; or a model that is loaded already.
+        checkpoint: Weights of its training, or converted released ones.
+        device: 'cpu', 'cuda:1', ...; None for a GPU if there is one.
+        cfg_options: Overrides of the config, dotted keys.
+
+    Attributes:
+        model: The model, in eval mode.
+        skipped: Images that the last call could not read, a sentence each.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If the model is of another kind, the weights do not fit it, or the
+            device is not there.
+    """
+
+    #: Which config to name instead, for the message about a model of another kind.
+    wanted = 'name the config of a model of the right kind.'
+    #: What a model of another kind lacks, for that message.
+    lacks = 'is not served by this inferencer'
+    #: Default scope of the names in a test pipeline.
+    scope = 'mmcontrast'
+    #: Whether the test pipeline takes images with blue first.
+    bgr = True
+
+    def __init__(self, config: str | LoadedModel, checkpoint: str | None = None,
+                 device: str | None = None, cfg_options: dict | None = None) -> None:
+        if not isinstance(config, LoadedModel):
+            config = load_model(config, checkpoint, device, cfg_options,
+                                wanted=self.wanted,
+                                check=partial(self._check, config))
+        self.loaded, self.model = config, config.model
+        self._pipeline = input_pipeline(config.config, self.scope)
+        self._trained_classes = self.classes
+        self.skipped: list[str] = []
+
+    @classmethod
+    @abstractmethod
+    def serves(cls, model: nn.Module) -> bool:
+        """Whether a model is of the kind that this class is for."""
+
+    @abstractmethod
+    def predict(self, batch: Sequence[InputImage], score_thr: float) -> list[Result]:
+        """Results of a few images whose inputs have one size; without gradients."""
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes as they are set, in the order of the labels."""
+        if isinstance(self.model, SetsClasses):
+            return list(self.model.class_names)
+        heads = class_heads(self.model).values()
+        count = max((head.num_classes for head in heads), default=0)
+        known = self.loaded.dataset_meta.get('classes', [])
+        if known and count in (0, len(known)):
+            return list(known)
+        return [f'class {label}' for label in range(count)]
+
+    @property
+    def colors(self) -> np.ndarray:
+        """(K, 3) uint8 RGB, a color a class: the dataset's for the trained classes."""
+        classes = self.classes
+        palette = self.loaded.dataset_meta.get('palette')
+        if (palette is not None and classes == self._trained_classes
+                and len(palette) == len(classes)):
+            return palette
+        return label_colors({i: i for i in range(len(classes))}, len(classes))
+
+    def set_classes(self, classes: Classes) -> None:
+        """Use other classes from now on; None for those of the training.
+
+        Raises:
+            ValueError: If the model reads no class texts, or cannot use these.
+        """
+        if isinstance(self.model, SetsClasses):
+            self.model.set_classes(classes)
+        elif classes is not None:
+            raise UserValueError(
+                f'classes: {type(self.model).__name__} reads no class texts; it knows '
+                f'its {len(self.classes)} classes only. Leave classes out.')
+
+    def __call__(self, images: Images, classes: Classes = None,
+                 out: str | Path | None = None, score_thr: float = 0.3,
+                 batch_size: int = 4, workers: int = 2, progress: bool = True
+                 ) -> Result | list[Result]:
+        """Run the model on images.
+
+        Args:
+            images: A file, a folder (with all below it), an (H, W, 3) uint8 BGR array
+                as of ``cv2.imread``, a ``PIL.Image``, or a list of these.
+            classes: For models that read class texts, any vocabulary of
+                :func:`~mmcontrast.models.text.vocabulary.read_vocabulary`; None for
+                the classes of the training.
+            out: For a single image an image file; else a folder, see :meth:`stream`.
+            score_thr: Detectors leave out boxes with a lower score.
+            batch_size: Most images to pass at a time; only neighbors that go into the
+                network at one size share a batch.
+            workers: Processes that read images, where there are many.
+            progress: Show a bar where there are several images.
+
+        Returns:
+            The result of a single image, or a list for folders and lists, without the
+            images that could not be read: a warning counts them.
+
+        Raises:
+            FileNotFoundError: If a file is missing or a folder holds no image.
+            ValueError: If no image can be read, the classes cannot be used, or a
+                number is out of range.
+        """
+        single = not (isinstance(images, Sequence) and not isinstance(images, str)) \
+            and not (isinstance(images, str | Path) and Path(images).is_dir())
+        results = list(self.stream(images, classes, out, score_thr, batch_size, workers,
+                                   progress))
+        if self.skipped:
+            warn(skipped_sentence(self.skipped, len(self.skipped) + len(results)),
+                 stacklevel=2)
+        return results[0] if single else results
+
+    def stream(self, images: Images, classes: Classes = None,
+               out: str | Path | None = None, score_thr: float = 0.3,
+               batch_size: int = 4, workers: int = 2, progress: bool = True
+               ) -> Iterator[Result]:
+        """Yield the results one by one, for more images than memory holds.
+
+        Args:
+            images, classes, score_thr, batch_size, workers, progress: As of a call.
+            out: An image file for a single image, or a folder: drawn images
+                ``NAME.jpg``; of segmentors ``labels/NAME.png``, of detectors
+                ``annotations.json`` in COCO's format; and ``classes.txt``, the classes
+                in the order of the labels.
+        """
+        if batch_size < 1 or not 0 <= score_thr <= 1:
+            raise ValueError('batch_size must be 1 or more and score_thr lie in [0, 1],'
+                             f' got {batch_size} and {score_thr}.')
+        sources = list_images(images)
+        self.set_classes(classes)
+        self.skipped = []
+        inputs = self.inputs(sources)
+        with _writing(out, sources, self.colors, self.classes) as write:
+            for batch in iterate_batches(inputs, batch_size, workers, progress,
+                                         self.skipped):
+                with torch.no_grad():
+                    results = self.predict(batch, score_thr)
+                for item, result in zip(batch, results, strict=True):
+                    write(item, result)
+                    yield result
+
+    def inputs(self, sources: Sequence[ImageSource]) -> InputImages:
+        """The sources as a dataset of what goes into the network."""
+        return InputImages(sources, self._pipeline, self.bgr)
+
+    def test_step(self, batch: Sequence[InputImage]) -> list:
+        """The data samples that the model predicts."""
+        return self.model.test_step(dict(
+            inputs=[item.inputs for item in batch],
+            data_samples=[item.sample for item in batch]))
+
+    @classmethod
+    def _check(cls, config: str, model: nn.Module, weights: Any) -> None:
+        if not cls.serves(model):
+            raise UserValueError(
+                f'{config}: {type(model).__name__} {cls.lacks}; {cls.wanted}')
+
+
+def open_inferencer(config: str, checkpoint: str, device: str | None = None,
+                    cfg_options: dict | None = None) -> Inferencer:
+    """Load a model and wrap it in the inferencer that serves it.
+
+    Of several that do, the one with the most base classes is taken: it is the most
+    specific. Modules that the config names in ``custom_imports`` may register more.
+
+    Args:
+        config, checkpoint, device, cfg_options: As of :class:`Inferencer`.
+
+    Raises:
+        FileNotFoundError, KeyError, ValueError: See
+            :func:`~mmcontrast.apis.loading.load_model`; also if no inferencer serves
+            the model.
+    """
+    def check(model: nn.Module, weights: Any) -> None:
+        if not serving(model):
+            INFERENCERS.import_from_location()
+            raise UserValueError(
+                f'{config}: no inferencer serves {type(model).__name__}. Registered '
+                f'are {", ".join(sorted(INFERENCERS.module_dict))}; a subclass of '
+                'mmcontrast.apis.inferencers.Inferencer adds one.')
+
+    loaded = load_model(config, checkpoint, device, cfg_options, check=check)
+    return max(serving(loaded.model), key=lambda cls: len(cls.__mro__))(loaded)
+
+
+def serving(model: nn.Module) -> list[type[Inferencer]]:
+    """The registered inferencers that serve a model, the last registered first."""
+    INFERENCERS.import_from_location()
+    return [cls for cls in reversed(INFERENCERS.module_dict.values())
+            if issubclass(cls, Inferencer) and cls.serves(model)]
+
+
+def derives_from(model: nn.Module, library: str, name: str) -> bool:
+    """Whether a class of another library is among the bases of a model's class.
+
+    The library is not imported for it.
+    """
+    return any(base.__name__ == name and base.__module__.partition('.')[0] == library
+               for base in type(model).__mro__)
+
+
+@contextmanager
+def _writing(out: str | Path | None, sources: list[ImageSource], colors: np.ndarray,
+             classes: list[str]) -> Iterator:
+    """A function that writes the result of an image below a folder, or to a file."""
+    if out is None:
+        yield lambda item, result: None
+        return
+    out = Path(out)
+    if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
+        if len(sources) > 1:
+            raise ValueError(f'out={out} is one image file, but there are '
+                             f'{len(sources)} images; name a folder.')
+        out.parent.mkdir(parents=True, exist_ok=True)
+        yield lambda item, result: result.draw(item.image, colors).save(out)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    (out / 'classes.txt').write_text(
+        ''.join(f'{name}\n' for name in classes), encoding='utf-8')
+    stems = output_stems([source.name for source in sources])
+    coco: dict = dict(images=[], categories=[], annotations=[])
+
+    def write(item: InputImage, result: Result) -> None:
+        path = out / f'{stems[item.index]}.jpg'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        result.draw(item.image, colors).save(path, quality=90)
+        if isinstance(result, Segmentation):
+            result.write(out, stems[item.index])
+        else:
+            add_to_coco(coco, result)
+    try:
+        yield write
+    finally:
+        if coco['images']:
+            write_coco(coco, out / 'annotations.json')

@@ -1,0 +1,127 @@
+"""Define what a tool may ask of a model that offers it.
+
+A tool, hook or inferencer serves every model of a kind, whichever method it belongs
+to: it tests ``isinstance(model, Protocol)`` and calls the members below. A protocol
+names methods, properties and class attributes only; submodules are not seen by
+``isinstance`` in every version of Python.
+"""
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from torch import Tensor
+
+from .prompt import Prompt
+
+
+@runtime_checkable
+class SetsClasses(Protocol):
+    """A model whose classes can be changed without training.
+
+    Attributes:
+        class_names: The classes as they are set, in the order of the labels.
+    """
+
+    class_names: list[str]
+
+    def set_classes(self, class_names: Any) -> None:
+        """Use other classes from now on; None for those of the training.
+
+        Raises:
+            ValueError: If the model cannot use these classes.
+        """
+
+
+@runtime_checkable
+class MatchesText(Protocol):
+    """A model with a score map: where in an image each class text matches."""
+
+    class_names: list[str]
+
+    def match_text(self, outputs: Sequence) -> Any:
+        """Compare what the backbone returned with the class texts.
+
+        Returns:
+            An object with ``score_map``, (B, K, h, w) cosines in [-1, 1].
+        """
+
+
+@runtime_checkable
+class RelabelsBoxes(Protocol):
+    """A detector of trained classes whose boxes can be labeled by other texts."""
+
+    def label_boxes_by(self, texts: Any) -> None:
+        """Label boxes by any number of texts from now on; None for the classes."""
+
+
+@runtime_checkable
+class Promptable(Protocol):
+    """A model that encodes an image once and answers any number of prompts."""
+
+    def set_image(self, image: np.ndarray) -> None:
+        """Encode an (H, W, 3) uint8 RGB image."""
+
+    def predict(self, prompt: Prompt) -> Any:
+        """Answer a prompt about the image that is set."""
+
+
+@runtime_checkable
+class SlotModel(Protocol):
+    """A model that assigns the cells of an image to learned slots."""
+
+    def slot_scores(self, images: Tensor, branch: str = 'momentum',
+                    prototypes: Tensor | None = None) -> Tensor:
+        """Cosine of each cell with each slot.
+
+        Args:
+            images: (N, 3, H, W), normalized.
+            branch: ``momentum`` or ``online``.
+            prototypes: (K, C) to compare with instead of the learned ones.
+
+        Returns:
+            (N, K, h, w) in [-1, 1].
+        """
+
+    def slot_prototypes(self, branch: str = 'momentum') -> Tensor:
+        """(K, C) learned prototypes of a branch."""
+
+    def check_slot_weights(self, weights: Mapping[str, Tensor], branch: str,
+                           checkpoint: str, config: str) -> None:
+        """Check that a file holds all that :meth:`slot_scores` of a branch needs.
+
+        Raises:
+            ValueError: If weights are missing or of another shape.
+        """
+
+
+@runtime_checkable
+class ExportsBranch(Protocol):
+    """A model, or its class, with a branch whose backbone is exported.
+
+    Attributes:
+        export_branch: ``online`` or ``momentum``.
+    """
+
+    export_branch: str
+
+
+@runtime_checkable
+class HasCollapseSigns(Protocol):
+    """A model that says by which of its logged scalars a collapse is seen.
+
+    Attributes:
+        collapse_signs: Scalar to ``below`` or ``above``, ``means`` and ``do``.
+    """
+
+    collapse_signs: Mapping[str, dict]
+
+
+@runtime_checkable
+class HasIdleHeads(Protocol):
+    """A model some of whose heads take no part as it is set.
+
+    Attributes:
+        idle_heads: Their attribute names.
+    """
+
+    idle_heads: Sequence[str]

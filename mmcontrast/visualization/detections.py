@@ -1,0 +1,82 @@
+"""Draw boxes, masks, class names and scores over an image."""
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from mmengine.visualization import Visualizer
+from PIL import Image
+
+from .label_maps import SheetRow, fitted, image_sheet
+
+# Lines of a legend.
+_NAMED = 20
+
+
+def draw_detections(image: np.ndarray, boxes_xyxy: np.ndarray, scores: np.ndarray,
+                    labels: np.ndarray, masks: np.ndarray | None,
+                    classes: Sequence[str], colors: np.ndarray, title: str,
+                    width: int) -> Image.Image:
+    """The image, the same with its detections, and a legend with their numbers.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        boxes_xyxy: (N, 4) in pixels of the image.
+        scores, labels: (N,).
+        masks: (N, H, W) bool, or None.
+        classes: Names of the K classes.
+        colors: (K, 3) uint8, one a class.
+        title: Written below the image.
+        width: Longest side of the image on the sheet, in pixels.
+    """
+    size = fitted(image.shape, width)
+    shown = np.asarray(Image.fromarray(image).resize(size, Image.BICUBIC))
+    drawn = shown
+    if len(scores):
+        # The best last, on top of the others.
+        order = scores.argsort(kind='stable')
+        drawn = _with_instances(
+            shown, boxes_xyxy[order] * (size[0] / image.shape[1]), labels[order],
+            None if masks is None else masks[order], colors,
+            [f'{classes[label]} {score:.2f}' for label, score in zip(
+                labels[order].tolist(), scores[order].tolist(), strict=True)])
+    counts = Counter(labels.tolist()).most_common()
+    legend = [(colors[label].tolist(), f'{classes[label]}  {count}')
+              for label, count in counts[:_NAMED]]
+    rest = sum(count for _, count in counts[_NAMED:])
+    legend += [(None, f'{rest} of other classes')] if rest else []
+    return image_sheet([SheetRow([shown, drawn], title, legend or [
+        (None, 'nothing found')])], width)
+
+
+def _with_instances(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray,
+                    masks: np.ndarray | None, colors: np.ndarray, texts: list[str]
+                    ) -> np.ndarray:
+    shades = [tuple(color) for color in colors[labels].tolist()]
+    pen = _visualizer()
+    pen.set_image(image)
+    if masks is not None:
+        pen.draw_binary_masks(np.stack([
+            np.asarray(Image.fromarray(mask).resize(image.shape[1::-1]))
+            for mask in masks]), colors=shades, alphas=0.4)
+    pen.draw_bboxes(boxes, edge_colors=shades, line_widths=2)
+    # mmdet's own visualizer has two sizes of letters, one of them too small to read.
+    pen.draw_texts(
+        texts, boxes[:, :2] + 3, font_sizes=11,
+        colors=[_text_color(shade) for shade in shades],
+        bboxes=[dict(facecolor=tuple(value / 255 for value in shade), alpha=0.9,
+                     pad=1.5, edgecolor='none') for shade in shades])
+    return pen.get_image()
+
+
+def _text_color(background: tuple[int, int, int]) -> str:
+    """Black or white, whichever can be read on a color."""
+    luma = 0.299 * background[0] + 0.587 * background[1] + 0.114 * background[2]
+    return 'black' if luma > 140 else 'white'
+
+
+@cache
+def _visualizer() -> Visualizer:
+    # mmengine keeps its visualizers by name.
+    return Visualizer(name=f'inferencer-{uuid.uuid4()}')
