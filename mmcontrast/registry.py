@@ -29,6 +29,10 @@ class UnknownTypeError(UserKeyError):
     """A config names a type that no registry holds."""
 
 
+class MissingLibraryError(UnknownTypeError):
+    """A type needs a library that cannot be imported here."""
+
+
 class Registry(roots.Registry):
     """mmengine's registry, whose lookup errors suggest similar names."""
 
@@ -57,7 +61,7 @@ class Registry(roots.Registry):
             self._import_announced(key)
             found = super().get(key)
         if found is None:
-            raise UnknownTypeError(self._describe_unknown(key))
+            raise self._unknown(key)
         return found
 
     def _current_name(self, key: str) -> str:
@@ -73,9 +77,7 @@ class Registry(roots.Registry):
                 import_module(self._announced[name])
             except ImportError as error:
                 library = error.name or self._announced[name]
-                raise UnknownTypeError(
-                    f'{name!r} needs {library}, which cannot be imported here: '
-                    f'{error}. {_how_to_install(library)}') from error
+                raise _missing(name, library, error) from error
 
     @contextmanager
     def switch_scope_and_registry(self, scope: str | None):
@@ -96,18 +98,18 @@ class Registry(roots.Registry):
         except UnknownTypeError:
             return False
 
-    def _describe_unknown(self, key: str) -> str:
+    def _unknown(self, key: str) -> UnknownTypeError:
         scope = self.split_scope_key(key)[0] or self.scope
         if scope != self.scope:
             try:
                 import_module(f'{scope}.registry')
             except ImportError as error:
-                return (f'{key!r} needs {scope}, which cannot be imported here: '
-                        f'{error}. {_how_to_install(scope)}')
+                return _missing(key, scope, error)
         near = similar_names(self, key, num=3)
         held = ', '.join(sorted(self.module_dict)) or 'nothing of ours'
-        return (f'{key!r} is not in the {scope}::{self.name} registry'
-                f'{suggest(near) or f": it holds {held}."} {OWN_CLASS}')
+        return UnknownTypeError(
+            f'{key!r} is not in the {scope}::{self.name} registry'
+            f'{suggest(near) or f": it holds {held}."} {OWN_CLASS}')
 
 
 def similar_names(registry: roots.Registry, name: str, num: int) -> list[str]:
@@ -129,12 +131,14 @@ def similar_names(registry: roots.Registry, name: str, num: int) -> list[str]:
     return list(dict.fromkeys(near))[:num]
 
 
-def _how_to_install(module: str | None) -> str:
+def _missing(name: str, library: str, error: ImportError) -> MissingLibraryError:
     from ._compat import NEIGHBORS, command
+    how = 'Install it, or correct the scope before the dot.'
     for neighbor in NEIGHBORS:
-        if neighbor.module == (module or '').partition('.')[0]:
-            return f'Run: {command(neighbor, neighbor.dists[0])}'
-    return 'Install it, or correct the scope before the dot.'
+        if neighbor.module == library.partition('.')[0]:
+            how = f'Run: {command(neighbor, neighbor.dists[0])}'
+    return MissingLibraryError(
+        f'{name!r} needs {library}, which cannot be imported here: {error}. {how}')
 
 
 def _child(name: str, parent: roots.Registry, *locations: str) -> Registry:

@@ -1,4 +1,4 @@
-"""Mistakes in real configs are found before anything is built, and no others."""
+"""Errors in real configs are found before anything is built, and no others."""
 import os
 import subprocess
 import sys
@@ -74,7 +74,7 @@ def found(config: str, options: dict) -> dict:
     return {issue.path: issue.message for issue in lint_config(cfg)}
 
 
-def test_our_configs_have_no_mistake():
+def test_our_configs_have_no_errors():
     assert len(OURS) > 70
     wrong = {path.name: issues for path in OURS
              if (issues := lint_config(Config.fromfile(path)))}
@@ -91,7 +91,7 @@ def test_sound_configs_of_other_libraries_pass(package):
     assert not wrong
 
 
-def test_mistakes_in_a_config_of_ours():
+def test_errors_in_a_config_of_ours():
     messages = found(PIXPRO, {
         'train_dataloader.dataset.pipeline.0.siez': 64,
         'default_hooks.monitor.type': 'PretrainMonitorHok',
@@ -110,7 +110,7 @@ def test_mistakes_in_a_config_of_ours():
     assert len(messages) == 5
 
 
-def test_mistakes_in_a_detector_of_mmdet():
+def test_errors_in_a_detector_of_mmdet():
     cfg = load_config(DETECTOR)
     cfg.model.backbone.depht = cfg.model.backbone.pop('depth')
     del cfg.model.rpn_head['in_channels']
@@ -137,7 +137,7 @@ def test_mistakes_in_a_detector_of_mmdet():
         assert part in messages[path]
 
 
-def test_mistakes_in_a_segmentor_of_mmseg():
+def test_errors_in_a_segmentor_of_mmseg():
     messages = found(SEGMENTOR, {
         'model.decode_head.num_clases': 19,
         'model.decode_head.dropout_ratio': '0.1',
@@ -150,7 +150,7 @@ def test_mistakes_in_a_segmentor_of_mmseg():
     assert "did you mean 'CityscapesDataset'?" in messages[
         'train_dataloader.dataset.type']
     assert "did you mean 'power'?" in messages['param_scheduler[0].pwer']
-    assert 'one of the MODELS, which cannot stand here' in messages[
+    assert 'one of the MODELS, which cannot be used here' in messages[
         'custom_hooks[0].type']
 
 
@@ -168,7 +168,7 @@ def test_an_argument_of_a_base_class_is_known_behind_kwargs():
     assert paths == ['model.decode_head.conv_seg']
 
 
-def test_all_mistakes_come_as_one_error_that_says_how_to_go_on(tmp_path):
+def test_all_errors_come_as_one_that_says_how_to_skip_them(tmp_path):
     file = tmp_path / 'mine.py'
     file.write_text(f"_base_ = '{PIXPRO}'\n"
                     "optim_wrapper = dict(optimizer=dict(weight_decya=0.9))\n"
@@ -176,7 +176,7 @@ def test_all_mistakes_come_as_one_error_that_says_how_to_go_on(tmp_path):
     with pytest.raises(UsageError) as caught:
         check_config(load_config(str(file)))
     text = str(caught.value)
-    assert text.startswith(f'2 mistakes in {file}')
+    assert text.startswith(f'2 configuration errors in {file}')
     assert "did you mean 'weight_decay'?" in text
     assert "did you mean 'max_epochs'?" in text
     assert 'lint=dict(skip=[...])' in text
@@ -197,7 +197,7 @@ def test_what_a_runner_needs_together_is_there_together():
                          'missing (or None): val_evaluator.'}
 
 
-def test_removing_a_hook_under_a_misspelled_name_is_a_mistake():
+def test_removing_a_hook_under_a_misspelled_name_is_an_error():
     messages = found(PIXPRO, {'default_hooks.chekpoint': None})
     assert "did you mean 'checkpoint'?" in messages['default_hooks.chekpoint']
     assert not found(PIXPRO, {'default_hooks.monitor': None})

@@ -1,7 +1,6 @@
-"""Mistakes of a config, found before anything is built."""
+"""Check a config for errors before anything is built."""
 from .issue import ConfigIssue, describe
-from .options import check_options
-from .top_level import misspelled_keys
-from .walk import lint_config
+from .linter import lint_config
+from .top_level import check_options, misspelled_keys
 
 __all__ = ['ConfigIssue', 'check_options', 'describe', 'lint_config', 'misspelled_keys']

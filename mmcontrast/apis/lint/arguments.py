@@ -1,86 +1,92 @@
-"""The arguments in a config against those of the class that it names."""
+"""Compare the arguments in a config with the signature of the class it names."""
+import collections.abc
 import inspect
-from collections.abc import Callable, Iterator
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+
+from torch import Tensor
 
 from ...errors import closest, suggest
-from .annotations import fits, spoken
-from .issue import ConfigIssue, is_typo_of, shown
-from .places import Place
-from .signature import Signature, signature_of
-from .sources import adds, reads
+from .fields import Field
+from .issue import ConfigIssue, is_typo_of, listed
+from .signature import ANYTHING, Signature, signature_of
+from .source_code import adds, reads
 
-# Libraries whose annotations can be taken at their word.
-EXACT = ('torch.', 'mmengine.', 'mmcontrast.')
-LAYERS = ('torch.', 'mmcv.cnn', 'mmcv.ops')
+# Libraries with annotations that can be relied on.
+_EXACT = ('torch.', 'mmengine.', 'mmcontrast.')
+_LAYERS = ('torch.', 'mmcv.cnn', 'mmcv.ops')
+_SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable,
+              collections.abc.Collection)
+_NUMBERS = (int, float)
 
 
-def wrong_arguments(node: dict, target: Callable, path: str, place: Place,
-                    chain: tuple) -> Iterator[ConfigIssue]:
+def wrong_arguments(node: dict, target: Callable, path: str, field: Field,
+                    owners: tuple) -> Iterator[ConfigIssue]:
     """Unknown, missing and mistyped arguments of one dict.
 
     Args:
         node: The dict.
-        target: The class or function that it is for.
-        path: Where it stands.
-        place: What may stand there.
-        chain: The classes that it is an argument of, the outermost first. They may take
-            keys out of it, or add some, before they build it.
+        target: The class or function that it names.
+        path: Its dotted path.
+        field: How it is built.
+        owners: The classes that it is an argument of, the outermost first. They may
+            remove or add keys before they build it.
     """
     signature = signature_of(target)
     given = {key: value for key, value in node.items()
-             if key not in ('type', '_scope_') and key not in place.taken}
-    meant = set()
+             if key not in ('type', '_scope_') and key not in field.taken}
+    typos_of = set()
     for key, value in given.items():
         if key in signature.hints:
             yield from wrong_type(signature, key, value, target, path)
             continue
-        near = _misspelled(str(key), signature, set(given), target, chain)
+        near = _misspelled(str(key), signature, set(given), target, owners)
         if near is not None:
-            meant.add(near)
+            typos_of.add(near)
             yield _unknown(path, key, near, target, signature)
-    missing = signature.required - set(given) - place.added - meant
-    # What stands in there is built by parts of the model, which add to it.
+    missing = signature.required - set(given) - field.added - typos_of
+    # Parts of the model build these, and add to them.
     passed_on = '.train_cfg.' in path or '.test_cfg.' in path
-    known = place.complete and not passed_on and _built_alone(target, chain)
-    for key in sorted(missing) if known else ():
-        if not adds(chain, key):
-            yield ConfigIssue(
-                path, f'{_named(target)} needs the argument {key!r}; it is not given.'
-            )
+    all_given = field.complete and not passed_on and _built_alone(target, owners)
+    for key in sorted(missing) if all_given else ():
+        if not adds(owners, key):
+            yield ConfigIssue(path, f'{_full_name(target)} needs the argument {key!r}; '
+                              'it is not given.')
 
 
 def _misspelled(key: str, signature: Signature, given: set[str], target: Callable,
-              chain: tuple) -> str | None:
-    """None if ``key`` may stand there; else the closest argument, '' without one."""
+                owners: tuple) -> str | None:
+    """None if ``key`` is allowed; else the closest argument, '' without one."""
     if signature.open:
         near = is_typo_of(key, set(signature.hints) - given)
-        return near if near and not reads((*chain, target), key) else None
-    return None if reads(chain, key) else next(iter(closest(key, signature.hints)), '')
+        return near if near and not reads((*owners, target), key) else None
+    return None if reads(owners, key) else next(iter(closest(key, signature.hints)), '')
 
 
 def wrong_type(signature: Signature, key: str, value: object, target: Callable,
                path: str) -> Iterator[ConfigIssue]:
-    """A finding if ``value`` cannot be what the annotation of ``key`` asks."""
+    """An issue if ``value`` does not fit the annotation of argument ``key``."""
     hint = signature.hints[key]
-    exact = (target.__module__ or '').startswith(EXACT)
-    if fits(value, hint, exact) or _like_default(value, signature.defaults.get(key)):
+    exact = (target.__module__ or '').startswith(_EXACT)
+    if fits(value, hint, exact) or _matches_default(value, signature.defaults.get(key)):
         return
     yield ConfigIssue(f'{path}.{key}', f'found {value!r} ({type(value).__name__}), '
-                  f'{_named(target)} takes {spoken(hint)}.')
+                  f'{_full_name(target)} takes {describe_annotation(hint)}.')
 
 
-def _built_alone(target: Callable, chain: tuple) -> bool:
+def _built_alone(target: Callable, owners: tuple) -> bool:
     """Whether a config must give all arguments.
 
-    Functions are called with more later; layers get their sizes from the module that
+    Functions get more when they are called; layers get their sizes from the module that
     they are part of.
     """
-    layer = bool(chain) and (target.__module__ or '').startswith(LAYERS)
+    layer = bool(owners) and (target.__module__ or '').startswith(_LAYERS)
     return inspect.isclass(target) and not layer
 
 
-def _like_default(value: object, default: object) -> bool:
-    """An annotation that its own default contradicts says nothing."""
+def _matches_default(value: object, default: object) -> bool:
+    """Whether ``value`` has the type of the default, which an annotation may lack."""
     return default is not None and isinstance(value, type(default))
 
 
@@ -88,11 +94,82 @@ def _unknown(path: str, key: str, near: str | None, target: Callable,
              signature: Signature) -> ConfigIssue:
     hint = suggest([near] if near else []) or '.'
     return ConfigIssue(
-        f'{path}.{key}', f'{_named(target)} takes no argument {key!r}{hint} It takes '
-        f'{shown(set(signature.hints)) or "none"}.')
+        f'{path}.{key}', f'{_full_name(target)} takes no argument {key!r}{hint} It '
+        f'takes {listed(set(signature.hints)) or "none"}.')
 
 
-def _named(target: Callable) -> str:
+def _full_name(target: Callable) -> str:
     name = getattr(target, '__name__', str(target))
     module = getattr(target, '__module__', '')
     return f'{name} ({module})'
+
+
+def fits(value: object, hint: object, exact: bool = True) -> bool:
+    """Whether ``value`` may be meant by the annotation ``hint``.
+
+    A list is a tuple, a whole number a float, a flag a number; None and whatever a
+    config cannot spell out (classes, arrays, callables) fit everywhere.
+
+    Args:
+        exact: False for code whose annotations are known to be too narrow: one number
+            for a list of them, several for one, a fraction for a whole number all pass.
+    """
+    if value is None or hint is ANYTHING or hint is typing.Any:
+        return True
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, part, exact) for part in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if hint is type(None):
+        return False
+    kind = origin or hint
+    if kind in _SEQUENCES:
+        return _fits_sequence(value, typing.get_args(hint), exact)
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return not isinstance(value, (str, *_NUMBERS))
+    if kind is Tensor:
+        return not isinstance(value, str | Mapping)
+    if kind in (bool, int, float, str):
+        return _fits_builtin(value, kind, exact)
+    return True
+
+
+def _fits_builtin(value: object, kind: type, exact: bool) -> bool:
+    if kind is str:
+        # Numbers stand beside names ('dynamic' or 512.) where only str is written.
+        return not isinstance(value, list | tuple | Mapping)
+    if isinstance(value, str | Mapping):
+        return False
+    if isinstance(value, list | tuple):
+        return not exact and kind is not bool and all(
+            _fits_builtin(item, kind, exact) for item in value)
+    if kind is int and exact and isinstance(value, float):
+        return value.is_integer()
+    return True
+
+
+def _fits_sequence(value: object, args: tuple, exact: bool) -> bool:
+    if isinstance(value, _NUMBERS):
+        return not exact and str not in args and not isinstance(value, bool)
+    if isinstance(value, str):
+        # A string is a sequence of strings, but never meant as one.
+        return False
+    # Of the items only this much is certain: text is no number.
+    numbers = bool(args) and all(hint in (*_NUMBERS, Ellipsis) for hint in args)
+    return not (numbers and isinstance(value, list | tuple)
+                and any(isinstance(item, str) for item in value))
+
+
+def describe_annotation(hint: object) -> str:
+    """``int or float`` of the annotation ``int | float``."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        parts = typing.get_args(hint)
+        return ' or '.join(dict.fromkeys(
+            describe_annotation(part) for part in parts if part is not type(None)))
+    if origin is typing.Literal:
+        return 'one of ' + ', '.join(map(repr, typing.get_args(hint)))
+    if isinstance(hint, type) and origin is None:
+        return hint.__name__
+    return str(hint).replace('typing.', '')

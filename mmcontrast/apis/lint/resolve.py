@@ -1,4 +1,4 @@
-"""From a name in a config to the class that it stands for."""
+"""Find the class that a type in a config names, or say why there is none."""
 import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -7,55 +7,26 @@ from pathlib import Path
 from mmengine import registry as roots
 from mmengine.registry import Registry
 
-from ...registry import UnknownTypeError, similar_names
-
-# Where a name may be looked for, the likeliest first.
-ALL_KINDS = ('MODELS', 'TASK_UTILS', 'TRANSFORMS', 'DATASETS', 'METRICS', 'FUNCTIONS',
-             'WEIGHT_INITIALIZERS', 'DATA_SAMPLERS', 'HOOKS', 'OPTIMIZERS',
-             'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'PARAM_SCHEDULERS',
-             'LOOPS', 'RUNNERS', 'STRATEGIES', 'VISUALIZERS', 'VISBACKENDS',
-             'LOG_PROCESSORS', 'EVALUATOR', 'MODEL_WRAPPERS')
+from ...registry import OWN_CLASS, MissingLibraryError, similar_names
+from .fields import ALL_REGISTRIES, Field, must_be_registered
+from .issue import ConfigIssue
 
 
-class MissingLibrary(ImportError):
-    """A scope whose library cannot be imported; the text says what to do."""
-
-
-def registry_in(kind: str, scope: str) -> Registry:
-    """The registry of a kind that a config of this default scope asks.
-
-    Raises:
-        MissingLibrary: If there is no such library here.
-    """
-    root = getattr(roots, kind)
-    if scope == root.scope:
-        return root
-    try:
-        import_module(f'{scope}.registry')
-    except ImportError as error:
-        raise MissingLibrary(
-            f'the scope {scope!r} stands for a library that cannot be imported here: '
-            f'{error}. Install it, or correct the scope.') from error
-    child = root._search_child(scope)
-    return root if child is None else child  # an empty one is falsy
-
-
-def find(name: str, kinds: Sequence[str], scopes: Sequence[str]) -> Callable | None:
+def find(name: str, registries: Sequence[str], scopes: Sequence[str]
+         ) -> Callable | None:
     """The class or function called ``name`` in the first registry that has one.
 
     Raises:
-        MissingLibrary: If ``name`` is one of ours that needs a library, or its scope is
-            not there.
+        MissingLibraryError: If ``name`` is one of ours that needs a library, or its
+            scope is not installed.
     """
     missing = None
-    for kind in kinds:
+    for registry in registries:
         for scope in scopes:
             try:
-                found = registry_in(kind, scope).get(name)
-            except UnknownTypeError as error:
-                if 'cannot be imported' in str(error):
-                    missing = MissingLibrary(str(error))
-                found = None
+                found = _registry(registry, scope).get(name)
+            except MissingLibraryError as error:
+                missing, found = error, None
             except (RuntimeError, KeyError):
                 found = None
             if found is not None:
@@ -65,8 +36,8 @@ def find(name: str, kinds: Sequence[str], scopes: Sequence[str]) -> Callable | N
     return None
 
 
-def find_apart(name: str, scope: str) -> Callable | None:
-    """``name`` in a registry that a library keeps apart from mmengine's tree."""
+def find_in_other_registries(name: str, scope: str) -> Callable | None:
+    """``name`` in a registry that a library keeps outside mmengine's tree."""
     try:
         module = import_module(f'{scope}.registry')
     except ImportError:
@@ -78,45 +49,89 @@ def find_apart(name: str, scope: str) -> Callable | None:
     return None
 
 
-def defining_file(name: str, kind: str, scope: str) -> str | None:
-    """File of a library that defines a class of this name, registered or not."""
-    try:
-        root = Path(import_module(scope).__file__).parent
-    except (ImportError, TypeError):
-        return None
-    pattern = re.compile(rf'^\s*class {re.escape(name.rpartition(".")[2])}\b', re.M)
-    places = [place.replace('.', '/') for place in registry_in(kind, scope)._locations]
-    for file in sorted(root.rglob('*.py')):
-        path = str(file.relative_to(root.parent))
-        if path.startswith(tuple(places)) and pattern.search(
-                file.read_text(encoding='utf-8', errors='ignore')):
-            return path
-    return None
-
-
-def kind_holding(name: str, scopes: Sequence[str]) -> str | None:
-    """The kind under which ``name`` is registered, for a name in a wrong place."""
-    for kind in ALL_KINDS:
-        try:
-            if find(name, (kind,), scopes) is not None:
-                return kind
-        except MissingLibrary:
-            return None
-    return None
-
-
-def operator(name: str) -> bool:
-    """Whether mmcv's operators have this name, which mmdet takes from there."""
+def is_mmcv_operator(name: str) -> bool:
+    """Whether mmcv's operators have this name; mmdet builds some from there."""
     try:
         return hasattr(import_module('mmcv.ops'), name)
     except ImportError:
         return False
 
 
-def similar(name: str, kind: str, scope: str) -> str | None:
-    """The registered type that is most similar to ``name``, if any is."""
-    try:
-        registry = registry_in(kind, scope)
-    except MissingLibrary:
+def unknown_type(name: str, path: str, field: Field, scope: str,
+                 owner: Callable | None = None) -> ConfigIssue | None:
+    """The issue that no registry has the type ``name`` at ``path``.
+
+    Args:
+        owner: The class whose argument it is.
+
+    Returns:
+        None where it may be a word that only the code of ``owner`` knows.
+    """
+    registry = _registry(field.registries[0], scope)
+    near = similar_names(registry, name, num=1)
+    key = path.rpartition('.')[2].partition('[')[0]
+    if not (field.exclusive or near or must_be_registered(key, owner)):
         return None
-    return next(iter(similar_names(registry, name, num=1)), None)
+    hint = _hint(name, near, field, scope)
+    return ConfigIssue(
+        f'{path}.type', f'{name!r} is not in the {scope}::{registry.name} registry'
+        + (f': {hint}' if hint else '.') + f' {OWN_CLASS}')
+
+
+def _hint(name: str, near: list[str], field: Field, scope: str) -> str:
+    file = _defining_file(name, field.registries[0], scope)
+    if file:
+        module = file.removesuffix('.py').replace('/', '.')
+        return (f'{file} defines it, but is not imported here; it may need a library '
+                f'that is missing: python -c "import {module}" says which.')
+    if near:
+        return f'did you mean {near[0]!r}?'
+    holder = _registry_with(name, scope) if field.exclusive else None
+    return f'it is one of the {holder}, which cannot be used here.' if holder else ''
+
+
+def _registry(name: str, scope: str) -> Registry:
+    """The registry that a config of this default scope uses.
+
+    Raises:
+        MissingLibraryError: If the library of the scope is not installed.
+    """
+    root = getattr(roots, name)
+    if scope == root.scope:
+        return root
+    try:
+        import_module(f'{scope}.registry')
+    except ImportError as error:
+        raise MissingLibraryError(
+            f'the scope {scope!r} is a library that cannot be imported here: {error}. '
+            'Install it, or correct the scope.') from error
+    child = root._search_child(scope)
+    return root if child is None else child  # an empty one is falsy
+
+
+def _defining_file(name: str, registry: str, scope: str) -> str | None:
+    """File of a library that defines a class of this name, registered or not."""
+    try:
+        root = Path(import_module(scope).__file__).parent
+    except (ImportError, TypeError):
+        return None
+    pattern = re.compile(rf'^\s*class {re.escape(name.rpartition(".")[2])}\b', re.M)
+    folders = tuple(location.replace('.', '/')
+                    for location in _registry(registry, scope)._locations)
+    for file in sorted(root.rglob('*.py')):
+        path = str(file.relative_to(root.parent))
+        if path.startswith(folders) and pattern.search(
+                file.read_text(encoding='utf-8', errors='ignore')):
+            return path
+    return None
+
+
+def _registry_with(name: str, scope: str) -> str | None:
+    """The registry that holds ``name``, for a name in a wrong field."""
+    for registry in ALL_REGISTRIES:
+        try:
+            if find(name, (registry,), [scope]) is not None:
+                return registry
+        except MissingLibraryError:
+            return None
+    return None

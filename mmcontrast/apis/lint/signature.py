@@ -1,4 +1,4 @@
-"""Which arguments a registered class or function takes."""
+"""Collect the arguments that a registered class or function takes."""
 import ast
 import inspect
 import textwrap
@@ -21,7 +21,7 @@ class Signature:
         hints: Annotation of every argument, ``ANYTHING`` without one.
         defaults: Default of every argument that has one.
         required: Arguments that must be given.
-        open: Whether other names are taken too (and nobody can tell which).
+        open: Whether it also takes names that cannot be determined.
     """
 
     hints: dict[str, object] = field(default_factory=dict)
@@ -34,9 +34,9 @@ class Signature:
 def signature_of(target: Callable) -> Signature:
     """Arguments of a class or function, those behind ``**kwargs`` included.
 
-    ``**kwargs`` that only go to ``super().__init__`` are followed up the bases; names
-    that the code takes out of them (``kwargs.pop('name')``) count; where they go
-    anywhere else the signature is open.
+    ``**kwargs`` that are only passed to ``super().__init__`` are followed to the base
+    classes; names that the code takes out of them (``kwargs.pop('name')``) count; if
+    they are used in any other way, the signature is open.
     """
     if isinstance(target, partial) or is_placeholder(target):
         return Signature(open=True)
@@ -53,7 +53,7 @@ def signature_of(target: Callable) -> Signature:
 
 
 def is_placeholder(target: Callable) -> bool:
-    """Whether mmpretrain registered this to say that a library is missing."""
+    """Whether mmpretrain registered this for a class whose library is missing."""
     return getattr(target, '__name__', '') == 'ask_install'
 
 
@@ -68,7 +68,7 @@ def _of_class(cls: type) -> Signature:
         base = bases.pop(0)
         supplied = _add(signature, vars(base)['__init__'], supplied=supplied)
         if supplied is not None and supplied.beyond:
-            # super(Other, self) goes on behind Other.
+            # super(Other, self) continues after Other.
             while bases and bases[0].__name__ != supplied.beyond \
                     and _is_before(cls, bases[0], supplied.beyond):
                 bases.pop(0)
@@ -90,7 +90,7 @@ class Supplied:
     Attributes:
         num_positional: Number of arguments without a name.
         names: Those with one.
-        anything: Whether nobody can tell which others.
+        anything: Whether others that cannot be determined are given too.
         beyond: ``Other`` of ``super(Other, self)``; '' for a plain ``super()``.
     """
 
@@ -102,7 +102,11 @@ class Supplied:
 
 def _add(signature: Signature, function: Callable, skip_self: bool = True,
          supplied: Supplied | None = None) -> Supplied | None:
-    """Add the arguments of one function; what it passes on if others follow."""
+    """Add the arguments of one function.
+
+    Returns:
+        What it calls its base class with; None if it passes no ``**kwargs`` on.
+    """
     supplied = supplied or Supplied()
     try:
         parameters = list(inspect.signature(function).parameters.values())
@@ -110,7 +114,7 @@ def _add(signature: Signature, function: Callable, skip_self: bool = True,
         signature.open = True
         return None
     hints = _hints(function)
-    for name in _old_names(function):
+    for name in _former_names(function):
         signature.hints.setdefault(name, ANYTHING)
     if skip_self and inspect.isfunction(function) and parameters \
             and parameters[0].name in ('self', 'cls'):
@@ -149,7 +153,7 @@ def _add(signature: Signature, function: Callable, skip_self: bool = True,
 
 
 def _hints(function: Callable) -> dict[str, object]:
-    """Annotations, those without the ones that only a type checker understands."""
+    """Annotations that can be evaluated here."""
     function = inspect.unwrap(function)
     found = {}
     for name, hint in getattr(function, '__annotations__', {}).items():
@@ -159,13 +163,13 @@ def _hints(function: Callable) -> dict[str, object]:
                 alone, getattr(function, '__globals__', None))
         except Exception:
             # Evaluating an annotation runs code of other libraries, which may raise
-            # anything; an argument without a readable one is not judged by its type.
+            # anything; an argument without a readable one is not checked.
             continue
     return found
 
 
-def _old_names(function: Callable) -> set[str]:
-    """Names that mmengine's ``deprecated_api_warning`` still takes for new ones."""
+def _former_names(function: Callable) -> set[str]:
+    """Former names that mmengine's ``deprecated_api_warning`` still accepts."""
     names = set()
     while hasattr(function, '__wrapped__'):
         for cell in function.__closure__ or ():
@@ -179,8 +183,8 @@ def _uses_of(init: Callable, keywords: str) -> tuple[set[str], Supplied | None] 
     """What an ``__init__`` does with its ``**keywords``.
 
     Returns:
-        Names taken out of them, and what else the base class is called with (None if
-        they do not reach it). None where their way cannot be followed.
+        Names that it takes out of them, and what else it calls the base class with
+        (None if they are not passed on). None if their use cannot be followed.
     """
     try:
         source = inspect.getsource(inspect.unwrap(init))

@@ -1,5 +1,6 @@
-"""The keys at the top of a config, and the plain dicts that a Runner reads."""
+"""Check the keys at the top of a config and the dicts that a Runner reads itself."""
 import inspect
+import re
 from collections.abc import Callable, Iterator
 
 from mmengine.config import Config
@@ -15,17 +16,17 @@ from torch.utils.data import DataLoader
 from ...errors import closest, did_you_mean, suggest
 from .issue import ConfigIssue, is_typo_of
 
-# Where an unknown top-level key comes this close to one that the Runner reads, it is
-# a typo. None of the configs of mmdet, mmseg and mmpretrain is caught by it.
+# Similarity from which an unknown top-level key is a typo of one that the Runner reads.
+# None of the configs of mmdet, mmseg and mmpretrain has such a key.
 TYPO = 0.92
-READ_BESIDE = {
+# Keys read by mmengine beside the arguments of a Runner, and by our tools.
+READ_ELSEWHERE = {
     'auto_scale_lr', 'custom_imports', 'runner_type', 'find_unused_parameters',
     'model_wrapper_cfg', 'sync_bn', 'compile', 'tta_model', 'tta_pipeline', 'strategy',
     'lint', 'exact_resume'}
 
-RANDOMNESS = ('seed', 'deterministic', 'diff_rank_seed')
 PLAIN = {
-    'randomness': RANDOMNESS,
+    'randomness': ('seed', 'deterministic', 'diff_rank_seed'),
     'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit',
                 'rank_failures'),
     'env_cfg.mp_cfg': ('mp_start_method', 'opencv_num_threads', 'distributed'),
@@ -39,19 +40,21 @@ TOGETHER = (
 LOADER_KEYS = {
     'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn',
     'num_batch_per_epoch', 'disable_subprocess_warning'}
-# Those that a Runner has without being told; it understands None for them alone.
+# mmengine's own; a Runner accepts None for these only.
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
                  'checkpoint')
 
+
 def runner_keys() -> set[str]:
     """The keys that a Runner and our tools read."""
-    return set(inspect.signature(Runner.__init__).parameters) - {'self'} | READ_BESIDE
+    arguments = set(inspect.signature(Runner.__init__).parameters) - {'self'}
+    return arguments | READ_ELSEWHERE
 
 
 def misspelled_keys(config: Config) -> list[ConfigIssue]:
     """Top-level keys that nothing reads and that look like one that is read.
 
-    Variables of one's own stay allowed.
+    Other variables are allowed.
     """
     known = runner_keys()
     issues = []
@@ -76,7 +79,7 @@ def plain_dicts(config: Config) -> Iterator[ConfigIssue]:
 
 
 def unknown_keys(node: dict, known, path: str, who: str) -> Iterator[ConfigIssue]:
-    """A finding for each key of ``node`` that is none of ``known``."""
+    """An issue for each key of ``node`` that is not in ``known``."""
     for key in node:
         if key not in known:
             hint = did_you_mean(str(key), known)
@@ -103,11 +106,8 @@ def missing_keys(config: Config) -> Iterator[ConfigIssue]:
     for group in TOGETHER if 'runner_type' not in config else ():
         missing = [key for key in group if config.get(key) is None]
         if missing and len(missing) < len(group):
-            yield ConfigIssue(
-                missing[0],
-                f'{", ".join(group)} go together; missing (or '
-                f'None): {", ".join(missing)}.',
-            )
+            yield ConfigIssue(missing[0], f'{", ".join(group)} go together; missing '
+                              f'(or None): {", ".join(missing)}.')
 
 
 def removed_hooks(config: Config) -> Iterator[ConfigIssue]:
@@ -118,8 +118,34 @@ def removed_hooks(config: Config) -> Iterator[ConfigIssue]:
         near = is_typo_of(name, present | set(DEFAULT_HOOKS))
         if hook is None and name not in DEFAULT_HOOKS and near:
             yield ConfigIssue(
-                f'default_hooks.{name}',
-                'it is None, so as to remove a hook '
-                f'of a base config{suggest([near])} The hooks are '
-                f'{", ".join(sorted(present | set(DEFAULT_HOOKS)))}.',
-            )
+                f'default_hooks.{name}', 'it is None, which removes a hook of a base '
+                f'config{suggest([near])} The hooks are '
+                f'{", ".join(sorted(present | set(DEFAULT_HOOKS)))}.')
+
+
+def check_options(config: Config, options: dict) -> str | None:
+    """Find a typo in ``--cfg-options``: a new key that looks like an existing one.
+
+    Args:
+        config: The config before they are merged into it.
+        options: Dotted keys and values.
+
+    Returns:
+        A sentence on the first typo, None if there is none.
+    """
+    for dotted in options:
+        level = config
+        for key in dotted.split('.'):
+            if not isinstance(level, dict | Config):
+                break
+            if key not in level:
+                # stage1 beside stage2 is a new key, not a typo.
+                near = [name for name in closest(key, level, num=3, cutoff=0.8)
+                        if re.sub(r'\d', '', name) != re.sub(r'\d', '', key)]
+                if near:
+                    return (
+                        f'--cfg-options {dotted}: the config has no {key!r} there'
+                        f'{suggest(near[:1])} It holds {", ".join(sorted(level))}.')
+                break
+            level = level[key]
+    return None

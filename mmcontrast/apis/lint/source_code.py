@@ -1,12 +1,13 @@
-"""What the code of a class does with the settings that pass through it."""
+"""Find which names the source code of a class reads, adds or mentions."""
 import ast
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
 BUILDERS = ('update', 'setdefault', 'dict', 'ConfigDict', 'build', 'deepcopy')
-LIBRARIES = ('torch', 'builtins')
+IGNORED = ('torch', 'builtins')
 
 
 @dataclass
@@ -14,10 +15,9 @@ class Mentions:
     """Names in the code of a module.
 
     Attributes:
-        added: Names that it puts into some dict (``cfg.update(in_channels=...)``).
-        read: Names that it reads out of some dict (``cfg.pop('depth')``,
-            ``cfg.stages``).
-        texts: All short texts and all names of arguments.
+        added: Keys that it sets in some dict (``cfg.update(in_channels=...)``).
+        read: Keys that it reads from some dict (``cfg.pop('depth')``, ``cfg.stages``).
+        texts: All string constants and all names of arguments.
     """
 
     added: set[str] = field(default_factory=set)
@@ -31,17 +31,17 @@ def adds(classes: Iterable[Callable], name: str) -> bool:
 
 
 def reads(classes: Iterable[Callable], name: str) -> bool:
-    """Whether one of ``classes`` may take ``name`` out of what it is given."""
+    """Whether one of ``classes`` may read ``name`` from what it is given."""
     return any(name in _mentions(module).read for module in _modules(classes))
 
 
 def names_read(classes: Iterable[Callable]) -> set[str]:
-    """All names that ``classes`` read out of dicts."""
+    """All names that ``classes`` read from dicts."""
     return set().union(*(_mentions(module).read for module in _modules(classes)))
 
 
-def spells(classes: Iterable[Callable], name: str) -> bool:
-    """Whether one of ``classes`` has ``name`` in its code, as text or argument."""
+def mentions(classes: Iterable[Callable], name: str) -> bool:
+    """Whether ``name`` is in the code of one of ``classes``, as text or argument."""
     return any(name in _mentions(module).texts for module in _modules(classes))
 
 
@@ -49,24 +49,23 @@ def _modules(classes: Iterable[Callable]) -> Iterable[str]:
     for cls in classes:
         for base in (cls.__mro__ if inspect.isclass(cls) else (cls,)):
             module = getattr(base, '__module__', None) or 'builtins'
-            if module.partition('.')[0] not in LIBRARIES:
+            if module.partition('.')[0] not in IGNORED:
                 yield module
 
 
 @cache
 def _mentions(module: str) -> Mentions:
-    import sys
     found = Mentions()
     try:
         tree = ast.parse(inspect.getsource(sys.modules[module]))
     except (OSError, TypeError, SyntaxError, KeyError):
         return found
     for node in ast.walk(tree):
-        _look_at(node, found)
+        _collect(node, found)
     return found
 
 
-def _look_at(node: ast.AST, found: Mentions) -> None:
+def _collect(node: ast.AST, found: Mentions) -> None:
     if isinstance(node, ast.keyword) and node.arg:
         found.texts.add(node.arg)
     elif _text(node):
