@@ -1,12 +1,12 @@
-"""Will this config train here? Look before a long run.
+"""Check whether a config will train on this machine, before a long run.
 
     python tools/doctor.py configs/pixpro/CONFIG.py
     python tools/doctor.py CONFIG.py --checkpoint epoch_100.pth
     python tools/doctor.py CONFIG.py --cfg-options train_dataloader.batch_size=8
 
-It prints a line on each thing it looks at:
+It prints a line for each check:
 
-  OK    fine                    WARN  works, but look at it
+  OK    passed                  WARN  works, but probably not as intended
   FAIL  the run cannot work; the line says what to do
 
   versions    torch, mmengine, mmcv and the mm libraries against each other
@@ -21,10 +21,10 @@ It prints a line on each thing it looks at:
   training    batches from the loader, forward, backward, step of the optimizer
   validation  one batch through the model and into the metrics
   cost        free disk against the checkpoints kept, peak memory, time of the whole
-              run, and whether the loader or the model bounds it
+              run, and whether the loader or the model limits it
 
 A check that fails does not stop the others. Nothing is left behind: no work dir, no
-checkpoint. Weights that a config names by an address are not downloaded. The exit
+checkpoint. Weights that a config names by a URL are not downloaded. The exit
 status is 1 if anything failed.
 """
 import sys

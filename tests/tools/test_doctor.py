@@ -11,7 +11,9 @@ from PIL import Image
 
 from mmcontrast.apis.doctor import Report, doctor
 from mmcontrast.apis.doctor.data import check_data, check_labels
+from mmcontrast.apis.doctor.dry_run import is_skipped
 from mmcontrast.apis.doctor.estimate import Times
+from mmcontrast.registry import HOOKS
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """
@@ -154,6 +156,18 @@ def test_missing_data_are_named_and_the_model_is_built_all_the_same(folder):
     assert 'train_dataloader: ' in wrong and 'nowhere' in wrong
     fine = lines(report, 'OK')
     assert 'EncoderDecoder with' in fine and 'one batch of 2 predicted' in fine
+
+
+def test_hooks_that_write_or_score_are_skipped_and_those_that_train_are_not():
+    def skipped(name):
+        kind = HOOKS.get(name)
+        return is_skipped(kind.__new__(kind))
+    for name in ('CheckpointHook', 'LoggerHook', 'StopSignalsHook', 'BadImagesHook',
+                 'NonFiniteGuardHook', 'DiskGuardHook', 'ShardPositionHook',
+                 'mmseg.SegVisualizationHook', 'DenseProbeHook', 'SlotImagesHook'):
+        assert skipped(name), name
+    for name in ('IterTimerHook', 'ParamSchedulerHook', 'EMAHook'):
+        assert not skipped(name), name
 
 
 def test_boxes_outside_of_their_image_or_classes_are_found():

@@ -1,5 +1,61 @@
-"""Will a config train here? What ``tools/doctor.py`` looks at."""
+"""Check whether a config will train on this machine, before a long run."""
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from ..config import load_config
+from ..lint import lint_config
+from .data import check_data
+from .dry_run import check_dry_run
+from .machine import check_devices, check_limits, check_versions
 from .report import Report
-from .visit import doctor
 
 __all__ = ['Report', 'doctor']
+
+
+def doctor(config: str, checkpoint: str | None = None, cfg_options: dict | None = None,
+           samples: int = 16, steps: int = 4) -> Report:
+    """Check everything that a run needs and print the results; write no files.
+
+    Versions, devices and limits; errors of the config; data of each loader; then, in a
+    temporary folder, the real model on real batches: keys of the checkpoint, training
+    steps, a validation batch, and from them disk space, memory and time of the run.
+
+    Args:
+        config: Config file, or ``mmcontrast::...``.
+        checkpoint: Weights that must fit; ``load_from`` of the config by default.
+        cfg_options: Overrides, dotted keys.
+        samples: Images to open of each data set.
+        steps: Training steps to time; at least 2.
+
+    Returns:
+        The report; ``report.count('FAIL')`` says how many checks failed.
+    """
+    report = Report()
+    with report.section('versions'):
+        check_versions(report)
+    with report.section('devices'):
+        check_devices(report)
+    cfg = None
+    with report.section('config'):
+        cfg = load_config(config, cfg_options)
+        _check_config(report, cfg)
+    if cfg is not None:
+        with report.section('limits'):
+            check_limits(report, cfg)
+        # Whatever a Runner of this process left as the default.
+        scope = cfg.get('default_scope') or 'mmengine'
+        with DefaultScope.overwrite_default_scope(scope):
+            with report.section('data'):
+                check_data(report, cfg, max(1, samples))
+            check_dry_run(report, cfg, checkpoint, max(2, steps))
+    failed, warned = report.count('FAIL'), report.count('WARN')
+    print(f'{failed} failed, {warned} warnings, {report.count("OK")} passed')
+    return report
+
+
+def _check_config(report: Report, cfg: Config) -> None:
+    issues = lint_config(cfg)
+    for issue in issues:
+        report.fail(str(issue))
+    if not issues:
+        report.ok(f'no errors in {cfg.filename}')

@@ -1,4 +1,4 @@
-"""The data of each loader: are they there, can they be read, do labels make sense?"""
+"""Check the data of each loader: counts, readable images, labels within range."""
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,17 +12,17 @@ from mmengine.registry import DATASETS
 from ...datasets.bad_images import BadImage
 from ...datasets.transforms.loading import read_image
 from .machine import loaders
-from .report import Report, quiet, spoken_error
+from .report import Report, error_text, suppress_output
 
 IGNORED = 255
-MOST_NAMED = 5
+MAX_LISTED = 5
 
 
 def check_data(report: Report, cfg: Config, num_samples: int) -> None:
-    """Build each data set, count it, read a sample of its files and labels.
+    """Build each dataset, count it, read a sample of its files and labels.
 
     Args:
-        num_samples: Images to open of each data set, spread over it.
+        num_samples: Images to open of each dataset, evenly spaced.
     """
     seen, broken = {}, set()
     for name, loader in loaders(cfg):
@@ -34,14 +34,14 @@ def check_data(report: Report, cfg: Config, num_samples: int) -> None:
             continue
         seen[settings] = name
         try:
-            with quiet():
+            with suppress_output():
                 dataset = DATASETS.build(loader.dataset)
                 if hasattr(dataset, 'full_init'):
                     dataset.full_init()
         except Exception as error:
             hint = ('. Put the data there, or correct data_root and its neighbors.'
                     if isinstance(error, FileNotFoundError) else '')
-            report.fail(f'{name}: {spoken_error(error)}{hint}')
+            report.fail(f'{name}: {error_text(error)}{hint}')
             broken.add(settings)
             continue
         _check_count(report, name, loader, dataset)
@@ -50,7 +50,7 @@ def check_data(report: Report, cfg: Config, num_samples: int) -> None:
 
 
 def parts(dataset: object) -> Iterator[object]:
-    """The data sets inside wrappers (repetition, concatenation and such)."""
+    """The datasets inside wrappers (repetition, concatenation and such)."""
     inner = getattr(dataset, 'datasets', None) or (
         [dataset.dataset] if hasattr(dataset, 'dataset') else None)
     if inner is None:
@@ -83,7 +83,7 @@ def _check_count(report: Report, name: str, loader: dict, dataset: object) -> No
 
 
 def _check_samples(report: Report, name: str, dataset: object, num: int) -> None:
-    """Open images, label maps and boxes of some samples, spread over the data set."""
+    """Open images, label maps and boxes of evenly spaced samples."""
     if not hasattr(dataset, 'get_data_info') or len(dataset) == 0:
         return
     picks = np.unique(np.linspace(0, len(dataset) - 1, num).round().astype(int))
@@ -93,7 +93,7 @@ def _check_samples(report: Report, name: str, dataset: object, num: int) -> None
         try:
             info = dataset.get_data_info(idx)
         except Exception as error:
-            problems.append(f'sample {idx}: {spoken_error(error)}')
+            problems.append(f'sample {idx}: {error_text(error)}')
             continue
         size = None
         if _is_file(info):
@@ -116,7 +116,7 @@ def _check_samples(report: Report, name: str, dataset: object, num: int) -> None
 
 def check_labels(info: dict, size: tuple[int, int] | None, dataset: object, load
                  ) -> list[str]:
-    """What is wrong with the labels of one sample.
+    """Problems with the labels of one sample.
 
     Args:
         info: From ``get_data_info``.
@@ -141,7 +141,7 @@ def _check_map(info: dict, load, size: tuple[int, int] | None, classes) -> list[
     try:
         labels = load(dict(info, seg_fields=[]))['gt_seg_map']
     except Exception as error:
-        return [f'{path}: label map cannot be read ({spoken_error(error)})']
+        return [f'{path}: label map cannot be read ({error_text(error)})']
     problems = []
     if size is not None and labels.shape[:2] != size[::-1]:
         problems.append(
@@ -167,7 +167,7 @@ def _check_box(instance: dict, size: tuple[int, int] | None, num_classes: int
     left, top, right, bottom = box
     if right <= left or bottom <= top:
         return f'box {list(map(float, box))} (x1, y1, x2, y2) has no area'
-    # Annotations count from one or from zero: a pixel more is no mistake.
+    # Annotations count from one or from zero: one pixel outside is accepted.
     if left < -1 or top < -1 or right > size[0] + 1 or bottom > size[1] + 1:
         return (f'box {list(map(float, box))} (x1, y1, x2, y2) leaves the image of '
                 f'{size[0]} x {size[1]}')
@@ -186,7 +186,7 @@ def _label_loader(dataset: object):
 
 
 def _is_file(info: object) -> bool:
-    """Whether a sample names an image to read; the toy world draws its own."""
+    """Whether a sample names an image file; the toy world draws its images."""
     if not isinstance(info, dict) or not info.get('img_path') or 'img' in info:
         return False
     try:
@@ -204,12 +204,12 @@ def _backend(dataset: object) -> dict | None:
 
 def _report_replaced(report: Report, name: str, bad: list[str], tried: int,
                      allowed: float) -> None:
-    """Say which images a data set will replace by others; too many end the run."""
+    """Report the images that a dataset will replace; too many would stop the run."""
     text = (f'{name}: {len(bad)} of {tried} images spread over the data cannot be '
             'used. A run puts others in their place, up to '
             f'max_bad_share={allowed:g} of them:')
-    tell = report.fail if len(bad) > max(1, allowed * tried) else report.warn
-    tell('\n'.join([text, *_first(bad)]))
+    add = report.fail if len(bad) > max(1, allowed * tried) else report.warn
+    add('\n'.join([text, *_first(bad)]))
 
 
 def _report_problems(report: Report, name: str, problems: list[str], tried: int
@@ -220,5 +220,5 @@ def _report_problems(report: Report, name: str, problems: list[str], tried: int
 
 
 def _first(problems: list[str]) -> list[str]:
-    more = len(problems) - MOST_NAMED
-    return problems[:MOST_NAMED] + ([f'... and {more} more'] if more > 0 else [])
+    more = len(problems) - MAX_LISTED
+    return problems[:MAX_LISTED] + ([f'... and {more} more'] if more > 0 else [])

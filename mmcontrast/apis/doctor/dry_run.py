@@ -1,4 +1,4 @@
-"""The real model on real batches, in a temporary folder."""
+"""Run the real model on a few real batches in a temporary folder."""
 import tempfile
 import time
 import uuid
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook, LoggerHook
 from mmengine.runner import Runner
 from mmengine.utils import apply_to
 from torch import nn
@@ -15,34 +15,30 @@ from ...engine.distributed.unwrap import unwrap_model
 from ...engine.hooks.class_check import check_classes, class_heads
 from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
 from ..train import build_runner
-from .estimate import Times, check_disk, say_memory, say_time
+from .estimate import Times, check_disk, report_memory, report_time
 from .machine import check_shared_memory
-from .report import Report, quiet
+from .report import Report, suppress_output
 
-# Hooks that write, save, draw or score: none of that here.
-IDLE = ('StopSignalsHook', 'NonFiniteGuardHook', 'DiskGuardHook', 'BadImagesHook',
-        'LoggerHook', 'ShardPositionHook')
-IDLE_ENDINGS = ('VisualizationHook', 'ProbeHook', 'PicturesHook')
-# Seconds after which no further batch is drawn, or step made, for the estimate.
-PATIENCE = 30
+# Seconds after which no further batch is loaded, or step made, for the estimate.
+MAX_SECONDS = 30
 
 
 def check_dry_run(report: Report, cfg: Config, checkpoint: str | None, steps: int
                   ) -> None:
-    """Build model and loaders, fit a checkpoint, make some steps, validate a batch.
+    """Build model and loaders, match a checkpoint, train a few steps, validate a batch.
 
-    Each part that fails is a line; those that do not need it follow.
+    A part that fails is a line; the parts that do not need it still run.
     """
     runner = times = None
-    ready = False
-    # Workers of loaders may still write while the folder goes.
+    has_weights = False
+    # Loader workers may still write while the folder is deleted.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         with report.section('model'):
             runner = _runner(cfg, folder)
             num = sum(p.numel() for p in runner.model.parameters())
             report.ok(f'{type(unwrap_model(runner.model)).__name__} with '
                       f'{num / 1e6:.1f} million parameters')
-            ready = _check_sources(report, runner.model)
+            has_weights = _check_init_weights(report, runner.model)
         if runner is None:
             return
         path = checkpoint or cfg.get('load_from')
@@ -51,47 +47,49 @@ def check_dry_run(report: Report, cfg: Config, checkpoint: str | None, steps: in
                 _check_checkpoint(report, path, unwrap_model(runner.model))
         if cfg.get('train_dataloader') is not None:
             with report.section('training'):
-                times = _train_some(report, runner, cfg, steps, ready)
+                times = _train_some(report, runner, cfg, steps, has_weights)
         if cfg.get('val_dataloader') is not None:
             with report.section('validation'):
                 _validate_one(report, runner, times)
         if times is not None:
             with report.section('cost'):
                 check_disk(report, runner, cfg)
-                say_memory(report)
-                say_time(report, runner, cfg, times)
-        _end_workers(runner)
+                report_memory(report)
+                report_time(report, runner, cfg, times)
+        _stop_workers(runner)
 
 
 def _runner(cfg: Config, folder: str) -> Runner:
     cfg = Config(cfg.to_dict(), filename=cfg.filename)
     cfg.work_dir, cfg.launcher = folder, 'none'
     cfg.log_level, cfg.resume, cfg.load_from = 'ERROR', False, None
-    # By a name of its own: mmengine keeps visualizers and loggers by name.
+    # A unique name: mmengine keeps visualizers and loggers by name.
     cfg.experiment_name = f'doctor_{uuid.uuid4().hex[:8]}'
     visualizer = cfg.get('visualizer')
     if visualizer is not None:
         visualizer.vis_backends, visualizer.name = [], cfg.experiment_name
     cfg.exact_resume = False
     runner = build_runner(cfg)
-    runner._hooks = [hook for hook in runner.hooks if not _is_idle(hook)]
+    runner._hooks = [hook for hook in runner.hooks if not is_skipped(hook)]
     return runner
 
 
-def _is_idle(hook: object) -> bool:
-    name = type(hook).__name__
-    return (isinstance(hook, CheckpointHook | EarlyStoppingHook) or name in IDLE
-            or name.endswith(IDLE_ENDINGS))
+def is_skipped(hook: Hook) -> bool:
+    """Whether a hook writes, draws or scores; ours say so themselves."""
+    # mmdet, mmseg and mmpretrain have a hook each of which the name ends so.
+    return (isinstance(hook, CheckpointHook | EarlyStoppingHook | LoggerHook)
+            or getattr(hook, 'skip_in_dry_run', False)
+            or type(hook).__name__.endswith('VisualizationHook'))
 
 
 def _train_some(report: Report, runner: Runner, cfg: Config, steps: int,
-                ready: bool) -> Times:
+                has_weights: bool) -> Times:
     """Forward, backward and optimizer step on real batches, timed apart from them."""
-    with quiet():
+    with suppress_output():
         runner._train_loop = runner.build_train_loop(runner._train_loop)
     loader = runner.train_dataloader
     times = Times(loader.num_workers)
-    batches = _draw(loader, times, max(loader.num_workers, 2))
+    batches = _load_batches(loader, times, max(loader.num_workers, 2))
     report.ok(f'first batch after {times.first_batch:.1f} s, then '
               f'{times.batch * 1000:.0f} ms a batch ({loader.num_workers} workers)')
     check_shared_memory(report, _bytes(batches[0]), cfg.train_dataloader)
@@ -99,7 +97,7 @@ def _train_some(report: Report, runner: Runner, cfg: Config, steps: int,
     runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
     if runner.param_schedulers is not None:
         runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-    if ready:
+    if has_weights:
         runner._init_model_weights()
     check_classes(runner)
     _count_classes(report, runner)
@@ -119,11 +117,11 @@ def _train_some(report: Report, runner: Runner, cfg: Config, steps: int,
     return times
 
 
-def _draw(loader, times: Times, num: int) -> list:
-    """Some batches, and how long they take where nothing else runs."""
+def _load_batches(loader, times: Times, num: int) -> list:
+    """Load batches, and measure how long they take while nothing else runs."""
     start = time.perf_counter()
     iterator, batches = iter(loader), []
-    while len(batches) < num and time.perf_counter() - start < PATIENCE:
+    while len(batches) < num and time.perf_counter() - start < MAX_SECONDS:
         batch = next(iterator, None)
         if batch is None:
             break
@@ -143,46 +141,46 @@ def _steps(runner: Runner, batches: list, times: Times, num: int) -> dict:
     for idx in range(num):
         batch = batches[idx % len(batches)]
         runner.call_hook('before_train_iter', batch_idx=idx, data_batch=batch)
-        _wait()
+        _synchronize()
         begin = time.perf_counter()
         values = runner.model.train_step(
             apply_to(batch, lambda x: isinstance(x, torch.Tensor), torch.clone),
             optim_wrapper=runner.optim_wrapper)
-        _wait()
+        _synchronize()
         times.steps.append(time.perf_counter() - begin)
-        if idx and time.perf_counter() - start > PATIENCE:
+        if idx and time.perf_counter() - start > MAX_SECONDS:
             break
     return {name: value.detach().item() for name, value in values.items()
             if isinstance(value, torch.Tensor) and value.numel() == 1}
 
 
 def _validate_one(report: Report, runner: Runner, times: Times | None) -> None:
-    with quiet():
+    with suppress_output():
         loop = runner.val_loop
     check_classes(runner)
     begin = time.perf_counter()
     batch = next(iter(loop.dataloader), None)
     if batch is None:
         raise ValueError('the validation loader gives no batch; its data set is empty.')
-    drawn = time.perf_counter()
+    loaded = time.perf_counter()
     runner.model.eval()
     with torch.no_grad():
         outputs = runner.model.val_step(batch)
-        _wait()
+        _synchronize()
     done = time.perf_counter()
     loop.evaluator.process(data_samples=outputs, data_batch=batch)
     metrics = ', '.join(type(metric).__name__ for metric in loop.evaluator.metrics)
-    report.ok(f'one batch of {len(outputs)} predicted in {done - drawn:.2f} s, taken '
+    report.ok(f'one batch of {len(outputs)} predicted in {done - loaded:.2f} s, taken '
               f'by {metrics}')
     if times is not None:
         times.validation = len(loop.dataloader) * max(
-            done - drawn, (drawn - begin) / max(1, loop.dataloader.num_workers))
+            done - loaded, (loaded - begin) / max(1, loop.dataloader.num_workers))
 
 
 def _check_checkpoint(report: Report, path: str, model: nn.Module) -> None:
     if '://' in path:
-        report.warn(f'{path} will be downloaded when the run starts and is not looked '
-                    'at here; download it and name the file.')
+        report.warn(f'{path} will be downloaded when the run starts and is not '
+                    'checked; download it and name the file.')
         return
     state = find_state_dict(read_checkpoint(path), path)
     message = check_matching_keys(state, model, path)
@@ -198,8 +196,8 @@ def _count_classes(report: Report, runner: Runner) -> None:
         report.ok(f'heads and class list agree: {len(metainfo["classes"])} classes')
 
 
-def _check_sources(report: Report, model: nn.Module) -> bool:
-    """Whether all files that the model's weights come from are here."""
+def _check_init_weights(report: Report, model: nn.Module) -> bool:
+    """Whether all files that ``init_cfg`` reads weights from exist."""
     sources = {str(part['checkpoint']) for module in model.modules()
                for part in _pretrained(module)}
     for source in sorted(sources):
@@ -230,13 +228,13 @@ def _bytes(batch: object) -> int:
     return total
 
 
-def _wait() -> None:
+def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def _end_workers(runner: Runner) -> None:
-    """Persistent workers end with their iterator."""
+def _stop_workers(runner: Runner) -> None:
+    """Drop the iterators, which ends persistent workers."""
     for name in ('train', 'val'):
         loader = getattr(getattr(runner, f'_{name}_loop', None), 'dataloader', None)
         if getattr(loader, '_iterator', None) is not None:

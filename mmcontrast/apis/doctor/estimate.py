@@ -1,4 +1,4 @@
-"""Memory, disk and time of the whole run, from what a few steps took."""
+"""Estimate memory, disk space and time of a run from a few steps."""
 import resource
 import shutil
 import sys
@@ -18,14 +18,14 @@ GIB, MIB = 2 ** 30, 2 ** 20
 
 @dataclass
 class Times:
-    """Seconds.
+    """Measured times in seconds.
 
     Attributes:
-        workers: Number of processes that load.
+        workers: Number of loader workers.
         first_batch: From the start of the loader to its first batch.
-        batch: Between batches where nobody trains.
-        steps: Of the training steps on batches that lay ready; the first one warms up.
-        validation: Of one whole validation.
+        batch: Per batch of the loader alone.
+        steps: Of the training steps on loaded batches; the first one is a warm-up.
+        validation: Estimated for one whole validation.
     """
 
     workers: int
@@ -41,14 +41,14 @@ class Times:
 
     @property
     def iteration(self) -> float:
-        """With workers loading and training overlap, without them they add up."""
+        """Seconds an iteration: loading and training overlap only with workers."""
         if self.workers:
             return max(self.batch, self.step)
         return self.batch + self.step
 
 
-def say_time(report: Report, runner: Runner, cfg: Config, times: Times) -> None:
-    """How long the run takes, and what bounds it."""
+def report_time(report: Report, runner: Runner, cfg: Config, times: Times) -> None:
+    """Time of the whole run, and whether the loader or the model limits it."""
     iters = runner.max_iters
     training = iters * times.iteration
     loading, stepping = times.batch, times.step
@@ -56,7 +56,7 @@ def say_time(report: Report, runner: Runner, cfg: Config, times: Times) -> None:
               f'{stepping * 1000:.0f} ms for the step')
     if not times.workers and loading > 0.2 * stepping:
         report.warn('num_workers=0: loading and training take turns. With '
-                    'num_workers=2 or more they run at the same time.')
+                    'num_workers=2 or more they overlap.')
     elif times.workers and loading > 1.2 * stepping:
         report.warn('the loader bounds the run, the model waits for it: more workers '
                     'where there are processors, smaller images on the disk, fewer or '
@@ -65,13 +65,13 @@ def say_time(report: Report, runner: Runner, cfg: Config, times: Times) -> None:
         report.ok('the model bounds the run')
     validations = _validations(runner)
     total = training + validations * times.validation
-    text = (f'about {_spoken(total)} for {iters} iterations'
-            + (f', of which {_spoken(validations * times.validation)} for '
+    text = (f'about {_duration(total)} for {iters} iterations'
+            + (f', of which {_duration(validations * times.validation)} for '
                f'{validations} validation(s)' if validations else ''))
     report.ok(f'{text}; an estimate from {len(times.steps)} steps on this machine')
 
 
-def say_memory(report: Report) -> None:
+def report_memory(report: Report) -> None:
     """Peak memory of this process, and of the GPU."""
     unit = 1 if sys.platform == 'darwin' else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
@@ -84,7 +84,7 @@ def say_memory(report: Report) -> None:
 
 
 def check_disk(report: Report, runner: Runner, cfg: Config) -> None:
-    """Free disk against the checkpoints that the run keeps."""
+    """Free disk space against the checkpoints that the run keeps."""
     size = count_bytes(
         [unwrap_model(runner.model).state_dict(), runner.optim_wrapper.state_dict()])
     kept = _kept(runner, cfg)
@@ -93,10 +93,10 @@ def check_disk(report: Report, runner: Runner, cfg: Config) -> None:
         return
     # One more while the newest is written and the oldest still there.
     needed = size * (kept + 1)
-    place = Path(cfg.work_dir).absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    folder = Path(cfg.work_dir).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
     text = (f'a checkpoint takes about {_size(size)}, {kept} are kept in '
             f'{cfg.work_dir}: {_size(needed)} with the one being written; '
             f'{_size(free)} are free')
@@ -138,7 +138,7 @@ def _size(num: float) -> str:
     return f'{num / GIB:.1f} GiB' if num >= GIB else f'{num / MIB:.0f} MiB'
 
 
-def _spoken(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     if seconds < 120:
         return f'{seconds:.0f} s'
     if seconds < 7200:

@@ -1,4 +1,4 @@
-"""Versions, devices, memory and limits of this machine."""
+"""Check versions, devices, memory and limits of this machine."""
 import os
 import resource
 import shutil
@@ -18,7 +18,7 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def check_versions(report: Report) -> None:
-    """The libraries we stand on, as installed."""
+    """Versions of the libraries that mmcontrast needs."""
     found = []
     for neighbor in NEIGHBORS:
         problem = problem_of(neighbor, neighbor.needed)
@@ -34,7 +34,7 @@ def check_versions(report: Report) -> None:
 
 
 def check_devices(report: Report) -> None:
-    """GPUs with their free memory, or processors; main memory."""
+    """GPUs and their free memory; processors and main memory."""
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(number)
@@ -51,14 +51,14 @@ def check_devices(report: Report) -> None:
 
 
 def check_limits(report: Report, cfg: Config) -> None:
-    """Worker processes against processors, shared memory and open files."""
+    """Number of workers against processors; limit of open files."""
     workers = max([loader.get('num_workers', 0) or 0 for _, loader in loaders(cfg)],
                   default=0)
     if workers > processors():
         report.warn(
             f'num_workers={workers}, but this process may use {processors()} '
-            'processor(s): they take turns. Set num_workers to that number, or less '
-            'where training needs them itself.')
+            'processor(s): they take turns. Set num_workers to that number, or less if '
+            'training runs on the CPU too.')
     else:
         report.ok(f'num_workers={workers} for {processors()} processor(s)')
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -70,7 +70,7 @@ def check_limits(report: Report, cfg: Config) -> None:
 
 
 def check_shared_memory(report: Report, batch_bytes: int, loader: dict) -> None:
-    """Room for the batches that the workers hold ready."""
+    """Shared memory for the batches that workers prefetch."""
     workers = loader.get('num_workers', 0) or 0
     folder = Path('/dev/shm')
     if not workers or not folder.is_dir():

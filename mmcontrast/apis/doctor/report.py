@@ -1,15 +1,14 @@
-"""The lines that the doctor prints, and how many of them are bad."""
+"""Print the results of checks and count them."""
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 
 from ...datasets.bad_images import BadImage
 from ...errors import UserError
-from ..config import UsageError
 
 
 class Report:
-    """Prints a line on each thing that was looked at, as soon as it is known.
+    """Prints a line for each check as soon as its result is known.
 
     Attributes:
         lines: (status, text) of all lines, status ``'OK'``, ``'WARN'`` or ``'FAIL'``.
@@ -19,11 +18,11 @@ class Report:
         self.lines: list[tuple[str, str]] = []
 
     def ok(self, text: str) -> None:
-        """All is well; say what was seen."""
+        """The check passed; ``text`` says what was found."""
         self._print('OK', text)
 
     def warn(self, text: str) -> None:
-        """The run works, but probably not as it is meant."""
+        """The run works, but probably not as intended."""
         self._print('WARN', text)
 
     def fail(self, text: str) -> None:
@@ -36,15 +35,15 @@ class Report:
 
     @contextmanager
     def section(self, title: str) -> Iterator[None]:
-        """Inside, any error becomes a FAIL line; what follows goes on."""
+        """Turn any error inside into a FAIL line, so that later checks run."""
         print(title, flush=True)
         try:
             yield
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            # Also SystemExit: a config is code, and so are its data sets.
-            self.fail(spoken_error(error))
+            # Also SystemExit: configs and datasets are code.
+            self.fail(error_text(error))
 
     def _print(self, status: str, text: str) -> None:
         self.lines.append((status, text))
@@ -54,28 +53,28 @@ class Report:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, what libraries print while they read their files is not shown."""
+def suppress_output() -> Iterator[None]:
+    """Hide what libraries print while they read their files."""
     with redirect_stdout(StringIO()):
         yield
 
 
-def spoken_error(error: BaseException) -> str:
-    """An error in one line: its text, its type, and where our reader may look."""
+def error_text(error: BaseException) -> str:
+    """An error in one line: its text, type and source line."""
     while isinstance(error.__cause__, Exception) and not str(error):
         error = error.__cause__
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     lines = [line for line in str(text).strip().splitlines() if line.strip()]
-    # A loader process hands on its whole traceback; the last line says what it is.
+    # A loader worker passes its whole traceback on; the last line is the error.
     if lines and lines[0].startswith('Caught') and len(lines) > 1:
         lines = [lines[0].split(' in ')[0].removeprefix('Caught '), lines[-1]]
         return ': '.join(lines)
-    if isinstance(error, (UsageError, UserError, BadImage, FileNotFoundError)):
-        return '\n'.join(lines)  # written for people
-    return f'{type(error).__name__}: {" ".join(lines[:6])}{_place(error)}'
+    if isinstance(error, (UserError, BadImage, FileNotFoundError)):
+        return '\n'.join(lines)  # its text is complete
+    return f'{type(error).__name__}: {" ".join(lines[:6])}{_source_line(error)}'
 
 
-def _place(error: BaseException) -> str:
+def _source_line(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

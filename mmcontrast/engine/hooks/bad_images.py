@@ -30,6 +30,7 @@ class BadImagesHook(Hook):
     """
 
     priority = 'LOW'
+    skip_in_dry_run = True
 
     def __init__(self, file_name: str = 'bad_images.txt') -> None:
         self.file_name = file_name

@@ -24,6 +24,7 @@ class DiskGuardHook(Hook):
     """
 
     priority = 'VERY_HIGH'
+    skip_in_dry_run = True
 
     def before_run(self, runner: Runner) -> None:
         for handler in list(runner.logger.handlers):

@@ -18,6 +18,7 @@ class IntervalHook(Hook):
     """
 
     priority = 'LOW'
+    skip_in_dry_run = True
 
     def __init__(self, interval: int = 1, by_epoch: bool = True,
                  before_training: bool = True) -> None:

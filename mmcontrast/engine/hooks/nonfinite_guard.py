@@ -45,6 +45,8 @@ class NonFiniteGuardHook(Hook):
             all.
     """
 
+    skip_in_dry_run = True
+
     # First after a step: nobody is to log the losses of a step that was skipped.
     priority = 'HIGHEST'
 

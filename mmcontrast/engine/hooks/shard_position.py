@@ -24,6 +24,8 @@ class ShardPositionHook(Hook):
     passed over.
     """
 
+    skip_in_dry_run = True
+
     # Counts before CheckpointHook (VERY_LOW) saves.
     priority = 'NORMAL'
 

@@ -44,6 +44,8 @@ class StopSignalsHook(Hook):
         signals: Names, such as ``SIGUSR1`` for ``sbatch --signal=USR1@300``.
     """
 
+    skip_in_dry_run = True
+
     # After CheckpointHook and all others, so that their part of the step is saved.
     priority = 'LOWEST'
 
