@@ -1,5 +1,9 @@
-"""Images with objects and classes for every pixel, read one at a time from a folder."""
+"""Read images with classes (and objects) for every pixel, one at a time.
+
+Sources: COCO panoptic folders, mmseg folders, registered datasets.
+"""
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -8,23 +12,24 @@ import numpy as np
 from PIL import Image
 
 from ..registry import DATASETS
-from .labeled_images import IGNORE, checked_labels, find_pairs, read_item, read_pair
 from .transforms.loading import read_image
 
-#: Label of pixels that count nowhere.
+#: Label of pixels that are ignored.
 UNLABELED = -1
+# The same in files and registered datasets, whatever else is ignored there.
+_IGNORE = 255
 
 
 @dataclass(frozen=True)
 class SegmentedImage:
-    """One image and what is known of its pixels.
+    """One image and the labels of its pixels.
 
     Attributes:
         name: Path of the image.
         image: RGB.
-        labels: (H, W) int32 places in the class list, -1 for unlabeled pixels.
-        instances: (H, W) int32, 0 where no single object is, else an id of the object
-            in this image; None if the set does not tell objects apart.
+        labels: (H, W) int32 indices into the class list, -1 for unlabeled pixels.
+        instances: (H, W) int32, 0 for no single object, else an id of the object in
+            this image; None if the set has no instances.
     """
 
     name: str
@@ -38,8 +43,7 @@ class SegmentedImages(Protocol):
 
     Attributes:
         classes: Names of the C classes.
-        is_thing: (C,) bool, whether the class has single objects; None if the set does
-            not say.
+        is_thing: (C,) bool, whether the class has instances; None if unknown.
     """
 
     classes: tuple[str, ...]
@@ -55,21 +59,21 @@ def open_segmented_images(folder: str | Path, split: str,
                           ann_dir: str = 'ann_dir', img_suffix: str = '.jpg',
                           seg_map_suffix: str = '.png',
                           reduce_zero_label: bool = False) -> SegmentedImages:
-    """The labeled images of a folder, in the layout that is found there.
+    """Open a folder of labeled images, in whichever layout it has.
 
     Args:
         folder: COCO panoptic (``annotations/panoptic_SPLIT.json`` and the folder of
             PNG files beside it, images in ``images/SPLIT`` or ``SPLIT``), or mmseg
-            (``img_dir/SPLIT``, ``ann_dir/SPLIT``), which has no objects.
+            (``img_dir/SPLIT``, ``ann_dir/SPLIT``), which has no instances.
         split: Such as ``test``, or COCO's ``val2017``.
         num_classes, ignore_index: For mmseg's layout without a ``classes.json``.
         ann_dir: Other masks of mmseg's layout, such as ``ann_dir_things``; they need
             ``num_classes``.
-        img_suffix, seg_map_suffix: Ends of the names of images and masks there.
-        reduce_zero_label: Label 0 is for nothing, 1 for the first class.
+        img_suffix, seg_map_suffix: Endings of images and masks there.
+        reduce_zero_label: Label 0 is ignored, 1 is the first class.
 
     Raises:
-        FileNotFoundError: If neither is there.
+        FileNotFoundError: If neither layout is there.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -82,8 +86,10 @@ def open_segmented_images(folder: str | Path, split: str,
         if other_masks and not num_classes:
             raise ValueError(f'{folder / ann_dir}: give the number of classes '
                              '(--num-classes); classes.json is about ann_dir.')
-        return MaskImages(folder, split, num_classes, ignore_index, ann_dir,
-                          img_suffix, seg_map_suffix, reduce_zero_label)
+        return MaskImages(
+            str(folder / 'img_dir' / split), str(folder / ann_dir / split),
+            None if num_classes else _class_list(folder), num_classes, img_suffix,
+            seg_map_suffix, ignore_index, reduce_zero_label)
     raise FileNotFoundError(
         f'{folder} has neither annotations/panoptic_{split}.json (COCO panoptic, with '
         f'objects) nor {ann_dir}/{split} (mmseg, classes only); name another split, or '
@@ -91,10 +97,17 @@ def open_segmented_images(folder: str | Path, split: str,
         'panoptic --test 200.')
 
 
-class PanopticImages:
-    """COCO's panoptic layout: a PNG of segment ids an image, and what each id is.
+def _class_list(folder: Path) -> list[str]:
+    names = folder / 'classes.json'
+    if not names.is_file():
+        raise ValueError(
+            f'{folder} has no classes.json, so the number of classes is unknown; '
+            'give --num-classes (and --ignore-index, if it is not 255).')
+    return json.loads(names.read_text())['classes']
 
-    Classes are in the order of their ids.
+
+class PanopticImages:
+    """COCO panoptic: a PNG of segment ids per image; classes in the order of their ids.
     """
 
     def __init__(self, folder: Path, split: str) -> None:
@@ -109,8 +122,8 @@ class PanopticImages:
             self.is_thing = np.array([bool(item['isthing']) for item in categories])
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"{path} is no COCO panoptic file: expected 'images', 'annotations' "
-                f"and 'categories' with their fields, missed {error}.") from None
+                f"{path} is not a COCO panoptic file: expected 'images', 'annotations' "
+                f"and 'categories' with their fields, {error} is missing.") from None
         self._place = {item['id']: i for i, item in enumerate(categories)}
         self._masks = path.with_suffix('')
         self._images = next((place for place in (folder / 'images' / split,
@@ -153,58 +166,64 @@ class PanopticImages:
             if segment is None:
                 continue
             labels[place] = self._place[segment['category_id']]
-            # A crowd is many objects, and not told apart.
+            # A crowd is several objects without boundaries.
             if self.is_thing[labels[place]] and not segment.get('iscrowd', 0):
                 instances[place] = place + 1
         return labels, instances
 
 
 class MaskImages:
-    """mmseg's layout: a PNG of class numbers an image; objects are not told apart."""
+    """mmseg: a folder of images, and a folder of PNG files of class numbers.
+
+    Args:
+        img_dir, ann_dir: Folders; a mask has the relative path of its image.
+        classes: Names of the classes.
+        num_classes: In place of ``classes``.
+        img_suffix, seg_map_suffix: Endings of images and masks.
+        ignore_index: Label that is ignored, beside 255.
+        reduce_zero_label: Label 0 is ignored, 1 is the first class.
+
+    Raises:
+        FileNotFoundError: If a folder, all images, or a mask is missing.
+        ValueError: If the number of classes is unknown.
+    """
 
     is_thing = None
 
-    def __init__(self, folder: Path, split: str, num_classes: int | None = None,
-                 ignore_index: int = 255, ann_dir: str = 'ann_dir',
-                 img_suffix: str = '.jpg', seg_map_suffix: str = '.png',
+    def __init__(self, img_dir: str, ann_dir: str, classes: Sequence[str] | None = None,
+                 num_classes: int | None = None, img_suffix: str = '.jpg',
+                 seg_map_suffix: str = '.png', ignore_index: int = _IGNORE,
                  reduce_zero_label: bool = False) -> None:
-        names = folder / 'classes.json'
-        if num_classes:
-            self.classes = tuple(f'class {i}' for i in range(num_classes))
-        elif names.is_file():
-            self.classes = tuple(json.loads(names.read_text())['classes'])
-        else:
+        if classes is None and not num_classes:
             raise ValueError(
-                f'{folder} has no classes.json, so the number of classes is unknown; '
-                'give --num-classes (and --ignore-index, if it is not 255).')
+                f'{ann_dir}: give classes=[...] or num_classes=..., the masks do not '
+                'tell how many there are.')
+        self.classes = tuple(classes or (f'class {i}' for i in range(num_classes)))
         self.ignore_index = ignore_index
         self.reduce_zero_label = reduce_zero_label
-        self._pairs = find_pairs(str(folder / 'img_dir' / split),
-                                 str(folder / ann_dir / split), img_suffix,
-                                 seg_map_suffix)
+        self._pairs = find_pairs(img_dir, ann_dir, img_suffix, seg_map_suffix)
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> SegmentedImage:
-        name, image, mask = read_pair(*self._pairs[index], self.reduce_zero_label)
-        labels = checked_labels(name, mask, self.classes, self.ignore_index)
-        labels = np.where(labels == IGNORE, UNLABELED, labels).astype(np.int32)
+        name, image, mask = _read_pair(*self._pairs[index], self.reduce_zero_label)
+        labels = _checked_labels(name, mask, self.classes, self.ignore_index)
         return SegmentedImage(name, image, labels, None)
 
 
 class DatasetImages:
     """A registered dataset: items with ``img``, ``gt_seg_map``, ``gt_masks``.
 
-    ``gt_masks`` (N, H, W) bool, of single objects, may be missing. The classes of
-    objects are ``thing_classes`` of its ``metainfo``.
+    ``gt_masks``, (N, H, W) bool instance masks, may be missing. Classes with instances
+    are ``thing_classes`` of its ``metainfo``.
 
     Args:
         dataset: Config, its pipeline empty, such as ``dict(type='ShapesDataset',
             num_images=200, split='val', with_annotations=True)``.
 
     Raises:
-        ValueError: If an item does not hold what is needed.
+        ValueError: If the dataset has no classes or no items, or an item lacks a key.
     """
 
     def __init__(self, dataset: dict) -> None:
@@ -212,8 +231,10 @@ class DatasetImages:
         self._dataset = DATASETS.build(dict(_scope_='mmcontrast') | dataset)
         meta = self._dataset.metainfo
         self.classes = tuple(meta.get('classes') or ())
-        if not self.classes:
-            raise ValueError(f'{dataset["type"]} has no classes in its metainfo.')
+        if not self.classes or len(self._dataset) == 0:
+            raise ValueError(
+                f'{dataset["type"]} has {len(self._dataset)} items and classes '
+                f'{self.classes}; both are needed.')
         things = meta.get('thing_classes')
         self.is_thing = things and np.array([name in things for name in self.classes])
 
@@ -222,11 +243,76 @@ class DatasetImages:
 
     def __getitem__(self, index: int) -> SegmentedImage:
         item = self._dataset[index]
-        name, image, labels = read_item(item, index)
-        labels = checked_labels(name, labels, self.classes, IGNORE)
+        name = item.get('img_path', f'item {index}')
+        if 'img' not in item or 'gt_seg_map' not in item:
+            raise ValueError(
+                f"{name}: a probe needs 'img' and 'gt_seg_map', the item holds "
+                f'{sorted(item)}; is with_annotations=True set and the pipeline empty?')
+        labels = _checked_labels(name, item['gt_seg_map'], self.classes, _IGNORE)
         instances = None
         if (masks := item.get('gt_masks')) is not None:
             ids = np.arange(1, len(masks) + 1, dtype=np.int32)[:, None, None]
             instances = (masks * ids).max(0, initial=0)
-        labels = np.where(labels == IGNORE, UNLABELED, labels).astype(np.int32)
-        return SegmentedImage(name, image, labels, instances)
+        return SegmentedImage(name, Image.fromarray(item['img']), labels, instances)
+
+
+def find_pairs(img_dir: str, ann_dir: str, img_suffix: str = '.jpg',
+               seg_map_suffix: str = '.png') -> list[tuple[Path, Path]]:
+    """Images below a folder and their masks: same path, other suffix.
+
+    Raises:
+        FileNotFoundError: If a folder, all images, or a mask is missing.
+    """
+    for folder in (img_dir, ann_dir):
+        if not Path(folder).is_dir():
+            raise FileNotFoundError(f'{folder}: no such folder of labeled images.')
+    images = sorted(Path(img_dir).rglob(f'*{img_suffix}'))
+    if not images:
+        raise FileNotFoundError(
+            f'{img_dir}: no file ends in {img_suffix!r}; set img_suffix.')
+    stems = [str(path.relative_to(img_dir)).removesuffix(img_suffix) for path in images]
+    masks = [Path(ann_dir, stem + seg_map_suffix) for stem in stems]
+    missing = [str(mask) for mask in masks if not mask.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of {len(images)} images in {img_dir} have no mask in '
+            f'{ann_dir}, first {", ".join(missing[:3])}; set seg_map_suffix, or take '
+            'out the images without one.')
+    return list(zip(images, masks, strict=True))
+
+
+def _read_pair(image_path: Path, mask_path: Path, reduce_zero_label: bool
+               ) -> tuple[str, Image.Image, np.ndarray]:
+    """Path of the mask, the image, and its (H, W) int32 mask.
+
+    Raises:
+        ValueError: If the mask is a color image, or does not fit the image.
+    """
+    image = read_image(str(image_path))
+    with Image.open(mask_path) as opened:
+        if opened.mode not in ('L', 'P', 'I', 'I;16', '1'):
+            raise ValueError(
+                f'{mask_path}: a mask holds one class number a pixel (gray or palette '
+                f'image), this one has mode {opened.mode}; convert its colors first.')
+        mask = np.array(opened, np.int32)
+    if mask.shape != image.size[::-1]:
+        raise ValueError(
+            f'{mask_path} is {mask.shape[1]} x {mask.shape[0]}, its image {image_path} '
+            f'{image.size[0]} x {image.size[1]}; they must be of one size.')
+    if reduce_zero_label:
+        mask = np.where((mask == 0) | (mask == _IGNORE), _IGNORE, mask - 1)
+    return str(mask_path), image, mask
+
+
+def _checked_labels(name: str, mask: np.ndarray, classes: Sequence[str], ignore: int
+                    ) -> np.ndarray:
+    """Labels as int32, with -1 for what is ignored."""
+    ignored = (mask == ignore) | (mask == _IGNORE)
+    bad = np.unique(mask[(mask >= len(classes)) & ~ignored | (mask < 0)])
+    if bad.size:
+        raise ValueError(
+            f'{name}: labels {bad[:5].tolist()} are outside of the '
+            f'{len(classes)} classes (0 to {len(classes) - 1}); give the classes of '
+            'this data, set ignore_index to its ignored label, or '
+            'reduce_zero_label=True if 0 is that label.')
+    return np.where(ignored, UNLABELED, mask).astype(np.int32)

@@ -4,7 +4,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from mmcontrast.datasets.labeled_images import find_pairs, load_labeled_images
+from mmcontrast.datasets.labeled_images import load_labeled_images
+from mmcontrast.datasets.segmented_images import find_pairs
 from mmcontrast.evaluation.dense_probe import (
     LinearScores,
     cell_labels,
@@ -233,8 +234,8 @@ def test_reduce_zero_label_shifts_by_one_and_ignores_zero(labeled_folder):
 
 def test_wrong_class_list_for_the_data_names_file_and_labels(labeled_folder):
     cfg = dict(labeled_folder, ignore_index=255)
-    with pytest.raises(ValueError, match=r'0_labels.png: labels \[11\] are no places '
-                                         r'in the list of 2 classes \(0 to 1\)'):
+    with pytest.raises(ValueError, match=r'0_labels.png: labels \[11\] are outside '
+                                         r'of the 2 classes \(0 to 1\)'):
         load_labeled_images(cfg, size=(10, 20))
 
 

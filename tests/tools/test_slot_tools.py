@@ -110,7 +110,7 @@ def test_folders_of_masks_give_classes_without_objects(files, tmp_path):
         open_segmented_images(folder, 'val')
     found = open_segmented_images(folder, 'val', num_classes=11, ignore_index=11)
     assert found[0].instances is None and (found[0].labels == -1).all()
-    with pytest.raises(ValueError, match=r'labels \[11\] are no places'):
+    with pytest.raises(ValueError, match=r'labels \[11\] are outside of'):
         open_segmented_images(folder, 'val', num_classes=11)[0]
 
 
