@@ -1,4 +1,4 @@
-"""Pictures of two views: where they lie, and which points of them belong together."""
+"""Draw two views: their crops, and the points of both that correspond."""
 import colorsys
 from collections.abc import Sequence
 
@@ -7,27 +7,27 @@ from PIL import Image, ImageDraw, ImageFont
 
 #: Frames of view 1 and view 2, on the source image and around the views.
 VIEW_COLORS = ('#e8590c', '#1c7ed6')
-_SMOOTH = 2  # drawn this much larger, then shrunk: smooth lines
+_SMOOTH = 2  # drawn at this scale, then downsampled: smooth lines
 _LINE, _DOT, _FRAME, _TEXT = 1.4, 3.2, 4, 15
 
 
 def draw_correspondence(image1: Image.Image, image2: Image.Image, points1: np.ndarray,
                         points2: np.ndarray, side: int = 400, gap: int = 60,
                         drop: int = 30, max_lines: int = 80) -> Image.Image:
-    """Two pictures beside each other with lines between matched points.
+    """Two images side by side with lines between corresponding points.
 
-    A line has the color of the place of its end in picture 1: the hue runs from left
-    to right, and it is darker towards the bottom. So lines from one place
-    look alike, and a mirrored or shifted match shows.
+    The color of a line tells where it starts in image 1: the hue runs from left to
+    right, and it is darker towards the bottom. So lines from one region look alike, and
+    a mirrored or shifted match is visible.
 
     Args:
-        image1, image2: RGB pictures.
-        points1, points2: (K, 2) matched points, (x, y) in pixels of each picture.
-        side: Height of the pictures in the result, in pixels.
+        image1, image2: RGB images.
+        points1, points2: (K, 2) corresponding points, (x, y) in pixels of each image.
+        side: Height of the images in the result, in pixels.
         gap: Pixels between them.
-        drop: Pixels by which picture 2 hangs lower, so that lines between the same
-            rows of both do not run along the row.
-        max_lines: More matches than this are thinned evenly.
+        drop: Pixels by which image 2 is drawn lower, so that lines between the same
+            rows of both are not horizontal.
+        max_lines: Most lines; of more matches, evenly spaced ones are drawn.
 
     Raises:
         ValueError: If the points do not match in number.
@@ -35,8 +35,8 @@ def draw_correspondence(image1: Image.Image, image2: Image.Image, points1: np.nd
     points1, points2 = (np.asarray(p, float).reshape(-1, 2) for p in (points1, points2))
     if len(points1) != len(points2):
         raise ValueError(
-            'Matched points come in pairs, got '
-            f'{len(points1)} in picture 1 and {len(points2)} in picture 2.')
+            'Corresponding points come in pairs, got '
+            f'{len(points1)} in image 1 and {len(points2)} in image 2.')
     side, gap, drop = side * _SMOOTH, gap * _SMOOTH, drop * _SMOOTH
     first, second = (
         _framed(_with_height(image, side), color, _FRAME * _SMOOTH)
@@ -58,7 +58,7 @@ def draw_correspondence(image1: Image.Image, image2: Image.Image, points1: np.nd
 
 def draw_crops(image: Image.Image, boxes_xyxy: Sequence[Sequence[float]],
                height: int = 400) -> Image.Image:
-    """A source image with the frames of its views, numbered from 1.
+    """A source image with the crops of its views, numbered from 1.
 
     Args:
         boxes_xyxy: Crop edges in source pixels; the first two get the colors of
@@ -66,8 +66,8 @@ def draw_crops(image: Image.Image, boxes_xyxy: Sequence[Sequence[float]],
         height: Of the result, in pixels.
     """
     scale = height / image.height
-    picture = _with_height(image, height)
-    draw = ImageDraw.Draw(picture)
+    image = _with_height(image, height)
+    draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(_TEXT)
     boxes = [[round(edge * scale) for edge in box] for box in boxes_xyxy]
     colors = [VIEW_COLORS[k % len(VIEW_COLORS)] for k in range(len(boxes))]
@@ -76,28 +76,28 @@ def draw_crops(image: Image.Image, boxes_xyxy: Sequence[Sequence[float]],
                        outline=color, width=_FRAME)
     for number, ((left, top, right, bottom), color) in enumerate(
             zip(boxes, colors, strict=True), start=1):
-        # Number 1 at the top left of its frame, 2 at the bottom right: not on top of
-        # each other where the frames are alike.
+        # Number 1 at the top left of its frame, 2 at the bottom right: so that
+        # they do not cover each other where the crops are alike.
         x, y = (left, top) if number == 1 else (right - 22, bottom - 22)
         draw.rectangle((x, y, x + 21, y + 21), fill=color)
         draw.text((x + 11, y + 11), str(number), 'white', font, anchor='mm')
-    return picture
+    return image
 
 
-def beside(pictures: Sequence[Image.Image], captions: Sequence[str],
-           gap: int = 30) -> Image.Image:
-    """Pictures in a row, each with a line of text above it, on white."""
+def side_by_side(images: Sequence[Image.Image], captions: Sequence[str],
+                 gap: int = 30) -> Image.Image:
+    """Images in a row, each with a caption above it, on white."""
     font = ImageFont.load_default(_TEXT)
     top = _TEXT + 14
     widths = [max(p.width, round(font.getlength(text)) + 4)
-              for p, text in zip(pictures, captions, strict=True)]
+              for p, text in zip(images, captions, strict=True)]
     row = Image.new('RGB', (sum(widths) + gap * (len(widths) + 1),
-                            max(p.height for p in pictures) + top + gap), 'white')
+                            max(p.height for p in images) + top + gap), 'white')
     draw = ImageDraw.Draw(row)
     left = gap
-    for picture, caption, width in zip(pictures, captions, widths, strict=True):
+    for image, caption, width in zip(images, captions, widths, strict=True):
         draw.text((left, top - 6), caption, '#212529', font, anchor='ls')
-        row.paste(picture, (left, top))
+        row.paste(image, (left, top))
         left += width + gap
     return row
 
@@ -115,7 +115,7 @@ def _draw_lines(canvas: Image.Image, starts: np.ndarray, ends: np.ndarray,
 
 
 def _place_color(x: float, y: float) -> tuple[int, int, int]:
-    """Color of a place, x and y in [0, 1]; hues from red to violet."""
+    """Color of a position, x and y in [0, 1]; hues from red to violet."""
     rgb = colorsys.hsv_to_rgb(0.8 * min(max(x, 0), 1), 0.9, 1 - 0.45 * y)
     return tuple(round(255 * value) for value in rgb)
 

@@ -1,4 +1,4 @@
-"""The page that ``make demo`` leaves: one self-contained HTML file."""
+"""Write the report of ``make demo``: one self-contained HTML file."""
 import base64
 import html
 import io
@@ -35,7 +35,7 @@ def write_report(work_dir: Path, summary: dict) -> Path:
 
     Args:
         work_dir: Holds ``views/*.png`` and ``feature_maps.png``.
-        summary: ``miou`` (values by start, in per cent), ``mean``, ``margin``,
+        summary: ``miou`` (values by initialization, in percent), ``mean``, ``margin``,
             ``seeds``, ``minutes``, ``data``, ``curves`` ((step, value) by name) and
             ``commands`` ((title, command) each).
     """
@@ -81,8 +81,8 @@ def _table(summary: dict) -> str:
 
 
 def _curves(curves: dict[str, Curve]) -> str:
-    panels = [('loss', 'loss', 'falls; -4 is the least'),
-              ('feature_std', 'spread of the features', '1: spread out, 0: collapsed'),
+    panels = [('loss', 'loss', 'falls; -4 is the minimum'),
+              ('feature_std', 'feature std', '1: uniform, 0: collapsed'),
               ('probe/miou', 'linear probe of the frozen backbone, mIoU',
                'step 0 is random weights')]
     panels = [panel for panel in panels if panel[0] in curves]
@@ -99,24 +99,24 @@ def _curves(curves: dict[str, Curve]) -> str:
 
 
 def _matched(work_dir: Path) -> str:
-    pictures = ''.join(
+    images = ''.join(
         _image(path.read_bytes(), f'matched pixels of {path.stem}')
         for path in sorted((work_dir / 'views').glob('*.png')))
-    return ('<h2>What it learns from</h2><p>Two crops of one picture; lines join '
+    return ('<h2>What it learns from</h2><p>Two crops of one image; lines join '
             'pixels of the two feature maps that show the same place, which must '
-            f'agree.</p>{pictures}')
+            f'agree.</p>{images}')
 
 
 def _features(work_dir: Path) -> str:
-    picture = (work_dir / 'feature_maps.png').read_bytes()
-    return ('<h2>What the backbone tells apart</h2><p>The three main directions of its '
-            'last map as red, green and blue; places with similar features get similar '
-            f'colors.</p>{_image(picture, "feature maps")}')
+    image = (work_dir / 'feature_maps.png').read_bytes()
+    return ('<h2>What the backbone distinguishes</h2><p>The three principal components '
+            'of its last map as red, green and blue: similar features get similar '
+            f'colors.</p>{_image(image, "feature maps")}')
 
 
 _NEXT_STEPS = """
-<h2>Go on</h2>
-<p>On your own pictures: <code>make demo DATA=folder</code>, or in full size:</p>
+<h2>Next steps</h2>
+<p>On your own images: <code>make demo DATA=folder</code>, or in full size:</p>
 <pre>
 python tools/train.py configs/pixpro/pixpro_resnet50_1xb64-coslr-100e_folder.py \\
     --work-dir work_dirs/mine --cfg-options train_dataloader.dataset.data_root=FOLDER

@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.visualization import Visualizer
 from PIL import Image
 
-from .label_maps import SheetRow, fitted, image_sheet
+from .sheet import SheetRow, fitted_size, image_sheet
 
 # Lines of a legend.
 _NAMED = 20
@@ -30,7 +30,7 @@ def draw_detections(image: np.ndarray, boxes_xyxy: np.ndarray, scores: np.ndarra
         title: Written below the image.
         width: Longest side of the image on the sheet, in pixels.
     """
-    size = fitted(image.shape, width)
+    size = fitted_size(image.shape, width)
     shown = np.asarray(Image.fromarray(image).resize(size, Image.BICUBIC))
     drawn = shown
     if len(scores):

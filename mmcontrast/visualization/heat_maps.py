@@ -1,4 +1,4 @@
-"""Score maps as heat over the photograph, a tile a text, on one color scale."""
+"""Draw score maps as heat maps over the image, one tile per text, on one scale."""
 import math
 import textwrap
 from collections.abc import Sequence
@@ -10,27 +10,26 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .label_maps import fitted
-from .text import truncate_left
+from .sheet import fitted_size, truncate_left
 
 _GAP, _TEXT, _LINE, _HEAD = 8, 14, 17, 34
-# Room for a peak beside its text, and for the name beside the scale.
+# Room for the peak beside its text, and for the name beside the scale.
 _NUMBER, _NARROWEST = 40, 430
 _INK, _PALE = (33, 37, 41), (110, 110, 110)
-#: (256, 3) uint8, dark to bright: gray photographs still show through.
+#: (256, 3) uint8, dark to bright; the gray image stays visible below.
 HEAT = (255 * colormaps['inferno'](np.arange(256))[:, :3]).round().astype(np.uint8)
 _STRENGTH = 0.65
 
 
 def upsample_to_image(scores: Tensor, size: tuple[int, int],
-             covered: tuple[float, float] = (1.0, 1.0)) -> Tensor:
-    """Score maps at the size of a picture, bilinearly.
+                      covered: tuple[float, float] = (1.0, 1.0)) -> Tensor:
+    """Upsample score maps to the size of an image, bilinearly.
 
     Args:
         scores: (K, h, w).
-        size: (H, W) of the picture.
-        covered: Share of the map's height and width that shows the picture, from the
-            top left on; the rest is padding.
+        size: (H, W) of the image.
+        covered: Share of the map's height and width that shows the image, from the top
+            left on; the rest is padding.
     """
     y, x = (((torch.arange(cells, device=scores.device) + 0.5) / cells * share * 2 - 1)
             for cells, share in zip(size, covered, strict=True))
@@ -41,7 +40,7 @@ def upsample_to_image(scores: Tensor, size: tuple[int, int],
 
 def heat_overlays(image: np.ndarray, scores: np.ndarray, low: float, high: float
                   ) -> np.ndarray:
-    """(K, H, W, 3) uint8: the gray image under the heat of each map.
+    """(K, H, W, 3) uint8: the gray image below the heat of each map.
 
     Args:
         image: (H, W, 3) uint8.
@@ -57,21 +56,21 @@ def heat_overlays(image: np.ndarray, scores: np.ndarray, low: float, high: float
 def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], name: str,
                     covered: tuple[float, float] = (1.0, 1.0),
                     limits: tuple[float, float] | None = None) -> Image.Image:
-    """A photograph and, beside it, where each text matches.
+    """An image and, beside it, where each text matches.
 
     A ring marks the peak of each map; its cosine stands below, after the text.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         scores: (K, h, w) cosines.
-        texts: One a map.
+        texts: One per map.
         name: Of the image.
         covered: See :func:`upsample_to_image`.
         limits: Cosines of the darkest and brightest color; lowest and highest of these
             maps if None.
     """
     count = len(texts) + 1
-    width, height = fitted(image.shape, _tile(count))
+    width, height = fitted_size(image.shape, _tile(count))
     small = np.asarray(Image.fromarray(image).resize((width, height), Image.BICUBIC))
     large = upsample_to_image(scores, (height, width), covered).cpu().numpy()
     low, high = limits or (float(large.min()), float(large.max()))
@@ -98,7 +97,7 @@ def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], nam
 
 
 def peak_cosine(scores: Tensor, covered: tuple[float, float] = (1.0, 1.0)) -> float:
-    """Highest of the (h, w) cells whose middle lies in the picture."""
+    """Highest of the (h, w) cells whose center lies in the image."""
     rows, columns = (max(1, math.floor(cells * share + 0.5))
                      for cells, share in zip(scores.shape, covered, strict=True))
     return float(scores[:rows, :columns].max())
@@ -110,7 +109,7 @@ def _tile(count: int) -> int:
 
 
 def _columns(count: int, across: int, down: int) -> int:
-    """Columns for a sheet about 1.5 times as wide as high, with few places left over.
+    """Columns for a sheet about 1.5 times as wide as high, with few empty tiles.
 
     As many as the name and the scale need beside each other, too.
     """
@@ -135,17 +134,17 @@ def _scale(sheet: Image.Image, draw: ImageDraw.ImageDraw, font, low: float, high
 
 def _ringed(tile: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """A tile with a ring around the peak of its map."""
-    picture = Image.fromarray(tile)
-    draw = ImageDraw.Draw(picture)
+    image = Image.fromarray(tile)
+    draw = ImageDraw.Draw(image)
     height, width = scores.shape
-    # Along an edge an enlarged map is level: the middle of that.
+    # An upsampled map is constant along an edge: take the middle.
     highest = np.argwhere(scores == scores.max())
     y, x = highest[len(highest) // 2].tolist()
     # Whole rings only, also along an edge.
     x, y = (min(max(at, 7), max(size - 8, 7)) for at, size in ((x, width), (y, height)))
     for radius, color in ((6, 'black'), (5, 'white'), (4, 'black')):
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=color)
-    return np.asarray(picture)
+    return np.asarray(image)
 
 
 def _caption(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont,

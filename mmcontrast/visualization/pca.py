@@ -1,4 +1,4 @@
-"""Feature maps as colors: their three strongest directions as red, green, blue."""
+"""Draw feature maps as colors: their three principal components as RGB."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,32 +9,32 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from ..evaluation.features import IMAGENET_MEAN, IMAGENET_STD, feature_maps
-from .text import truncate_left
+from .sheet import truncate_left
 
 _GAP, _LINE = 8, 22
 
 
 @dataclass(frozen=True)
 class PCAMaps:
-    """What :func:`feature_pca_maps` found.
+    """Result of :func:`feature_pca_maps`.
 
     Attributes:
-        pictures: One (H, W, 3) uint8 RGB array an image, of the size of the image.
-        variance_share: Share of the variance of the features that the three directions
-            hold, in [0, 1]; near 1 where features differ in few ways only.
+        maps: One (H, W, 3) uint8 RGB array per image, of the size of the image.
+        variance_share: Share of the variance that the three components explain, in
+            [0, 1]; near 1 if the features vary in few directions.
     """
 
-    pictures: list[np.ndarray]
+    maps: list[np.ndarray]
     variance_share: float
 
 
 def feature_pca_maps(backbone: nn.Module, images: Sequence[Tensor], out_index: int = -1,
                      mean: Sequence[float] = IMAGENET_MEAN,
                      std: Sequence[float] = IMAGENET_STD) -> PCAMaps:
-    """Colors of the features of a frozen backbone.
+    """Principal components of the features of a frozen backbone.
 
-    Directions are fitted to the cells of all images together, so that one color means
-    one thing in all of them. Between two backbones colors do not correspond.
+    Fitted to the cells of all images together, so that a color means the same in all of
+    them. Colors of two backbones do not correspond.
 
     Args:
         images: (3, H, W) RGB in gray levels from 0 to 255, of any sizes.
@@ -56,15 +56,15 @@ def feature_pca_maps(backbone: nn.Module, images: Sequence[Tensor], out_index: i
 
 def principal_maps(maps: Sequence[Tensor], count: int = 3
                    ) -> tuple[list[Tensor], float]:
-    """Project maps on their strongest common directions.
+    """Project maps on their common principal components.
 
     Args:
         maps: (C, h, w) each; h and w may differ.
 
     Returns:
         (count, h, w) maps, scaled so that the 1st and 99th percentile over all maps
-        are 0 and 1; and the share of the variance that the directions hold. A sign is
-        free in a PCA: the heavier tail of each direction is made positive.
+        are 0 and 1; and the explained share of the variance. Signs, which a PCA leaves
+        open, are chosen so that the heavier tail is positive.
     """
     cells = torch.cat([m.flatten(1).T for m in maps]).double()
     cells = cells - cells.mean(0)
@@ -89,12 +89,12 @@ def principal_maps(maps: Sequence[Tensor], count: int = 3
 def draw_feature_maps(images: Sequence[Image.Image], names: Sequence[str],
                       columns: Mapping[str, Sequence[np.ndarray]],
                       width: int = 260) -> Image.Image:
-    """A sheet: one row an image, the image first, then its map in every column.
+    """A sheet with one row per image: the image, then its map in every column.
 
     Args:
         names: Written below the images.
-        columns: Title, of one or more lines, to one (H, W, 3) uint8 picture an image.
-        width: Width of a picture in pixels.
+        columns: Title, of one or more lines, to one (H, W, 3) uint8 map per image.
+        width: Width of an image in pixels.
     """
     font = ImageFont.load_default(15)
     titles = [_lines(title, font, width) for title in ('image', *columns)]
@@ -111,8 +111,8 @@ def draw_feature_maps(images: Sequence[Image.Image], names: Sequence[str],
     top = _GAP + head
     for row, (image, height) in enumerate(zip(images, heights, strict=True)):
         shown = [image, *(Image.fromarray(maps[row]) for maps in columns.values())]
-        for column, picture in enumerate(shown):
-            sheet.paste(picture.resize((width, height), Image.Resampling.BICUBIC),
+        for column, shown_image in enumerate(shown):
+            sheet.paste(shown_image.resize((width, height), Image.Resampling.BICUBIC),
                         (_GAP + column * (width + _GAP), top))
         name = _lines(names[row], font, width)[0]
         draw.text((_GAP, top + height + 1), name, (90, 90, 90), font)
@@ -121,7 +121,7 @@ def draw_feature_maps(images: Sequence[Image.Image], names: Sequence[str],
 
 
 def _smooth(components: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """(3, h, w) components as an (H, W, 3) picture."""
+    """(3, h, w) components as an (H, W, 3) image."""
     large = F.interpolate(components[None], size, mode='bicubic', align_corners=False)
     colors = (large[0].clamp(0, 1) * 255).round().byte()
     return colors.permute(1, 2, 0).contiguous().numpy()

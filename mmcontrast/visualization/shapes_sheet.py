@@ -1,4 +1,4 @@
-"""A sheet of samples of the toy world with its annotations."""
+"""Draw a sheet of toy-world samples with their annotations."""
 import textwrap
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def save_sheet(path: str | Path, seed_offset: int = 0, num_scenes: int = 3) -> P
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     rgb = np.asarray(canvas.buffer_rgba())[..., :3]
-    # Noise hardly compresses: a palette makes the file a third.
+    # Noise hardly compresses: a palette shrinks the file to a third.
     Image.fromarray(rgb).quantize(256).save(path, optimize=True)
     return path
 
@@ -82,7 +82,7 @@ def _scene_row(row: np.ndarray, scene: Scene) -> None:
 
 
 def _tinted(scene: Scene) -> np.ndarray:
-    """The picture in gray, its objects in the colors of their ids."""
+    """The image in gray, its objects in the colors of their ids."""
     gray = scene.image.mean(axis=2, keepdims=True)
     tint = _INSTANCE_COLORS[scene.instance_map % len(_INSTANCE_COLORS)]
     shown = np.where(scene.instance_map[..., None] > 0, 0.35 * gray + 0.65 * tint, gray)
@@ -149,7 +149,7 @@ def _legend(figure: Figure) -> None:
 
 
 def _label_style(label: int, pad: float) -> dict:
-    """The class color behind a word that can be read on it."""
+    """The class color behind a label, and a text color readable on it."""
     color = np.array(PALETTE[label]) / 255
     return dict(color='black' if color @ (.3, .6, .1) > .6 else 'white',
                 bbox=dict(facecolor=color, edgecolor='none', pad=pad))

@@ -95,9 +95,9 @@ def test_pictures_have_the_size_of_their_images_and_split_them_by_color():
     left = torch.zeros(3, 32, 64)
     left[0, :, 32:] = 200
     found = feature_pca_maps(backbone, [left, left[:, :16]])
-    assert [p.shape for p in found.pictures] == [(32, 64, 3), (16, 64, 3)]
-    assert found.pictures[0].dtype == np.uint8
-    reds = found.pictures[0][:, :, 0]
+    assert [p.shape for p in found.maps] == [(32, 64, 3), (16, 64, 3)]
+    assert found.maps[0].dtype == np.uint8
+    reds = found.maps[0][:, :, 0]
     assert (reds[:, :24] == reds[0, 0]).all() and (reds[:, 40:] == reds[0, -1]).all()
     assert abs(int(reds[0, 0]) - int(reds[0, -1])) == 255
     with pytest.raises(ValueError, match='at least one image'):

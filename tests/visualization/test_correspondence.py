@@ -52,7 +52,7 @@ def test_lines_are_thinned_evenly_and_colors_follow_the_place():
 def test_pictures_without_matches_stay_as_they_are():
     picture = np.array(draw_correspondence(GRAY, GRAY, [], [], side=100, gap=10))
     assert (picture[10:90, 10:90] == 90).all()
-    with pytest.raises(ValueError, match='got 1 in picture 1 and 0 in picture 2'):
+    with pytest.raises(ValueError, match='got 1 in image 1 and 0 in image 2'):
         draw_correspondence(GRAY, GRAY, [(1, 1)], [])
 
 

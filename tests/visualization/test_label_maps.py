@@ -3,7 +3,7 @@ import pytest
 
 from mmcontrast.visualization.label_maps import (
     COLORS,
-    draw_overlays,
+    draw_label_maps,
     label_colors,
     label_overlay,
 )
@@ -69,8 +69,8 @@ def test_overlay_sheet_shows_image_and_labels_in_their_colors(image):
     labels = np.zeros((40, 60), int)
     labels[TOP] = 1
     colors = np.array([(250, 0, 0), (0, 0, 250)], np.uint8)
-    sheet = draw_overlays([image, image], [labels, labels], ['a.jpg', 'b.jpg'], colors,
-                          width=120, title='two rows')
+    sheet = draw_label_maps([image, image], [labels, labels], ['a.jpg', 'b.jpg'],
+                            colors, width=120, title='two rows')
     pixels = np.asarray(sheet)
     # Rows of 80 (40 at twice the size) + 30 below a head of 30; columns of 120 + 10.
     assert sheet.height == 30 + 2 * (80 + 30)
@@ -87,17 +87,17 @@ def test_overlay_sheet_shows_image_and_labels_in_their_colors(image):
 def test_tall_and_wide_images_share_a_sheet(image):
     tall = np.ascontiguousarray(image.transpose(1, 0, 2))
     maps = [np.zeros(x.shape[:2], int) for x in (image, tall)]
-    sheet = draw_overlays([image, tall], maps, ['wide', 'tall'],
-                          label_colors({0: 0}, 1), width=120)
+    sheet = draw_label_maps([image, tall], maps, ['wide', 'tall'],
+                            label_colors({0: 0}, 1), width=120)
     assert sheet.height == 10 + (80 + 30) + (120 + 30)
 
 
 def test_a_long_name_is_cut_and_a_long_title_widens_the_sheet(image):
     args = ([image], [np.zeros((40, 60), int)])
     colors = label_colors({0: 0}, 1)
-    short = draw_overlays(*args, ['a'], colors, width=120)
-    named = draw_overlays(*args, ['a' * 200], colors, width=120)
-    titled = draw_overlays(*args, ['a'], colors, width=120, title='t' * 200)
+    short = draw_label_maps(*args, ['a'], colors, width=120)
+    named = draw_label_maps(*args, ['a' * 200], colors, width=120)
+    titled = draw_label_maps(*args, ['a'], colors, width=120, title='t' * 200)
     assert named.size == short.size and titled.width > short.width
     right = np.asarray(titled)[:, -5:]
     assert (right == 255).all()

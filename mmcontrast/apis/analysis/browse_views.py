@@ -12,7 +12,11 @@ from PIL import Image
 from ...datasets.transforms import LoadImage
 from ...registry import DATASETS, MODELS, TRANSFORMS
 from ...structures import ViewBatch
-from ...visualization.correspondence import beside, draw_correspondence, draw_crops
+from ...visualization.correspondence import (
+    draw_correspondence,
+    draw_crops,
+    side_by_side,
+)
 from ..config import UsageError, load_config
 
 
@@ -87,7 +91,7 @@ def _draw(source: Image.Image, images: list[Image.Image], views,
                      for image, cells in zip(images, lines, strict=True))
     mirrored = [' (mirrored)' if view.flipped else '' for view in views]
     rows, cols = map_size
-    return beside(
+    return side_by_side(
         [draw_crops(source, [(v.left, v.top, v.right, v.bottom) for v in views]),
          draw_correspondence(*images, first, second)],
         [f'source {source.width} x {source.height}',

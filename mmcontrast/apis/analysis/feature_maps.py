@@ -52,7 +52,7 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
         notes += [note] if note else []
         found = feature_pca_maps(backbone.to(device), inputs, out_index, mean, std)
         share = f'{found.variance_share:.0%} of variance shown'
-        columns[f'{title}\n{share}'] = found.pictures
+        columns[f'{title}\n{share}'] = found.maps
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     draw_feature_maps(pictures, [Path(path).name for path in paths], columns).save(out)

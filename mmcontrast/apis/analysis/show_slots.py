@@ -19,7 +19,7 @@ from ...methods.slotcon.drawing import SlotRow, draw_nearest, mark_region
 from ...methods.slotcon.retrieval import SlotSurvey
 from ...methods.slotcon.score_maps import slot_scores
 from ...models.upsampling import upsampled_argmax
-from ...visualization.label_maps import draw_overlays, label_colors
+from ...visualization.label_maps import draw_label_maps, label_colors
 from .feature_maps import find_images
 from .slots import load_slot_model
 
@@ -86,7 +86,7 @@ def show_slots(config: str, checkpoint: str, images: Sequence[str],
     files = _draw_nearest(model, crops, survey, max_slots, branch, out, progress)
     if overlay > 0:
         good = [path for path in paths if path not in bad]
-        files += [_draw_overlays(model, find_images(good, overlay), resize, branch,
+        files += [_draw_label_maps(model, find_images(good, overlay), resize, branch,
                                  out / 'overlays.png', Path(checkpoint).name)]
     files += [_write_summary(survey, paths, out / 'slots.json')]
     notes = [note] if note else []
@@ -201,14 +201,14 @@ def _winners(model: nn.Module, pixels: Tensor, branch: str) -> np.ndarray:
     return upsampled_argmax(scores, pixels.shape[-2:])[0].cpu().numpy()
 
 
-def _draw_overlays(model: nn.Module, paths: Sequence[str], size: int, branch: str,
+def _draw_label_maps(model: nn.Module, paths: Sequence[str], size: int, branch: str,
                    file: Path, title: str) -> Path:
     pixels = [network_input(read_image(path), size) for path in paths]
     maps = [_winners(model, image, branch) for image in pixels]
     used = np.bincount(np.concatenate([slots.ravel() for slots in maps]))
     order = np.argsort(-used, kind='stable')[:np.count_nonzero(used)].tolist()
     colors = label_colors({slot: rank for rank, slot in enumerate(order)}, len(used))
-    draw_overlays(
+    draw_label_maps(
         [image.permute(1, 2, 0).numpy() for image in pixels], maps,
         [Path(path).name for path in paths], colors,
         title=f'{title}: {len(order)} slots in these images, a color each',

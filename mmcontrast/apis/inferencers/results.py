@@ -10,7 +10,7 @@ from PIL import Image
 
 from ...io.atomic import atomic_write
 from ...visualization.detections import draw_detections
-from ...visualization.label_maps import draw_overlays, label_colors
+from ...visualization.label_maps import draw_label_maps, label_colors
 
 # Longest side of a drawn image in pixels; smaller ones are upsampled to be legible.
 _SMALLEST, _LARGEST = 640, 800
@@ -44,7 +44,7 @@ class Segmentation:
             image: (H, W, 3) uint8 RGB.
             colors: (K, 3) uint8; colors of our own if None.
         """
-        return draw_overlays(
+        return draw_label_maps(
             [image], [self.labels], [self.name], _colors(colors, self.classes),
             _width(image), max_named=_NAMED, called=self.classes.__getitem__,
             mark=self.classes.__getitem__)

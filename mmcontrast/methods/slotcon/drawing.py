@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ...visualization.text import truncate_left
+from ...visualization.sheet import truncate_left
 
 _GAP, _LINE, _TEXT = 10, 20, 15
 _INK, _PALE = (33, 37, 41), (110, 110, 110)

@@ -19,7 +19,7 @@ from ...engine.resume.rng_state import preserved_rng
 from ...evaluation.features import network_input
 from ...models.upsampling import upsampled_argmax
 from ...registry import HOOKS
-from ...visualization.label_maps import draw_overlays, label_colors
+from ...visualization.label_maps import draw_label_maps, label_colors
 from .score_maps import slot_scores
 
 
@@ -91,7 +91,7 @@ class SlotImagesHook(IntervalHook):
         self._ranks = keep_ranks(self._ranks, used)
         title = (f'after {step} iterations: {len(self._ranks)} of {num_slots} slots in '
                  'these images')
-        return np.array(draw_overlays(
+        return np.array(draw_label_maps(
             [image.permute(1, 2, 0).numpy() for _, image in self._pixels], maps,
             [name for name, _ in self._pixels], label_colors(self._ranks, num_slots),
             title=title, called='slot {}'.format))

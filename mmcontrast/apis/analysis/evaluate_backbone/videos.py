@@ -17,7 +17,7 @@ from ....evaluation.features import network_input
 from ....evaluation.frozen import FrozenBackbone
 from ....evaluation.label_propagation import propagate_labels
 from ....evaluation.video_scores import score_clip
-from ....visualization.clip_sheet import clip_sheet
+from ....visualization.video_sheet import video_sheet
 from ...progress import run_bars
 from .backbones import BackboneChoice
 from .results import evaluate
@@ -77,7 +77,7 @@ def evaluate_videos(choice: BackboneChoice, data: str, split: str = 'val',
                     rows.append((clip, truth, found))
         if rows:
             Path(files['pictures']).parent.mkdir(parents=True, exist_ok=True)
-            clip_sheet(rows).save(files['pictures'])
+            video_sheet(rows).save(files['pictures'])
         return dict(scores=_means(objects), objects=objects)
 
     settings = dict(
