@@ -4,6 +4,8 @@
 VENV ?= .venv
 DATA ?=
 ARGS ?=
+# Two workers, on one core as on many: the same tests in the same company.
+WORKERS ?= 2
 
 ifdef PYTHON
 PY := $(PYTHON)
@@ -17,12 +19,16 @@ endif
 
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: help env demo test lint
+# Workers deal out whole files in the order that tests/conftest.py gives.
+PYTEST = $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder
+
+.PHONY: help env demo test test-fast lint
 help:
 	@echo 'make demo              pretrain, export, fine-tune and report, on made-up pictures'
 	@echo 'make demo DATA=FOLDER  the same on a folder of your own pictures'
 	@echo 'make test              lint, links of the docs, all tests'
 	@echo 'make test ARGS="-k momentum"   a part of the tests'
+	@echo 'make test-fast         the tests that neither start a process nor train: minutes'
 	@echo 'make lint              ruff and the links alone'
 	@echo 'make env               the set-up alone (the others do it first)'
 	@echo 'PYTHON=python          use this interpreter as it is instead of $(VENV)'
@@ -37,7 +43,10 @@ demo: env
 	$(PY) tools/demo.py $(if $(DATA),--data "$(DATA)")
 
 test: lint
-	$(PY) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-fast: lint
+	$(PYTEST) --fast $(ARGS)
 
 lint: env
 	$(PY) -m ruff check .

@@ -1,6 +1,28 @@
-"""Fixtures of many test modules."""
-import pytest
-from mmengine.registry import DefaultScope
+"""Fixtures of many test modules, and how the tests are dealt out to two workers."""
+import os
+
+# Before torch is imported: workers share the cores, and with one thread each a number
+# is the same on machines of one core and of many.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+
+import multiprocessing.process  # noqa: E402
+import subprocess  # noqa: E402
+from types import SimpleNamespace  # noqa: E402
+
+import pytest  # noqa: E402
+from mmengine.registry import DefaultScope  # noqa: E402
+from mmengine.runner import Runner  # noqa: E402
+
+from tests.helpers import processes  # noqa: E402
+
+# Files whose tests start ranks, fill disks, send signals or measure time: one worker
+# takes them one after the other. They come first, then those with slow tests.
+EXCLUSIVE = (
+    'tests/engine/test_disk_trouble.py', 'tests/engine/test_exact_resume.py',
+    'tests/engine/test_rank_failures.py', 'tests/engine/test_shard_position.py',
+    'tests/engine/test_stop_signals.py', 'tests/io/test_checkpoint_files.py',
+    'tests/datasets/test_shards.py', 'tests/tools/test_trainer_suite.py')
 
 
 @pytest.fixture
@@ -10,3 +32,63 @@ def scope_as_it_was():
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture
+def warm_tools(monkeypatch):
+    """Tools that other tools start find their libraries imported."""
+    monkeypatch.setattr('mmcontrast.apis.tool_process.subprocess', SimpleNamespace(
+        Popen=processes.Popen, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT))
+
+
+# make test-fast: no marks to forget, what is slow is left where it begins.
+
+def pytest_addoption(parser):
+    parser.addoption(
+        '--fast', action='store_true', help='leave out tests marked as slow, and skip '
+        'others at the point where they start a process or a training')
+
+
+@pytest.fixture(scope='session', autouse=True)
+def nothing_slow(request):
+    """With ``--fast``, starting a process or a training skips the test."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption('--fast'):
+            patch.setattr(subprocess.Popen, '__init__', _skip('starts a process'))
+            patch.setattr(multiprocessing.process.BaseProcess, 'start',
+                          _skip('starts a process'))
+            patch.setattr(Runner, 'train', _skip('trains'))
+        yield
+
+
+def _skip(reason: str):
+    def skip(*_, **__):
+        pytest.skip(reason)
+    return skip
+
+
+# pytest-xdist: a worker takes whole files.
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption('--fast'):
+        slow = [item for item in items if item.get_closest_marker('slow')]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]
+    if hasattr(config, 'workerinput'):
+        slow_files = {item.path for item in items if item.get_closest_marker('slow')}
+        items.sort(key=lambda item: (
+            item.nodeid.partition('::')[0] not in EXCLUSIVE,
+            item.path not in slow_files))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition('::')[0]
+            return 'exclusive' if path in EXCLUSIVE else path
+
+    return ByFile(config, log)

@@ -234,10 +234,11 @@ def check_this_python() -> None:
         needed = neighbor.module != 'open_clip'
         problem = compat.problem_of(neighbor, needed)
         problems.append(problem.replace('pip install', pip))
-    for module in ('numpy', 'PIL', 'rich', 'setuptools', 'pytest', 'ruff',
+    names = {'PIL': 'pillow', 'xdist': 'pytest-xdist'}
+    for module in ('numpy', 'PIL', 'rich', 'setuptools', 'pytest', 'xdist', 'ruff',
                    'tensorboard'):
         if importlib.util.find_spec(module) is None:
-            name = 'pillow' if module == 'PIL' else module
+            name = names.get(module, module)
             problems.append(f'{name} is not installed; run: {pip} {name}')
     problems = [problem for problem in problems if problem]
     if problems:

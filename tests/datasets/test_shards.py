@@ -2,7 +2,6 @@
 import gzip
 import io
 import os
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -20,6 +19,7 @@ from mmcontrast.datasets import (
     seed_worker,
 )
 from mmcontrast.datasets.transforms import LoadImage
+from tests.helpers.processes import run_python
 from tests.helpers.ranks import on_ranks
 
 
@@ -351,6 +351,6 @@ try:
 except ImportError as error:
     print(error)
 """
-    said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    said = run_python([sys.executable, '-c', code], capture_output=True, text=True)
     assert said.stdout.startswith('2\n'), said.stderr
     assert "pip install 'mmcontrast[shards]'" in said.stdout

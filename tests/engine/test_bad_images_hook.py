@@ -1,5 +1,4 @@
 """The list of bad images that a training run leaves in its work dir."""
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +9,7 @@ from PIL import Image
 
 from mmcontrast.datasets import Reason, UnlabeledImages
 from mmcontrast.engine.hooks.bad_images import BadImagesHook
+from tests.helpers.processes import run_python
 from tests.helpers.ranks import on_ranks
 from tests.helpers.runs import Mean
 
@@ -68,7 +68,7 @@ def test_run_that_breaks_off_leaves_the_list(folder, tmp_path):
     code = (f'import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n'
             'from tests.engine.test_bad_images_hook import train\n'
             f'train({str(folder)!r}, {str(tmp_path / "run")!r}, max_bad_share=0.01)')
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    done = run_python([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode != 0
     assert '2 of the first' in done.stderr or '1 of the first' in done.stderr
     lines = (tmp_path / 'run' / 'bad_images.txt').read_text().splitlines()

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.helpers.disk_runs import (
     validated,
     write_config,
 )
+from tests.helpers.processes import run_python
 from tests.helpers.runs import run
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +33,7 @@ CHECKPOINT = 1_080_000  # Bytes of the one weight, or little more.
 
 def train(config: Path, *args, before=None) -> subprocess.CompletedProcess:
     """``tools/train.py`` in a process of its own; ``before`` runs in it first."""
-    return subprocess.run(
+    return run_python(
         [sys.executable, str(ROOT / 'tools/train.py'), str(config), *map(str, args)],
         capture_output=True, text=True, cwd=config.parent, preexec_fn=before,
         env=os.environ | dict(PYTHONPATH=str(ROOT)))
@@ -46,9 +48,7 @@ def said(done: subprocess.CompletedProcess) -> str:
 
 
 def limit_files(size: int):
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-    return limit
+    return partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_a_forbidden_folder_is_named(tmp_path):
               'from mmcontrast.io.disk import check_work_dir\n'
               'os.getuid() or os.setuid(65534)\n'
               'check_work_dir(sys.argv[1])\n')
-    done = subprocess.run([sys.executable, '-c', script, folder / 'run'], text=True,
+    done = run_python([sys.executable, '-c', script, folder / 'run'], text=True,
                           capture_output=True, env=os.environ | dict(
                               PYTHONPATH=str(ROOT)))
     shutil.rmtree(folder)

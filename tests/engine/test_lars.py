@@ -1,5 +1,4 @@
 import os
-import subprocess
 import sys
 
 import pytest
@@ -8,6 +7,7 @@ from torch import nn
 
 from mmcontrast.engine import LARS
 from mmcontrast.engine.optim.lars import _cpu_step, _multi_tensor_step, trust_ratio
+from tests.helpers.processes import run_python
 
 
 def test_trust_ratio_by_hand():
@@ -109,7 +109,7 @@ def test_works_without_numba():
         LARS([w], lr=1.0, trust_coef=0.1).step()
         print(w.tolist())
     """
-    said = subprocess.run([sys.executable, '-c', code], env=os.environ, check=True,
+    said = run_python([sys.executable, '-c', code], env=os.environ, check=True,
                           capture_output=True, text=True).stdout
     assert said.strip() == '[[3.0, 3.5]]'
 
@@ -131,5 +131,5 @@ weight.grad = torch.ones(400, 400)
 LARS([weight], lr=0.1).step()
 print(torch.get_num_threads())
 """
-    ended = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    ended = run_python([sys.executable, '-c', code], capture_output=True, text=True)
     assert ended.stdout.strip() == '1', ended.stderr

@@ -1,5 +1,4 @@
 """Released DenseCLIP checkpoints become ours without losing a key."""
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from mmcontrast.io.checkpoint import read_checkpoint
 from mmcontrast.methods.denseclip.convert import convert, infer_model
 from mmcontrast.registry import MODELS
 from tests.helpers.denseclip_case import Case
+from tests.helpers.processes import run_python
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -119,7 +119,7 @@ def test_the_tool_writes_a_checkpoint_that_names_its_classes(tmp_path):
     weights = random_weights(MODELS.build(cfg.model))
     torch.save(dict(meta=dict(CLASSES=CLASSES, epoch=12), state_dict=weights),
                tmp_path / 'released.pth')
-    done = subprocess.run(
+    done = run_python(
         [sys.executable, 'tools/convert/official.py', 'denseclip',
          tmp_path / 'released.pth', tmp_path / 'ours.pth', '--config',
          tmp_path / 'tiny.py'], cwd=ROOT, capture_output=True, text=True)

@@ -23,6 +23,7 @@ from mmcontrast.io.checkpoint_files import (
 )
 from mmcontrast.io.manifest import file_sha256, manifest_path, read_manifest
 from mmcontrast.io.torch_writer import count_bytes
+from tests.helpers.processes import run_python
 
 
 def write(folder: Path, name: str, step: int, epoch: int = 0) -> Path:
@@ -279,7 +280,7 @@ def test_writing_a_name_again_never_leaves_a_manifest_of_the_old_file(tmp_path):
         'checkpoint_files.write_training_checkpoint(\n'
         '    dict(state_dict=dict(a=torch.zeros(5)), meta=dict(iter=5)),\n'
         '    "epoch_1.pth", epoch=1, step=5, config_text="")\n')
-    assert subprocess.run([sys.executable, '-c', script], cwd=tmp_path).returncode == 9
+    assert run_python([sys.executable, '-c', script], cwd=tmp_path).returncode == 9
     assert os.listdir(tmp_path) == ['epoch_1.pth']
     assert latest_good_checkpoint(tmp_path) == path
     assert read_checkpoint(path)['meta']['iter'] == 5
@@ -301,7 +302,7 @@ def test_a_writer_killed_half_way_leaves_the_old_file_and_is_tidied_up_after(tmp
         'checkpoint_files.write_training_checkpoint(\n'
         '    dict(a=torch.zeros(10**6), b=torch.zeros(10**6)), "epoch_1.pth",\n'
         '    epoch=1, step=5, config_text="")\n')
-    assert subprocess.run([sys.executable, '-c', script], cwd=tmp_path).returncode == -9
+    assert run_python([sys.executable, '-c', script], cwd=tmp_path).returncode == -9
     partial, = tmp_path.glob('.*.partial')
     assert partial.stat().st_size > 10**6 and file_sha256(path) == before
     assert latest_good_checkpoint(tmp_path) == path

@@ -1,7 +1,6 @@
 """DenseCLIP's detectors: what they derive, compute once, refuse, and run in mmdet."""
 import os
 import re
-import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -19,6 +18,8 @@ mmdet = pytest.importorskip('mmdet')
 from mmdet.models.detectors import SingleStageDetector, TwoStageDetector  # noqa: E402
 from mmdet.structures import DetDataSample  # noqa: E402
 from mmdet.structures.mask import BitmapMasks  # noqa: E402
+
+from tests.helpers.processes import run_python  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs' / 'denseclip'
@@ -225,7 +226,7 @@ def test_training_and_mmdets_own_test_tool(scenes, tmp_path):
     assert history[-1] < history[0]
     assert 'val/coco/bbox_mAP' in runner.message_hub.log_scalars
     # mmdet's script as it is: COCO metric, flips merged by DetTTAModel, pictures.
-    done = subprocess.run(
+    done = run_python(
         [sys.executable, MMDET / 'tools/test.py', runner.cfg.filename,
          tmp_path / 'epoch_2.pth', '--tta', '--work-dir', tmp_path / 'test',
          '--show-dir', 'pictures', '--cfg-options',

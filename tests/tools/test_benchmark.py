@@ -1,6 +1,5 @@
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -8,6 +7,8 @@ from pathlib import Path
 import pytest
 from timing.frame import SUITES, Measure, Row, Spread, run_suite, suite, time_in_turns
 from timing.report import describe_machine, git_commit, markdown, write_report
+
+from tests.helpers.processes import run_python
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,7 +113,7 @@ def test_measure_of_nothing_is_an_error():
 def run_tool(*args, **variables):
     environment = {k: v for k, v in os.environ.items() if k != 'OMP_WAIT_POLICY'}
     environment['PYTHONPATH'] = str(ROOT)
-    return subprocess.run(
+    return run_python(
         [sys.executable, 'tools/benchmark/run.py', *args], cwd=ROOT,
         env=environment | variables, capture_output=True, text=True)
 

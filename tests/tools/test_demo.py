@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_the_demo_leaves_one_page_with_its_figures(tmp_path):
+def test_the_demo_leaves_one_page_with_its_figures(tmp_path, warm_tools):
     photos = tmp_path / 'photos'
     photos.mkdir()
     for i in range(40):

@@ -1,10 +1,11 @@
 """The suite ``denseclip``: both of its sides compute the same."""
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.helpers.processes import run_python
 
 pytest.importorskip('mmseg')
 pytest.importorskip('open_clip')
@@ -25,7 +26,7 @@ model = dict(
 def test_the_transcription_agrees_and_every_promise_is_measured(tmp_path):
     config = tmp_path / 'small.py'
     config.write_text(SMALL)
-    subprocess.run(
+    run_python(
         [sys.executable, 'tools/benchmark/run.py', 'denseclip', '--size', '64',
          '--classes', '9', '--turns', '1', '--runs', '1', '--config', str(config),
          '--out', str(tmp_path)],

@@ -1,6 +1,5 @@
 """Errors in real configs are found before anything is built, and no others."""
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from mmengine.config import Config
 
 from mmcontrast.apis.config import UsageError, check_config, load_config
 from mmcontrast.apis.lint import lint_config
+from tests.helpers.processes import run_python
 
 ROOT = Path(__file__).parents[2]
 OURS = sorted(path for folder in ('configs', 'projects')
@@ -214,7 +214,7 @@ test_cfg = dict()
 test_evaluator = dict(type='mmengine.evaluator.DumpResults', out_file_path='x.pkl')
 """)
     (tmp_path / 'some.pth').write_bytes(b'')
-    done = subprocess.run(
+    done = run_python(
         [sys.executable, ROOT / 'tools/test.py', config, 'some.pth'],
         cwd=tmp_path, text=True,
         env=dict(os.environ, PYTHONPATH=str(ROOT)), capture_output=True)

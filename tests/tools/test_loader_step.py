@@ -1,17 +1,18 @@
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.helpers.processes import run_python
+
 ROOT = Path(__file__).parents[2]
 SMALL = ('--images', '6', '--batch', '2', '--size', '32', '--steps', '3', '--runs', '1')
 
 
 def run_suite(*options):
-    return subprocess.run(
+    return run_python(
         [sys.executable, 'tools/benchmark/run.py', 'loader_step', *SMALL, *options],
         cwd=ROOT, capture_output=True, text=True)
 

@@ -1,16 +1,17 @@
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.helpers.processes import run_python
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
 def test_the_suite_reports_parts_of_a_step_and_bounds_the_masks(tmp_path):
-    subprocess.run(
+    run_python(
         [sys.executable, 'tools/benchmark/run.py', 'pixpro_step', '--images', '2',
          '--size', '64', '--turns', '1', '--runs', '1', '--out', str(tmp_path)],
         cwd=ROOT, check=True, capture_output=True)

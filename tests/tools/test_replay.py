@@ -72,12 +72,12 @@ def run_tool(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, 'tools/analysis/replay.py', '--device', 'cpu', *arguments],
         cwd=ROOT, capture_output=True, text=True,
-        env=os.environ | dict(PYTHONPATH=f'{ROOT}{os.pathsep}{ROOT / "tests"}'))
+        env=os.environ | dict(PYTHONPATH=str(ROOT)))
 
 
 def test_the_tool_prints_the_modules_around_the_place(tmp_path):
     folder, _ = save_a_batch(tmp_path, dark=[9])
-    done = run_tool(str(folder), '--import', 'fragile', '--rows', '1')
+    done = run_tool(str(folder), '--import', 'tests.helpers.fragile', '--rows', '1')
     assert done.returncode == 0, done.stderr
     out = done.stdout
     assert '(the same bits)' in out and 'First in meter (Ratio), in its forward.' in out

@@ -22,6 +22,7 @@ from mmcontrast.apis.train import (
     remove_hooks_set_to_none,
 )
 from mmcontrast.engine.runner.reliable_runner import ReliableRunner
+from tests.helpers.processes import run_python
 
 ROOT = Path(__file__).parents[2]
 TOY = '''
@@ -92,7 +93,7 @@ def trained(tmp_path_factory):
     """A folder in which the toy was trained for three epochs, and the log of that."""
     folder = fill(tmp_path_factory.mktemp('trained'))
     return folder, train(folder, 'toy_pretrain.py', '--auto-scale-lr', '--cfg-options',
-                         'default_hooks.logger.interval=1')
+                         'default_hooks.logger.interval=1', start=subprocess.run)
 
 
 def fill(folder: Path) -> Path:
@@ -104,22 +105,22 @@ def fill(folder: Path) -> Path:
     return folder
 
 
-def run(folder: Path, *command: str, status: int = 0) -> str:
+def run(folder: Path, *command: str, status: int = 0, start=subprocess.run) -> str:
     """What a command prints, run in ``folder``; the exit status is checked."""
     paths = [str(ROOT), str(folder), *filter(None, [os.environ.get('PYTHONPATH')])]
     settings = dict(os.environ, PYTHONPATH=os.pathsep.join(paths),
                     PYTHON=sys.executable, OMP_NUM_THREADS='1')
     settings.pop('LOCAL_RANK', None)
-    done = subprocess.run(
+    done = start(
         [str(part) for part in command], cwd=folder, env=settings, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     assert done.returncode == status, done.stdout[-3000:]
     return done.stdout
 
 
-def train(folder: Path, *arguments: str, status: int = 0) -> str:
+def train(folder: Path, *arguments: str, status: int = 0, start=run_python) -> str:
     tool = ROOT / 'tools/train.py'
-    return run(folder, sys.executable, tool, *arguments, status=status)
+    return run(folder, sys.executable, tool, *arguments, status=status, start=start)
 
 
 def weights(path: Path) -> dict:

@@ -11,6 +11,7 @@ from transfer_table.suite import read_suite
 
 from mmcontrast.apis.config import UsageError
 from mmcontrast.apis.data.make_shapes import make_shapes
+from tests.helpers.processes import call_tool
 
 ROOT = Path(__file__).parents[2]
 PRETRAIN = ROOT / 'configs/pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py'
@@ -51,11 +52,17 @@ def suite_file(tmp_path_factory):
     return file
 
 
-def transfer(suite, folder, *options):
-    return subprocess.run(
-        [sys.executable, 'tools/benchmark/transfer.py', suite, '--work-dir',
-         folder / 'runs', '--out', folder / 'out', *options],
-        cwd=ROOT, capture_output=True, text=True)
+pytestmark = pytest.mark.usefixtures('warm_tools')
+
+
+def transfer(suite, folder, *options, call=call_tool):
+    return call('tools/benchmark/transfer.py', suite, '--work-dir', folder / 'runs',
+                '--out', folder / 'out', *options)
+
+
+def start(*command):
+    return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True,
+                          text=True)
 
 
 def test_what_is_done_stays_and_what_changed_is_done_again(suite_file, tmp_path):
@@ -117,7 +124,7 @@ def test_a_failing_run_is_named_and_the_others_go_on(suite_file, tmp_path):
 
 
 def test_no_run_begins_when_the_time_is_over(suite_file, tmp_path):
-    ended = transfer(suite_file, tmp_path, '--minutes', '0')
+    ended = transfer(suite_file, tmp_path, '--minutes', '0', call=start)
     assert ended.returncode == 0 and '5 runs are left' in ended.stdout
     assert not list(tmp_path.rglob('log.txt'))
 
