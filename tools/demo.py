@@ -1,7 +1,7 @@
-"""Pretrain, export and fine-tune on the toy world, and write a page about it.
+"""Pretrain, export and fine-tune on the toy world, and write a report.
 
     python tools/demo.py                     # as `make demo`
-    python tools/demo.py --data my/photos    # pretrain on your own pictures
+    python tools/demo.py --data my/photos    # pretrain on your own images
 """
 import sys
 from collections.abc import Sequence
@@ -15,13 +15,16 @@ from mmcontrast.apis.tool_process import ToolError
 def main(argv: Sequence[str] | None = None) -> int:
     parser = tool_parser(__file__, __doc__)
     add = parser.add_argument
-    add('--data', metavar='FOLDER', help='pictures to pretrain on; the labels stay '
-        'those of the toy world')
-    add('--work-dir', default='work_dirs/demo', help='default: work_dirs/demo')
+    add('--data', metavar='FOLDER',
+        help='images to pretrain on; fine-tuning stays on the toy world')
+    add('--work-dir', default='work_dirs/demo', metavar='DIR',
+        help='folder for everything that is written')
     add('--seeds', type=int, nargs='+', default=[0, 1, 2], metavar='N',
-        help='fine-tuning runs of each kind (default: 0 1 2)')
-    add('--pretrain-iters', type=int, metavar='N', help="other than the config's 600")
-    add('--finetune-iters', type=int, metavar='N', help="other than the config's 60")
+        help='seeds of the fine-tuning runs, with and without pretraining')
+    add('--pretrain-iters', type=int, metavar='N',
+        help='iterations of the pretraining; default: those of the config, 600')
+    add('--finetune-iters', type=int, metavar='N',
+        help='iterations of a fine-tuning; default: those of the config, 60')
     args = vars(parser.parse_args(argv))
     try:
         with error_exit(parser):

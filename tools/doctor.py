@@ -4,28 +4,28 @@
     python tools/doctor.py CONFIG.py --checkpoint epoch_100.pth
     python tools/doctor.py CONFIG.py --cfg-options train_dataloader.batch_size=8
 
-It prints a line for each check:
+It prints one line per check:
 
   OK    passed                  WARN  works, but probably not as intended
   FAIL  the run cannot work; the line says what to do
 
-  versions    torch, mmengine, mmcv and the mm libraries against each other
-  devices     GPUs and their free memory, processors, main memory
+  versions    torch, mmengine, mmcv and the mm libraries fit each other
+  devices     GPUs and their free memory, CPU cores, main memory
   config      misspelled or unknown keys and types, wrong values (what tools/train.py
               checks before each run)
-  limits      workers against processors, open files
+  limits      workers per CPU core, open files
   data        of each loader: counts, a sample of images and labels opened, boxes
               outside of images, labels outside of the classes
   model       built as configured
   checkpoint  keys and shapes against the model
-  training    batches from the loader, forward, backward, step of the optimizer
-  validation  one batch through the model and into the metrics
-  cost        free disk against the checkpoints kept, peak memory, time of the whole
-              run, and whether the loader or the model limits it
+  training    batches from the loader, forward, backward, optimizer step
+  validation  one batch through the model and the metrics
+  cost        disk space for the checkpoints, peak memory, duration of the run, and
+              whether data loading or the model limits it
 
 A check that fails does not stop the others. Nothing is left behind: no work dir, no
-checkpoint. Weights that a config names by a URL are not downloaded. The exit
-status is 1 if anything failed.
+checkpoint. Weights that a config names by a URL are not downloaded. The exit status is
+1 if anything failed.
 """
 import sys
 from collections.abc import Sequence
@@ -41,11 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = tool_parser(__file__, __doc__)
     parser.add_argument('config', help='config file, or mmcontrast::pixpro/...')
     parser.add_argument('--checkpoint', metavar='FILE',
-                        help='weights that are to fit (default: load_from of CONFIG)')
+                        help='weights that must fit the model (default: load_from '
+                        'of the config)')
     parser.add_argument('--samples', type=int, default=16, metavar='N',
-                        help='images to open of each data set (default: 16)')
+                        help='images to open of each dataset')
     parser.add_argument('--steps', type=int, default=4, metavar='N',
-                        help='training steps to time, at most (default: 4)')
+                        help='most training steps to time')
     add_cfg_options(parser, 'train_dataloader.batch_size=8')
     report = doctor(**vars(parser.parse_args(argv)))
     return int(bool(report.count('FAIL')))

@@ -14,15 +14,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('config', help='config file, or mmcontrast::pixpro/...')
     parser.add_argument('checkpoint', help='weights to test')
     parser.add_argument('--out', metavar='FILE.pkl', help='write all predictions')
-    parser.add_argument('--show', action='store_true', help='show painted images')
-    parser.add_argument('--show-dir', help='write painted images to this folder')
+    parser.add_argument('--show', action='store_true',
+                        help='show images with predictions')
+    parser.add_argument('--show-dir', metavar='DIR',
+                        help='write images with predictions to this folder')
     parser.add_argument('--wait-time', type=float, default=2,
-                        help='seconds for which --show keeps a window')
+                        metavar='SECONDS',
+                        help='time for which --show keeps a window')
     parser.add_argument('--tta', action='store_true',
                         help="test-time augmentation, by the config's tta_model")
     parser.add_argument('--classes', metavar="'sky;tree;a red car'",
-                        help='other class texts than those of the training, one for '
-                             'each label of the test set; or a text file with them')
+                        help='class texts to use instead of those of the training, '
+                        'one per label of the test set; or a text file with them')
     add_run_arguments(parser)
     run(test, parser, argv)
 

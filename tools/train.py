@@ -1,4 +1,4 @@
-"""Train as a config says.
+"""Train a model from a config.
 
     python tools/train.py configs/pixpro/CONFIG.py
     bash tools/dist_train.sh configs/pixpro/CONFIG.py NUM_GPUS
@@ -13,9 +13,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = tool_parser(__file__, __doc__)
     parser.add_argument('config', help='config file, or mmcontrast::pixpro/...')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='go on from a checkpoint; without a path, from the '
-                        'newest in the work dir')
-    parser.add_argument('--amp', action='store_true', help='mixed precision')
+                        help='resume from a checkpoint; without a path, from the '
+                        'latest good one in the work dir')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate to the batch size of this run')
     add_run_arguments(parser)

@@ -37,13 +37,12 @@ class ToolHelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text, default = action.help or '', action.default
-        if (not action.option_strings or default in (None, False, '', [])
-                or default == argparse.SUPPRESS or 'default' in text
-                or action.nargs == 0):
+        if (not action.option_strings or action.nargs == 0 or 'default' in text
+                or default in (None, '', [], argparse.SUPPRESS)):
             return text
         if isinstance(default, list | tuple):
             default = ' '.join(map(str, default))
-        return f'{text} (default: {default})'.lstrip().replace('%', '%%')
+        return f'{text} (default: {default})'
 
 
 def _command_name(match: re.Match) -> str:
@@ -98,6 +97,21 @@ def add_cfg_options(parser: argparse.ArgumentParser, example: str) -> None:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=V',
         help=f'override settings, e.g. {example}; lists as key="[a,b]"')
+
+
+def add_baseline_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """``--baseline random``, formerly ``--beside-random``."""
+    parser.add_argument('--baseline', choices=['random'],
+                        help=f'add {what} with random weights')
+    parser.add_argument('--beside-random', dest='baseline', action='store_const',
+                        const='random', help=argparse.SUPPRESS)
+
+
+def add_former_option(parser: argparse.ArgumentParser, former: str, dest: str,
+                      kind: type = int) -> None:
+    """Accept a former spelling of an option without showing it."""
+    parser.add_argument(former, dest=dest, type=kind, default=argparse.SUPPRESS,
+                        help=argparse.SUPPRESS)
 
 
 def add_ask_arguments(parser: argparse.ArgumentParser) -> None:

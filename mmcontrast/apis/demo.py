@@ -164,7 +164,7 @@ def take_pictures(demo: Demo, runner: 'StepRunner'):
     images = demo.data or demo.shapes / 'img_dir' / 'val'
     runner('Draw feature maps', [
         'tools/analysis/feature_maps.py', PRETRAIN, demo.backbone, images,
-        '--max-images', 6, '--size', 256, '--beside-random',
+        '--max-images', 6, '--size', 256, '--baseline', 'random',
         '--out', demo.work_dir / 'feature_maps.png'])
 
 

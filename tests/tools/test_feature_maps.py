@@ -191,7 +191,7 @@ def test_the_sheet_has_one_column_more_for_random_weights(
                     size=64, max_images=2)
     plain, _ = feature_map_sheet(out=str(tmp_path / 'new/a.png'), **settings)
     both, notes = feature_map_sheet(
-        out=str(tmp_path / 'b.png'), beside_random=True, beside=checkpoint, **settings)
+        out=str(tmp_path / 'b.png'), baseline='random', beside=checkpoint, **settings)
     assert Image.open(plain).width == 8 + 2 * 268
     assert Image.open(both).width == 8 + 4 * 268 and notes == []
 

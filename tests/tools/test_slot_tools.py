@@ -185,7 +185,7 @@ def test_k_means_centers_group_cells_better_than_random_ones(files, model):
 def test_the_score_tool_prints_and_writes_a_row_for_each_comparison(files, tmp_path):
     out = tmp_path / 'new/score.json'
     settings = dict(data=files['scenes'], progress=False, kmeans=True,
-                    beside_random=True, random_prototypes=2, max_images=4)
+                    baseline='random', random_prototypes=2, max_images=4)
     result = score_slots(files['config'], files['checkpoint'], out=str(out), **settings)
     assert list(result['rows']) == ['trained slots', 'random prototypes',
                                     'k-means prototypes', 'untrained network']
@@ -194,7 +194,7 @@ def test_the_score_tool_prints_and_writes_a_row_for_each_comparison(files, tmp_p
     assert result['things_classes'] == ['object', 'sky', 'ground']
     draws = [score_slots(files['config'], files['checkpoint'], seed=seed,
                          **settings | dict(random_prototypes=1, kmeans=False,
-                                           beside_random=False))
+                                           baseline=None))
              for seed in (0, 0)]
     assert draws[0]['rows'] == draws[1]['rows']
     table = slot_table(result).splitlines()

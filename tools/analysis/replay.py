@@ -1,26 +1,25 @@
-"""Run a batch again on which training stopped because a value was not finite.
+"""Rerun a saved batch on which training stopped at a non-finite value (NaN or Inf).
 
     python tools/analysis/replay.py work_dirs/NAME/nonfinite/iter_120
     python tools/analysis/replay.py FOLDER --all | less
     python tools/analysis/replay.py FOLDER --fp32              # is it float16?
-    python tools/analysis/replay.py FOLDER --config fixed.py   # does the repair help?
+    python tools/analysis/replay.py FOLDER --config fixed.py   # does the fix help?
 
-FOLDER is what the message of the run named: the batch as the data pipeline gave it,
-with weights, buffers, optimizer and random states from before the step. The model is
-built from the config in it, nothing of which is executed.
+FOLDER is the one that the error message of the run named. It holds the batch as the
+data pipeline gave it, and weights, buffers, optimizer and RNG state from before the
+step. The model is built from the saved config, which is parsed, not executed.
 
 What is printed:
-  losses      as in training and as they are now; with the same bits, the run is
-              reproduced
-  First in    the first module, parameter or image with a value that is not finite while
+  losses      in training and now; equal bits mean that the step is reproduced
+  First in    the first module, parameter or image with a non-finite value while
               everything before it was finite
-  Forward     modules in the order of their calls around that place: shape, smallest,
-              largest and mean of the finite values, counts of nan and inf; '!' marks
-              what is not finite, '-->' the first place
+  Forward     modules around it in the order of their calls: shape, minimum, maximum and
+              mean of the finite values, counts of NaN and Inf; '!' marks non-finite
+              tensors, '-->' the first one
   Gradients   the same for the backward pass, if the loss is finite
 
-Exit status: 0 if something is not finite (what was to be seen, was), 3 if all is finite
-now, as after a repair.
+Exit status: 0 if a non-finite value was found again, 3 if everything is finite now, as
+after a fix.
 """
 import sys
 from collections.abc import Sequence
@@ -34,16 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add('folder', help='WORK_DIR/nonfinite/iter_N')
     add('--config', help='build the model from this config file instead of the saved '
-        'text; its own custom_imports are followed')
-    add('--device', help='cpu, cuda, cuda:1; default: a GPU, if any. Only the kind of '
-        'device of the training gives its bits')
+        'one; its custom_imports are followed')
+    add('--device', help='cpu, cuda, cuda:1; default: a GPU, if any. Equal bits need '
+        'the kind of device of the training')
     add('--fp32', action='store_true', help='without the mixed precision of the run')
     add('--no-grad', dest='grad', action='store_false',
         help='only the forward pass')
     add('--import', dest='imports', action='append', default=[], metavar='MODULE',
-        help='a module of yours that registers what the config names; repeat for more')
+        help='your module that registers what the config names; may be repeated')
     add('--rows', type=int, default=6, metavar='N',
-        help='modules to show before and after the first place (default: 6)')
+        help='modules to show before and after the first one')
     add('--all', dest='rows', action='store_const', const=0, help='show all modules')
     arguments = vars(parser.parse_args(argv))
     rows = arguments.pop('rows')

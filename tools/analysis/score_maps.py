@@ -1,11 +1,11 @@
-"""Draw where each class text matches an image: the score maps of a DenseCLIP.
+"""Draw the score maps of a DenseCLIP: where each class text matches an image.
 
     python tools/analysis/score_maps.py CONFIG CHECKPOINT photo.jpg
     python tools/analysis/score_maps.py CONFIG CHECKPOINT photos --classes "car;a tree"
 
-Writes a sheet an image: the photograph, then for each text the cosine of every place
-with it as a color, bright where it is high, on one scale for all texts. A ring marks
-the peak, its cosine stands after the text.
+Writes one sheet per image: the image, then for each text a heat map of the cosine
+similarity between its embedding and every pixel, on one color scale for all texts. A
+ring marks the maximum, whose cosine is printed after the text.
 """
 from collections.abc import Sequence
 
@@ -16,10 +16,11 @@ from mmcontrast.apis.cli import add_ask_arguments, error_exit, tool_parser
 def main(argv: Sequence[str] | None = None) -> None:
     parser = tool_parser(__file__, __doc__)
     add_ask_arguments(parser)
-    parser.add_argument('--out', default='work_dirs/score_maps', metavar='DIR')
+    parser.add_argument('--out', default='work_dirs/score_maps', metavar='DIR',
+                        help='folder to write to')
     parser.add_argument('--limits', type=float, nargs=2, metavar=('LOW', 'HIGH'),
-                        help='cosines of the darkest and the brightest color, to '
-                        'compare sheets; default: the range of each sheet')
+                        help='cosines of the darkest and the brightest color, for '
+                        'comparable sheets; default: the range of each sheet')
     arguments = vars(parser.parse_args(argv))
     with error_exit(parser):
         found = score_maps(**arguments)

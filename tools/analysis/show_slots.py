@@ -1,11 +1,11 @@
-"""Draw what each slot stands for, and which slot takes which pixel.
+"""Draw the nearest images of each slot, and the slot of each pixel.
 
     python tools/analysis/show_slots.py CONFIG CHECKPOINT my/photos --overlay 12
 """
 from collections.abc import Sequence
 
 from mmcontrast.apis.analysis.show_slots import show_slots
-from mmcontrast.apis.cli import error_exit, tool_parser
+from mmcontrast.apis.cli import add_former_option, error_exit, tool_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -13,24 +13,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('config', help='config of a method with slots')
     parser.add_argument('checkpoint', help='a checkpoint of its training')
     parser.add_argument('images', nargs='+', help='image files or folders')
-    parser.add_argument('--out', default='work_dirs/slots', metavar='DIR')
+    parser.add_argument('--out', default='work_dirs/slots', metavar='DIR',
+                        help='folder to write to')
     parser.add_argument('--top', type=int, default=5, metavar='N',
-                        help='nearest images of a slot (default: 5)')
+                        help='nearest images of a slot')
     parser.add_argument('--max-slots', type=int, default=48, metavar='N',
-                        help='most slots to draw, by usage (default: 48)')
+                        help='most slots to draw, by usage')
     parser.add_argument('--overlay', type=int, default=8, metavar='N',
-                        help='images to draw with all of their slots (default: 8)')
+                        help='images to draw with all of their slots')
     parser.add_argument('--max-images', type=int, metavar='N',
-                        help='use so many images, evenly spread')
+                        help='most images to use, evenly spread; default: all')
     parser.add_argument('--resize', type=int, default=256, metavar='PIXELS',
-                        help='short side of the images (default: 256)')
-    parser.add_argument('--crop', type=int, default=224, metavar='PIXELS',
-                        help='side of the middle that is cut out (default: 224)')
-    parser.add_argument('--branch', choices=['momentum', 'online'], default='momentum')
-    parser.add_argument('--batch-size', type=int, default=32)
-    parser.add_argument('--workers', type=int, default=2,
-                        help='processes that read images')
-    parser.add_argument('--device', default='cpu')
+                        help='short side of the images before the crop')
+    parser.add_argument('--size', dest='crop', type=int, default=224, metavar='PIXELS',
+                        help='side of the center crop')
+    add_former_option(parser, '--crop', 'crop')
+    parser.add_argument('--branch', choices=['momentum', 'online'], default='momentum',
+                        help='encoder to use')
+    parser.add_argument('--batch-size', type=int, default=32, metavar='N',
+                        help='images per forward pass')
+    parser.add_argument('--workers', type=int, default=2, metavar='N',
+                        help='data loading workers')
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1')
     arguments = vars(parser.parse_args(argv))
     with error_exit(parser):
         found = show_slots(**arguments)

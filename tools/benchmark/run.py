@@ -52,16 +52,17 @@ def add_command(commands, suite: Suite) -> None:
     command = commands.add_parser(
         suite.name, help=suite.title, description=suite.prepare.__doc__,
         formatter_class=ToolHelpFormatter)
-    command.add_argument('--runs', type=int, default=5, help='runs that count')
-    command.add_argument(
-        '--out', default='work_dirs/benchmark', help='folder for SUITE.md and .json')
-    command.add_argument(
-        '--threads', type=int, default=suite.threads, help='torch threads, 0 for all')
+    add = command.add_argument
+    add('--runs', type=int, default=5, metavar='N',
+        help='measured runs; one more before them warms up')
+    add('--out', default='work_dirs/benchmark', metavar='DIR',
+        help='folder for SUITE.md and SUITE.json')
+    add('--threads', type=int, default=suite.threads, metavar='N',
+        help='threads of torch and OpenCV, 0 for all cores')
     for name, parameter in suite.options().items():
         kind = str if parameter.default is None else type(parameter.default)
-        command.add_argument(
-            f'--{name.replace("_", "-")}', dest=name, type=kind,
-            default=parameter.default, help=f'default {parameter.default!r}')
+        add(f'--{name.replace("_", "-")}', dest=name, type=kind,
+            default=parameter.default, help=f'(default: {parameter.default!r})')
 
 
 def load_suites() -> None:

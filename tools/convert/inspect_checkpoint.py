@@ -1,4 +1,7 @@
-"""Say what a checkpoint holds, without executing anything in it."""
+"""List what a checkpoint holds, without executing anything in it.
+
+    python tools/convert/inspect_checkpoint.py epoch_100.pth --keys 'backbone.*'
+"""
 from collections.abc import Sequence
 
 from mmcontrast.apis.cli import error_exit, tool_parser

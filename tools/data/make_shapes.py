@@ -1,4 +1,4 @@
-"""Write scenes of the toy world to disk, or a sheet of samples.
+"""Write the toy world to disk in one or several annotation formats.
 
     python tools/data/make_shapes.py data/shapes --layout mmseg --train 200 --val 100
     python tools/data/make_shapes.py --sheet shapes.png
@@ -32,21 +32,22 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('out', nargs='?', help='folder to write to')
     add('--layout', dest='layouts', nargs='+', choices=LAYOUTS, default=['coco'],
-        help='one or several, all into the same folder (default: coco)')
+        help='one or several, all into the same folder')
     for split, count in zip(SPLITS, (200, 50, 0), strict=True):
         add(f'--{split}', type=int, default=count, metavar='N',
-            help=f'number of scenes, and of clips (default: {count})')
-    add('--size', type=int, default=128, help='side in pixels (default: 128)')
+            help='number of scenes, and of clips')
+    add('--size', type=int, default=128, metavar='PIXELS', help='side of a scene')
     add('--seed-offset', type=int, default=0, metavar='N',
         help='skip the first N scenes of each split')
     add('--train-combinations', choices=COMBINATIONS, default='all',
-        help='color-shape pairs in train (default: all)')
+        help='color-shape pairs in train')
     add('--eval-combinations', choices=COMBINATIONS, default='all',
-        help='color-shape pairs in val and test (default: all)')
-    add('--num-frames', type=int, default=8, help='frames a clip (default: 8)')
+        help='color-shape pairs in val and test')
+    add('--num-frames', type=int, default=8, metavar='N', help='frames per clip')
     add('--overwrite', action='store_true',
         help='replace what an earlier run wrote to OUT')
-    add('--sheet', metavar='FILE.png', help='write a sheet of samples')
+    add('--sheet', metavar='FILE.png',
+        help='write a sheet of samples; without OUT, nothing else')
     return parser
 
 

@@ -28,20 +28,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 def build_parser() -> argparse.ArgumentParser:
     parser = tool_parser(__file__, __doc__)
     add = parser.add_argument
-    add('source', help='folder, .zip or .lmdb')
+    add('source', help='folder, .zip or .lmdb of images')
     add('out', help='new folder for the shards, or a new name in .lmdb')
-    add('--to', choices=['tar', 'lmdb'], default='tar')
+    add('--to', choices=['tar', 'lmdb'], default='tar', help='format to write')
     add('--ann-file', default='', metavar='LIST',
         help='text list or COCO file of the images, relative to SOURCE')
     add('--prefix', default='', metavar='DIR', help='folder of the images below SOURCE')
     add('--labels', dest='with_label', action='store_true',
         help='write class folders (or the numbers of the list) as .cls')
     add('--shard-mb', type=float, default=256, metavar='MB',
-        help='size of a shard in megabytes (default: 256)')
+        help='size of a shard in megabytes')
     add('--no-shuffle', dest='shuffle', action='store_false',
-        help='keep the order of the source; by default every shard holds images from '
-        'everywhere')
-    add('--seed', type=int, default=0, help='of the shuffling')
+        help='keep the order of the source; default: shuffle, so that every shard is a '
+        'sample of the whole')
+    add('--seed', type=int, default=0, help='seed of the shuffling')
     return parser
 
 

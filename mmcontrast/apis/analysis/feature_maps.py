@@ -15,7 +15,7 @@ from ..loading import load_backbone
 def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
                       out: str = 'work_dirs/feature_maps.png', out_index: int = -1,
                       size: int = 448, max_images: int = 8,
-                      beside_random: bool = False, beside: str | None = None,
+                      baseline: str | None = None, beside: str | None = None,
                       prefix: str | None = None, seed: int = 0, device: str = 'cpu'
                       ) -> tuple[Path, list[str]]:
     """Draw images beside the colors of their features.
@@ -29,7 +29,7 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
         out: The picture to write.
         out_index: Which map of the backbone.
         size: Short side the images are resized to. Larger images give finer maps.
-        beside_random: Add a column with random weights, drawn with ``seed``.
+        baseline: 'random' adds a column with random weights, drawn with ``seed``.
         beside: Another checkpoint of the same backbone to add as a column.
         prefix: Prefix of the backbone's keys in ``checkpoint``, such as
             ``momentum.backbone.``; found by itself if None.
@@ -47,7 +47,7 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
     mean, std = normalization(cfg)
     inputs = [network_input(picture, size).to(device) for picture in pictures]
     columns, notes = {}, []
-    for title, path in _sources(checkpoint, beside, beside_random):
+    for title, path in _sources(checkpoint, beside, baseline):
         backbone, note = load_backbone(cfg, path, prefix, seed)
         notes += [note] if note else []
         found = feature_pca_maps(backbone.to(device), inputs, out_index, mean, std)
@@ -77,14 +77,14 @@ def find_images(images: Sequence[str], max_images: int | None = None) -> list[st
     return [paths[int(i * step)] for i in range(min(len(paths), max_images))]
 
 
-def _sources(checkpoint: str, beside: str | None, beside_random: bool
+def _sources(checkpoint: str, beside: str | None, baseline: str | None
              ) -> list[tuple[str, str | None]]:
     """Titles and files of the columns; None stands for random weights."""
     sources: list = [(Path(checkpoint).name, checkpoint)]
     if beside:
         same = Path(beside).name == Path(checkpoint).name
         sources.append((beside if same else Path(beside).name, beside))
-    return sources + [('random weights', None)] * beside_random
+    return sources + [('random weights', None)] * (baseline == 'random')
 
 
 def normalization(cfg: Config) -> tuple[Sequence[float], Sequence[float]]:

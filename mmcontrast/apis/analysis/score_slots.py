@@ -26,7 +26,7 @@ TRAINED, RANDOM, CLUSTERED, UNTRAINED = (
 def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
                 out: str | None = None, size: int | None = None,
                 max_images: int | None = None, random_prototypes: int = 3,
-                kmeans: bool = False, beside_random: bool = False,
+                kmeans: bool = False, baseline: str | None = None,
                 branch: str = 'momentum', num_classes: int | None = None,
                 ignore_index: int = 255, seed: int = 0, device: str = 'cpu',
                 progress: bool = True) -> dict:
@@ -45,7 +45,7 @@ def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
             features, and average them.
         kmeans: Also score as many k-means centers of the same features, found on these
             images: what the features alone give.
-        beside_random: Also score a network that was never trained.
+        baseline: 'random' also scores a network that was never trained.
         branch: ``momentum`` (the teacher) or ``online``.
         num_classes, ignore_index: Of folders in mmseg's layout without
             ``classes.json``.
@@ -79,7 +79,7 @@ def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
     settings = dict(num_classes=len(scenes.classes), size=size, branch=branch)
     tallies = count_slots(
         model, tables, _read(scenes, picks, TRAINED, progress), **settings)
-    if beside_random:
+    if baseline == 'random':
         fresh, _ = load_slot_model(config, None, branch, seed, device)
         table = branch_of(fresh, branch).grouping.prototypes.detach()
         images = _read(scenes, picks, UNTRAINED, progress)
