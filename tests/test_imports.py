@@ -144,12 +144,12 @@ def test_a_cycle_is_found_also_around_a_corner():
 
 def test_an_import_leads_to_the_module_that_defines_the_name():
     """The rules below stand on this."""
-    assert ('mmcontrast.methods.pixpro', 'PixPro') in imports(
-        PACKAGE / 'methods/__init__.py')
+    assert ('mmcontrast.methods.pixpro.pixpro', 'PixPro') in imports(
+        PACKAGE / 'methods/pixpro/__init__.py')
     for module, name, source in (
             ('mmcontrast.datasets', 'UnlabeledImages', 'mmcontrast.datasets.images'),
             ('mmcontrast.datasets', 'images', 'mmcontrast.datasets.images'),
-            ('mmcontrast.methods', 'PixPro', 'mmcontrast.methods.pixpro.pixpro'),
+            ('mmcontrast.methods.pixpro', 'PixPro', 'mmcontrast.methods.pixpro.pixpro'),
             ('mmcontrast.registry', 'MODELS', 'mmcontrast.registry'),
             ('mmcontrast.registry', None, 'mmcontrast.registry'),
             ('torch.nn', 'Module', 'torch.nn')):
@@ -220,3 +220,11 @@ def test_importing_the_package_and_its_functions_loads_no_heavy_library():
 def test_registering_everything_of_ours_loads_no_heavy_library():
     statement = 'from mmcontrast.utils import register_all_modules as r; r()'
     assert loaded_after(statement) == set()
+
+
+def test_looking_a_class_of_a_method_up_loads_no_heavy_library():
+    """Whatever registry is asked, all methods are imported, and only they."""
+    assert loaded_after(
+        'import mmcontrast.registry as r; r.HOOKS.get("SlotProbeHook"); '
+        'r.METRICS.get("MultipleChoiceAccuracy"); assert "Unknown" not in r.FUNCTIONS'
+    ) == set()

@@ -86,6 +86,28 @@ def test_every_registry_that_the_runner_asks_has_a_child_of_ours():
         assert ours._locations, f'{name} has no locations'
 
 
+REGISTRIES = [value for value in vars(registry).values()
+              if isinstance(value, registry.Registry)]
+
+
+def test_every_registry_looks_into_the_methods():
+    assert len(REGISTRIES) > 20
+    for ours in REGISTRIES:
+        assert 'mmcontrast.methods' in ours._locations, ours.name
+
+
+@pytest.mark.parametrize('former', registry.FORMER_NAMES)
+def test_a_former_name_leads_to_the_class_of_today(former, our_scope):
+    current = registry.FORMER_NAMES[former]
+    holders = [ours for ours in REGISTRIES if current in ours]
+    assert len(holders) == 1
+    kind = holders[0].get(current)
+    assert holders[0].get(former) is holders[0].get(f'mmcontrast.{former}') is kind
+    # As the Runner does it, from mmengine's root in the scope of the config.
+    with holders[0].parent.switch_scope_and_registry('mmcontrast') as asked:
+        assert asked.get(former) is kind
+
+
 # Configs of the neighbors, inherited by scope, and a value that each is known for.
 SCOPED = {
     'mmcontrast::_base_/runtime.py': lambda c: c.log_processor.type == 'LogProcessor',

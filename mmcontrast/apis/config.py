@@ -1,4 +1,4 @@
-"""Reading a config the way our tools do: checked, overridden, given a work dir."""
+"""Read a config as the tools do: apply overrides, check it, choose a work dir."""
 from pathlib import Path
 
 from mmengine.config import Config
@@ -18,29 +18,30 @@ class UsageError(UserValueError):
 
 def load_config(path: str, options: dict | None = None,
                 work_dir: str | None = None) -> Config:
-    """Read a config file, apply overrides and settle its work dir.
+    """Read a config file, apply overrides and choose its work dir.
 
     Args:
         path: File, or ``mmcontrast::pixpro/...`` for one of an installed package.
         options: Dotted keys and values, as from ``--cfg-options``.
-        work_dir: Goes before the config's own, which goes before
+        work_dir: Overrides that of the config; the default is
             ``work_dirs/<name of the config>``.
 
     Raises:
-        FileNotFoundError: If there is no such file; names the closest neighbors.
-        UsageError: If a key is one typo away from a known one.
+        FileNotFoundError: If there is no such file; suggests similar names.
+        UsageError: If a key looks like a typo of a known one.
     """
     if '::' in path:
         config = get_config(path)
     else:
         config = Config.fromfile(existing_file(path, 'config'))
-    _refuse(misspelled_keys(config), config)
+    _raise_if_any(misspelled_keys(config), config)
+    _rename_hooks(config)
     if options:
+        options = {_current_key(key): value for key, value in options.items()}
         typo = check_options(config, options)
         if typo:
             raise UsageError(typo)
         config.merge_from_dict(options)
-    _rename_hooks(config)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if isinstance(config.get(key), dict):
             drop_function_scopes(config[key])
@@ -50,37 +51,45 @@ def load_config(path: str, options: dict | None = None,
 
 
 def _rename_hooks(config: Config) -> None:
-    """Give entries of ``default_hooks`` their current names."""
+    """Replace former names in ``default_hooks`` by the current ones."""
     hooks = config.get('default_hooks') or {}
     for former, current in FORMER_HOOK_KEYS.items():
         if former in hooks:
-            found = hooks.pop(former)
-            base = hooks.get(current)
-            both = isinstance(found, dict) and isinstance(base, dict)
-            hooks[current] = {**base, **found} if both else found
+            changed, base = hooks.pop(former), hooks.get(current)
+            both = isinstance(changed, dict) and isinstance(base, dict)
+            hooks[current] = {**base, **changed} if both else changed
+
+
+def _current_key(dotted: str) -> str:
+    """A key of ``--cfg-options`` with the current name of its hook."""
+    head, _, rest = dotted.partition('.')
+    name, dot, rest = rest.partition('.')
+    if head != 'default_hooks' or name not in FORMER_HOOK_KEYS:
+        return dotted
+    return f'{head}.{FORMER_HOOK_KEYS[name]}{dot}{rest}'
 
 
 def check_config(config: Config) -> None:
-    """Refuse a config with mistakes, before anything is built; see ``apis/lint``.
+    """Stop at errors of a config before anything is built; see ``apis/lint``.
 
     Raises:
-        UsageError: Names every mistake with its place and the closest name. A key
-            ``lint=False`` or ``lint=dict(skip=[paths])`` in the config lets them pass.
+        UsageError: Lists every error with its path and the closest name. A key
+            ``lint=False`` or ``lint=dict(skip=[paths])`` in the config skips the check.
     """
-    _refuse(lint_config(config), config)
+    _raise_if_any(lint_config(config), config)
 
 
-def _refuse(issues: list, config: Config) -> None:
+def _raise_if_any(issues: list, config: Config) -> None:
     if issues:
         raise UsageError(describe(issues, config.filename))
 
 
 def existing_file(path: str, role: str) -> str:
-    """``path`` itself, if it is a file.
+    """Return ``path`` if it is a file.
 
     Raises:
-        FileNotFoundError: Otherwise; says what was looked for (``role``), and which
-            files beside it have a similar name.
+        FileNotFoundError: Otherwise; names what was expected (``role``) and files in
+            the same folder with a similar name.
     """
     file = Path(path)
     if file.is_file():
@@ -90,7 +99,7 @@ def existing_file(path: str, role: str) -> str:
     if not file.parent.is_dir():
         raise FileNotFoundError(
             f'{role} {path} does not exist: there is no folder {file.parent} '
-            f'(looked from {Path.cwd()}).')
+            f'(relative to {Path.cwd()}).')
     neighbors = [p.name for p in file.parent.iterdir() if p.is_file()]
     hint = suggest(str(file.parent / near) for near in closest(file.name, neighbors, 3))
     raise FileNotFoundError(f'{role} {path} does not exist' + (

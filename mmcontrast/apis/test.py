@@ -1,10 +1,11 @@
-"""Testing a checkpoint with a config's metrics: what ``tools/test.py`` does."""
+"""Test a checkpoint with the metrics of a config."""
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from ..engine.distributed.rank_failures import rank_failures
 from ..engine.distributed.unwrap import unwrap_model
+from ..structures.protocols import SetsClasses
 from .config import UsageError, check_config, existing_file, load_config
 from .train import build_runner
 
@@ -26,10 +27,10 @@ def test(config: str, checkpoint: str, work_dir: str | None = None,
         config: Config file, or ``mmcontrast::...``.
         checkpoint: Weights to test.
         work_dir: Where log and scores go; see :func:`load_config`.
-        out: A ``.pkl`` file that takes all predictions.
-        show: Open a window for each painted image.
-        show_dir: Folder that takes the painted images.
-        wait_time: Seconds for which a window stays.
+        out: A ``.pkl`` file for all predictions.
+        show: Open a window for each drawn image.
+        show_dir: Folder for the drawn images.
+        wait_time: Seconds for which a window stays open.
         tta: Test-time augmentation, by the config's ``tta_model``, ``tta_pipeline``.
         classes: Other class texts than those of the training, for a model that reads
             them: ``'sky;tree;a red car'``, a text file, or another vocabulary of
@@ -91,7 +92,7 @@ def name_classes(runner: Runner, classes: str) -> None:
             that of the labels.
     """
     model = unwrap_model(runner.model)
-    if not hasattr(model, 'set_classes'):
+    if not isinstance(model, SetsClasses):
         raise UsageError(
             f'--classes: {type(model).__name__} reads no class texts; a DenseCLIP '
             'segmentor does.')
@@ -110,7 +111,7 @@ def name_classes(runner: Runner, classes: str) -> None:
 
 
 def augment_at_test_time(cfg: Config) -> None:
-    """Wrap the model and exchange the innermost test pipeline."""
+    """Wrap the model in ``tta_model`` and replace the innermost test pipeline."""
     missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
     if missing:
         raise UsageError(f'--tta: the config has no {" and no ".join(missing)}.')

@@ -1,4 +1,4 @@
-"""Training from a config file: what ``tools/train.py`` does."""
+"""Train from a config file."""
 import os
 
 import torch
@@ -21,7 +21,7 @@ from ..io.disk import check_work_dir
 from .config import UsageError, check_config, existing_file, load_config
 from .lint.top_level import DEFAULT_HOOKS
 
-# What every run gets, by the names that a config removes them with.
+# Hooks of every run, by the names with which a config removes them.
 _OUR_HOOKS = dict(
     checkpoint_keys=CheckpointKeysHook, class_check=ClassCheckHook,
     disk_guard=DiskGuardHook, nonfinite_guard=NonFiniteGuardHook,
@@ -37,7 +37,7 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
     Args:
         config: Config file, or ``mmcontrast::...``.
         work_dir: Where logs and checkpoints go; see :func:`load_config`.
-        resume: Checkpoint to go on from, ``'auto'`` for the newest in the work dir.
+        resume: Checkpoint to resume from, ``'auto'`` for the newest in the work dir.
         amp: Mixed precision.
         auto_scale_lr: Scale the learning rate to the batch size of this run.
         cfg_options: Overrides, dotted keys.
@@ -48,7 +48,7 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
 
     Raises:
         DiskError: If the work dir or a file in it cannot be written.
-        DataError: If data vanish or break while they are being read.
+        DataError: If data become unreadable during training.
     """
     cfg = load_config(config, cfg_options, work_dir)
     cfg.launcher = launcher
@@ -73,7 +73,7 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
 
 
 def build_runner(cfg: Config) -> Runner:
-    """The runner of a config, fitted to the devices of this machine."""
+    """Build the runner of a config, adapted to the devices of this machine."""
     notes = fit_to_devices(cfg)
     unwanted = remove_hooks_set_to_none(cfg)
     runner = (RUNNERS.build(cfg) if 'runner_type' in cfg
@@ -81,7 +81,7 @@ def build_runner(cfg: Config) -> Runner:
     for note in notes:
         runner.logger.info(note)
     for name, hook in _OUR_HOOKS.items():
-        # Also for plain mmdet and mmseg configs, which cannot name them.
+        # Also for plain mmdet and mmseg configs, which do not name them.
         if name not in unwanted and not any(
                 isinstance(present, hook) for present in runner.hooks):
             runner.register_hook(hook())
@@ -89,9 +89,9 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def remove_hooks_set_to_none(cfg: Config) -> set[str]:
-    """Let ``default_hooks=dict(NAME=None)`` remove any hook that a base config names.
+    """Let ``default_hooks=dict(NAME=None)`` remove any hook of a base config.
 
-    mmengine ends in a bare AssertionError unless NAME is one of its own six.
+    mmengine raises a bare AssertionError unless NAME is one of its own six.
 
     Returns:
         The names of those that are not.
@@ -108,8 +108,8 @@ def enable_amp(cfg: Config) -> None:
     """Mixed precision with dynamic loss scaling.
 
     Raises:
-        UsageError: Without a device that has it, or if the optimizer wrapper is one
-            that cannot be exchanged.
+        UsageError: Without a device that supports it, or if the optimizer wrapper
+            cannot be replaced.
     """
     if get_device() in ('cpu', 'mps'):
         raise UsageError(
@@ -117,7 +117,7 @@ def enable_amp(cfg: Config) -> None:
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise UsageError(
-            f"--amp exchanges optim_wrapper.type='OptimWrapper' for 'AmpOptimWrapper', "
+            f"--amp replaces optim_wrapper.type='OptimWrapper' by 'AmpOptimWrapper', "
             f'but the config has {kind!r}. Set the precision in the config.')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
@@ -138,10 +138,10 @@ def enable_auto_scale_lr(cfg: Config) -> None:
 
 
 def fit_to_devices(cfg: Config) -> list[str]:
-    """Adapt what a config assumes about GPUs to what this machine has.
+    """Adapt a config that assumes GPUs to this machine.
 
     Returns:
-        A sentence for the log on each thing that was changed.
+        A sentence for the log on each change.
     """
     notes = []
     several_gpus = cfg.get('launcher', 'none') != 'none' and torch.cuda.is_available()
@@ -153,7 +153,7 @@ def fit_to_devices(cfg: Config) -> list[str]:
                 'became plain BN for this run.')
     loader = cfg.get('train_dataloader') or {}
     if loader.get('num_workers') == 0:
-        # torch refuses the combination, which --cfg-options num_workers=0 leads to.
+        # torch rejects the combination, which --cfg-options num_workers=0 leads to.
         loader['persistent_workers'] = False
     if loader.get('pin_memory') and not torch.cuda.is_available():
         loader['pin_memory'] = False
@@ -176,7 +176,7 @@ def _plain_batch_norm(node: object) -> int:
 
 
 def _train_processes_on_cpu(cfg: Config) -> None:
-    """mmengine binds each process of a launcher to a GPU; do its part without one."""
+    """Do without a GPU what mmengine does for each process of a launcher."""
     if not torch.distributed.is_initialized():
         os.environ.setdefault('LOCAL_RANK', '0')
         torch.distributed.init_process_group('gloo')

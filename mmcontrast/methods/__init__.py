@@ -1,7 +1,6 @@
-"""The methods, one package each."""
-from . import clip
-from .denseclip import ContextDecoder
-from .pixpro import PixPro
-from .slotcon import SlotCon
+"""Import the methods, one package each, so that the registries hold their classes."""
+import pkgutil
+from importlib import import_module
 
-__all__ = ['ContextDecoder', 'PixPro', 'SlotCon', 'clip']
+for _method in pkgutil.iter_modules(__path__):
+    import_module(f'{__name__}.{_method.name}')
