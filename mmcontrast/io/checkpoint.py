@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import UserKeyError, UserValueError
 from .atomic import atomic_write
+from .former_keys import current_keys
 from .safe_globals import safe_globals, unsafe_file_message
 
 
@@ -120,7 +121,8 @@ def check_matching_keys(state_dict: Mapping[str, Tensor], model: nn.Module,
         KeyError: If no key fits, naming the prefixes of both and what to do.
     """
     wanted = model.state_dict()
-    state_dict = {k.removeprefix('module.'): v for k, v in state_dict.items()}
+    state_dict = current_keys(
+        {k.removeprefix('module.'): v for k, v in state_dict.items()}, model)
     fits = {k for k, v in state_dict.items()
             if k in wanted and wanted[k].shape == v.shape}
     named = f'{path} ({role})' if role else path

@@ -2,13 +2,16 @@
 import os
 
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
 from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
+from ...io.former_keys import current_keys
 from ...io.safe_loading import use_safe_loading
 from ...registry import HOOKS
 from ..distributed.unwrap import unwrap_model
+from ..resume.parameter_order import reorder_optimizer
 
 # These two take their keys with the prefix 'backbone.', unasked.
 _STRIP_BACKBONE = ('mmdet.models.backbones.swin', 'mmseg.models.backbones.swin')
@@ -34,8 +37,9 @@ class CheckpointKeysHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict):
         path = getattr(runner, '_load_from', None) or 'checkpoint'
-        message = check_matching_keys(find_state_dict(checkpoint, path),
-                                      unwrap_model(runner.model), path)
+        model = unwrap_model(runner.model)
+        _use_current_keys(checkpoint, model, runner)
+        message = check_matching_keys(find_state_dict(checkpoint, path), model, path)
         if message:
             runner.logger.warning(message)
 
@@ -48,6 +52,21 @@ class CheckpointKeysHook(Hook):
             prefix = 'backbone.'
         part = {k[len(prefix):]: v for k, v in weights.items() if k.startswith(prefix)}
         check_matching_keys(part or weights, module, path, f'init_cfg of {name}')
+
+
+def _use_current_keys(checkpoint: dict, model: nn.Module, runner: Runner):
+    """Rename what was saved before parts of the model were renamed."""
+    former = checkpoint.get('state_dict') or {}
+    renamed = current_keys(former, model)
+    if renamed.keys() == former.keys():
+        return
+    checkpoint['state_dict'] = renamed
+    # The averages of an EMAHook, which swaps both by their keys.
+    if 'ema_state_dict' in checkpoint:
+        checkpoint['ema_state_dict'] = current_keys(
+            checkpoint['ema_state_dict'], model, prefix='module.')
+    if 'optimizer' in checkpoint and isinstance(runner.optim_wrapper, OptimWrapper):
+        reorder_optimizer(checkpoint, model, runner.optim_wrapper.optimizer)
 
 
 def _pretrained_cfgs(module: nn.Module) -> list[dict]:

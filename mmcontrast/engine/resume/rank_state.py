@@ -10,6 +10,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from ...io.former_keys import current_keys
 from ..distributed.unwrap import unwrap_model
 from .rng_state import (
     RNGState,
@@ -47,8 +48,9 @@ def restore_rank_state(runner: Runner, saved: dict, states: RNGState) -> None:
     if saved['gradients']:
         # mmengine has warned that they are lost.
         runner.logger.info('Gradients of an accumulation in progress are restored.')
-    parameters = dict(unwrap_model(runner.model).named_parameters())
-    for name, gradient in saved['gradients'].items():
+    model = unwrap_model(runner.model)
+    parameters = dict(model.named_parameters())
+    for name, gradient in current_keys(saved['gradients'], model).items():
         if name in parameters:
             parameters[name].grad = gradient.to(parameters[name], copy=True)
     # mmengine counts an accumulation from the iteration, and in an OptimWrapperDict,

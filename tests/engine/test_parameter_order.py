@@ -1,0 +1,84 @@
+"""A run goes on exactly although parts of its model have moved."""
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from torch import nn
+from torch.optim.lr_scheduler import MultiStepLR
+
+from mmcontrast.engine.hooks.checkpoint_keys import CheckpointKeysHook
+
+
+class Former(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+        self.body = nn.Linear(3, 3)
+        self.proj = nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.proj(self.body(x) * self.scale).mean()
+
+
+class Current(nn.Module):
+    former_keys = dict(scale='head.scale', proj='head.proj')
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(3, 3)
+        self.head = nn.Module()
+        self.head.proj = nn.Linear(3, 1)
+        self.head.scale = nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return self.head.proj(self.body(x) * self.head.scale).mean()
+
+
+def one_each(model):
+    """As mmengine with ``paramwise_cfg``: rates by name, one group a parameter."""
+    return [dict(params=[p], lr=0.1 if 'body' in name else 0.01)
+            for name, p in model.named_parameters()]
+
+
+def by_dimension(model):
+    return [dict(params=[p for p in model.parameters() if p.ndim > 1]),
+            dict(params=[p for p in model.parameters() if p.ndim == 1],
+                 weight_decay=0.)]
+
+
+def train(model, optimizer, schedule, steps, seed):
+    torch.manual_seed(seed)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(torch.randn(4, 3)).backward()
+        optimizer.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize(
+    'groups', [one_each, by_dimension, lambda model: model.parameters()])
+def test_moments_and_rates_stay_with_their_parameters(groups):
+    def build(model):
+        optimizer = torch.optim.AdamW(groups(model), lr=0.02, weight_decay=0.1)
+        return model, optimizer, MultiStepLR(optimizer, [3], 0.5)
+
+    torch.manual_seed(0)
+    former = build(Former())
+    train(*former, steps=2, seed=1)
+    checkpoint = dict(
+        state_dict={key: x.clone() for key, x in former[0].state_dict().items()},
+        optimizer=former[1].state_dict(), param_schedulers=[former[2].state_dict()])
+
+    model, optimizer, schedule = current = build(Current())
+    runner = SimpleNamespace(model=model, optim_wrapper=OptimWrapper(optimizer))
+    CheckpointKeysHook().after_load_checkpoint(runner, checkpoint)
+    model.load_state_dict(checkpoint['state_dict'])
+    optimizer.load_state_dict(checkpoint['optimizer'])
+    schedule.load_state_dict(checkpoint['param_schedulers'][0])
+
+    for run in (former, current):
+        train(*run, steps=4, seed=2)
+    wanted = former[0].state_dict()
+    for key, value in model.state_dict().items():
+        assert value.equal(wanted[key.removeprefix('head.')]), key
