@@ -10,10 +10,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.structures import InstanceData
 
-from mmcontrast.methods.denseclip import TextPrompting
+from mmcontrast.methods.denseclip import PixelTextPrompting
 from mmcontrast.models.text import CLIPTextEncoder
 from mmcontrast.registry import MODELS
-from tests.helpers.denseclip_case import Case
+from tests.helpers.denseclip_case import Case, prompting_state, released_name
 
 pytest.importorskip('mmdet')
 from mmdet.structures import DetDataSample  # noqa: E402
@@ -48,7 +48,7 @@ def maps(model, image) -> dict:
     torch.testing.assert_close(model.extract_feat(image), extracted.features)
     head = model.bbox_head if hasattr(model, 'bbox_head') else model.rpn_head
     out = dict(text_embeddings=matched.text, score0=extracted.logits,
-               score3=matched.score_map / model.temperature)
+               score3=matched.logits)
     for name, values in zip(('neck', 'cls', 'reg'), (
             extracted.features, *head(extracted.features)), strict=True):
         out |= {f'{name}{i}': value for i, value in enumerate(values)}
@@ -95,7 +95,7 @@ def test_retinanet_in_training():
     model.load_state_dict(case.state())
     found = losses(model, case)
     sum(loss.sum() for loss in found.values()).backward()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
+    gradients = {released_name(name): p.grad for name, p in model.named_parameters()}
 
     def norm(prefix: str) -> torch.Tensor:
         return torch.stack([g.norm() for name, g in gradients.items()
@@ -111,37 +111,30 @@ def test_score_map():
     case = Case('score_map_det')
     config, text = case.meta['config'], case.meta['config']['text_encoder']
     decoder = config['context_decoder']
-    model = Prompted()
-    model.add_prompting(
-        case.input('class_names'),
+    model = PixelTextPrompting(
+        torch.nn.Identity(), case.input('class_names'),
         dict(type='CLIPTextEncoder', embed_dims=text['embed_dim'],
              width=text['transformer_width'], heads=text['transformer_heads'],
              layers=text['transformer_layers'], context_length=text['context_length']),
         dict(type='ContextDecoder', width=decoder['transformer_width'],
              heads=decoder['transformer_heads'], layers=decoder['transformer_layers'],
              dropout=decoder['dropout']),
-        temperature=config['tau'], concat_temperature=config['tau'], concat_index=0)
+        temperature=config['tau'], concat_logits=True, concat_index=0)
     state = case.state()
     state |= {name: case.input(name) for name in ('contexts', 'gamma')}
-    model.load_state_dict(state)
-    assert isinstance(model.text_encoder, CLIPTextEncoder)
-    matched = model.eval().match_text(
+    model.load_state_dict(prompting_state(state))
+    assert isinstance(model.class_texts.text_encoder, CLIPTextEncoder)
+    matched = model.eval()(
         [case.input('x3'), (case.input('global'), case.input('local'))])
-    score = matched.score_map / model.temperature
     score0 = torch.nn.functional.interpolate(
-        score, case.meta['inputs']['x0_size'], mode='bilinear', align_corners=False)
+        matched.logits, case.meta['inputs']['x0_size'], mode='bilinear',
+        align_corners=False)
     (score0 * case.input('grad_weight')).sum().backward()
-    out = dict(text_embeddings=matched.text, score3=score, score0=score0,
-               concatenated=matched.features[0], d_contexts=model.contexts.grad,
-               d_gamma=model.gamma.grad)
+    out = dict(text_embeddings=matched.text, score3=matched.logits, score0=score0,
+               concatenated=matched.features[0],
+               d_contexts=model.class_texts.contexts.grad, d_gamma=model.gamma.grad)
     assert set(out) == set(case.outputs)
     case.check(out)
-
-
-class Prompted(TextPrompting, torch.nn.Module):
-    """Nothing but the prompting."""
-
-    backbone = None
 
 
 def test_parameter_groups_and_learning_rates():
@@ -155,7 +148,7 @@ def test_parameter_groups_and_learning_rates():
     assert list(optimizer.defaults['betas']) == defaults['betas']
     assert (optimizer.defaults['eps'], optimizer.defaults['amsgrad']) == (
         defaults['eps'], defaults['amsgrad'])
-    names = {id(p): name for name, p in model.named_parameters()}
+    names = {id(p): released_name(name) for name, p in model.named_parameters()}
     found = {}
     for group in optimizer.param_groups:
         found.setdefault((group['lr'], group['weight_decay']), []).extend(

@@ -5,15 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.model import BaseModule
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.structures import PixelData
 from torch import nn
 
-from mmcontrast.methods.denseclip import ContextDecoder, TextPrompting
+from mmcontrast.methods.denseclip import ContextDecoder, PixelTextPrompting
 from mmcontrast.registry import MODELS
-from tests.helpers.denseclip_case import Case
+from tests.helpers.denseclip_case import Case, prompting_state, released_name
 
 pytest.importorskip('mmseg')
 from mmseg.structures import SegDataSample  # noqa: E402
@@ -55,22 +54,13 @@ def test_context_decoder():
     case.check(dict(out=out, d_text=text.grad, d_visual=visual.grad))
 
 
-class Prompted(TextPrompting, BaseModule):
-    """The text side alone."""
-
-    def __init__(self, **kwargs):
-        super().__init__()
-        self.backbone = nn.Identity()
-        self.add_prompting(**kwargs)
-
-
 @pytest.mark.parametrize('name', ['score_map', 'score_map_gamma_init'])
 def test_score_map(name):
     case = Case(name)
     text, decoder = (case.meta['config'][part]
                      for part in ('text_encoder', 'context_decoder'))
-    model = Prompted(
-        class_names=case.input('class_names'),
+    model = PixelTextPrompting(
+        nn.Identity(), class_names=case.input('class_names'),
         text_encoder=dict(
             type='CLIPTextEncoder', width=text['transformer_width'],
             heads=text['transformer_heads'], layers=text['transformer_layers'],
@@ -82,21 +72,20 @@ def test_score_map(name):
             dropout=decoder['dropout']))
     gamma = (torch.full((48,), 1e-4) if name.endswith('init') else case.input('gamma'))
     # The position table of 13 rows shows that the length of the names came out as 5.
-    model.load_state_dict(
-        case.state() | dict(contexts=case.input('contexts'), gamma=gamma))
-    matched = model.eval().match_text([
+    model.load_state_dict(prompting_state(
+        case.state() | dict(contexts=case.input('contexts'), gamma=gamma)))
+    matched = model.eval()([
         *(case.input(f'x{i}') for i in range(4)),
         (case.input('global'), case.input('local'))])
     (matched.score_map * case.input('grad_weight')).sum().backward()
     case.check(dict(
         text_embeddings=matched.text, score_map=matched.score_map,
-        concatenated=matched.features[3], d_contexts=model.contexts.grad,
+        concatenated=matched.features[3], d_contexts=model.class_texts.contexts.grad,
         d_gamma=model.gamma.grad))
 
 
 def test_identity_loss():
-    from mmcontrast.methods.denseclip.head_loss import head_loss
-    from mmcontrast.methods.denseclip.identity_head import IdentityHead
+    from mmcontrast.methods.denseclip.head_loss import IdentityHead, head_loss
     case = Case('identity_loss')
     config = case.meta['config']
     head = IdentityHead(config['num_classes_of_the_map'], dict(
@@ -137,7 +126,8 @@ def test_training_step():
             module.p = 0.
     losses = model.loss(case.input('img'), samples(case))
     sum(value for key, value in losses.items() if 'loss' in key).backward()
-    params, buffers = dict(model.named_parameters()), dict(model.named_buffers())
+    params = {released_name(name): p for name, p in model.named_parameters()}
+    buffers = dict(model.named_buffers())
     out = named_losses(losses, case, 'step0')
     for name in case.outputs:
         kind, _, key = name.partition('/')
@@ -162,7 +152,7 @@ def test_parameter_groups(name, config):
     with torch.device('meta'):
         model = segmentor(config, freeze_text=False)
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
-    names = {id(p): name for name, p in model.named_parameters()}
+    names = {id(p): released_name(name) for name, p in model.named_parameters()}
     found = {}
     for group in optimizer.param_groups:
         key = group['lr'], group['weight_decay']
@@ -191,5 +181,6 @@ def test_learning_rates():
 def test_freezing_the_text_tower_takes_it_out_of_the_training():
     with torch.device('meta'):
         model = segmentor(RN50)
-    assert not any(p.requires_grad for p in model.text_encoder.parameters())
-    assert model.contexts.requires_grad and model.gamma.requires_grad
+    assert not any(p.requires_grad for p in model.class_texts.text_encoder.parameters())
+    assert model.class_texts.contexts.requires_grad
+    assert model.prompting.gamma.requires_grad

@@ -12,10 +12,25 @@ import os
 import numpy as np
 import torch
 
+from mmcontrast.methods.denseclip.weights import FORMER_KEYS
 from tests.helpers import fill
 
 _here = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
                      'golden', 'denseclip')
+
+
+def released_name(name):
+    """The released name of one of our parameters."""
+    for released, ours in FORMER_KEYS.items():
+        if name == ours or name.startswith(f'{ours}.'):
+            return released + name[len(ours):]
+    return name
+
+
+def prompting_state(state):
+    """Released weights as those of a PixelTextPrompting alone."""
+    return {key.replace('text_encoder.', 'class_texts.text_encoder.').replace(
+        'contexts', 'class_texts.contexts'): value for key, value in state.items()}
 
 
 class Case:

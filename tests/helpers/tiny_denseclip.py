@@ -34,12 +34,12 @@ def model(**changes):
     built = MODELS.build(ConfigDict(config(**changes)))
     with torch.no_grad():
         for name, parameter in built.named_parameters():
-            # CLIP's start is so small that nothing would depend on the words.
-            if name.startswith('text_encoder') and parameter.ndim == 2:
+            # CLIP's start is so small that nothing would depend on the texts.
+            if '.text_encoder.' in name and parameter.ndim == 2:
                 parameter.normal_(std=parameter.shape[1] ** -0.5)
-            if name == 'gamma':
+            if name.endswith('.gamma'):
                 parameter.fill_(0.5)
-            if name.startswith('context_decoder') and parameter.ndim == 2:
+            if '.context_decoder.' in name and parameter.ndim == 2:
                 parameter.normal_(std=parameter.shape[1] ** -0.5)
     return built
 

@@ -11,6 +11,7 @@ from mmcontrast.methods.denseclip import score_map
 from mmcontrast.models.text import tokenize
 from mmcontrast.registry import MODELS
 from tests.helpers import tiny_denseclip
+from tests.helpers.denseclip_case import released_name
 from tests.helpers.tiny_denseclip import (
     CHANNELS,
     NAMES,
@@ -63,10 +64,10 @@ def test_scores_are_concatenated_where_the_config_says():
     net = model(concat_index=1)
     with torch.no_grad():
         outputs = net.backbone(images(size=(64, 64)))
-        net.attention_pool = nn.Identity()
+        net.prompting.attention_pool = nn.Identity()
         # A local map of the size of the second one.
         fit = (outputs[-1][0], F.interpolate(outputs[-1][1], (8, 8)))
-        net.attention_pool.forward = lambda x: fit
+        net.prompting.attention_pool.forward = lambda x: fit
         matched = net.match_text(outputs[:-1])
     assert [m.shape[1] for m in matched.features] == [16, 32 + 3, 64, 128]
     assert matched.features[1][:, 32:].equal(matched.score_map)
@@ -86,7 +87,7 @@ def test_the_released_scale_of_detectors_is_an_argument():
     net = model().eval()
     with torch.no_grad():
         plain = net.match_text(net.backbone(images()))
-        net.concat_temperature = 0.07
+        net.prompting.concat_logits = True
         scaled = net.match_text(net.backbone(images()))
     assert scaled.score_map.equal(plain.score_map)
     torch.testing.assert_close(
@@ -96,34 +97,34 @@ def test_the_released_scale_of_detectors_is_an_argument():
 def test_a_long_name_finds_room_and_leaves_the_others_alone():
     short, long = model().eval(), model(class_names=(*NAMES, 'a chest of drawers made '
                                                      'of very old and brittle wood'))
-    assert short.text_encoder.context_length == 8 + 5
-    assert long.text_encoder.context_length == 8 + 14
+    assert short.class_texts.text_encoder.context_length == 8 + 5
+    assert long.class_texts.text_encoder.context_length == 8 + 14
     state = {k: v for k, v in short.state_dict().items() if k.startswith(
-        ('contexts', 'text_encoder')) and 'positional' not in k}
+        'prompting.class_texts') and 'positional' not in k}
     long.eval().load_state_dict(state, strict=False)
     with torch.no_grad():
-        long.text_encoder.positional_embedding[:13] = (
-            short.text_encoder.positional_embedding)
+        long.class_texts.text_encoder.positional_embedding[:13] = (
+            short.class_texts.text_encoder.positional_embedding)
         torch.testing.assert_close(
-            long.name_embeddings()[:, :3], short.name_embeddings())
+            long.class_texts()[:3], short.class_texts())
 
 
 def test_synonyms_share_a_class():
     net = model(class_names=['tree', ['car', 'a red car']]).eval()
     with torch.no_grad():
-        tree, car = net.name_embeddings()[0]
+        tree, car = net.class_texts()
         net.set_classes(['tree', 'car', 'a red car'])
-        alone = net.name_embeddings()[0]
+        alone = net.class_texts()
     torch.testing.assert_close(tree, alone[0])
     torch.testing.assert_close(car, (alone[1] + alone[2]) / 2)
-    assert net.trained_names.names == ['tree', 'car']
+    assert net.class_texts.trained_vocabulary.names == ['tree', 'car']
 
 
 # What is computed once.
 
 def test_the_text_tower_runs_once_for_a_sliding_window():
     net = model(test_cfg=dict(mode='slide', crop_size=(64, 64), stride=(32, 32))).eval()
-    tower, backbone = Calls(net.text_encoder), Calls(net.backbone)
+    tower, backbone = Calls(net.class_texts.text_encoder), Calls(net.backbone)
     with torch.no_grad():
         for _ in range(2):
             net.predict(images(1, (96, 160)), samples(1, (96, 160)))
@@ -134,9 +135,9 @@ def test_the_text_tower_runs_once_for_a_sliding_window():
 def test_what_is_kept_equals_what_is_computed():
     net = model().eval()
     with torch.no_grad():
-        kept = net.name_embeddings(), net.name_embeddings()
+        kept = net.class_texts(), net.class_texts()
     assert kept[0] is kept[1]
-    torch.testing.assert_close(kept[0], net.name_embeddings().detach())
+    torch.testing.assert_close(kept[0], net.class_texts().detach())
 
 
 @pytest.mark.parametrize('change', [
@@ -144,26 +145,27 @@ def test_what_is_kept_equals_what_is_computed():
     lambda net: net.eval(),
     lambda net: net.double().float(),
     lambda net: net.load_state_dict(net.state_dict()),
-    lambda net: net.text_encoder.load_state_dict(net.text_encoder.state_dict()),
+    lambda net: net.class_texts.text_encoder.load_state_dict(
+        net.class_texts.text_encoder.state_dict()),
     lambda net: net.set_classes(('tree', 'sky', 'car')),
-    lambda net: net.contexts.add_(1),
+    lambda net: net.class_texts.contexts.add_(1),
 ])
 @torch.no_grad()
 def test_kept_embeddings_are_dropped(change):
     net = model().eval()
-    net.name_embeddings()
-    tower = Calls(net.text_encoder)
-    net.name_embeddings()
+    net.class_texts()
+    tower = Calls(net.class_texts.text_encoder)
+    net.class_texts()
     assert tower.count == 0
     change(net)
-    net.name_embeddings()
+    net.class_texts()
     assert tower.count == 1
 
 
 @torch.no_grad()
 def test_loaded_weights_show_at_once():
     net, other = model().eval(), model().eval()
-    other.contexts.normal_()
+    other.class_texts.contexts.normal_()
     before, wanted = logits(net), logits(other)
     assert not torch.allclose(before, wanted)
     net.load_state_dict(other.state_dict())
@@ -172,13 +174,13 @@ def test_loaded_weights_show_at_once():
 
 def test_training_and_gradients_in_eval_mode_run_the_tower():
     net = model()
-    tower = Calls(net.text_encoder)
+    tower = Calls(net.class_texts.text_encoder)
     for step in range(2):
         net.loss(images(), samples())
         assert tower.count == step + 1
     net.eval()
     net.match_text(net.backbone(images())).score_map.sum().backward()
-    assert tower.count == 3 and net.contexts.grad.abs().sum() > 0
+    assert tower.count == 3 and net.class_texts.contexts.grad.abs().sum() > 0
 
 
 @torch.no_grad()
@@ -187,15 +189,15 @@ def test_a_copy_keeps_embeddings_of_its_own():
     net = model().eval()
     logits(net)
     momentum_encoder = copy.deepcopy(net)
-    momentum_encoder.contexts.zero_()
+    momentum_encoder.class_texts.contexts.zero_()
     assert not torch.allclose(logits(momentum_encoder), logits(net))
 
 
 @torch.no_grad()
 def test_without_contexts_texts_are_the_towers_own():
     net = model(num_contexts=0).eval()
-    plain = net.text_encoder(tokenize(NAMES, 5))
-    torch.testing.assert_close(net.name_embeddings(), plain.view(1, 3, 24))
+    plain = net.class_texts.text_encoder(tokenize(NAMES, 5))
+    torch.testing.assert_close(net.class_texts(), plain)
 
 
 # The score map in the result.
@@ -296,7 +298,7 @@ def test_names_at_test_time_that_cannot_work_are_refused():
         net.set_classes(['sky', 'a very small red car'])
     with pytest.raises(ValueError, match="'Sky' twice"):
         net.set_classes(['sky', 'Sky'])
-    assert net.names_are_trained
+    assert net.class_texts.is_trained_vocabulary
     roomy = model(text_encoder=dict(TEXT, context_length=77))
     roomy.set_classes(['sky', 'a very small red car'])
 
@@ -306,11 +308,12 @@ def test_names_at_test_time_that_cannot_work_are_refused():
 def test_the_text_tower_is_frozen_by_default_and_contexts_learn():
     net = model()
     sum(v for k, v in net.loss(images(), samples()).items() if 'loss' in k).backward()
-    assert all(p.grad is None for p in net.text_encoder.parameters())
+    assert all(p.grad is None for p in net.class_texts.text_encoder.parameters())
     missed = [name for name, p in net.named_parameters()
-              if p.grad is None and not name.startswith('text_encoder')]
+              if p.grad is None and 'text_encoder' not in name]
     assert missed == []
-    assert net.contexts.grad.abs().sum() > 0 and net.gamma.grad.abs().sum() > 0
+    assert net.class_texts.contexts.grad.abs().sum() > 0
+    assert net.prompting.gamma.grad.abs().sum() > 0
 
 
 def test_half_precision_computes_cosines_and_losses_in_float32():
@@ -328,10 +331,10 @@ def test_half_precision_computes_cosines_and_losses_in_float32():
 
 def test_gamma_of_zero_takes_the_picture_out_of_the_texts():
     net = model(gamma=0.).eval()
-    net.gamma.data.zero_()
+    net.prompting.gamma.data.zero_()
     with torch.no_grad():
         text = net.match_text(net.backbone(images())).text
-    assert text[0].equal(text[1]) and text[:1].equal(net.name_embeddings().detach())
+    assert text[0].equal(text[1]) and text[0].equal(net.class_texts().detach())
 
 
 def test_heads_are_initialized_as_mmseg_does_or_not_at_all():
@@ -348,7 +351,7 @@ def test_heads_are_initialized_as_mmseg_does_or_not_at_all():
 
 def test_paper_prompting_makes_contexts_of_each_picture():
     net = model(prompting='pre')
-    assert not hasattr(net, 'gamma')
+    assert not hasattr(net.prompting, 'gamma')
     net.eval()
     with torch.no_grad():
         both = net.match_text(net.backbone(images())).text
@@ -357,7 +360,8 @@ def test_paper_prompting_makes_contexts_of_each_picture():
     assert (both[0] - both[1]).abs().max() > 1e-4
     net.train()
     sum(v for k, v in net.loss(images(), samples()).items() if 'loss' in k).backward()
-    for parameter in (net.contexts, net.context_decoder.out_proj[1].weight):
+    for parameter in (net.class_texts.contexts,
+                      net.prompting.context_decoder.out_proj[1].weight):
         assert parameter.grad.abs().sum() > 0
 
 
@@ -366,7 +370,7 @@ def test_empty_pictures_cost_nothing_and_keep_the_graph():
     losses = net.loss(images(), samples(ignored=1.1))
     total = losses['decode.loss_ce'] + losses['aux_identity.loss_ce']
     total.backward()
-    assert total.item() == 0 and net.contexts.grad.abs().sum() == 0
+    assert total.item() == 0 and net.class_texts.contexts.grad.abs().sum() == 0
     assert losses['decode.acc_seg'].item() == 0
 
 
@@ -382,9 +386,9 @@ def test_any_backbone_gets_an_attention_pool(backbone, channels):
     net = model(
         backbone=backbone, attention_pool=dict(type='DenseAttentionPool', grid_size=4),
         neck=dict(type='FPN', in_channels=channels, out_channels=8, num_outs=4))
-    assert net.attention_pool.c_proj.weight.shape == (24, channels[-1])
+    assert net.prompting.attention_pool.c_proj.weight.shape == (24, channels[-1])
     sum(v for k, v in net.loss(images(), samples()).items() if 'loss' in k).backward()
-    assert net.attention_pool.q_proj.weight.grad.abs().sum() > 0
+    assert net.prompting.attention_pool.q_proj.weight.grad.abs().sum() > 0
     assert logits(net).shape == (2, 3, 64, 96)
 
 
@@ -434,17 +438,40 @@ def test_the_parts_without_classes_start_from_another_vocabulary(tmp_path):
     other, path = model(class_names=('a', 'b', 'c', 'd')), tmp_path / 'other.pth'
     torch.save(dict(state_dict=other.state_dict()), path)
     cfg = tiny_denseclip.config()
-    for part in ('backbone', 'context_decoder'):
+    for part, prefix in (('backbone', 'backbone.'),
+                         ('context_decoder', 'prompting.context_decoder.')):
         cfg[part]['init_cfg'] = dict(
-            type='Pretrained', checkpoint=str(path), prefix=f'{part}.')
+            type='Pretrained', checkpoint=str(path), prefix=prefix)
     net = model(**cfg)
     with torch.no_grad():
         net.backbone.conv1.weight.zero_()
     net.init_weights()
-    for part in ('backbone', 'context_decoder'):
-        wanted = getattr(other, part).state_dict()
-        for key, value in getattr(net, part).state_dict().items():
+    for part in ('backbone', 'prompting.context_decoder'):
+        wanted = other.get_submodule(part).state_dict()
+        for key, value in net.get_submodule(part).state_dict().items():
             assert value.equal(wanted[key]), key
+
+
+@pytest.mark.parametrize('load', ['torch', 'mmengine'])
+@torch.no_grad()
+def test_checkpoints_written_before_the_class_texts_were_a_module_load(load):
+    """Their keys are those of the release."""
+    from mmengine.runner.checkpoint import load_state_dict
+    changes = dict(attention_pool=dict(type='DenseAttentionPool', grid_size=2),
+                   backbone=dict(type='mmcontrast.CLIPResNet', layers=(1, 1, 1, 1),
+                                 width=4))
+    former, net = model(**changes), model(**changes)
+    for parameter in net.parameters():
+        parameter.add_(1)
+    state = {released_name(key): value for key, value in former.state_dict().items()}
+    assert {key.partition('.')[0] for key in state} == {
+        'backbone', 'neck', 'decode_head', 'contexts', 'gamma', 'text_encoder',
+        'context_decoder', 'attention_pool'}
+    if load == 'torch':
+        net.load_state_dict(state)
+    else:
+        load_state_dict(net, state, strict=True)
+    assert logits(net).equal(logits(former))
 
 
 def test_weights_of_longer_names_are_refused():
@@ -456,5 +483,6 @@ def test_weights_of_longer_names_are_refused():
 
 def test_weights_of_another_model_are_refused():
     state = model().state_dict() | {'contexts': torch.zeros(1, 4, 16)}
-    with pytest.raises(ValueError, match=r'another model: contexts \(1, 4, 16\) in'):
+    with pytest.raises(ValueError, match=(
+            r'another model: prompting.class_texts.contexts \(1, 4, 16\) in')):
         model().load_state_dict(state)

@@ -128,7 +128,7 @@ def parts(losses: dict) -> torch.Tensor:
     one_stage, lambda: two_stage('_base_/models/faster-rcnn_r50_fpn.py')])
 def test_a_training_step_looks_at_the_pictures_once(build):
     model, calls = build().train(), []
-    for module in (model.backbone, model.neck, model.context_decoder):
+    for module in (model.backbone, model.neck, model.prompting.context_decoder):
         module.register_forward_hook(lambda m, *_: calls.append(type(m).__name__))
     losses = model.loss(images(), samples())
     assert sorted(calls) == ['CLIPResNetWithAttention', 'ContextDecoder', 'FPN']
@@ -164,7 +164,7 @@ def test_a_plain_backbone_is_guided_through_an_attention_pool():
         backbone=dict(type='mmdet.ResNet', depth=18, base_channels=16),
         attention_pool=dict(type='DenseAttentionPool', grid_size=2, num_heads=2))
     parts(model.train().loss(images(), samples())).backward()
-    assert model.contexts.grad.abs().sum() > 0
+    assert model.class_texts.contexts.grad.abs().sum() > 0
 
 
 @torch.no_grad()

@@ -69,7 +69,7 @@ def files(tmp_path_factory):
 @torch.no_grad()
 def center(model, path: Path) -> None:
     """Random features are much alike, and so are texts: let none win all places."""
-    model.contexts.mul_(0.02)
+    model.class_texts.contexts.mul_(0.02)
     pixels = torch.from_numpy(cv2.resize(cv2.imread(str(path)), (192, 121)))
     data = model.data_preprocessor(dict(inputs=[pixels.permute(2, 0, 1)]))
     _, local = model.backbone(data['inputs'])[-1]
@@ -150,7 +150,7 @@ def test_trained_classes_come_back_after_others(infer, files):
 
 
 def test_texts_are_encoded_once_for_all_images_and_calls(infer, files):
-    calls = tiny.Calls(infer.model.text_encoder)
+    calls = tiny.Calls(infer.model.class_texts.text_encoder)
     for _ in range(2):
         infer(files / 'photos', 'moss;fire;ice', batch_size=1, progress=False)
     assert calls.count == 1
@@ -299,7 +299,7 @@ def detector(tmp_path_factory):
     with torch.no_grad():
         # Scores that differ, and texts that matter.
         model.bbox_head.retina_cls.weight.normal_(std=0.2)
-        for parameter in model.text_encoder.parameters():
+        for parameter in model.class_texts.text_encoder.parameters():
             if parameter.ndim == 2:
                 parameter.normal_(std=parameter.shape[1] ** -0.5)
     torch.save(dict(state_dict=model.state_dict()), root / 'weights.pth')
@@ -342,7 +342,7 @@ def test_other_texts_label_the_same_boxes_and_permute(detector, files):
 
 
 def test_texts_of_a_detector_are_encoded_once(detector, files):
-    calls = tiny.Calls(detector.model.text_encoder)
+    calls = tiny.Calls(detector.model.class_texts.text_encoder)
     detector(files / 'photos', 'moss;fire', batch_size=1, progress=False)
     detector(files / 'photos', 'moss;fire', batch_size=1, progress=False)
     # Those of the training find the boxes, the others label them.

@@ -87,7 +87,7 @@ def test_a_label_that_is_no_class_is_refused():
 
 def head(**changes):
     pytest.importorskip('mmseg')
-    from mmcontrast.methods.denseclip.identity_head import IdentityHead
+    from mmcontrast.methods.denseclip.head_loss import IdentityHead
     return IdentityHead(3, **changes)
 
 

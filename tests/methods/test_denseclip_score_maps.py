@@ -18,7 +18,7 @@ pytest.importorskip('mmdet')
 from mmcontrast.apis.analysis.score_maps import match_images, score_maps
 from mmcontrast.apis.inferencers import open_inferencer
 from mmcontrast.apis.inferencers.images import list_images
-from mmcontrast.methods.denseclip.box_texts import map_scale, relabel
+from mmcontrast.methods.denseclip.detectors import map_scale, relabel
 from mmcontrast.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -65,14 +65,15 @@ def test_cosines_are_those_after_the_picture_corrected_the_texts(files):
     with torch.no_grad():
         glob, local = model.backbone(whole)[-1]
         visual = torch.cat([glob[:, None], local.flatten(2).mT], 1)
-        text = model.text_encoder(model._tokens, contexts=model.contexts)
-        text = text + model.gamma * model.context_decoder(text, visual)
+        texts, prompting = model.class_texts, model.prompting
+        text = texts.text_encoder(texts.tokens, contexts=texts.contexts)
+        text = text + prompting.gamma * prompting.context_decoder(text, visual)
         wanted = torch.cosine_similarity(
             text[0, :, :, None, None], local[0][None], dim=1)
     torch.testing.assert_close(found[0], wanted, atol=1e-5, rtol=1e-4)
     # The correction matters here.
     plain = torch.cosine_similarity(
-        model.name_embeddings()[0, :, :, None, None], local[0][None], dim=1)
+        model.class_texts()[:, :, None, None], local[0][None], dim=1)
     assert (plain - wanted).abs().max() > 1e-3
 
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UserValueError
-from ...models.text.vocabulary import read_vocabulary
 from ...structures.protocols import MatchesText
 from ...visualization.heat_maps import score_map_sheet
 from ..inferencers import open_inferencer
@@ -79,8 +78,8 @@ def score_maps(config: str, checkpoint: str, images: Sequence[str],
     model = inferencer.model
     _check(config, model)
     if classes is not None:
-        model.set_names(read_vocabulary(classes))
-    texts = model.class_names
+        model.class_texts.set_vocabulary(classes)
+    texts = model.class_texts.class_names
     stems = output_stems([source.name for source in sources])
     files, skipped = [], []
     for batch in iterate_batches(inferencer.inputs(sources), batch_size, workers,
@@ -106,7 +105,7 @@ def _check(config: str, model: nn.Module) -> None:
 @torch.no_grad()
 def match_images(model: nn.Module, batch: Sequence[InputImage]
                  ) -> tuple[Tensor, tuple[float, float]]:
-    """(B, K, h, w) cosines of images of one size with the names that are set.
+    """(B, K, h, w) cosines of images of one size with the current class texts.
 
     Returns:
         The maps, and the share of their height and width that is no padding.

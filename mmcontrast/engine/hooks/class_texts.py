@@ -8,9 +8,9 @@ KEY = 'class_texts'
 
 def note_class_texts(model: nn.Module, checkpoint: dict) -> None:
     """Write the texts of a model that reads some into the ``meta`` of a checkpoint."""
-    names = getattr(model, 'trained_names', None)
-    if names is not None:
-        checkpoint.setdefault('meta', {})[KEY] = [list(entry) for entry in names.words]
+    texts = getattr(model, 'class_texts', None)
+    if texts is not None:
+        checkpoint.setdefault('meta', {})[KEY] = texts.notes
 
 
 def check_class_texts(model: nn.Module, checkpoint: dict, path: str) -> None:
@@ -22,11 +22,11 @@ def check_class_texts(model: nn.Module, checkpoint: dict, path: str) -> None:
     Raises:
         ValueError: If they differ; names the first label that does.
     """
-    names = getattr(model, 'trained_names', None)
+    texts = getattr(model, 'class_texts', None)
     theirs = (checkpoint.get('meta') or {}).get(KEY)
-    if names is None or theirs is None:
+    if texts is None or theirs is None:
         return
-    ours = [list(entry) for entry in names.words]
+    ours = texts.notes
     if theirs == ours:
         return
     label = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False))

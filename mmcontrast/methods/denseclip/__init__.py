@@ -5,11 +5,11 @@ one of them.
 """
 from ...registry import MODELS
 from .context_decoder import ContextDecoder
-from .prompting import Matched, TextPrompting, score_map
+from .prompting import Matched, PixelTextPrompting, score_map
 
 MODELS.announce('mmcontrast.methods.denseclip.segmentor', 'DenseCLIP')
-MODELS.announce('mmcontrast.methods.denseclip.identity_head', 'IdentityHead')
+MODELS.announce('mmcontrast.methods.denseclip.head_loss', 'IdentityHead')
 MODELS.announce('mmcontrast.methods.denseclip.detectors', 'DenseCLIPSingleStage',
                 'DenseCLIPTwoStage')
 
-__all__ = ['ContextDecoder', 'Matched', 'TextPrompting', 'score_map']
+__all__ = ['ContextDecoder', 'Matched', 'PixelTextPrompting', 'score_map']

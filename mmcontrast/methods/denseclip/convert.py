@@ -1,9 +1,8 @@
-"""Released DenseCLIP checkpoints into ours.
+"""Convert released DenseCLIP checkpoints into ours.
 
 Source: github.com/raoyongming/DenseCLIP, segmentation (Semantic FPN) and detection
-(RetinaNet, Mask R-CNN). The names are ours, too: what is converted is the file, and
-what is proved is that our model fills it without a key too many or too few and sees the
-same in a picture. Neck and heads are mmseg's and mmdet's own.
+(RetinaNet, Mask R-CNN). The keys of the text side get another prefix, all others are
+the same. Neck and heads are mmseg's and mmdet's own.
 """
 from collections.abc import Mapping, Sequence
 
@@ -13,8 +12,8 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ...converters.equality import compare_outputs, randomized
-from ...converters.layouts import same_name
 from ...converters.report import Conversion, rename_keys
+from ...io.former_keys import current_key
 from ...registry import MODELS
 from .released import count, released_outputs
 
@@ -56,9 +55,11 @@ def convert(weights: Mapping[str, Tensor], model_cfg: dict | None = None,
         model = MODELS.build(model_cfg).eval()
     backbone = type(model.backbone).__name__
     state, report = rename_keys(
-        weights, same_name, model.state_dict(),
+        weights, lambda key, value: (current_key(key, model), value),
+        model.state_dict(),
         f'Released DenseCLIP -> {type(model).__name__} with {backbone}', drop)
-    report.checks += verify(model, state, strict=not report.unset)
+    released = {source: weights[source] for source, _, _ in report.rows}
+    report.checks += verify(model, released, strict=not report.unset)
     names = model.class_names
     report.checks.append(f'Classes ({len(names)}): {", ".join(names[:4])}, ...')
     return Conversion(state, model_cfg, report, dict(dataset_meta=dict(classes=names)))
@@ -90,12 +91,17 @@ def infer_model(weights: Mapping[str, Tensor], meta: Mapping) -> dict:
 
 @torch.no_grad()
 def verify(
-    model: nn.Module, state: dict[str, Tensor], strict: bool = True
+    model: nn.Module, released: dict[str, Tensor], strict: bool = True
 ) -> list[str]:
     """Compare our model with :func:`released_outputs`, in double precision.
 
     Twice, with these weights and with random ones: a fresh gamma of 1e-4 would hide the
     context decoder.
+
+    Args:
+        model: It loads weights under their released names.
+        released: Weights under these names.
+        strict: Whether they are all that the model needs.
 
     Raises:
         ValueError: If outputs differ.
@@ -104,17 +110,18 @@ def verify(
                         dtype=torch.float64)
     model = model.double()
     pool = getattr(model.backbone, 'attnpool', None)
-    heads = model.text_encoder.transformer.resblocks[0].attn.num_heads
+    texts = model.class_texts
+    heads = texts.text_encoder.transformer.resblocks[0].attn.num_heads
     lines = []
-    for name, given in (('weights of the file', state),
-                        ('random weights', randomized(state))):
+    for name, given in (('weights of the file', released),
+                        ('random weights', randomized(released))):
         model.load_state_dict(given, strict=strict)
         matched = model.match_text(model.backbone(image))
-        maps, index = list(matched.features), model.concat_index
+        maps, index = list(matched.features), model.prompting.concat_index
         maps[index] = maps[index][:, :-matched.score_map.shape[1]]
         got = {f'map{i}': x for i, x in enumerate(maps)}
         got |= dict(text=matched.text, score_map=matched.score_map)
-        expected = released_outputs(given, image, model._tokens.cpu(), heads,
+        expected = released_outputs(given, image, texts.tokens.cpu(), heads,
                                     getattr(pool, 'pos_mode', 'resize'))
         lines += compare_outputs(name, expected, got)
     return lines

@@ -1,129 +1,150 @@
-"""DenseCLIP as detectors of mmdet: any one-stage or two-stage one, by its config."""
+"""Guide any one-stage or two-stage detector of mmdet by class texts: DenseCLIP."""
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
+from mmdet.models.detectors.base import BaseDetector
 from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
 from torch import Tensor
+from torchvision.ops import batched_nms, roi_align
 
+from ...models.text.class_texts import ClassTexts
 from ...models.text.vocabulary import Vocabulary, read_vocabulary
 from ...registry import MODELS
 from .box_targets import pixel_text_loss
-from .box_texts import map_scale, relabel
-from .prompting import TextPrompting
-from .widening import widen
+from .head_configs import add_score_channels, set_num_classes
+from .prompting import Matched, PixelTextPrompting
+from .weights import FORMER_KEYS, prepare_state_dict, skip_init_weights
 
-# Parts of a RoI head that count classes, whether their config says so or not.
-CLASS_HEADS = ('bbox_head', 'mask_head')
+Classes = str | Path | Sequence | Mapping | Vocabulary
+
+# Samples a side at which a box reads the score map, and the IoU from which two boxes of
+# one text are one object, as in mmdet's settings.
+ROI_SIZE, IOU_THRESHOLD = 7, 0.5
 
 
 class Extracted(NamedTuple):
-    """What a batch of pictures gave, to be used by all losses.
+    """What a batch of images gave, to be used by all losses.
 
     Attributes:
         features: Maps of the neck.
         logits: (B, K, h, w) score map divided by its temperature, at the size of the
-            backbone's first map; in testing the score map itself.
+            backbone's first map.
     """
 
     features: tuple[Tensor, ...]
     logits: Tensor
 
 
-class PromptedDetector(TextPrompting):
-    """What both kinds of detectors share; mixed in before mmdet's class.
+class TextGuidedDetector(BaseDetector):
+    """What both kinds of detectors share; a base beside mmdet's class.
 
     The score map goes to the neck and, supervised by the boxes, to a loss of its own.
     Heads and neck are built for the class list: ``num_classes`` of every head, and the
     neck's ``in_channels``, which the config gives without the score map.
     """
 
+    former_keys = FORMER_KEYS
     #: Name of the loss on the score map.
     aux_loss_name = 'loss_seg'
-    #: What labels the boxes instead of the trained classes, see `label_boxes_by`.
-    box_texts: Vocabulary | None = None
+    #: Labels the boxes instead of the trained classes, see `label_boxes_by`.
+    box_vocabulary: Vocabulary | None = None
 
-    def __init__(self, *, backbone: dict, neck: dict,
-                 class_names: str | Sequence | Mapping | Vocabulary,
-                 text_encoder: dict, context_decoder: dict, aux_weight: float = 1.0,
-                 num_contexts: int = 8, freeze_text: bool = True, gamma: float = 1e-4,
-                 temperature: float = 0.07, concat_index: int = 3,
-                 prompting: str = 'post', attention_pool: dict | None = None,
-                 init_heads: bool = True, **detector) -> None:
+    def __init__(self, *, backbone: dict, neck: dict, class_names: Classes,
+                 bbox_head: dict | None = None, rpn_head: dict | None = None,
+                 roi_head: dict | None = None, aux_weight: float = 1.0,
+                 concat_index: int = 3, init_heads: bool = True,
+                 train_cfg: dict | None = None, test_cfg: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | list | None = None, **prompting) -> None:
         if neck is None:
             raise ValueError(f'{type(self).__name__} needs a neck: it takes the score '
                              "map along with the backbone's maps.")
         vocabulary = read_vocabulary(class_names)
         num_classes = len(vocabulary)
-        heads = {name: count_classes(head, num_classes)
-                 for name, head in detector.items()
-                 if name in ('bbox_head', 'roi_head') and head is not None}
+        heads = dict(bbox_head=set_num_classes(bbox_head, num_classes),
+                     rpn_head=rpn_head, roi_head=set_num_classes(roi_head, num_classes))
         # Names without a scope are mmdet's, whatever the Runner's default is.
         with DefaultScope.overwrite_default_scope('mmdet'):
             super().__init__(
-                backbone=backbone, neck=widen(neck, concat_index, num_classes),
-                **detector | heads)
-        self.aux_weight = aux_weight
-        self.add_prompting(
-            vocabulary, text_encoder, context_decoder, num_contexts=num_contexts,
-            freeze_text=freeze_text, gamma=gamma, temperature=temperature,
+                backbone=backbone,
+                neck=add_score_channels(neck, concat_index, num_classes),
+                **{name: head for name, head in heads.items() if head is not None},
+                train_cfg=train_cfg, test_cfg=test_cfg,
+                data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.aux_weight, self.init_heads = aux_weight, init_heads
+        self.prompting = PixelTextPrompting(
+            self.backbone, class_names=vocabulary, concat_index=concat_index,
             # The released detectors divide the map before they use it.
-            concat_index=concat_index, concat_temperature=temperature,
-            prompting=prompting, attention_pool=attention_pool, init_heads=init_heads)
+            concat_logits=True, **prompting)
 
-    def set_classes(self, class_names: str | Sequence | Mapping | None) -> None:
-        """Reword the classes from now on, without training; None brings them back.
-
-        Raises:
-            ValueError: If their number changes, for the boxes are of the trained
-                classes, or a name is longer than the text tower has positions.
-        """
-        names = (self.trained_names if class_names is None
-                 else read_vocabulary(class_names))
-        if len(names) != len(self.trained_names):
-            raise ValueError(
-                f'{type(self).__name__} finds boxes of {len(self.trained_names)} '
-                f'classes, set_classes got {len(names)} names: they may be reworded, '
-                'not added or left out. label_boxes_by (tools/infer.py --classes) '
-                'labels the boxes by any number of texts.')
-        self.set_names(names)
+    @property
+    def class_texts(self) -> ClassTexts:
+        """Vocabulary and text encoder."""
+        return self.prompting.class_texts
 
     @property
     def class_names(self) -> list[str]:
         """One name for each label that a box may have."""
-        return super().class_names if self.box_texts is None else self.box_texts.names
+        return (self.box_vocabulary or self.class_texts.vocabulary).names
 
-    def label_boxes_by(self, texts: str | Sequence | Mapping | None) -> None:
-        """Label boxes by any number of other texts from now on, without training.
-
-        The trained classes still find the boxes; the text whose score map is highest
-        inside of a box, in the mean, labels it. Objects that are unlike all trained
-        classes are not found by that.
-
-        Args:
-            texts: The texts, see :func:`read_vocabulary`; None, or the classes as they
-                are set, for the labels of the heads.
+    def set_classes(self, class_names: Classes | None) -> None:
+        """Reword the classes from now on, without training; None brings them back.
 
         Raises:
-            ValueError: If a text is longer than the text tower has positions.
+            ValueError: If their number changes, for the boxes are of the trained
+                classes, or a name is longer than the text encoder has positions.
         """
-        names = None if texts is None else read_vocabulary(texts)
-        if names is not None:
-            with self.other_names(names):
-                pass  # refused now rather than at the first picture
-        self.box_texts = None if names == self.vocabulary else names
+        trained = self.class_texts.trained_vocabulary
+        vocabulary = trained if class_names is None else read_vocabulary(class_names)
+        if len(vocabulary) != len(trained):
+            raise ValueError(
+                f'{type(self).__name__} finds boxes of {len(trained)} classes, '
+                f'set_classes got {len(vocabulary)} names: they may be reworded, not '
+                'added or left out. label_boxes_by (tools/infer.py --classes) labels '
+                'the boxes by any number of texts.')
+        self.class_texts.set_vocabulary(vocabulary)
+
+    def label_boxes_by(self, texts: Classes | None) -> None:
+        """Label boxes by any number of other texts from now on, without training.
+
+        The trained classes still find the boxes; the text with the highest mean score
+        inside a box labels it. Objects that are unlike all trained classes are not
+        found by that.
+
+        Args:
+            texts: The texts, as for :func:`read_vocabulary`; None, or the classes as
+                they are set, for the labels of the heads.
+
+        Raises:
+            ValueError: If a text is longer than the text encoder has positions.
+        """
+        vocabulary = None if texts is None else read_vocabulary(texts)
+        if vocabulary is not None:
+            with self.class_texts.temporarily(vocabulary):
+                pass  # refused now rather than at the first image
+        unchanged = vocabulary == self.class_texts.vocabulary
+        self.box_vocabulary = None if unchanged else vocabulary
+
+    def match_text(self, outputs: Sequence) -> Matched:
+        """Match what the backbone returned with the class texts, see
+        :meth:`PixelTextPrompting.forward`."""
+        return self.prompting(outputs)
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: Sequence,
                 rescale: bool = True) -> Sequence:
         """Boxes as mmdet gives them; labeled as :meth:`label_boxes_by` asks."""
-        if self.box_texts is None:
+        if self.box_vocabulary is None:
             return super().predict(batch_inputs, batch_data_samples, rescale)
         outputs = self.backbone(batch_inputs)
-        with self.other_names(self.box_texts):
+        with self.class_texts.temporarily(self.box_vocabulary):
             scores = self.match_text(outputs).score_map
-        extracted = Extracted(self.neck(self.match_text(outputs).features), scores)
-        samples = super().predict(extracted, batch_data_samples, rescale)
+        features = tuple(self.neck(self.match_text(outputs).features))
+        samples = super().predict(features, batch_data_samples, rescale)
         for sample, score in zip(samples, scores, strict=True):
             factor = sample.scale_factor if rescale else (1.0, 1.0)
             sample.pred_instances = relabel(sample.pred_instances, score, map_scale(
@@ -138,8 +159,7 @@ class PromptedDetector(TextPrompting):
             batch_data_samples: mmdet's ``DetDataSample`` with ``gt_instances``.
         """
         extracted = self.extract(batch_inputs)
-        # mmdet's loss passes it on to extract_feat, which takes the features from it.
-        losses = super().loss(extracted, batch_data_samples)
+        losses = super().loss(extracted.features, batch_data_samples)
         losses[self.aux_loss_name] = self.aux_loss(
             extracted.logits, batch_data_samples, batch_inputs.shape[-2:])
         return losses
@@ -152,47 +172,61 @@ class PromptedDetector(TextPrompting):
             logits, [_coordinates(x.bboxes) for x in truth], [x.labels for x in truth],
             image_size)
 
-    def extract_feat(self, batch_inputs: Tensor | Extracted) -> tuple[Tensor, ...]:
-        """Maps of the neck, of pictures or of what was extracted from them before."""
-        if isinstance(batch_inputs, Extracted):
-            return batch_inputs.features
+    def extract_feat(self, batch_inputs: Tensor | tuple[Tensor, ...]
+                     ) -> tuple[Tensor, ...]:
+        """Maps of the neck, of images; maps that are already extracted pass through.
+        """
+        if isinstance(batch_inputs, tuple):
+            return batch_inputs
         return self.neck(self.match_text(self.backbone(batch_inputs)).features)
 
     def extract(self, images: Tensor) -> Extracted:
         """Everything the losses need, in one pass through the backbone."""
         matched = self.match_text(self.backbone(images))
-        logits = F.interpolate(
-            matched.score_map / self.temperature, matched.features[0].shape[2:],
-            mode='bilinear', align_corners=False)
-        return Extracted(self.neck(matched.features), logits)
+        logits = F.interpolate(matched.logits, matched.features[0].shape[2:],
+                               mode='bilinear', align_corners=False)
+        return Extracted(tuple(self.neck(matched.features)), logits)
+
+    def init_weights(self) -> None:
+        """Initialize as mmengine does; neck and heads only if ``init_heads``."""
+        if not self.init_heads:
+            skip_init_weights(getattr(self, name, None) for name in (
+                'neck', 'bbox_head', 'rpn_head', 'roi_head'))
+        super().init_weights()
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        prepare_state_dict(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 @MODELS.register_module()
-class DenseCLIPSingleStage(PromptedDetector, SingleStageDetector):
+class DenseCLIPSingleStage(TextGuidedDetector, SingleStageDetector):
     """A one-stage detector of mmdet, guided by class texts.
 
     ``bbox_head`` makes it a RetinaNet, FCOS, ATSS, GFL or another.
 
-    Source: DenseCLIP (CVPR 2022); differences from the released code: its
-    :class:`TextPrompting` says them, a batch without boxes costs 0 instead of NaN, and
-    neck and head are initialized as mmdet does (``init_heads=False``: not at all).
+    Source: DenseCLIP (CVPR 2022); differences from the released code: those of
+    :class:`PixelTextPrompting`, a batch without boxes costs 0 instead of NaN, and neck
+    and head are initialized as mmdet does (``init_heads=False``: not at all).
 
     Args:
         backbone: Config of a backbone: CLIP's with its attention pool, or another one
             together with ``attention_pool``.
         neck: Config of a neck. Its ``in_channels`` are the backbone's.
         bbox_head: Config of a head; its ``num_classes`` follows.
-        class_names, text_encoder, context_decoder, num_contexts, freeze_text, gamma,
-            temperature, concat_index, prompting, attention_pool, init_heads: See
-            :meth:`TextPrompting.add_prompting`. ``temperature`` also divides the map
-            that is concatenated.
+        class_names: Class vocabulary, as for :func:`read_vocabulary`.
         aux_weight: Weight of the loss on the score map.
+        concat_index: The map of the backbone that the score map is concatenated to.
+        init_heads: Whether :meth:`init_weights` initializes neck and heads by their
+            ``init_cfg``, as mmdet does. The released code does not.
         train_cfg, test_cfg, data_preprocessor, init_cfg: See mmdet.
+        prompting: Further arguments of :class:`PixelTextPrompting`: ``text_encoder``,
+            ``context_decoder`` and others.
     """
 
 
 @MODELS.register_module()
-class DenseCLIPTwoStage(PromptedDetector, TwoStageDetector):
+class DenseCLIPTwoStage(TextGuidedDetector, TwoStageDetector):
     """A two-stage detector of mmdet, guided by class texts.
 
     ``rpn_head`` and ``roi_head`` make it a Faster, Mask or Cascade R-CNN or another;
@@ -203,28 +237,38 @@ class DenseCLIPTwoStage(PromptedDetector, TwoStageDetector):
     aux_loss_name = 'loss_aux_seg'
 
 
-def count_classes(head: dict, num_classes: int) -> dict:
-    """A head's config with its class counts set.
+def relabel(found: InstanceData, scores: Tensor, scale: Tensor) -> InstanceData:
+    """Label each box by the text with the highest mean score inside it.
+
+    Boxes that came as two classes may now be one: they are suppressed as usual. Their
+    scores stay those of the trained classes.
 
     Args:
-        head: Config of a one-stage head, or of a RoI head with heads inside, each a
-            config or a list of them (cascades).
+        found: (N, 4) ``bboxes``, ``scores``, ``labels`` and more, of one image.
+        scores: (K, h, w) score map.
+        scale: (4, ) factors from the boxes to cells of the map.
     """
-    # A copy of its own kind: mmdet reads configs by attribute.
-    head = head.copy()
-    if not any(isinstance(head.get(name), dict | list) for name in CLASS_HEADS):
-        head['num_classes'] = num_classes
-        return head
-    for name, part in list(head.items()):
-        parts = part if isinstance(part, list) else [part]
-        # mask_iou_head and point_head count classes, too; stuff has other ones.
-        if name == 'semantic_head' or not all(
-                isinstance(x, dict) and (name in CLASS_HEADS or 'num_classes' in x)
-                for x in parts):
-            continue
-        counted = [count_classes(x, num_classes) for x in parts]
-        head[name] = counted if parts is part else counted[0]
-    return head
+    boxes = found.bboxes * scale.to(found.bboxes)
+    cells = roi_align(scores[None], [boxes.to(scores)], ROI_SIZE, aligned=True)
+    found.labels = cells.mean((2, 3)).argmax(1)
+    kept = batched_nms(found.bboxes.float(), found.scores.float(), found.labels,
+                       IOU_THRESHOLD)
+    return found[kept]
+
+
+def map_scale(scores: Tensor, input_size: torch.Size, scale_factor: tuple[float, float]
+              ) -> Tensor:
+    """(4, ) factors from boxes in the original image to cells of its score map.
+
+    Args:
+        scores: (..., h, w).
+        input_size: (H, W) of the network's input, padding included.
+        scale_factor: (x, y) from the original image to the network's input.
+    """
+    x, y = (cells / pixels * factor for cells, pixels, factor in zip(
+        (scores.shape[-1], scores.shape[-2]), (input_size[1], input_size[0]),
+        scale_factor, strict=True))
+    return scores.new_tensor([x, y, x, y])
 
 
 def _coordinates(boxes) -> Tensor:

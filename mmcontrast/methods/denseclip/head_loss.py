@@ -1,4 +1,4 @@
-"""The losses of an mmseg head, in less memory where they are plain cross entropies."""
+"""Compute the losses of mmseg heads and of the score map in less memory."""
 from collections.abc import Sequence
 
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -6,7 +6,36 @@ from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
+from ...registry import MODELS
 from .pixel_loss import upsampled_cross_entropy
+
+
+@MODELS.register_module()
+class IdentityHead(BaseDecodeHead):
+    """A decode head without parameters: its inputs are the logits.
+
+    It supervises the score map. Source: DenseCLIP (CVPR 2022), section 3.4, the
+    auxiliary loss of segmentation.
+
+    Args:
+        num_classes: K; the logits have as many channels.
+        loss_decode: Config of the loss; by default a soft-max cross entropy of weight
+            0.4, averaged over all pixels, the ignored ones included.
+        kwargs: The other arguments of mmseg's ``BaseDecodeHead``.
+    """
+
+    def __init__(self, num_classes: int, loss_decode: dict | None = None, **kwargs):
+        # No init_cfg: mmseg's default asks for the conv_seg that this head lacks.
+        super().__init__(
+            num_classes, num_classes, num_classes=num_classes, dropout_ratio=0,
+            loss_decode=loss_decode or dict(
+                type='mmseg.CrossEntropyLoss', loss_weight=0.4),
+            init_cfg=None, **kwargs)
+        self.conv_seg = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, K, h, w) logits, as they are."""
+        return inputs
 
 
 def head_loss(head: BaseDecodeHead, inputs: Sequence[Tensor] | Tensor,
@@ -14,7 +43,7 @@ def head_loss(head: BaseDecodeHead, inputs: Sequence[Tensor] | Tensor,
               scores: Tensor | None = None) -> dict[str, Tensor]:
     """``head.loss(inputs, data_samples, train_cfg)``, the same numbers.
 
-    A head that takes mmseg's soft-max cross entropy of its enlarged logits gets it by
+    A head that takes mmseg's soft-max cross entropy of its upsampled logits gets it by
     :func:`upsampled_cross_entropy`; any other one (a sampler, class weights, losses of
     its own) runs as it is.
 
@@ -56,7 +85,7 @@ def head_loss(head: BaseDecodeHead, inputs: Sequence[Tensor] | Tensor,
 
 
 def with_scores(logits: Tensor, scores: Tensor | None) -> Tensor:
-    """Logits of a head plus a (B, K, h, w) map, enlarged to their size; None: as is."""
+    """Logits of a head plus an upsampled (B, K, h, w) map; None: as they are."""
     if scores is None:
         return logits
     return logits + resize(scores, logits.shape[2:], mode='bilinear').to(logits)

@@ -1,11 +1,12 @@
-"""Words for the methods that read them: tokens, text towers, vocabularies."""
+"""Encode texts: tokenizer, text encoders, vocabularies, class texts of a model."""
 from .cache import EmbeddingCache
 from .class_embeddings import embed_classes
+from .class_texts import ClassTexts
 from .encoder import CLIPTextEncoder
 from .templates import TEMPLATES, read_templates
 from .tokenizer import token_lengths, tokenize
 from .vocabulary import Vocabulary, class_list, read_vocabulary
 
-__all__ = ['CLIPTextEncoder', 'EmbeddingCache', 'TEMPLATES', 'Vocabulary', 'class_list',
-           'embed_classes', 'read_templates', 'read_vocabulary', 'token_lengths',
-           'tokenize']
+__all__ = ['CLIPTextEncoder', 'ClassTexts', 'EmbeddingCache', 'TEMPLATES', 'Vocabulary',
+           'class_list', 'embed_classes', 'read_templates', 'read_vocabulary',
+           'token_lengths', 'tokenize']

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from mmcontrast.apis.config import load_config
+from mmcontrast.io.former_keys import current_keys
 from mmcontrast.methods.denseclip.box_targets import pixel_text_loss
 from mmcontrast.methods.denseclip.pixel_loss import upsampled_cross_entropy
 from mmcontrast.registry import MODELS
@@ -98,7 +99,9 @@ class Pair:
         yield Row('logits, largest difference / largest', relative(*logits), '')
         losses = {name: loss() for name, loss in self.losses().items()}
         yield Row('loss, difference / loss', relative(*losses.values()), '')
-        gradients = [torch.autograd.grad(loss, self.models[name].contexts)[0]
+        contexts = {'ours': self.ours.class_texts.contexts,
+                    'as written': self.written.contexts}
+        gradients = [torch.autograd.grad(loss, contexts[name])[0]
                      for name, loss in losses.items()]
         yield Row("contexts' gradient, largest difference / largest",
                   relative(*gradients), '')
@@ -111,15 +114,16 @@ class Pair:
     def text(self) -> dict[str, Callable]:
         """Class embeddings, and the way back to the contexts."""
         self.train(True)
-        gradient = torch.randn_like(self.ours.name_embeddings())
-        frozen = share_weights(written_tower(self.ours), self.ours.text_encoder)
+        gradient = torch.randn_like(self.ours.class_texts())
+        frozen = share_weights(written_tower(self.ours),
+                               self.ours.class_texts.text_encoder)
         frozen.requires_grad_(False)
 
         def as_written(tower: nn.Module):
-            tower(self.written.tokens, self.written.contexts).backward(gradient)
+            tower(self.written.tokens, self.written.contexts).backward(gradient[None])
             tower.zero_grad()
 
-        return {'ours': lambda: self.ours.name_embeddings().backward(gradient),
+        return {'ours': lambda: self.ours.class_texts().backward(gradient),
                 'as written': lambda: as_written(self.written.text_encoder),
                 'as written but frozen': lambda: as_written(frozen)}
 
@@ -148,20 +152,22 @@ class Pair:
 
 def transcribe(ours: nn.Module) -> written.Segmentor:
     """The transcription with the weights of our segmentor, not copies of them."""
-    backbone, dims = ours.backbone, ours.text_encoder.embed_dims
+    backbone, dims = ours.backbone, ours.class_texts.text_encoder.embed_dims
     tower = written.ImageTower(
         [len(getattr(backbone, f'layer{i}')) for i in (1, 2, 3, 4)],
         backbone.conv3.out_channels, dims, backbone.attnpool.num_heads,
         32 * round((len(backbone.attnpool.positional_embedding) - 1) ** 0.5))
     model = written.Segmentor(
         tower, written_tower(ours), written.ContextDecoder(dims),
-        copy.deepcopy(ours.neck), copy.deepcopy(ours.decode_head), ours.contexts,
-        ours._tokens)
+        copy.deepcopy(ours.neck), copy.deepcopy(ours.decode_head),
+        ours.class_texts.contexts, ours.class_texts.tokens)
+    # The transcription has the keys of the release.
+    model.former_keys = {current: key for key, current in ours.former_keys.items()}
     return share_weights(model, ours)
 
 
 def written_tower(ours: nn.Module) -> written.TextTower:
-    sizes = ours.text_encoder.sizes
+    sizes = ours.class_texts.text_encoder.sizes
     return written.TextTower(sizes.width, sizes.heads, sizes.layers,
                              sizes.context_length, sizes.vocab_size, sizes.embed_dims)
 
@@ -169,7 +175,7 @@ def written_tower(ours: nn.Module) -> written.TextTower:
 def share_weights(model: nn.Module, source: nn.Module) -> nn.Module:
     """Let ``model`` use the tensors of ``source``; it keeps its own gradients."""
     state = {key: value.detach() for key, value in source.state_dict().items()}
-    model.load_state_dict(state, assign=True)
+    model.load_state_dict(current_keys(state, model), assign=True)
     return model
 
 
