@@ -42,6 +42,7 @@ class ToolHelpFormatter(argparse.RawDescriptionHelpFormatter):
             return text
         if isinstance(default, list | tuple):
             default = ' '.join(map(str, default))
+        default = str(default).replace('%', '%%')
         return f'{text} (default: {default})'
 
 
