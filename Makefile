@@ -24,8 +24,8 @@ PYTEST = $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: help env demo test test-fast lint
 help:
-	@echo 'make demo              pretrain, export, fine-tune and report, on made-up pictures'
-	@echo 'make demo DATA=FOLDER  the same on a folder of your own pictures'
+	@echo 'make demo              pretrain, export, fine-tune and report, on generated images'
+	@echo 'make demo DATA=FOLDER  the same on a folder of your own images'
 	@echo 'make test              lint, links of the docs, all tests'
 	@echo 'make test ARGS="-k momentum"   a part of the tests'
 	@echo 'make test-fast         the tests that neither start a process nor train: minutes'
