@@ -81,9 +81,10 @@ def test_held_out_pairs_are_never_named_where_they_are_not_shown(scenes):
 
 # Crops.
 
-def test_a_centered_crop_has_the_region_in_its_middle():
+@pytest.mark.parametrize('option', ['centered', 'centred'])
+def test_a_centered_crop_has_the_region_in_its_middle(option):
     # 20 px wide, 10 px high, times 2: 40 px around (30, 45) -> columns 10 to 49.
-    image = cropped((20, 40, 40, 50), size=40, margin=(2, 2), centered=True)['img']
+    image = cropped((20, 40, 40, 50), size=40, margin=(2, 2), **{option: True})['img']
     assert image[0, :, 0].tolist() == list(range(10, 50))
     assert image[:, 0, 1].tolist() == list(range(25, 65))
 

@@ -27,11 +27,12 @@ class CropRegion(BaseTransform):
             region's longer side. No crop is larger than the image.
         centered: Put the region in the middle, as far as the image goes; otherwise it
             lies anywhere in the crop.
+        centred: Former spelling of ``centered``, for configs of earlier versions.
     """
 
     def __init__(self, size: int, kinds: Mapping[str, float],
-                 margin: tuple[float, float] = (1.05, 1.8), centered: bool = False
-                 ) -> None:
+                 margin: tuple[float, float] = (1.05, 1.8), centered: bool = False,
+                 centred: bool = False) -> None:
         if size < 1:
             raise ValueError(f'size must be 1 pixel or more, got {size}.')
         if not kinds or min(kinds.values()) <= 0:
@@ -40,7 +41,7 @@ class CropRegion(BaseTransform):
         if not 0 < margin[0] <= margin[1]:
             raise ValueError(f'margin must be 0 < low <= high, got {margin}.')
         self.size, self.kinds = size, dict(kinds)
-        self.margin, self.centered = tuple(margin), centered
+        self.margin, self.centered = tuple(margin), centered or centred
 
     def transform(self, results: dict, rng: random.Random = random) -> dict:
         region = self._choose(results, rng)
