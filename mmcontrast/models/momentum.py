@@ -1,4 +1,4 @@
-"""Momentum twins of modules."""
+"""Keep momentum (EMA) encoders of modules."""
 from copy import deepcopy
 
 import torch
@@ -9,24 +9,24 @@ from torch import nn
 class MomentumEncoder(BaseModule):
     """Copies of modules whose parameters follow the originals as a moving average.
 
-    ``twin <- m * twin + (1 - m) * online``, parameters only: batch-norm buffers are the
-    twin's own, moved by its own forward passes (mmengine's averaged models copy or
-    average them). The twin never receives a gradient.
+    ``momentum <- m * momentum + (1 - m) * online``, parameters only: batch-norm buffers
+    are its own, updated by its own forward passes (mmengine's averaged models copy or
+    average them). It never receives a gradient.
 
-    The copies are children under the names given, so a model that keeps the twin as
+    The copies are children under the names given, so a model that keeps the encoder as
     ``self.momentum`` has checkpoint keys ``momentum.backbone.*``.
 
     Args:
-        online: The trained modules by name. They stay the property of the caller.
+        online: The trained modules by name. They do not become children.
 
     Attributes:
         coefficient: m, set for every step by
-            :class:`mmcontrast.engine.hooks.MomentumHook`; 1 leaves the twin as it is.
+            :class:`mmcontrast.engine.hooks.MomentumHook`; 1 disables the update.
     """
 
     def __init__(self, **online: nn.Module):
         super().__init__()
-        # A plain dict: the online modules are no children of the twin.
+        # A plain dict: the online modules do not become children.
         self._online = online
         for name, module in online.items():
             self.add_module(name, deepcopy(module).requires_grad_(False))
@@ -34,20 +34,20 @@ class MomentumEncoder(BaseModule):
         self._pairs: tuple[list, list] | None = None
 
     def init_weights(self):
-        """Start as an exact copy, buffers included; called after the online init."""
+        """Copy the online modules, buffers included; called after their init."""
         for name, module in self._online.items():
             getattr(self, name).load_state_dict(module.state_dict())
 
     @torch.no_grad()
     def update(self):
-        """One step of the average over all parameters, in place.
+        """Update the moving average of all parameters, in place.
 
         Raises:
-            RuntimeError: If nobody set the coefficient.
+            RuntimeError: If the coefficient is not set.
         """
         if self.coefficient is None:
             raise RuntimeError(
-                'The momentum twin has no coefficient. In a config, add '
+                'The momentum encoder has no coefficient. In a config, add '
                 "momentum=dict(type='MomentumHook') to default_hooks; in a loop of "
                 'your own, set model.momentum.coefficient before each step.')
         if self.coefficient == 1:

@@ -1,4 +1,4 @@
-"""What methods that learn from two views of an image share."""
+"""Provide the base class of methods that learn from two views of an image."""
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ class TwoViewModel(BaseModel):
 
     def __init__(self, backbone: dict, neck: dict | None = None,
                  data_preprocessor: dict | None = None, init_cfg: dict | None = None):
-        # Built here: mmengine would look it up in the default scope.
+        # Built here: mmengine would use the default scope.
         super().__init__(
             MODELS.build(data_preprocessor or dict(type='TwoViewPreprocessor')),
             init_cfg)
@@ -51,7 +51,7 @@ class TwoViewModel(BaseModel):
                 else self.neck.out_channels)
 
     def encoders(self) -> dict[str, nn.Module]:
-        """Backbone and neck by name, for the momentum twin."""
+        """Backbone and neck by name, for the momentum encoder."""
         return dict(backbone=self.backbone) | (
             {} if self.neck is None else dict(neck=self.neck))
 
@@ -109,7 +109,7 @@ class TwoViewModel(BaseModel):
 
 def stack_views(data_samples: Sequence[BaseDataElement], like: Tensor
                 ) -> tuple[ViewBatch, ViewBatch]:
-    """Where the first and the second views lie, on the device of ``like``."""
+    """The ``View`` of all first and all second views, on the device of ``like``."""
     first, second = (
         ViewBatch.stack([sample.views[view] for sample in data_samples], like.device)
         for view in range(2))

@@ -10,9 +10,12 @@ from mmcontrast.models.photometric import (
     BatchedSteps,
     Op,
     batched_recipe,
-    pillow,
 )
-from mmcontrast.models.photometric.batch import augment_one_by_one, augment_together
+from mmcontrast.models.photometric.batch import (
+    augment_one_by_one,
+    augment_together,
+    augment_with_pillow,
+)
 
 
 def compiled(views, choices):
@@ -44,7 +47,7 @@ PHOTOGRAPHS = [photograph(seed) for seed in range(6)]
 def difference(path, images, choices):
     """Gray levels between a path and the steps that work on one picture."""
     batch = torch.stack([image_to_tensor(image) for image in images])
-    expected = augment_one_by_one(batch, choices, pillow.augment)
+    expected = augment_one_by_one(batch, choices, augment_with_pillow)
     return (path(batch, choices).float() - expected.float()).abs()
 
 
@@ -154,9 +157,10 @@ def test_pillow_repeats_choices_as_the_steps_themselves_would():
         1, (Op.HUE, 0.06), (Op.CONTRAST, 1.3), (Op.BRIGHTNESS, 0.8),
         (Op.SATURATION, 0.9), (Op.SKIP, 0.5), (Op.BLUR, 1.5), (Op.SOLARIZE, 100))
     view = image_to_tensor(picture)[None]
-    found = augment_one_by_one(view, choices, pillow.augment)
+    found = augment_one_by_one(view, choices, augment_with_pillow)
     assert found[0].equal(image_to_tensor(expected))
-    found = augment_one_by_one(view, same_for_all(1, (Op.GRAYSCALE, 0)), pillow.augment)
+    found = augment_one_by_one(
+        view, same_for_all(1, (Op.GRAYSCALE, 0)), augment_with_pillow)
     assert found[0].equal(image_to_tensor(gray(picture)))
 
 
@@ -192,5 +196,5 @@ def test_wrong_views_are_named():
     steps = batched_recipe('BYOL')[0]
     with pytest.raises(TypeError, match='needs uint8 views.*got torch.float32'):
         steps.apply(torch.zeros(2, 3, 4, 4), steps.draw(2))
-    with pytest.raises(ValueError, match='3 choices do not fit 2 views'):
+    with pytest.raises(ValueError, match='for 3 views, got 2 views'):
         steps.apply(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), steps.draw(3))

@@ -1,4 +1,4 @@
-"""Projectors and predictors of dense contrastive methods."""
+"""Build projectors and predictors of dense contrastive methods."""
 from mmcv.cnn import build_activation_layer, build_norm_layer
 from torch import Tensor, nn
 
@@ -18,13 +18,12 @@ class ConvMLP(nn.Module):
         in_channels, hidden_channels, out_channels: Widths.
         norm_cfg: Norm between the layers, e.g. ``dict(type='SyncBN')``.
         out_norm_cfg: Norm after the last layer, none in the released code. A batch norm
-            without scale and shift keeps every channel spread out over the batch, as
-            in SimSiam (CVPR 2021), which keeps short runs on few images from
-            collapsing.
+            without scale and shift, as in SimSiam (CVPR 2021), keeps the variance of
+            every channel and so short runs on few images from collapsing.
         num_layers: Number of convolutions.
         act_cfg: Activation between the layers.
-        init_std: Draw the weights from a normal distribution of this width, cut at
-            +-2, with biases of 0; None leaves torch's default.
+        init_std: Std of a normal distribution for the weights, truncated at +-2, with
+            zero biases; None keeps torch's default.
     """
 
     def __init__(self, in_channels: int, hidden_channels: int, out_channels: int,
@@ -69,7 +68,7 @@ class ConvMLP(nn.Module):
 
 @MODELS.register_module()
 class RowMLP(ConvMLP):
-    """The same over rows of features, with linear layers: (R, C) instead of maps.
+    """:class:`ConvMLP` with linear layers, for rows of features (R, C) instead of maps.
 
     Args:
         in_channels: As in :class:`ConvMLP`, and so are the others. A norm of type

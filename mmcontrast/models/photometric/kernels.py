@@ -1,7 +1,7 @@
-"""The changes of one image on a CPU, compiled by numba (the extra ``cpu``).
+"""Augment one image on a CPU with kernels compiled by numba (the extra ``cpu``).
 
-The arithmetic is that of ``ops``, to the last bit. There every change walks through
-the image some ten times; here a loop reads each pixel once, and the image stays uint8.
+Results are bit-identical to ``ops``. There every step passes over the image about ten
+times; here a loop reads each pixel once, and the image stays uint8.
 """
 import math
 
@@ -13,9 +13,9 @@ from .params import Op
 
 F = np.float32
 
-# Free of the GIL, so that threads can share a batch. One small function an op rather
-# than a whole: that compiles in half the time, and only what a recipe needs. Not cached
-# on disk: numba raises where neither folder it tries can be written.
+# Without the GIL, so that threads can share a batch. One small function per op: that
+# compiles in half the time, and only what a recipe needs. Not cached on disk: numba
+# raises if neither folder it tries is writable.
 _compiled = njit(nogil=True, fastmath={'nnan', 'ninf', 'nsz'})
 
 
@@ -38,9 +38,9 @@ def _blur(image: np.ndarray, sigma: float) -> None:
     whole, radius = int(radius), F(radius)
     inner = 1 / (2 * radius + 1)
     edge = (1 - (2 * whole + 1) * inner) / 2
-    pyramid = np.array([edge, *[inner] * (2 * whole + 1), edge], F)
+    weights = np.array([edge, *[inner] * (2 * whole + 1), edge], F)
     reach = whole + 1
-    # A frame of room: then a filter along an axis is one along the flat memory.
+    # Padded, so that a filter along an axis is one along the flat memory.
     frame = np.empty([3, *(side + 2 * reach for side in image.shape[1:])], np.uint8)
     target = np.empty_like(frame)
     inside = np.s_[:, reach:-reach, reach:-reach]
@@ -49,19 +49,19 @@ def _blur(image: np.ndarray, sigma: float) -> None:
         for _ in range(BOXES):
             _fill_ends(np.moveaxis(frame, axis, 0), reach)
             step = 1 if axis == 2 else frame.shape[2]
-            _box(frame.reshape(-1), target.reshape(-1), pyramid, step)
+            _box(frame.reshape(-1), target.reshape(-1), weights, step)
             frame, target = target, frame
     image[...] = frame[inside]
 
 
 def _fill_ends(lines: np.ndarray, reach: int) -> None:
-    """Beyond the border stands the pixel of the border."""
+    """Replicate the border pixels."""
     lines[:reach], lines[-reach:] = lines[reach], lines[-reach - 1]
 
 
 @_compiled
 def _truncate(level):
-    """Clip, then cut the fraction off."""
+    """Clip, then truncate."""
     return np.uint8(np.int32(min(max(level, F(0)), F(255))))
 
 
@@ -135,19 +135,19 @@ def _channel(value, drop, sector):
 
 
 @_compiled
-def _box(source, target, pyramid, step):
+def _box(source, target, weights, step):
     """Filter flat memory; the neighbors of a pixel lie ``step`` bytes apart."""
-    reach = pyramid.size // 2 * step
+    reach = weights.size // 2 * step
     room = np.empty(512, F)
     for start in range(0, source.size - 2 * reach, room.size):
         out = target[start + reach:target.size - reach][:room.size]
         sums = room[:out.size]
         for i in range(sums.size):
             sums[i] = F(0.4999)
-        for k in range(pyramid.size):
+        for k in range(weights.size):
             pixels = source[start + k * step:][:sums.size]
             for i in range(sums.size):
-                sums[i] += F(pixels[i]) * pyramid[k]
+                sums[i] += F(pixels[i]) * weights[k]
         for i in range(sums.size):
             out[i] = np.uint8(np.int32(sums[i]))
 

@@ -1,19 +1,19 @@
-"""Changes of color and sharpness as tensor operations, with Pillow's pixels.
+"""Implement photometric operations on tensors, with the same pixels as Pillow.
 
 Each function takes M views (M, 3, H, W), float32 holding whole gray levels, and one
-value a view, (M, 1, 1, 1); it gives gray levels whose fraction is to be cut off, as
-Pillow does when it stores them. No function asks the host for a number.
+value per view, (M, 1, 1, 1); it returns gray levels to be truncated, as Pillow does
+when it stores them. No function synchronizes with the host.
 """
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Pillow approximates a Gaussian by so many box filters along each axis.
+# Box filters along each axis by which Pillow approximates a Gaussian.
 BOXES = 3
 
 
 def blend(flat: Tensor, views: Tensor, factor: Tensor) -> Tensor:
-    """From ``flat`` (factor 0) through the views (factor 1) and on, clipped."""
+    """Extrapolate from ``flat`` (factor 0) through the views (factor 1), clipped."""
     return flat.add((views - flat).mul_(factor)).clamp_(0, 255)
 
 
@@ -26,18 +26,18 @@ def luma(views: Tensor) -> Tensor:
 
 
 def brightness(views: Tensor, factor: Tensor) -> Tensor:
-    """Towards black or away from it."""
+    """Scale, towards black or away from it."""
     return (views * factor).clamp_(max=255)
 
 
 def contrast(views: Tensor, factor: Tensor) -> Tensor:
-    """Towards the mean luma of the view or away from it."""
+    """Blend with the mean luma of the view."""
     mean = luma(views).mean((2, 3), keepdim=True).add_(0.5).floor_()
     return blend(mean, views, factor)
 
 
 def saturation(views: Tensor, factor: Tensor) -> Tensor:
-    """Towards gray or away from it."""
+    """Blend with the gray view."""
     return blend(luma(views), views, factor)
 
 
@@ -47,18 +47,18 @@ def grayscale(views: Tensor, _: Tensor) -> Tensor:
 
 
 def solarize(views: Tensor, threshold: Tensor) -> Tensor:
-    """Inverted from ``threshold`` on."""
+    """Invert levels from ``threshold`` on."""
     return torch.where(views < threshold, views, 255 - views)
 
 
 def hue(views: Tensor, turns: Tensor) -> Tensor:
-    """Turned on the color wheel, by way of Pillow's 8-bit HSV."""
+    """Shift the hue, through Pillow's 8-bit HSV."""
     red, green, _ = views.split(1, 1)
     value = views.amax(1, keepdim=True)
     chroma = value - views.amin(1, keepdim=True)
     # On gray, hue and saturation are 0 whatever they are divided by.
     gaps = (value - views).div_(chroma.clamp(min=1))
-    # Rounded to float32 where Pillow rounds: it decides how hues are cut to 8 bits.
+    # Rounded to float32 where Pillow rounds: it decides how hues become 8 bits.
     to_red, to_green, to_blue = gaps.double().split(1, 1)
     angle = torch.where(
         red == value, to_blue - to_green, torch.where(
@@ -82,25 +82,25 @@ def blur(views: Tensor, sigma: Tensor, reach: int) -> Tensor:
     whole = radius.floor()
     inner = 1 / (2 * radius + 1)
     edge = (1 - (2 * whole + 1) * inner) / 2
-    pyramid = [torch.where(k <= whole, inner, edge * (k <= whole + 1))
+    weights = [torch.where(k <= whole, inner, edge * (k <= whole + 1))
             for k in range(reach + 1)]
     for axis in (3, 2):
         for _ in range(BOXES):
-            views = _box(views, pyramid, axis)
+            views = _box(views, weights, axis)
     return views
 
 
-def _box(views: Tensor, pyramid: list[Tensor], axis: int) -> Tensor:
-    """One symmetric filter along ``axis``; beyond the border stands its pixel."""
-    reach, size = len(pyramid) - 1, views.shape[axis]
+def _box(views: Tensor, weights: list[Tensor], axis: int) -> Tensor:
+    """One symmetric filter along ``axis``, with replicated borders."""
+    reach, size = len(weights) - 1, views.shape[axis]
     sides = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
     padded = F.pad(views, sides, mode='replicate')
-    out = padded.narrow(axis, reach, size) * pyramid[0]
+    out = padded.narrow(axis, reach, size) * weights[0]
     for k in range(1, reach + 1):
         pair = padded.narrow(axis, reach - k, size) + padded.narrow(
             axis, reach + k, size)
-        out.addcmul_(pair, pyramid[k])
-    # Pillow's fixed-point weights are cut off, so that most ties fall.
+        out.addcmul_(pair, weights[k])
+    # Pillow truncates its fixed-point weights, so most ties round down.
     return out.add_(0.4999).floor_()
 
 

@@ -1,4 +1,4 @@
-"""What is done to each view of a batch: drawn apart from doing it."""
+"""Draw the photometric parameters of a batch of views."""
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -15,7 +15,7 @@ from ...datasets.transforms import (
 
 
 class Op(IntEnum):
-    """One change of a view, and what its value means."""
+    """A photometric operation; the comments say what its value means."""
 
     SKIP = 0
     BRIGHTNESS = 1      # factor
@@ -29,13 +29,13 @@ class Op(IntEnum):
 
 @dataclass(frozen=True)
 class AugmentParams:
-    """The changes of N views, L each, in the order in which they happen.
+    """The operations on N views, L each, in the order in which they apply.
 
-    Applying draws nothing, so that a recorded choice can be repeated.
+    Applying them draws empty, so recorded parameters can be repeated.
 
     Attributes:
         ops: (N, L) int64 on the CPU, members of :class:`Op`.
-        values: (N, L) float32 on the CPU, what the ops need.
+        values: (N, L) float32 on the CPU, the parameter of each op.
     """
 
     ops: Tensor
@@ -49,18 +49,19 @@ class AugmentParams:
 
     @classmethod
     def join(cls, parts: list['AugmentParams'], n: int) -> 'AugmentParams':
-        """The changes of ``parts`` one after the other, for ``n`` views."""
-        nothing = cls(torch.empty(n, 0, dtype=torch.int64), torch.empty(n, 0))
-        parts = [nothing, *parts]
+        """The operations of ``parts`` one after the other, for ``n`` views."""
+        empty = cls(torch.empty(n, 0, dtype=torch.int64), torch.empty(n, 0))
+        parts = [empty, *parts]
         return cls(torch.cat([part.ops for part in parts], 1),
                    torch.cat([part.values for part in parts], 1))
 
 
-def draw(step: ViewStep, n: int, generator: Generator | None = None) -> AugmentParams:
-    """The choices of one step for ``n`` views, as ``ViewStep.draw`` makes them.
+def draw_params(step: ViewStep, n: int, generator: Generator | None = None
+                ) -> AugmentParams:
+    """The parameters of one step for ``n`` views, distributed as in ``ViewStep.draw``.
 
-    As many numbers are drawn whatever they turn out to be, so that a view's choices
-    depend on its row and the seed alone.
+    The number of random numbers does not depend on their values, so the parameters of
+    a view depend on its row and the seed alone.
 
     Raises:
         TypeError: If the step has no batched form.
@@ -71,9 +72,9 @@ def draw(step: ViewStep, n: int, generator: Generator | None = None) -> AugmentP
             f'{sorted(cls.__name__ for cls in _DRAWS)} have. Use the strict pipeline '
             'for this recipe: TwoViews(views=...) in the loader, and no photometric '
             'in the preprocessor.')
-    happens = torch.rand(n, 1, generator=generator) < step.prob
-    choices = _DRAWS[type(step)](step, n, generator)
-    return AugmentParams(torch.where(happens, choices.ops, Op.SKIP), choices.values)
+    applies = torch.rand(n, 1, generator=generator) < step.prob
+    params = _DRAWS[type(step)](step, n, generator)
+    return AugmentParams(torch.where(applies, params.ops, Op.SKIP), params.values)
 
 
 def _draw_jitter(

@@ -1,4 +1,4 @@
-"""The photometric steps of one view, for a whole batch at once."""
+"""Draw and apply the photometric steps of a view for a whole batch."""
 from collections.abc import Sequence
 
 import torch
@@ -6,18 +6,18 @@ from torch import Generator, Tensor
 
 from ...datasets.transforms import ViewStep, view_steps
 from .batch import augment
-from .params import AugmentParams, draw
+from .params import AugmentParams, draw_params
 
 
 class BatchedSteps:
-    """What ``TwoViews`` does to the colors of one view, for N views on any device.
+    """The photometric steps of ``TwoViews`` for one view, batched, on any device.
 
-    Probabilities and ranges are those of the steps, parameters are drawn for each
-    view by itself, and the pixels are Pillow's: no more than single gray levels of
-    the blur fall the other way.
+    Probabilities and ranges are those of the steps, parameters are drawn for each view,
+    and the pixels are Pillow's: only the blur differs, by one gray level at some
+    pixels.
 
     Args:
-        steps: In the order in which they happen.
+        steps: In the order in which they apply.
 
     Raises:
         TypeError: If a step has no batched form.
@@ -28,25 +28,26 @@ class BatchedSteps:
         self.draw(0)    # an error now rather than in the first batch
 
     def draw(self, n: int, generator: Generator | None = None) -> AugmentParams:
-        """Choices for ``n`` views, from torch's CPU generator or the one given."""
-        return AugmentParams.join([draw(step, n, generator) for step in self.steps], n)
+        """Parameters for ``n`` views, from torch's CPU generator or the one given."""
+        return AugmentParams.join(
+            [draw_params(step, n, generator) for step in self.steps], n)
 
     @staticmethod
-    def apply(images: Tensor, choices: AugmentParams) -> Tensor:
-        """(N, 3, H, W) uint8 RGB views, changed as chosen; ``images`` stays as it is.
+    def apply(images: Tensor, params: AugmentParams) -> Tensor:
+        """(N, 3, H, W) uint8 RGB views, augmented; ``images`` is not modified.
 
         Raises:
             TypeError: If the images are not uint8.
-            ValueError: If there are not as many of them as choices.
+            ValueError: If ``params`` is for another number of views.
         """
         if images.dtype != torch.uint8:
             raise TypeError(
-                'Photometric work needs uint8 views, as PackViews makes them, got '
-                f'{images.dtype}.')
-        if len(images) != len(choices):
+                'Photometric augmentation needs uint8 views, as PackViews makes them, '
+                f'got {images.dtype}.')
+        if len(images) != len(params):
             raise ValueError(
-                f'{len(choices)} choices do not fit {len(images)} views.')
-        return augment(images, choices)
+                f'params are for {len(params)} views, got {len(images)} views.')
+        return augment(images, params)
 
 
 def batched_recipe(views: str | Sequence[Sequence[dict]]) -> list[BatchedSteps]:
