@@ -1,4 +1,4 @@
-"""Dense probes and metrics."""
+"""Metrics, probes and clustering scores of dense features."""
 from .cluster_scores import (
     ClusterCounts,
     foreground_ari,

@@ -1,4 +1,4 @@
-"""How well frozen features tell the classes of pixels apart."""
+"""Segment images with a probe on frozen features, and score it."""
 from collections.abc import Callable
 
 import torch
@@ -12,12 +12,11 @@ def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tens
                 val_labels: Tensor, num_classes: int, kind: str = 'knn',
                 ignore_index: int = 255, max_cells: int = 10_000, k: int = 20,
                 temperature: float = 0.07, penalty: float = 1e-3) -> dict:
-    """Segment held-out images with a probe on frozen features.
+    """Fit a probe to training images and score its segmentation of held-out ones.
 
-    The probe learns cells of the feature grid, each with the commonest label of its
-    pixels. Scores of a held-out image are upsampled bilinearly and judged at the
-    resolution of its labels. Same input, same result: nothing is drawn from the global
-    generators.
+    The probe is fitted to cells of the feature grid, each with the most frequent label
+    of its pixels. Scores of a held-out image are upsampled bilinearly and evaluated at
+    the resolution of its labels. Deterministic: no global random generator is used.
 
     Args:
         train_features, val_features: (N, C, h, w) and (M, C, h', w').
@@ -25,7 +24,7 @@ def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tens
         num_classes: K; labels lie in [0, K), or are ``ignore_index``.
         kind: ``knn``, votes of the most similar training cells, or ``linear``,
             multinomial logistic regression on standardized features.
-        max_cells: Most training cells; more are sampled.
+        max_cells: Most training cells; of more, a random subset.
         k, temperature: Neighbors, and the scale of ``exp(cosine / temperature)``, the
             weight of a vote.
         penalty: Weight of the squared norm of the linear weights.
@@ -33,7 +32,7 @@ def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tens
     Returns:
         ``miou``, ``accuracy`` (share of labeled pixels) and ``per_class_iou``, all in
         [0, 1]. As in mmseg, a class that is neither labeled nor predicted has no IoU
-        (nan in ``per_class_iou``) and does not enter the mean.
+        (nan in ``per_class_iou``) and is left out of the mean.
 
     Raises:
         ValueError: If shapes or labels do not fit, no pixel is labeled, or features
@@ -60,13 +59,12 @@ def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tens
 
 
 def labeled_cells(features: Tensor, labels: Tensor, num_classes: int,
-                   ignore_index: int, max_cells: int) -> tuple[Tensor, Tensor]:
-    """Cells of the feature grid and the commonest label of each.
+                  ignore_index: int, max_cells: int) -> tuple[Tensor, Tensor]:
+    """Cells of the feature grid and the most frequent label of each.
 
     Returns:
-        (A, C) features and (A,) labels; cells without a clear class (most of their
-        pixels ignored) are left out, and of more than ``max_cells`` a fixed random
-        choice is taken.
+        (A, C) features and (A,) labels; cells most of whose pixels are ignored are
+        left out, and of more than ``max_cells`` a fixed random subset is taken.
     """
     targets = cell_labels(
         labels.to(features.device), features.shape[-2:], num_classes, ignore_index)
@@ -86,15 +84,15 @@ def labeled_cells(features: Tensor, labels: Tensor, num_classes: int,
 
 def cell_labels(labels: Tensor, grid: tuple[int, int], num_classes: int,
                 ignore_index: int = 255) -> Tensor:
-    """(N, H, W) labels as (N, rows, cols) commonest labels of the cells of a grid."""
+    """(N, H, W) labels as (N, rows, cols) most frequent labels of grid cells."""
     labels = torch.where(labels == ignore_index, num_classes, labels.long())
     step = max(1, CHUNK // ((num_classes + 1) * labels[0].numel()))
     found = []
     for part in labels.split(step):
         one_hot = F.one_hot(part, num_classes + 1).permute(0, 3, 1, 2).float()
         found.append(F.adaptive_avg_pool2d(one_hot, tuple(grid)).argmax(1))
-    commonest = torch.cat(found)
-    return torch.where(commonest == num_classes, ignore_index, commonest)
+    majority = torch.cat(found)
+    return torch.where(majority == num_classes, ignore_index, majority)
 
 
 def scores_of(confusion: Tensor) -> dict:

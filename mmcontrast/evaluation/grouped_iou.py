@@ -1,4 +1,4 @@
-"""Intersection over union of groups of classes, such as those never trained on."""
+"""Compute IoU for groups of classes, such as seen and held-out ones."""
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,12 +10,12 @@ from ..registry import METRICS
 
 @METRICS.register_module()
 class GroupedIoUMetric(BaseMetric):
-    """mmseg's IoU metric, which also gives each group of classes its own scores.
+    """mmseg's IoU metric, with additional scores for groups of classes.
 
-    Beside mmseg's numbers of all classes there are, for a group G in per cent:
-    ``G/mIoU`` and ``G/mAcc``, means over its classes as mmseg takes them over all, and
-    ``G/aAcc``, the share of the group's pixels that are right. Every pixel chooses
-    among all classes, those of other groups too.
+    Besides mmseg's scores of all classes there are, for a group G in percent:
+    ``G/mIoU`` and ``G/mAcc``, means over its classes as in mmseg, and ``G/aAcc``, the
+    accuracy over the group's pixels. Predictions are among all classes, not only those
+    of the group.
 
     Args:
         groups: Name of a group to names of its classes.
@@ -25,7 +25,7 @@ class GroupedIoUMetric(BaseMetric):
 
     def __init__(self, groups: Mapping[str, Sequence[str]], collect_device: str = 'cpu',
                  prefix: str | None = None, **kwargs) -> None:
-        # Here, as the rest of the package does without mmseg.
+        # Imported here: the rest of the package does not need mmseg.
         from mmseg.evaluation import IoUMetric
         super().__init__(collect_device, prefix)
         self.whole = IoUMetric(**kwargs)
@@ -38,10 +38,10 @@ class GroupedIoUMetric(BaseMetric):
         self.whole.results.clear()
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """See the class.
+        """Scores of all classes and of each group.
 
         Raises:
-            ValueError: If the dataset has no such class as a group names.
+            ValueError: If a group names a class that the dataset does not have.
         """
         self.whole.dataset_meta = self.dataset_meta
         metrics = self.whole.compute_metrics(results)
@@ -52,13 +52,13 @@ class GroupedIoUMetric(BaseMetric):
         areas = np.array([[np.asarray(area) for area in areas]
                           for areas in results]).sum(0)
         for group, classes in self.groups.items():
-            metrics.update(self._scores(group, areas[:, _places(classes, names)]))
+            metrics.update(self._scores(group, areas[:, _indices(classes, names)]))
         return metrics
 
     @staticmethod
     def _scores(group: str, areas: np.ndarray) -> dict[str, float]:
         hit, union, _, label = areas
-        # Classes that are neither there nor predicted do not count, as in mmseg.
+        # Classes that neither occur nor are predicted are left out, as in mmseg.
         ious, recalls = hit[union > 0] / union[union > 0], hit[label > 0] / label[
             label > 0]
         lost = not len(ious) or not len(recalls)
@@ -66,12 +66,12 @@ class GroupedIoUMetric(BaseMetric):
             ious.mean(), recalls.mean(), hit.sum() / label.sum())
         if lost:
             MMLogger.get_current_instance().warning(
-                f'No pixel of the test set is of a class of the group {group!r}.')
+                f'No pixel of the test set belongs to a class of the group {group!r}.')
         return {f'{group}/{name}': round(100 * float(value), 2)
                 for name, value in zip(('mIoU', 'mAcc', 'aAcc'), values, strict=True)}
 
 
-def _places(classes: Sequence[str], names: list[str]) -> list[int]:
+def _indices(classes: Sequence[str], names: list[str]) -> list[int]:
     unknown = [name for name in classes if name not in names]
     if unknown:
         raise ValueError(

@@ -1,5 +1,4 @@
-"""How well features of whole images tell their labels: neighbors and a linear layer.
-"""
+"""Classify images by frozen features: k nearest neighbors and a linear classifier."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,9 +8,9 @@ from torch import Tensor
 
 from .probes import CHUNK, best_linear_scores, nearest_neighbors, vote
 
-#: Of :func:`linear_accuracy`; a decade apart.
+#: Default penalties of :func:`linear_accuracy`.
 PENALTIES = tuple(10.0 ** power for power in range(-7, 0))
-# Every so-manieth image of a class judges the penalties.
+# One in so many images of a class is held out to choose the penalty.
 _HELD_OUT = 5
 
 
@@ -32,18 +31,18 @@ class LabeledFeatures:
 def knn_accuracies(train: LabeledFeatures, val: LabeledFeatures, num_classes: int,
                    ks: Sequence[int] = (10, 20, 100, 200), temperature: float = 0.07
                    ) -> dict[int, float]:
-    """Share of the images that their neighbors label right.
+    """Accuracy of k-nearest-neighbor classification.
 
     The protocol of "Unsupervised Feature Learning via Non-Parametric Instance
     Discrimination" (CVPR 2018), as DINO (ICCV 2021) reports it: the k nearest training
     images by cosine vote with the weight ``exp(cosine / temperature)``.
 
     Returns:
-        Accuracy in [0, 1] for each k; one that is larger than the training set stands
-        for all of it.
+        Accuracy in [0, 1] for each k; a k beyond the size of the training set is
+        reduced to it.
 
     Raises:
-        ValueError: If features and labels do not fit.
+        ValueError: If features and labels do not match.
     """
     _check(train, val, num_classes)
     if not ks or min(ks) < 1:
@@ -65,17 +64,17 @@ def knn_accuracies(train: LabeledFeatures, val: LabeledFeatures, num_classes: in
 
 def linear_accuracy(train: LabeledFeatures, val: LabeledFeatures, num_classes: int,
                     penalties: Sequence[float] = PENALTIES, seed: int = 0) -> dict:
-    """Accuracy of a linear classifier, its penalty picked on training images.
+    """Accuracy of a linear classifier whose penalty is chosen on training images.
 
-    A fifth of the training images of each class, drawn with ``seed``, judges the
-    penalties; the classifier is then fitted to all of them, by L-BFGS.
+    A fifth of the training images of each class, drawn with ``seed``, is held out to
+    choose the penalty; the classifier is then fitted to all of them, by L-BFGS.
 
     Returns:
         ``top1`` and ``top5`` in [0, 1] (``top5`` with more than 5 classes), ``penalty``
-        and ``held_out``: accuracy by penalty on the fifth.
+        and ``held_out``: accuracy by penalty on the held-out fifth.
 
     Raises:
-        ValueError: If features and labels do not fit.
+        ValueError: If features and labels do not match.
     """
     _check(train, val, num_classes)
     held_out = stratified(train.labels, num_classes, seed)
@@ -90,7 +89,7 @@ def linear_accuracy(train: LabeledFeatures, val: LabeledFeatures, num_classes: i
 
 
 def stratified(labels: Tensor, num_classes: int, seed: int = 0) -> Tensor:
-    """(N,) bool: every fifth item of each class, in an order drawn with ``seed``."""
+    """(N,) bool: a fifth of each class, drawn with ``seed``."""
     shuffled = torch.randperm(
         len(labels), generator=torch.Generator().manual_seed(seed)).to(labels.device)
     by_class = shuffled[labels[shuffled].argsort(stable=True)]

@@ -1,4 +1,4 @@
-"""Masks of a first frame carried through a video by frozen features."""
+"""Propagate the labels of a first frame through a video by feature similarity."""
 from collections import deque
 from collections.abc import Iterable, Iterator
 
@@ -13,27 +13,27 @@ from .probes import CHUNK
 def propagate_labels(features: Iterable[Tensor], first: Tensor, context: int = 7,
                      radius: int | None = 12, topk: int = 5, temperature: float = 0.1
                      ) -> Iterator[Tensor]:
-    """Label each frame by the most similar cells of frames before it.
+    """Label each frame by the most similar cells of earlier frames.
 
     A cell takes the mean of the labels of its ``topk`` most similar cells, among those
     at most ``radius`` cells away (in rows and in columns) in the first frame and in the
     last ``context`` frames before this one, weighted by the softmax of cosine /
-    ``temperature`` over the ``topk``. What was found for a frame serves the next ones.
+    ``temperature`` over the ``topk``. Predicted labels serve the next frames.
 
     Source: "Space-Time Correspondence as a Contrastive Random Walk" (NeurIPS 2020),
     section 4.1; defaults are those of DINO (ICCV 2021).
 
     Args:
-        features: (C, h, w) of each frame in turn, all of one size.
+        features: (C, h, w) of each frame, all of one size.
         first: (K, h, w) shares of the labels in the cells of the first frame.
-        context: Frames remembered beside the first.
+        context: Frames kept besides the first.
         radius: None compares with whole frames.
 
     Yields:
         (K, h, w) shares of the labels for each frame, ``first`` for the first.
 
     Raises:
-        ValueError: If a setting or the size of ``first`` does not fit.
+        ValueError: If an option is out of range or ``first`` has another size.
     """
     if context < 0 or topk < 1 or temperature <= 0 or (radius or 0) < 0:
         raise ValueError(
@@ -50,20 +50,20 @@ def propagate_labels(features: Iterable[Tensor], first: Tensor, context: int = 7
             labels = first.to(frame)
             anchor = frame, labels
         else:
-            # With few frames behind it the first one is not among the recent ones.
+            # The first frame is always used, and kept apart from the recent ones.
             maps, known = zip(anchor, *recent, strict=True)
-            labels = _carry(frame, torch.stack(maps), torch.stack(known), radius, topk,
-                            temperature)
+            labels = _propagate(frame, torch.stack(maps), torch.stack(known), radius,
+                                topk, temperature)
             recent.append((frame, labels))
         yield labels
 
 
-def _carry(frame: Tensor, maps: Tensor, known: Tensor, radius: int | None, topk: int,
-           temperature: float) -> Tensor:
+def _propagate(frame: Tensor, maps: Tensor, known: Tensor, radius: int | None,
+               topk: int, temperature: float) -> Tensor:
     """(K, h, w) labels of ``frame`` (C, h, w) from ``maps`` (T, C, h, w) with ``known``
     (T, K, h, w).
 
-    Rows of the frame go together in blocks, each against the rows it can reach.
+    Computed in blocks of rows, each against the rows within reach.
     """
     rows, cols = frame.shape[-2:]
     reach = max(rows, cols) if radius is None else radius
@@ -80,14 +80,14 @@ def _carry(frame: Tensor, maps: Tensor, known: Tensor, radius: int | None, topk:
         best, place = cosines.topk(min(topk, cosines.shape[1]), dim=1)
         weights = (best / temperature).softmax(1)                           # (A, k)
         labels = known[:, :, low:high].transpose(0, 1).flatten(1).T         # (B, K)
-        carried = (weights[:, :, None] * labels[place]).sum(1)
-        found.append(carried.T.unflatten(1, (stop - start, cols)))
+        propagated = (weights[:, :, None] * labels[place]).sum(1)
+        found.append(propagated.T.unflatten(1, (stop - start, cols)))
     return torch.cat(found, dim=1)
 
 
 def _within(rows: range, source_rows: range, cols: int, reach: int,
             device: torch.device) -> Tensor:
-    """(A, B) bool: whether a cell of some rows and one of others are near."""
+    """(A, B) bool: whether a cell and a source cell are within reach."""
     def near(a: range, b: range) -> Tensor:
         a, b = (torch.arange(x.start, x.stop, device=device) for x in (a, b))
         return (a[:, None] - b).abs() <= reach
@@ -97,7 +97,7 @@ def _within(rows: range, source_rows: range, cols: int, reach: int,
 
 
 def _rows_at_once(rows: int, cols: int, frames: int, reach: int) -> int:
-    """Most rows of a frame whose similarities fit into a block."""
+    """Most rows of a frame whose similarities stay within ``CHUNK``."""
     best = 1
     for block in range(1, rows + 1):
         if block * cols * frames * min(rows, block + 2 * reach) * cols > CHUNK:

@@ -1,7 +1,7 @@
-"""Dense features against masks: probes fitted on training images, and clusters.
+"""Evaluate dense features against masks: k-NN and linear probes, and clustering.
 
-Images come one batch at a time and their maps are not kept: what is kept is a sample of
-the cells of the training images.
+Images are processed batch by batch and their maps are not kept, only a sample of the
+cells of the training images.
 """
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class Cells:
 
     Attributes:
         features: (A, C).
-        targets: (A,) commonest label of the pixels of each cell, -1 without a clear
-            one.
-        images: (A,) number of the image of each cell, in the order of the set.
+        targets: (A,) most frequent label of each cell, -1 if most of its pixels are
+            unlabeled.
+        images: (A,) index of the image of each cell.
     """
 
     features: Tensor
@@ -41,11 +41,11 @@ class Cells:
 def sample_cells(batches: Batches, num_images: int, num_classes: int,
                  max_cells: int = 20_000, labeled_only: bool = True, seed: int = 0
                  ) -> Cells:
-    """Cells of a set, as many from each image, drawn with ``seed``.
+    """Sample cells of a set, equally many from each image.
 
     Args:
-        num_images: Of the set; each gives at most its share of ``max_cells``.
-        labeled_only: Leave out cells without a clear label.
+        num_images: Of the set; each contributes at most its share of ``max_cells``.
+        labeled_only: Leave out cells with target -1.
 
     Raises:
         ValueError: If no cell is left, or features are not finite.
@@ -78,17 +78,17 @@ def sample_cells(batches: Batches, num_images: int, num_classes: int,
 
 def fit_knn(cells: Cells, num_classes: int, k: int = 20, temperature: float = 0.07
             ) -> KNNScores:
-    """Votes of the nearest training cells."""
+    """A k-NN probe on training cells."""
     return KNNScores(cells.features, cells.targets, num_classes, k, temperature)
 
 
 def fit_linear(cells: Cells, num_classes: int, penalties: Sequence[float]):
-    """A linear classifier; the cells of every fifth image pick its penalty.
+    """A linear probe; the cells of every fifth image are held out for its penalty.
 
     Returns:
-        Scores of (A, C) features, and the accuracy by penalty on the fifth.
+        The probe, and the accuracy by penalty on the held-out cells.
     """
-    # Images of the sample, not of the set: some may have no labeled cell.
+    # Numbered within the sample: some images have no labeled cell.
     number = cells.images.unique(return_inverse=True)[1]
     return best_linear_scores(cells.features, cells.targets, num_classes,
                               number % _HELD_OUT == _HELD_OUT - 1, penalties)
@@ -100,16 +100,16 @@ def score_probe(score: Callable[[Tensor], Tensor], batches: Batches, num_classes
 
     Args:
         score: (A, C) features of cells to (A, K) scores.
-        resolution: ``input``: scores are enlarged bilinearly and judged at every pixel
-            of the masks; ``feature``: cells are judged, each by the commonest label of
-            its pixels.
+        resolution: ``input``: scores are upsampled bilinearly and evaluated at every
+            pixel of the masks; ``feature``: cells are evaluated against the most
+            frequent label of their pixels.
 
     Returns:
         ``miou``, ``accuracy``, ``per_class_iou`` in [0, 1], see
         :func:`~mmcontrast.evaluation.dense_probe.scores_of`.
 
     Raises:
-        ValueError: If no pixel is labeled, or ``resolution`` is another word.
+        ValueError: If no pixel is labeled, or ``resolution`` is unknown.
     """
     if resolution not in ('input', 'feature'):
         raise ValueError(
@@ -129,24 +129,23 @@ def score_probe(score: Callable[[Tensor], Tensor], batches: Batches, num_classes
 def score_clusters(batches: Callable[[], Batches], num_images: int, num_classes: int,
                    clusters: int | None = None, restarts: int = 5,
                    max_cells: int = 20_000, seed: int = 0) -> dict:
-    """Segment images by clusters of their features, and name the clusters afterwards.
+    """Segment images by k-means clusters of their features.
 
-    Unsupervised segmentation as PiCIE (CVPR 2021) and STEGO (ICLR 2022) score it:
-    k-means over the features of the whole set; one matching of clusters to classes
-    (Hungarian, most pixels in common) is made on the same set, so labels only name
-    what was found. A pixel takes the center of the greatest cosine, cosines enlarged
-    bilinearly to its mask.
+    Unsupervised segmentation as in PiCIE (CVPR 2021) and STEGO (ICLR 2022): k-means
+    over the features of the whole set, then one Hungarian matching of clusters to
+    classes on the same set. A pixel belongs to the center of the greatest cosine;
+    cosines are upsampled bilinearly to its mask.
 
     Args:
-        batches: Starts a pass over the set; two are made.
-        clusters: Number of clusters; as many as classes if None. More than that:
-            clusters without a class count as wrong in ``miou``, and the ``majority``
-            figures give each cluster its commonest class.
-        max_cells: Cells that centers are fitted to; unlabeled ones among them.
+        batches: Starts a pass over the set; called twice.
+        clusters: Number of clusters; as many as classes if None. With more, unmatched
+            clusters count as wrong in ``miou``, and the ``majority`` scores give each
+            cluster its most frequent class.
+        max_cells: Most cells to fit the centers to, labeled or not.
 
     Returns:
         ``miou``, ``accuracy``, ``majority_miou``, ``majority_accuracy``,
-        ``per_class_iou``, ``cluster_of_class``, ``in_use`` (clusters that win a pixel).
+        ``per_class_iou``, ``cluster_of_class``, ``in_use`` (clusters with pixels).
     """
     count = clusters or num_classes
     cells = sample_cells(
@@ -168,7 +167,7 @@ def score_clusters(batches: Callable[[], Batches], num_images: int, num_classes:
 
 def in_batches(items: Iterable[tuple[Tensor, Tensor]], batch_size: int,
                maps_of: Callable[[Tensor], Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Maps and labels of neighboring items of one size.
+    """Maps and labels in batches of consecutive items of one size.
 
     Args:
         items: Image (3, H, W) and labels (H', W') each.

@@ -1,4 +1,4 @@
-"""Classifiers on frozen features: votes of neighbors, and a linear layer."""
+"""Fit classifiers to frozen features: k-NN and logistic regression."""
 from collections.abc import Sequence
 
 import torch
@@ -7,16 +7,16 @@ from torch import Tensor
 
 # Elements of the largest intermediate tensor: 64 MB of float32.
 CHUNK = 1 << 24
-# Rows of the bank that a product takes at once.
+# Rows of the bank per matrix product.
 _BANK_ROWS = 1 << 16
 
 
 def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The most similar rows of a bank, by blocks of bounded size.
+    """The most similar rows of a bank, in bounded memory.
 
     Args:
         queries, bank: (A, C) and (B, C) unit vectors.
-        k: Neighbors; all B where there are fewer.
+        k: Number of neighbors; at most B are returned.
 
     Returns:
         Cosines (A, k), greatest first, and the rows of the bank (A, k).
@@ -43,7 +43,7 @@ def nearest_neighbors(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Te
 
 def vote(cosines: Tensor, labels: Tensor, num_classes: int, temperature: float
          ) -> Tensor:
-    """Shares of the votes of neighbors, each weighing ``exp(cosine / temperature)``.
+    """Class probabilities from neighbors weighted by ``exp(cosine / temperature)``.
 
     Source: the weighted kNN classifier of "Unsupervised Feature Learning via
     Non-Parametric Instance Discrimination" (CVPR 2018), section 3.4.
@@ -52,16 +52,16 @@ def vote(cosines: Tensor, labels: Tensor, num_classes: int, temperature: float
         cosines, labels: (A, k), of the neighbors.
 
     Returns:
-        (A, num_classes), rows sum up to 1.
+        (A, num_classes); rows sum to 1.
     """
-    # softmax: the weights scaled to sum up to 1, which leaves their order.
+    # softmax: scaled to sum to 1, which does not change the order.
     weights = (cosines / temperature).softmax(1)
     votes = weights.new_zeros(len(cosines), num_classes)
     return votes.scatter_add_(1, labels, weights)
 
 
 class KNNScores:
-    """Share of the votes of the most similar training features.
+    """k-NN classifier: share of the votes of the most similar training features.
 
     Args:
         features: (B, C) of the training set.
@@ -91,13 +91,13 @@ class LinearScores:
         features: (B, C) of the training set; standardized inside.
         targets: (B,) their labels in [0, ``num_classes``).
         penalty: Weight of the squared norm of the weights.
-        steps: Most iterations.
+        steps: Most L-BFGS iterations.
     """
 
     def __init__(self, features: Tensor, targets: Tensor, num_classes: int,
                  penalty: float, steps: int = 100) -> None:
         self.mean = features.mean(0)
-        # A channel that never changes stays zero.
+        # A constant channel stays zero.
         self.scale = 1 / features.std(0, unbiased=False).clamp_min(1e-6)
         features = self._standardize(features)
         self.weight = features.new_zeros(
@@ -128,15 +128,15 @@ class LinearScores:
 def best_linear_scores(features: Tensor, targets: Tensor, num_classes: int,
                        held_out: Tensor, penalties: Sequence[float]
                        ) -> tuple[LinearScores, dict[float, float]]:
-    """The penalty that does best on held-out training data, then fitted to all.
+    """Choose the penalty on held-out training data, then fit to all of it.
 
-    As the linear probe of CLIP (ICML 2021, appendix A.3) is tuned: the validation set
-    takes no part in the choice.
+    As in the linear probe of CLIP (ICML 2021, appendix A.3), the validation set is not
+    used for the choice.
 
     Args:
         features, targets: As for :class:`LinearScores`.
-        held_out: (B,) bool, the part that judges the penalties.
-        penalties: Tried in turn; of equals the greatest is taken.
+        held_out: (B,) bool, the part on which penalties are compared.
+        penalties: Candidates; of equals the greatest is taken.
 
     Returns:
         The classifier, and the accuracy of each penalty on the held-out part (empty
@@ -144,10 +144,11 @@ def best_linear_scores(features: Tensor, targets: Tensor, num_classes: int,
     """
     if len(penalties) == 1 or not held_out.any() or held_out.all():
         return LinearScores(features, targets, num_classes, max(penalties)), {}
-    rest, judged = features[~held_out], features[held_out]
+    rest, validation = features[~held_out], features[held_out]
     accuracies = {}
     for penalty in sorted(penalties, reverse=True):
-        scores = LinearScores(rest, targets[~held_out], num_classes, penalty)(judged)
+        probe = LinearScores(rest, targets[~held_out], num_classes, penalty)
+        scores = probe(validation)
         hits = scores.argmax(1) == targets[held_out]
         accuracies[penalty] = hits.float().mean().item()
     # max takes the first of equals.

@@ -1,15 +1,15 @@
-"""J and F: how well masks of an object follow it, by region and by outline.
+"""Score video object segmentation by J (region) and F (contour).
 
 Source: "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation"
-(CVPR 2016), section 4, in the form of the DAVIS 2017 challenge: figures are per object,
-the first frame (given) and the last do not count.
+(CVPR 2016), section 4, as in the DAVIS 2017 challenge: scores are per object,
+without the first frame (given) and the last.
 """
 from functools import cache
 
 import cv2
 import numpy as np
 
-#: Share of the diagonal of the picture that an outline may be off.
+#: Tolerance of a contour, as a share of the image diagonal.
 TOLERANCE = 0.008
 
 
@@ -29,16 +29,16 @@ def region_similarity(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def contour_accuracy(found: np.ndarray, truth: np.ndarray,
                      tolerance: float = TOLERANCE) -> float:
-    """F: harmonic mean of precision and recall of the outline of a mask.
+    """F: harmonic mean of precision and recall of the boundary of a mask.
 
-    A pixel of one outline is right if one of the other lies within a disk of
-    ``tolerance`` times the diagonal of the picture, rounded up to whole pixels.
+    A boundary pixel is correct if one of the other mask lies within a disk of radius
+    ``tolerance`` times the image diagonal, rounded up to whole pixels.
 
     Args:
         found, truth: (H, W) bool.
 
     Returns:
-        In [0, 1]; 1 if both have no outline, 0 if one of them has none.
+        In [0, 1]; 1 if neither mask has a boundary, 0 if only one has.
     """
     found, truth = mask_boundary(found), mask_boundary(truth)
     if not found.any() or not truth.any():
@@ -54,7 +54,7 @@ def contour_accuracy(found: np.ndarray, truth: np.ndarray,
 
 def mask_boundary(mask: np.ndarray) -> np.ndarray:
     """Pixels of a (H, W) bool mask that differ from the pixel right of, below, or right
-    below them; the edge of the picture is no outline."""
+    below them; the image border is no boundary."""
     padded = np.pad(mask, ((0, 1), (0, 1)), mode='edge')
     below, right, both = padded[1:, :-1], padded[:-1, 1:], padded[1:, 1:]
     return (mask ^ below) | (mask ^ right) | (mask ^ both)
@@ -68,10 +68,10 @@ def statistics(values: np.ndarray) -> dict[str, float]:
 
     Returns:
         ``mean``; ``recall``, the share of frames above 0.5; ``decay``, the mean of the
-        first quarter of the frames less that of the last.
+        first quarter of the frames minus that of the last.
     """
     edges = np.floor(np.linspace(0, len(values) - 1, 5) + 0.5).astype(int)
-    # Neighboring quarters share the frame between them, as in the DAVIS code.
+    # Adjacent quarters share a frame, as in the DAVIS code.
     first, last = values[edges[0]:edges[1] + 1], values[edges[3]:edges[4] + 1]
     return dict(mean=float(values.mean()), recall=float((values > 0.5).mean()),
                 decay=float(first.mean() - last.mean()))
@@ -79,29 +79,29 @@ def statistics(values: np.ndarray) -> dict[str, float]:
 
 def score_clip(found: np.ndarray, truth: np.ndarray, void: int = 255
                ) -> dict[int, dict[str, dict[str, float]]]:
-    """J and F of each object of a clip.
+    """J and F of each object of a video.
 
     Args:
         found, truth: (T, H, W) object ids, 0 for none. Objects are those of the first
             frame of ``truth``.
-        void: Id of pixels that count nowhere.
+        void: Id of pixels that are ignored.
 
     Returns:
         Object id to ``J`` and ``F``, each with ``mean``, ``recall``, ``decay``.
 
     Raises:
-        ValueError: If shapes differ, or no frame is left to judge.
+        ValueError: If shapes differ, or no frame is left to evaluate.
     """
     if found.shape != truth.shape or truth.ndim != 3 or len(truth) < 3:
         raise ValueError(
             'found and truth must be (T, H, W) of one shape with T of 3 or more (the '
             f'first and last frame do not count), got {found.shape} and {truth.shape}.')
     objects = [int(i) for i in np.unique(truth[0]) if i not in (0, void)]
-    judged, right = found[1:-1], truth[1:-1]
-    counts = right != void
+    predicted, labels = found[1:-1], truth[1:-1]
+    valid = labels != void
     scores = {}
     for i in objects:
-        mine, true = (judged == i) & counts, right == i
+        mine, true = (predicted == i) & valid, labels == i
         f = np.array([contour_accuracy(*pair) for pair in zip(mine, true, strict=True)])
         scores[i] = dict(J=statistics(region_similarity(mine, true)), F=statistics(f))
     return scores

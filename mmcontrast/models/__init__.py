@@ -1,5 +1,4 @@
 """What two or more methods use."""
-from .backbone import feature_channels
 from .backbones import (
            CLIPResNet,
            CLIPResNetWithAttention,
@@ -7,6 +6,7 @@ from .backbones import (
            DenseAttentionPool,
 )
 from .clip_weights import CLIPPretrained, load_clip_state
+from .inspection import feature_channels
 from .layers import ConvMLP
 from .momentum import MomentumEncoder
 from .preprocessor import TwoViewPreprocessor

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..registry import MODELS
 from ..structures import ViewBatch
-from .backbone import feature_channels
+from .inspection import feature_channels
 
 
 class TwoViewModel(BaseModel):

@@ -24,7 +24,7 @@ from mmcontrast.apis.convert.export_backbone import export_backbone
 from mmcontrast.apis.data.make_shapes import make_shapes
 from mmcontrast.datasets.shapes import draw_scene, scene_seed
 from mmcontrast.datasets.video_clips import read_ids
-from mmcontrast.evaluation.frozen import FrozenBackbone
+from mmcontrast.evaluation.features import FrozenBackbone
 from tests.helpers.runs import run, scalars
 
 ROOT = Path(__file__).parents[2]

@@ -148,7 +148,7 @@ def _verified_neck(
             f"mmdet, got {cfg.get('type')!r} to {to}.")
     from mmdet.registry import MODELS as MMDET_MODELS
 
-    from ...models.backbone import feature_channels
+    from ...models.inspection import feature_channels
     weights = _part(everything, branch, 'neck', path)
     channels = feature_channels(MODELS.build({**model['backbone'], 'init_cfg': None}))
     cfg.setdefault('in_channels', channels)

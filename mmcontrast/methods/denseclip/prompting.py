@@ -7,8 +7,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ...models.backbone import feature_channels
 from ...models.functional import l2_normalize
+from ...models.inspection import feature_channels
 from ...models.text.class_texts import ClassTexts
 from ...models.text.vocabulary import Vocabulary
 from ...registry import MODELS

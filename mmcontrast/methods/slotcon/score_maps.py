@@ -5,7 +5,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ...evaluation.features import eval_mode, normalization_of
+from ...evaluation.features import normalization_of
+from ...models.inspection import eval_mode
 
 
 @torch.no_grad()

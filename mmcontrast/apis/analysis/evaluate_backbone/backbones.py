@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import nn
 
-from ....evaluation.frozen import FrozenBackbone
+from ....evaluation.features import FrozenBackbone
 from ....io.checkpoint import check_matching_keys
 from ....registry import MODELS
 from ...config import existing_file, load_config

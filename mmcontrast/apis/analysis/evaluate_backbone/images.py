@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from ....datasets.image_lists import list_folder
 from ....datasets.labeled_images import evenly_spaced
 from ....datasets.workers import seed_worker
-from ....evaluation.frozen import FrozenBackbone
+from ....evaluation.features import FrozenBackbone
 from ....evaluation.image_probes import (
     PENALTIES,
     LabeledFeatures,

@@ -10,8 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from ....datasets.labeled_images import evenly_spaced
 from ....datasets.segmented_images import SegmentedImages, open_segmented_images
 from ....datasets.workers import seed_worker
-from ....evaluation.features import network_input
-from ....evaluation.frozen import FrozenBackbone
+from ....evaluation.features import FrozenBackbone, network_input
 from ....evaluation.image_probes import PENALTIES
 from ....evaluation.mask_protocols import (
     fit_knn,

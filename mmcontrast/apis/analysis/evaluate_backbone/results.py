@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from ....evaluation.frozen import FrozenBackbone
+from ....evaluation.features import FrozenBackbone
 from ....io.checkpoint import atomic_write
 from ...machine import describe_machine, git_commit
 from .backbones import RANDOM, BackboneChoice, open_backbone

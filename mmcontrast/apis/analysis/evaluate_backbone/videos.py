@@ -13,8 +13,7 @@ from ....datasets.labeled_images import evenly_spaced
 from ....datasets.transforms.loading import read_image
 from ....datasets.video_clips import ClipFiles, list_clips, read_ids, write_ids
 from ....datasets.workers import seed_worker
-from ....evaluation.features import network_input
-from ....evaluation.frozen import FrozenBackbone
+from ....evaluation.features import FrozenBackbone, network_input
 from ....evaluation.label_propagation import propagate_labels
 from ....evaluation.video_scores import score_clip
 from ....visualization.video_sheet import video_sheet

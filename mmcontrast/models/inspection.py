@@ -1,23 +1,35 @@
-"""What a backbone gives, found out by asking it."""
+"""Run a network without changing it, and read what it returns."""
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Eval mode within the context; afterwards every submodule has its mode back."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 @torch.no_grad()
 def feature_channels(backbone: nn.Module, size: int = 224) -> list[int]:
     """Channels of each map that ``backbone`` returns, from a zero image.
 
-    Leaves the mode and the running statistics of the backbone as they were.
+    Keeps the mode and the running statistics of the backbone.
 
     Raises:
         TypeError: If the backbone does not return feature maps.
     """
-    modes = {module: module.training for module in backbone.modules()}
-    backbone.eval()
     parameter = next(backbone.parameters())
-    maps = backbone(parameter.new_zeros(1, 3, size, size))
-    for module, training in modes.items():
-        module.training = training
+    with eval_mode(backbone):
+        maps = backbone(parameter.new_zeros(1, 3, size, size))
     maps = [maps] if isinstance(maps, Tensor) else list(maps)
     if not all(isinstance(m, Tensor) and m.ndim == 4 for m in maps):
         found = [tuple(m.shape) if isinstance(m, Tensor) else type(m).__name__
