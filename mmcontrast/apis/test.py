@@ -3,7 +3,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
-from ..engine.distributed.rank_failures import rank_failures
+from ..engine.distributed.rank_failures import broadcast_failures
 from ..engine.distributed.unwrap import unwrap_model
 from ..structures.protocols import SetsClasses
 from .config import UsageError, check_config, existing_file, load_config
@@ -16,7 +16,7 @@ PRETRAINING = """\
 backbone.pth --to mmseg, then fine-tune and test a config of projects/downstream."""
 
 
-@rank_failures()
+@broadcast_failures()
 def test(config: str, checkpoint: str, work_dir: str | None = None,
          out: str | None = None, show: bool = False, show_dir: str | None = None,
          wait_time: float = 2, tta: bool = False, classes: str | None = None,

@@ -7,7 +7,7 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..engine.distributed.rank_failures import rank_failures
+from ..engine.distributed.rank_failures import broadcast_failures
 from ..engine.hooks import (
     CheckpointKeysHook,
     ClassCheckHook,
@@ -28,7 +28,7 @@ _OUR_HOOKS = dict(
     stop_signals=StopSignalsHook)
 
 
-@rank_failures()
+@broadcast_failures()
 def train(config: str, work_dir: str | None = None, resume: str | None = None,
           amp: bool = False, auto_scale_lr: bool = False,
           cfg_options: dict | None = None, launcher: str = 'none') -> Runner:

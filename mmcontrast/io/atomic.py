@@ -1,6 +1,7 @@
-"""Files that appear whole or not at all."""
+"""Write files and folders atomically: they appear complete or not at all."""
 import os
 import re
+import shutil
 import socket
 import time
 from contextlib import contextmanager, suppress
@@ -9,16 +10,16 @@ from pathlib import Path
 from .disk import DiskError, cannot_write
 
 _PARTIAL = re.compile(r'\..+\.(?P<host>[^/]*)-(?P<pid>\d+)\.partial')
-# Nobody writes one file for so long without a byte reaching it.
+# Seconds without a new byte after which nobody is writing a file any more.
 _ABANDONED = 3600
 
 
 @contextmanager
 def atomic_write(path: str | Path, needed: int | None = None):
-    """Open a neighbor of ``path`` for writing that takes its place at the end.
+    """Open a temporary file beside ``path`` that replaces it at the end.
 
     The data are on the disk before the name is, and the name before this returns. If
-    writing fails the old file stays, and nothing of the new one.
+    writing fails, the old file stays and nothing of the new one.
 
     Args:
         path: The file.
@@ -28,7 +29,7 @@ def atomic_write(path: str | Path, needed: int | None = None):
         DiskError: If it cannot be written.
     """
     path = Path(path).expanduser()
-    partial = path.with_name(f'.{path.name}.{_host()}-{os.getpid()}.partial')
+    partial = _partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, 'wb') as file:
@@ -36,21 +37,48 @@ def atomic_write(path: str | Path, needed: int | None = None):
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-        _sync_folder(path.parent)
+        _sync(path.parent)
     except DiskError:
         raise
     except OSError as error:
         about = error.filename and Path(os.fsdecode(error.filename))
         if about and about not in (partial, path, *path.parents):
-            raise  # Something else that was done meanwhile.
+            raise  # Of something else inside the block.
         raise cannot_write(path, error, needed) from error
     finally:
         with suppress(OSError):
             partial.unlink()
 
 
+@contextmanager
+def atomic_folder(path: str | Path, overwrite: bool = False):
+    """Create a temporary folder beside ``path`` that takes its name at the end.
+
+    If anything fails inside, nothing of it is left.
+
+    Args:
+        path: The folder.
+        overwrite: Whether an older folder of that name is removed, at the end. Else
+            ``OSError`` is raised then, unless it is empty.
+    """
+    path = Path(path).expanduser()
+    partial = _partial(path)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for file in filter(Path.is_file, partial.rglob('*')):
+            _sync(file)
+        if overwrite:
+            shutil.rmtree(path, ignore_errors=True)
+        os.replace(partial, path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def remove_partial_files(folder: str | Path) -> list[Path]:
-    """Remove what processes that died while writing left in a folder.
+    """Remove what processes that died while writing left behind in a folder.
 
     Files of a process that is alive on this machine stay; those of another machine
     stay for an hour after the last byte was written.
@@ -63,7 +91,7 @@ def remove_partial_files(folder: str | Path) -> list[Path]:
         match = _PARTIAL.fullmatch(path.name)
         if match and _is_dead(path, match['host'], int(match['pid'])):
             with suppress(OSError):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
                 removed.append(path)
     return removed
 
@@ -75,7 +103,7 @@ def _is_dead(path: Path, host: str, pid: int) -> bool:
     if host != _host():
         return False
     if pid == os.getpid():
-        return True  # In a container every run may have the same number.
+        return True  # In a container every run may have the same pid.
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -85,15 +113,19 @@ def _is_dead(path: Path, host: str, pid: int) -> bool:
     return False
 
 
+def _partial(path: Path) -> Path:
+    return path.with_name(f'.{path.name}.{_host()}-{os.getpid()}.partial')
+
+
 def _host() -> str:
     return socket.gethostname().replace('/', '')
 
 
-def _sync_folder(folder: Path) -> None:
-    """A new name survives a power cut only when its folder is on the disk too."""
+def _sync(path: Path) -> None:
+    """Get a file, or the names in a folder, onto the disk, to survive a power cut."""
     # Some systems cannot open folders, some file systems cannot sync them.
     with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

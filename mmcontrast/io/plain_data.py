@@ -1,7 +1,7 @@
-"""Batches as plain data: tensors, numbers, text and containers of them.
+"""Convert batches to plain data and back: tensors, numbers, text and containers.
 
 A pickled data sample names a class to import when it is read. Here it becomes a dict
-that names one of the classes below; nothing else is made when it is read.
+that names a registered class; no other class is built when it is read.
 """
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -13,36 +13,50 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from .. import structures
+from ..registry import MODELS
+
 #: Marks a dict that stands for another object.
 KIND = '__kind__'
-
-#: The data samples that can be kept. One of another class is kept as the closest of
-#: its base classes here.
-ELEMENTS = {
-    name: module for module, names in {
-        'mmengine.structures': ('BaseDataElement', 'InstanceData', 'PixelData',
-                                'LabelData'),
-        'mmdet.structures': ('DetDataSample', 'TrackDataSample', 'ReIDDataSample'),
-        'mmseg.structures': ('SegDataSample',),
-        'mmpretrain.structures': ('DataSample', 'MultiTaskDataSample'),
-    }.items() for name in names}
-#: Boxes, masks and views: class, module and what its constructor takes, by attribute.
-OBJECTS = dict(
-    View=('mmcontrast.structures', ()),
-    ViewBatch=('mmcontrast.structures', ()),
-    HorizontalBoxes=('mmdet.structures.bbox', dict(data='tensor')),
-    BitmapMasks=('mmdet.structures.mask', dict(
-        masks='masks', height='height', width='width')),
-    PolygonMasks=('mmdet.structures.mask', dict(
-        masks='masks', height='height', width='width')))
 _SIMPLE = (type(None), bool, int, float, complex, str, bytes)
+# Module and constructor arguments by class name.
+_CLASSES: dict[str, tuple[str, Mapping[str, str]]] = {}
+
+
+def register_plain(module: str, *names: str,
+                   arguments: Mapping[str, str] | None = None) -> None:
+    """Let objects of these classes be saved and read, without importing them now.
+
+    A method calls it where it defines a data sample of its own. A data sample of an
+    unregistered class is saved as its closest registered base class.
+
+    Args:
+        module: Where the classes are found.
+        names: Subclasses of ``BaseDataElement``, dataclasses, or classes that
+            ``arguments`` describes.
+        arguments: Attribute by constructor argument.
+    """
+    _CLASSES.update(dict.fromkeys(names, (module, arguments or {})))
+
+
+register_plain('mmengine.structures', 'BaseDataElement', 'InstanceData', 'PixelData',
+               'LabelData')
+register_plain('mmdet.structures', 'DetDataSample', 'TrackDataSample', 'ReIDDataSample')
+register_plain('mmseg.structures', 'SegDataSample')
+register_plain('mmpretrain.structures', 'DataSample', 'MultiTaskDataSample')
+register_plain('mmdet.structures.bbox', 'HorizontalBoxes',
+               arguments=dict(data='tensor'))
+register_plain('mmdet.structures.mask', 'BitmapMasks', 'PolygonMasks',
+               arguments=dict(masks='masks', height='height', width='width'))
+register_plain(structures.__name__, *(
+    name for name, kind in vars(structures).items() if is_dataclass(kind)))
 
 
 def to_plain(value: object) -> object:
     """``value`` with everything in it as plain data.
 
-    What is no data (a function, an object of an unknown class) becomes a note of its
-    type; :func:`left_out` lists these.
+    What is no data (a function, an object of an unregistered class) is replaced by a
+    note of its type; :func:`left_out` lists these.
     """
     if type(value) in _SIMPLE:
         return value
@@ -69,7 +83,7 @@ def from_plain(value: object) -> object:
     """The inverse of :func:`to_plain`. What was left out comes back as None.
 
     Raises:
-        ValueError: If it names a kind or class that is not one of ours.
+        ValueError: If it names an unknown kind or an unregistered class.
         ImportError: If the library of a class is not installed here.
     """
     if isinstance(value, list | tuple):
@@ -86,22 +100,22 @@ def from_plain(value: object) -> object:
     return make[value[KIND]](value)
 
 
-def left_out(plain: object, place: str = '') -> Iterator[str]:
-    """``place: type`` of everything that :func:`to_plain` could not keep."""
+def left_out(plain: object, path: str = '') -> Iterator[str]:
+    """``path: type`` of everything that :func:`to_plain` could not keep."""
     if isinstance(plain, dict) and plain.get(KIND) == 'left_out':
-        yield f'{place}: {plain["type"]}'
+        yield f'{path}: {plain["type"]}'
     elif isinstance(plain, dict):
         for key, item in plain.items():
-            yield from left_out(item, f'{place}.{key}' if place else str(key))
+            yield from left_out(item, f'{path}.{key}' if path else str(key))
     elif isinstance(plain, list | tuple):
         for i, item in enumerate(plain):
-            yield from left_out(item, f'{place}[{i}]')
+            yield from left_out(item, f'{path}[{i}]')
 
 
 def shallow_copy(value: object) -> object:
-    """Containers and data samples anew, the tensors in them shared.
+    """A copy of the containers and data samples in ``value``, sharing their tensors.
 
-    A model that pads a ground truth or notes a shape in a data sample leaves the copy
+    A model that pads a ground truth or sets a shape in a data sample leaves the copy
     as the loader gave it.
     """
     if isinstance(value, BaseDataElement):
@@ -118,7 +132,7 @@ def shallow_copy(value: object) -> object:
 
 
 def _compact(tensor: Tensor) -> Tensor:
-    """Detached, and without the rest of a storage that it is a small part of."""
+    """Detached, and without the rest of a storage that it is a part of."""
     tensor = tensor.detach()
     if tensor.layout != torch.strided:
         return tensor.to_dense()
@@ -160,7 +174,7 @@ def _array_from(plain: dict) -> np.ndarray | np.generic:
 
 
 def _plain_element(element: BaseDataElement) -> dict:
-    name = next(c.__name__ for c in type(element).__mro__ if _known(c, ELEMENTS))
+    name = next(c.__name__ for c in type(element).__mro__ if _is_registered(c))
     own = element.__dict__
     # gt_instances, a property, is listed beside _gt_instances, which holds the value.
     stored = {kind: {key: to_plain(own[key]) for key in sorted(names) if key in own}
@@ -171,7 +185,7 @@ def _plain_element(element: BaseDataElement) -> dict:
 
 
 def _element_from(plain: dict) -> BaseDataElement:
-    element = _class(plain['class'], ELEMENTS)()
+    element = _registered(plain['class'], BaseDataElement)()
     for kind in ('metainfo', 'data'):
         for name, item in plain[kind].items():
             BaseDataElement.set_field(element, from_plain(item), name, field_type=kind)
@@ -181,33 +195,34 @@ def _element_from(plain: dict) -> BaseDataElement:
 
 def _plain_object(value: object) -> dict:
     kind = type(value)
-    if not _known(kind, OBJECTS):
+    if not _is_registered(kind):
         return {KIND: 'left_out', 'type': f'{kind.__module__}.{kind.__qualname__}'}
-    arguments = OBJECTS[kind.__name__][1] or {f.name: f.name for f in fields(value)}
+    _, arguments = _CLASSES[kind.__name__]
+    arguments = arguments or {field.name: field.name for field in fields(value)}
     return {KIND: 'object', 'class': kind.__name__, 'arguments': {
         key: to_plain(getattr(value, name)) for key, name in arguments.items()}}
 
 
 def _object_from(plain: dict) -> object:
-    kind = _class(plain['class'], OBJECTS)
+    kind = _registered(plain['class'])
     arguments = from_plain(plain['arguments'])
-    if not is_dataclass(kind):
-        expected = set(OBJECTS[plain['class']][1])
-        arguments = {k: v for k, v in arguments.items() if k in expected}
-    return kind(**arguments)
+    _, expected = _CLASSES[plain['class']]
+    return kind(**{k: v for k, v in arguments.items() if not expected or k in expected})
 
 
-def _known(kind: type, table: Mapping) -> bool:
-    if kind.__name__ not in table:
-        return False
-    module = table[kind.__name__]
-    module = module if isinstance(module, str) else module[0]
+def _is_registered(kind: type) -> bool:
+    module, _ = _CLASSES.get(kind.__name__, ('', None))
     return kind.__module__.partition('.')[0] == module.partition('.')[0]
 
 
-def _class(name: str, table: Mapping) -> type:
-    if name not in table:
+def _registered(name: str, base: type = object) -> type:
+    if name not in _CLASSES:
+        MODELS.import_from_location()  # Methods register classes of their own.
+    if name not in _CLASSES:
         raise ValueError(f'A saved batch names the class {name!r}; only '
-                         f'{sorted(table)} are made from it.')
-    module = table[name] if isinstance(table[name], str) else table[name][0]
-    return getattr(import_module(module), name)
+                         f'{sorted(_CLASSES)} can be built from it.')
+    module, _ = _CLASSES[name]
+    kind = getattr(import_module(module), name)
+    if not issubclass(kind, base):
+        raise ValueError(f'A saved batch uses {name} as a {base.__name__}.')
+    return kind

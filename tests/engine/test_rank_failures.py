@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmcontrast.apis.test import test as run_test
 from mmcontrast.engine.distributed.consistency import config_values
 from mmcontrast.engine.distributed.rank_failures import (
-    rank_failures,
+    broadcast_failures,
     start_failure_detection,
 )
 from tests.helpers.rank_runs import At, Job, Line, settings, train
@@ -70,7 +70,7 @@ def test_a_killed_rank_is_named_on_all(tmp_path):
         assert job.codes() == [1, -signal.SIGKILL, 1]
     for rank in (0, 2):
         assert 'Rank 1 of 3 (' in job.output(rank)
-        assert 'was lost: its process ended without a word' in job.output(rank)
+        assert 'was lost: its process died without an exception' in job.output(rank)
         assert f'This is rank {rank}, which ends because of it' in job.output(rank)
         assert 'onnection' not in job.output(rank)
 
@@ -85,7 +85,7 @@ def test_the_loss_of_rank_0_is_told_too(tmp_path):
 
 def test_a_rank_that_hangs_is_ended(tmp_path):
     def function(folder, rank, ranks):
-        with rank_failures():
+        with broadcast_failures():
             if rank == 1:
                 sys.exit(0)  # In mid-run also this leaves the others waiting.
             time.sleep(1800)
@@ -93,14 +93,14 @@ def test_a_rank_that_hangs_is_ended(tmp_path):
     job = Job(tmp_path, function, ranks=2)
     with within(30):
         assert job.codes() == [1, 0]
-    assert 'failed: it left with sys.exit(0)' in job.output(0)
+    assert 'failed: it called sys.exit(0)' in job.output(0)
 
 
 @pytest.mark.parametrize('last', [0, 1])
 def test_ranks_that_end_at_different_times_are_no_failure(tmp_path, last):
     def function(folder, rank, ranks):
         start_failure_detection()
-        with rank_failures() if last else nullcontext():  # A tool that only tests.
+        with broadcast_failures() if last else nullcontext():  # A tool that only tests.
             time.sleep(2.5 if rank == last else 0)
 
     assert Job(tmp_path, function, ranks=2).codes() == [0, 0]
@@ -149,7 +149,7 @@ def test_strangers_do_not_disturb_the_meeting(tmp_path, monkeypatch):
                         stranger.sendall(words)
                 return genuine(address, *args)
             monkeypatch.setattr(socket, 'create_connection', connect)
-        with rank_failures():
+        with broadcast_failures():
             if rank == 1:
                 boom()
             time.sleep(1800)

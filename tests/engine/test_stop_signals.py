@@ -11,8 +11,8 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmcontrast.engine.hooks import StopSignalsHook
-from mmcontrast.engine.hooks.stop_signals import resume_command, without_resume
 from mmcontrast.engine.hooks.worker_signals import shield_workers
+from mmcontrast.engine.runner.run_errors import resume_command, without_resume
 from mmcontrast.io.checkpoint import read_checkpoint
 from mmcontrast.io.checkpoint_files import latest_good_checkpoint
 from tests.helpers.rank_runs import At, Job, Steps, settings, train

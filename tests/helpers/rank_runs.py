@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from torch.utils.data import Dataset
 
-from mmcontrast.engine.distributed.rank_failures import rank_failures
+from mmcontrast.engine.distributed.rank_failures import broadcast_failures
 from mmcontrast.engine.runner.reliable_runner import ReliableRunner
 
 # A run that is not taken down would last for half an hour.
@@ -112,7 +112,7 @@ def settings(folder: Path, rank: int = 0, ranks: int = 1, hooks=(), **changes) -
 def train(folder: Path, rank: int = 0, ranks: int = 1, runner=ReliableRunner,
           **kwargs) -> None:
     """Train as a tool does, telling other ranks of a failure."""
-    with rank_failures():
+    with broadcast_failures():
         runner(**settings(folder, rank, ranks, **kwargs)).train()
 
 

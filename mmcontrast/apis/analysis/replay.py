@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.device import get_device
 from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
@@ -29,8 +30,7 @@ from ...registry import UnknownTypeError
 from ..config import UsageError, load_config
 
 #: Libraries whose classes a saved config may name.
-SCOPES = ('mmcontrast', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'mmagic',
-          'mmaction', 'mmpose', 'mmrotate', 'mmdet3d', 'mmocr')
+SCOPES = {'mmcontrast', 'mmengine', 'mmcv', *MODULE2PACKAGE}
 
 
 @dataclass

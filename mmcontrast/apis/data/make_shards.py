@@ -1,10 +1,8 @@
 """Pack images into tar shards or an lmdb: behind ``tools/data/make_shards.py``."""
 import os
 import random
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from ...datasets.image_lists import IMAGE_SUFFIXES
 from ...datasets.storage.lmdb_backend import import_lmdb
 from ...datasets.storage.tar_index import read_table
 from ...datasets.transforms.loading import read_bytes
+from ...io.atomic import atomic_folder
 from ..progress import progress_bar
 
 # Address space, not disk: an lmdb grows up to this.
@@ -83,7 +82,7 @@ def make_shards(source: str, out: str | Path, to: str = 'tar', ann_file: str = '
     if shuffle and to == 'tar':
         random.Random(seed).shuffle(order)
     skipped = []
-    with _appearing(out) as folder, progress_bar(progress) as bar:
+    with atomic_folder(out) as folder, progress_bar(progress) as bar:
         items = _read(images, bar.track(order, description=f'to {to}'), skipped)
         if to == 'lmdb':
             num_images, num_shards = _write_lmdb(folder, items), 0
@@ -109,19 +108,6 @@ def _check(out: Path, to: str, shard_mb: float, with_label: bool) -> None:
                          'takes them from the class folders in its keys.')
     if shard_mb <= 0:
         raise ValueError(f'shard_mb must be more than 0, got {shard_mb}.')
-
-
-@contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` that takes its name when all went well."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f'.{out.name}.{os.getpid()}.partial')
-    partial.mkdir()
-    try:
-        yield partial
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _read(images: UnlabeledImages, order: Iterable[int], skipped: list[BadImage]

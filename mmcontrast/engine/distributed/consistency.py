@@ -1,4 +1,4 @@
-"""Ranks that would train different things say so before they start."""
+"""Check that all ranks have the same config, model and versions."""
 import ast
 import hashlib
 import json
@@ -12,10 +12,10 @@ from torch import nn
 from ...errors import UserValueError
 from ...io.manifest import versions
 
-# Each rank's own affair.
-_OWN = ('work_dir', 'experiment_name', 'local_rank', 'gpu_id', 'gpu_ids',
+# Keys that may differ between ranks.
+_MAY_DIFFER = ('work_dir', 'experiment_name', 'local_rank', 'gpu_id', 'gpu_ids',
         'model_wrapper_cfg.device_ids')
-_MOST = 10
+_MAX_LINES = 10
 
 
 class RankMismatchError(UserValueError):
@@ -26,8 +26,8 @@ def check_rank_consistency(cfg_text: str, model: nn.Module) -> None:
     """Compare config, parameters and versions of all ranks; collective.
 
     To be called before the model is wrapped: DDP hangs, or ends with a message that
-    names neither rank nor key. Only hashes are exchanged unless they differ. Where a
-    run keeps its files may differ, and its seed with ``diff_rank_seed``.
+    names neither rank nor key. Only hashes are exchanged unless they differ. The work
+    dir may differ, and the seed with ``diff_rank_seed``.
 
     Args:
         cfg_text: The config as ``Config.pretty_text`` gives it; it is not executed.
@@ -38,7 +38,7 @@ def check_rank_consistency(cfg_text: str, model: nn.Module) -> None:
     """
     if get_world_size() == 1:
         return
-    facts = dict(config=config_values(cfg_text), model=tensor_forms(model),
+    facts = dict(config=config_values(cfg_text), model=tensor_specs(model),
                  versions=_versions())
     hashes = all_gather_object({part: _hash(facts[part]) for part in facts})
     differing = [part for part in facts if len({h[part] for h in hashes}) > 1]
@@ -57,21 +57,21 @@ def config_values(text: str) -> dict[str, str]:
     for node in ast.parse(text).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             values.update(_flatten(node.targets[0].id, node.value))
-    own = list(_OWN)
+    own = list(_MAY_DIFFER)
     if values.get('randomness.diff_rank_seed') == 'True':
         own.append('randomness.seed')
     return {key: value for key, value in values.items()
             if not any(key == name or key.startswith(f'{name}[') for name in own)}
 
 
-def tensor_forms(model: nn.Module) -> dict[str, str]:
-    """Name and form of every parameter and buffer, in the order that DDP relies on."""
-    forms = {f'parameter {name}': f'{_form(tensor)}, '
+def tensor_specs(model: nn.Module) -> dict[str, str]:
+    """Dtype and shape of parameters and buffers, in the order that DDP relies on."""
+    specs = {f'parameter {name}': f'{_spec(tensor)}, '
              f'{"trained" if tensor.requires_grad else "frozen"}'
              for name, tensor in model.named_parameters()}
-    forms.update((f'buffer {name}', _form(tensor))
+    specs.update((f'buffer {name}', _spec(tensor))
                  for name, tensor in model.named_buffers())
-    return forms
+    return specs
 
 
 def _flatten(key: str, node: ast.expr) -> Iterator[tuple[str, str]]:
@@ -92,9 +92,9 @@ def _flatten(key: str, node: ast.expr) -> Iterator[tuple[str, str]]:
         yield key, ast.unparse(node)
 
 
-def _form(tensor: torch.Tensor) -> str:
+def _spec(tensor: torch.Tensor) -> str:
     if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-        return 'without a shape yet'
+        return 'lazy, no shape yet'
     return f'{str(tensor.dtype).removeprefix("torch.")} {tuple(tensor.shape)}'
 
 
@@ -109,16 +109,16 @@ def _hash(facts: dict) -> str:
 
 
 def _describe(found: list[tuple[str, dict]]) -> str:
-    first, lines = found[0][1], {}
+    (_, first), lines = found[0], {}
     for rank, (other_host, facts) in enumerate(found[1:], 1):
         for part, values in facts.items():
             for line in _differences(first[part], values):
                 lines.setdefault(f'{part}: {line}', []).append(
                     f'{rank} ({other_host})')
     shown = [f'  rank {", ".join(ranks)}: {line}'
-             for line, ranks in list(lines.items())[:_MOST]]
-    if len(lines) > _MOST:
-        shown.append(f'  and {len(lines) - _MOST} more')
+             for line, ranks in list(lines.items())[:_MAX_LINES]]
+    if len(lines) > _MAX_LINES:
+        shown.append(f'  and {len(lines) - _MAX_LINES} more')
     return '\n'.join([
         f'The {len(found)} ranks would train different things:', *shown,
         'Give every rank the same config, code and packages.'])

@@ -1,4 +1,4 @@
-"""Connections between the processes of a run, which break when one of them dies."""
+"""Connect the processes of a run, to notice when one of them fails or dies."""
 import json
 import os
 import secrets
@@ -8,28 +8,28 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 
 from torch import distributed as dist
 
-# Processes that have met in init_process_group are here a moment later.
-TO_MEET = 60.0
+# Seconds: all processes arrive right after init_process_group.
+CONNECT_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
-class Notice:
-    """What became of a rank.
+class RankFailure:
+    """The failure of a rank.
 
     Attributes:
-        rank: The one that failed first, as far as this process was told.
-        place: ``host, pid N`` of it.
-        error: The line of its exception; empty if it was lost without a word.
+        rank: The rank that failed first, as far as this process knows.
+        process: Its ``host, pid N``.
+        error: The line of its exception; empty if its process died.
         trace: Its traceback.
     """
 
     rank: int
-    place: str
+    process: str
     error: str = ''
     trace: str = ''
 
@@ -38,13 +38,13 @@ class Notice:
 class _Peer:
     sock: socket.socket
     rank: int
-    place: str
+    process: str
     rest: bytes = b''
-    # What may be sent by the thread and by the process itself.
+    # The thread and the process itself may both send.
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, kind: str, **content) -> None:
-        # A peer that is gone shows when it is read from.
+        # A peer that is gone shows on reading.
         with suppress(OSError), self.lock:
             self.sock.sendall(_line(kind, **content))
 
@@ -52,52 +52,52 @@ class _Peer:
 class RankLinks:
     """One socket between rank 0 and every other rank, and a thread that reads it.
 
-    The kernel closes the socket of a process that dies, of whatever; it answers for
-    one that is busy; a machine that is gone shows within a minute (keep-alive).
-    Waiting costs nothing, and what a rank has to say comes through rank 0 to all.
-    Building it is collective.
+    The kernel closes the socket of a process that dies for whatever reason, and keeps
+    that of a busy one alive; a lost machine shows within a minute (keep-alive). Waiting
+    costs nothing. Rank 0 forwards the messages of a rank to all others. Construction is
+    collective.
 
     Args:
-        key: A name that all ranks give to this meeting, new each time.
-        on_notice: Called in the thread, once, when another rank has failed or is lost.
+        key: Name of these connections, the same on all ranks and new each time.
+        on_failure: Called in the thread, once, when another rank has failed or died.
 
     Raises:
-        OSError: If the ranks cannot meet (``TimeoutError`` among them).
+        OSError: If the ranks cannot connect (``TimeoutError`` among them).
     """
 
-    def __init__(self, key: str, on_notice: Callable[[Notice], None]) -> None:
+    def __init__(self, key: str, on_failure: Callable[[RankFailure], None]) -> None:
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
-        self.place = f'{socket.gethostname()}, pid {os.getpid()}'
-        self.on_notice, self.notice = on_notice, None
+        self.process = f'{socket.gethostname()}, pid {os.getpid()}'
+        self.on_failure, self.failure = on_failure, None
         self._closing = False
         store, host = _own_store()
-        self._peers = (self._welcome(store, key, host) if self.rank == 0
-                       else [self._go_to_rank_0(store, key)])
+        self._peers = (self._accept_peers(store, key, host) if self.rank == 0
+                       else [self._connect_to_rank_0(store, key)])
         threading.Thread(target=self._read, name='rank links', daemon=True).start()
 
-    def tell(self, error: str, trace: str) -> None:
+    def send_failure(self, error: str, trace: str) -> None:
         """Tell all ranks that this one has failed."""
         for peer in self._peers:
-            peer.send('failed', rank=self.rank, place=self.place, error=error,
+            peer.send('failed', rank=self.rank, process=self.process, error=error,
                       trace=trace)
 
     def close(self) -> None:
-        """Leave in peace."""
+        """Close the connections without a failure."""
         self._closing = True
         for peer in self._peers:
             peer.send('bye')
             with suppress(OSError):
                 peer.sock.shutdown(socket.SHUT_WR)
 
-    def forget(self) -> None:
-        """In a forked child: it must not keep the connections alive."""
+    def close_in_child(self) -> None:
+        """Close the connections in a forked child, which must not keep them alive."""
         self._closing = True
         for peer in self._peers:
             peer.sock.close()
 
-    def _welcome(self, store, key: str, host: str) -> list[_Peer]:
+    def _accept_peers(self, store, key: str, host: str) -> list[_Peer]:
         token, peers = secrets.token_hex(16), []
-        end = time.monotonic() + TO_MEET
+        end = time.monotonic() + CONNECT_TIMEOUT
         with _listen(host) as listener:
             store.set(key, json.dumps(dict(
                 hosts=[host, socket.gethostname()], port=listener.getsockname()[1],
@@ -105,9 +105,9 @@ class RankLinks:
             try:
                 while len(peers) < self.world_size - 1:
                     listener.settimeout(max(end - time.monotonic(), 0.01))
-                    peer = _greeted(listener.accept()[0], token)
+                    peer = _handshake(listener.accept()[0], token)
                     if peer:
-                        peer.send('hello', token=token, rank=0, place=self.place)
+                        peer.send('hello', token=token, rank=0, process=self.process)
                         peers.append(peer)
             except OSError:
                 for peer in peers:
@@ -115,7 +115,7 @@ class RankLinks:
                 raise
         return peers
 
-    def _go_to_rank_0(self, store, key: str) -> _Peer:
+    def _connect_to_rank_0(self, store, key: str) -> _Peer:
         try:
             meeting = json.loads(store.get(key))
         except RuntimeError as error:  # The store's time-out, by torch's version.
@@ -123,13 +123,14 @@ class RankLinks:
         failure = None
         for host in dict.fromkeys(meeting['hosts']):
             try:
-                sock = socket.create_connection((host, meeting['port']), TO_MEET / 4)
+                sock = socket.create_connection(
+                    (host, meeting['port']), CONNECT_TIMEOUT / 4)
             except OSError as error:
                 failure = error
                 continue
             sock.sendall(_line(
-                'hello', token=meeting['token'], rank=self.rank, place=self.place))
-            peer = _greeted(sock, meeting['token'])
+                'hello', token=meeting['token'], rank=self.rank, process=self.process))
+            peer = _handshake(sock, meeting['token'])
             if peer:
                 return peer
         raise failure or TimeoutError(f'nobody answers at {meeting["hosts"]}')
@@ -140,11 +141,11 @@ class RankLinks:
                 selector.register(peer.sock, selectors.EVENT_READ, peer)
             while selector.get_map():
                 for key, _ in selector.select():
-                    if not self._hear(key.data):
+                    if not self._receive(key.data):
                         selector.unregister(key.fileobj)
 
-    def _hear(self, peer: _Peer) -> bool:
-        """Take what a peer sent; whether more may come."""
+    def _receive(self, peer: _Peer) -> bool:
+        """Read from a peer; whether more may come."""
         try:
             data = peer.sock.recv(2**16)
         except OSError:
@@ -154,27 +155,27 @@ class RankLinks:
             content = json.loads(line)
             kind = content.pop('kind')
             if kind == 'failed':
-                self._pass_on(Notice(**content), peer)
+                self._forward(RankFailure(**content), peer)
             elif kind == 'bye':
                 return False
         if not data:
-            self._pass_on(Notice(peer.rank, peer.place), peer)
+            self._forward(RankFailure(peer.rank, peer.process), peer)
         return bool(data)
 
-    def _pass_on(self, notice: Notice, source: _Peer) -> None:
-        if self.notice or self._closing:
+    def _forward(self, failure: RankFailure, source: _Peer) -> None:
+        if self.failure or self._closing:
             return
-        self.notice = notice
+        self.failure = failure
         for peer in self._peers:
             if peer is not source:
-                peer.send('failed', **vars(notice))
-        self.on_notice(notice)
+                peer.send('failed', **asdict(failure))
+        self.on_failure(failure)
 
 
 def _own_store() -> tuple[dist.Store, str]:
-    """The store of the process group by a connection of our own, and its host.
+    """A separate connection to the store of the process group, and its host.
 
-    The group's own connection may be held for long by a thread that waits for a key.
+    A thread that waits for a key may block the group's own connection for long.
     """
     store = dist.distributed_c10d._get_default_store()
     while isinstance(store, dist.PrefixStore):
@@ -182,7 +183,7 @@ def _own_store() -> tuple[dist.Store, str]:
     if isinstance(store, dist.TCPStore):
         host = store.host
         return dist.TCPStore(host, store.port, is_master=False, wait_for_workers=False,
-                             timeout=timedelta(seconds=TO_MEET)), host
+                             timeout=timedelta(seconds=CONNECT_TIMEOUT)), host
     return store, socket.gethostname()
 
 
@@ -196,12 +197,12 @@ def _listen(host: str) -> socket.socket:
     return socket.create_server(('', 0), backlog=1024)
 
 
-def _greeted(sock: socket.socket, token: str) -> _Peer | None:
-    """The peer at the other end, if it is one of this run."""
+def _handshake(sock: socket.socket, token: str) -> _Peer | None:
+    """The peer at the other end, if it belongs to this run."""
     try:
         sock.settimeout(5)
         line = b''
-        # Byte by byte: what follows the greeting is the thread's.
+        # Byte by byte: what follows is for the thread to read.
         while not line.endswith(b'\n') and len(line) < 4096:
             byte = sock.recv(1)
             if not byte:
@@ -211,9 +212,9 @@ def _greeted(sock: socket.socket, token: str) -> _Peer | None:
         if hello['token'] == token:
             sock.settimeout(None)
             _keep_alive(sock)
-            return _Peer(sock, int(hello['rank']), str(hello['place']))
+            return _Peer(sock, int(hello['rank']), str(hello['process']))
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # A stranger, such as a port scanner.
+        pass  # Somebody else, such as a port scanner.
     sock.close()
     return None
 

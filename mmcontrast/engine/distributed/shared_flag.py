@@ -1,16 +1,16 @@
-"""A number that all ranks learn at the same step, without waiting for a GPU."""
+"""Share a number between ranks at every step, without waiting for a GPU."""
 import torch
 from mmengine.dist import get_world_size
 from torch import distributed as dist
 
 
 class SharedFlag:
-    """The greatest number that any rank brought to the last round but one.
+    """The maximum over all ranks of a number, one step late.
 
-    All ranks call :meth:`ask` equally often, say once a step. The exchange of a step
-    runs in the background, on CPU tensors and in a gloo group of its own, and is read
-    in the next step: nothing waits for a GPU, and every rank reads the same. A single
-    process reads what it brings at once. Building it is collective.
+    All ranks call :meth:`exchange` equally often, say once a step. The reduction runs
+    in the background, on CPU tensors and in a gloo group of its own, and is read in the
+    next step: nothing waits for a GPU, and every rank reads the same. A single process
+    reads its own number at once. Construction is collective.
     """
 
     def __init__(self) -> None:
@@ -18,22 +18,21 @@ class SharedFlag:
         self.group = dist.new_group(backend='gloo') if several else None
         self._numbers = torch.zeros(1, dtype=torch.int64, device='cpu')
         self._work: dist.Work | None = None
-        self._greatest = dist.AllreduceOptions()
-        self._greatest.reduceOp = dist.ReduceOp.MAX
+        self._max_options = dist.AllreduceOptions()
+        self._max_options.reduceOp = dist.ReduceOp.MAX
 
-    def ask(self, value: int) -> int:
-        """Bring ``value`` to this round; the greatest of the round before, 0 at first.
-        """
+    def exchange(self, value: int) -> int:
+        """Send ``value`` for this step; returns the maximum of the last, 0 at first."""
         if self.group is None:
             return value
-        agreed = self._read()
+        maximum = self._read()
         self._numbers.fill_(value)
-        # What dist.all_reduce ends in; its wrappers would take most of the time.
-        self._work = self.group.allreduce([self._numbers], self._greatest)
-        return agreed
+        # What dist.all_reduce calls; its wrappers would take most of the time.
+        self._work = self.group.allreduce([self._numbers], self._max_options)
+        return maximum
 
-    def least(self, value: int) -> int:
-        """The smallest ``value`` of any rank, at once."""
+    def minimum(self, value: int) -> int:
+        """The minimum of ``value`` over all ranks, at once."""
         if self.group is None:
             return value
         number = torch.tensor([value], device='cpu')
@@ -41,7 +40,7 @@ class SharedFlag:
         return int(number)
 
     def close(self) -> None:
-        """Meet the other ranks for the last time."""
+        """Wait for the other ranks and end the exchange."""
         if self.group is not None:
             self._read()
             dist.barrier(group=self.group)

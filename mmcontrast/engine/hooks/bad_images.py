@@ -1,6 +1,5 @@
-"""A list of the images a run could not use."""
+"""List the images that a run could not use."""
 import atexit
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ...datasets.bad_images import ImageStatus, Reason
+from ...io.atomic import atomic_write
 from ...registry import HOOKS
 
 _KEY = 'bad_images'
@@ -17,13 +17,13 @@ _KEY = 'bad_images'
 
 @HOOKS.register_module()
 class BadImagesHook(Hook):
-    """Write ``bad_images.txt`` into the work dir, and say at the end how many.
+    """Write ``bad_images.txt`` into the work dir, and log their number at the end.
 
-    Every line is ``path<TAB>reason``. The file follows the run: it is written anew
-    when a loader has met another bad image, and when the process ends for whatever
-    reason. Ranks are brought together at the end of each epoch. Without bad images
-    there is no file. A resumed run goes on with the list of its checkpoint. Data sets
-    other than ``UnlabeledImages`` are passed over.
+    Every line is ``path<TAB>reason``. The file is rewritten whenever a loader finds
+    another bad image, and when the process ends for whatever reason. The lists of ranks
+    are merged at the end of each epoch. Without bad images there is no file. A resumed
+    run continues the list of its checkpoint. Data sets other than ``UnlabeledImages``
+    are ignored.
 
     Args:
         file_name: Name of the list in the work dir.
@@ -40,7 +40,8 @@ class BadImagesHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if any(dataset.status.num_news for dataset in self.datasets):
-            checkpoint[_KEY] = [_to_data(dataset.status) for dataset in self.datasets]
+            checkpoint[_KEY] = [
+                _status_to_data(dataset.status) for dataset in self.datasets]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         self.saved = checkpoint.get(_KEY)
@@ -52,11 +53,11 @@ class BadImagesHook(Hook):
         # A checkpoint of load_from gives weights, not a list.
         if self.saved is not None and runner.iter:
             for dataset, saved in zip(self.datasets, self.saved, strict=False):
-                _note(dataset.status, saved)
+                _restore_status(dataset.status, saved)
         if is_main_process():
-            # The list of an earlier run in the same place; files may be repaired.
+            # The list of an earlier run in the same folder; files may be repaired.
             self.path.unlink(missing_ok=True)
-        # A run that breaks off calls no further hook.
+        # A run that fails calls no further hook.
         atexit.register(self.write)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
@@ -89,13 +90,12 @@ class BadImagesHook(Hook):
         bad = [line for dataset in self.datasets for line in dataset.bad_images()]
         if not bad:
             return
-        new = self.path.with_suffix('.tmp')
-        new.write_text(''.join(f'{path}\t{reason.sentence}\n' for path, reason in bad),
-                       encoding='utf-8')
-        os.replace(new, self.path)
+        text = ''.join(f'{path}\t{reason.sentence}\n' for path, reason in bad)
+        with atomic_write(self.path) as file:
+            file.write(text.encode())
 
 
-def _to_data(status: ImageStatus) -> dict:
+def _status_to_data(status: ImageStatus) -> dict:
     """What is known of the images, for a checkpoint: a bit for each, and bad ones."""
     bad = status.bad()
     tried = (status.table != Reason.UNTRIED).numpy()
@@ -104,8 +104,8 @@ def _to_data(status: ImageStatus) -> dict:
                 reasons=[int(reason) for _, reason in bad])
 
 
-def _note(status: ImageStatus, saved: dict) -> None:
-    """Go on with what a run knew of the same images before it was stopped."""
+def _restore_status(status: ImageStatus, saved: dict) -> None:
+    """Restore what a run knew of the same images before it was stopped."""
     if saved['num_images'] == len(status.table):
         tried = np.unpackbits(saved['tried'].cpu().numpy(), count=len(status.table))
         status.table[torch.from_numpy(tried).bool()] = int(Reason.GOOD)
@@ -114,7 +114,7 @@ def _note(status: ImageStatus, saved: dict) -> None:
 
 
 def _with_status(dataset):
-    """The data sets inside of wrappers that keep a status of their images."""
+    """The data sets, inside of wrappers too, that keep a status of their images."""
     if hasattr(dataset, 'status') and hasattr(dataset, 'bad_images'):
         yield dataset
     for name in ('dataset', '_dataset', 'datasets'):

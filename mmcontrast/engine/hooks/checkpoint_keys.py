@@ -1,4 +1,4 @@
-"""A checkpoint that does not fit is an error, not silence."""
+"""Stop when a checkpoint does not fit the model."""
 import os
 
 from mmengine.hooks import Hook
@@ -13,7 +13,7 @@ from ...registry import HOOKS
 from ..distributed.unwrap import unwrap_model
 from ..resume.parameter_order import reorder_optimizer
 
-# These two take their keys with the prefix 'backbone.', unasked.
+# These two strip the prefix 'backbone.' from keys, unasked.
 _STRIP_BACKBONE = ('mmdet.models.backbones.swin', 'mmseg.models.backbones.swin')
 
 
@@ -21,8 +21,8 @@ _STRIP_BACKBONE = ('mmdet.models.backbones.swin', 'mmseg.models.backbones.swin')
 class CheckpointKeysHook(Hook):
     """Stop when ``load_from``, ``resume`` or ``init_cfg`` matches no weight at all.
 
-    mmengine loads what fits and goes on from random weights where nothing does. A part
-    that fits is a warning with the counts. From here on files are read as data only.
+    mmengine loads what fits and trains from random weights where nothing does. If only
+    a part fits, a warning gives the counts. From here on files are read as data only.
     """
 
     priority = 'VERY_HIGH'

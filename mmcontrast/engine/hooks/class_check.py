@@ -1,4 +1,4 @@
-"""Do the heads, the class list and the labels of a downstream run fit together?"""
+"""Check that heads, class list and labels of a run fit together."""
 from collections.abc import Iterator, Sequence
 
 from mmengine.fileio import load
@@ -11,25 +11,26 @@ from ...registry import HOOKS
 from ..distributed.unwrap import unwrap_model
 from .class_texts import check_class_texts, check_order, note_class_texts
 
-# Heads whose num_classes is not about the class list, by their place in the model
-# (objectness; stuff classes alone) and by their type (boundaries; text tokens).
-OTHER_PLACES = ('rpn_head', 'semantic_head')
-OTHER_TYPES = ('STDCHead', 'GroundingDINOHead')
+# Heads of mmdet and mmseg whose num_classes does not count the classes of the data set:
+# by name in the model (objectness; stuff classes alone) and by type (boundaries; text
+# tokens). Other heads say so in an attribute predicts_dataset_classes = False.
+_OTHER_NAMES = ('rpn_head', 'semantic_head')
+_OTHER_TYPES = ('STDCHead', 'GroundingDINOHead')
 
 
 @HOOKS.register_module()
 class ClassCheckHook(Hook):
     """Stop a run whose heads, class list and labels do not fit together.
 
-    mmseg trains a head with too many classes without a word and meets too few inside
-    the cross entropy, on a GPU as a device-side assert; mmdet drops class names that
-    its annotation file does not know. This hook says it first: :func:`check_classes`
-    runs before training and before testing, :func:`check_labels` on the labels of every
-    training batch while they are still on the CPU. Class texts of a model that reads
-    some are noted in its checkpoints and compared when they are loaded.
+    mmseg trains a head with too many classes silently and fails on too few in the cross
+    entropy, on a GPU as a device-side assert; mmdet drops class names that its
+    annotation file lacks. This hook reports it first: :func:`check_classes` runs before
+    training and testing, :func:`check_labels` on the labels of every training batch
+    while they are still on the CPU. Class texts of a model that reads some are saved in
+    its checkpoints and compared when they are loaded.
 
     Works with mmseg, mmdet and mmpretrain models by their attributes and imports none
-    of these libraries; models without such heads (pretraining) pass unseen.
+    of these libraries; models without such heads (pretraining) are not checked.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -91,7 +92,8 @@ def check_labels(heads: dict[str, nn.Module], data_samples: Sequence) -> None:
 def class_heads(model: nn.Module) -> dict[str, nn.Module]:
     """The heads of ``model`` that predict the classes of its dataset, by name.
 
-    A module may name some of its heads as ``idle_heads``: they take no part.
+    A module may list heads that take no part as ``idle_heads``; a head whose
+    ``num_classes`` counts something else has ``predicts_dataset_classes = False``.
     """
     model = unwrap_model(model)
     idle = {getattr(module, name, None) for module in model.modules()
@@ -99,8 +101,9 @@ def class_heads(model: nn.Module) -> dict[str, nn.Module]:
     return {
         name: module for name, module in model.named_modules()
         if _last_word(name).endswith('head') and module not in idle
-        and not _last_word(name).endswith(OTHER_PLACES)
-        and type(module).__name__ not in OTHER_TYPES
+        and not _last_word(name).endswith(_OTHER_NAMES)
+        and type(module).__name__ not in _OTHER_TYPES
+        and getattr(module, 'predicts_dataset_classes', True)
         and isinstance(getattr(module, 'num_classes', None), int)}
 
 
@@ -108,7 +111,7 @@ def built_datasets(runner: Runner) -> Iterator[tuple[str, object]]:
     """The datasets that ``runner`` has already built, with the name of their loader."""
     for split in ('train', 'val', 'test'):
         loop = getattr(runner, f'_{split}_loop')
-        # A loop that was not asked for yet is still its config.
+        # A loop that is not built yet is still a config.
         dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
         if hasattr(dataset, 'metainfo'):
             yield split, dataset
@@ -141,7 +144,7 @@ def _check_annotated(dataset: object, classes: Sequence[str], split: str) -> Non
     raise UserValueError(
         f'{dataset.ann_file} of {split}_dataloader has no category named '
         f'{_shorten(missing)}; it holds {_shorten(known)}. Write metainfo.classes with '
-        f'the names of the file, letter by letter.')
+        f'the exact names of the file.')
 
 
 def _check_range(values: Tensor, name: str, head: nn.Module, image: str) -> None:
@@ -158,7 +161,7 @@ def _check_range(values: Tensor, name: str, head: nn.Module, image: str) -> None
 
 
 def _values(labels: Tensor) -> Tensor:
-    """The distinct labels; a count is several times faster than ``unique``'s sort."""
+    """The distinct labels; ``bincount`` is several times faster than ``unique``."""
     least, most = labels.aminmax()
     if least < 0 or most >= 2 ** 16:
         return labels.unique()

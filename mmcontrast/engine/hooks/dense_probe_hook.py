@@ -1,4 +1,4 @@
-"""A dense probe at intervals: does the backbone get better while it pretrains?"""
+"""Measure a backbone with a dense probe while it is pretrained."""
 import time
 
 from mmengine.runner import Runner
@@ -8,13 +8,14 @@ from ...datasets.labeled_images import IGNORE, LabeledImages, load_labeled_image
 from ...evaluation.dense_probe import dense_probe
 from ...evaluation.features import feature_maps, normalization_of
 from ...registry import HOOKS
+from ..distributed.unwrap import unwrap_model
 from ..resume.rng_state import preserved_rng
-from .intervals import IntervalHook, on_rank_0, plain_model
+from .intervals import IntervalHook, on_rank_0
 
 
 @HOOKS.register_module()
 class DenseProbeHook(IntervalHook):
-    """Segment a small labeled set with a probe on the frozen backbone, now and then.
+    """Segment a small labeled set with a probe on the frozen backbone, at intervals.
 
     Logs ``probe/miou`` and ``probe/accuracy`` (in [0, 1]) to the log, the visualizer
     and the message hub, before training and at every interval. The network and the
@@ -33,11 +34,11 @@ class DenseProbeHook(IntervalHook):
         out_index: Which map of the backbone.
         size: Side of the images in pixels, or (height, width). The default keeps a
             probe of a ResNet-50 in the range of seconds on a GPU; take the size of the
-            pictures to judge small things.
-        num_train, num_val: Most images taken of each set; None takes all.
+            images if small objects matter.
+        num_train, num_val: Number of images taken of each set at most; None takes all.
         backbone: Where the backbone is in the model, ``momentum.backbone`` for the
-            momentum twin of PixPro.
-        batch_size: Images a pass.
+            momentum encoder of PixPro.
+        batch_size: Images per forward pass.
     """
 
     def __init__(self, train_dataset: dict, val_dataset: dict, kind: str = 'knn',
@@ -66,7 +67,7 @@ class DenseProbeHook(IntervalHook):
             self.kind, step, result, self._sets, time.perf_counter() - start))
 
     def _measure(self, runner: Runner) -> dict:
-        model = plain_model(runner)
+        model = unwrap_model(runner.model)
         backbone = _submodule(model, self.backbone)
         mean, std = normalization_of(model)
         with preserved_rng():

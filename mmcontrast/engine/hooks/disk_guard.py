@@ -1,4 +1,4 @@
-"""A run that cannot write its log ends; what died runs left behind goes."""
+"""Stop a run that cannot write its log, and clean up after earlier runs."""
 import logging
 import sys
 from collections.abc import Callable
@@ -15,12 +15,11 @@ from ...registry import HOOKS
 
 @HOOKS.register_module()
 class DiskGuardHook(Hook):
-    """End the run when its log file cannot be written, and tidy up before it starts.
+    """Stop the run when its log file cannot be written; clean up before it starts.
 
-    Python's logging prints a traceback and goes on without the line; so a full disk
-    would be found out at the next checkpoint, hours later. Half-written files of
-    processes that died, and manifests without a checkpoint, are removed from the work
-    dir; their names are in the log.
+    Python's logging prints a traceback and drops the line, so that a full disk would
+    show at the next checkpoint, hours later. Partial files of processes that died, and
+    manifests without a checkpoint, are removed from the work dir and named in the log.
     """
 
     priority = 'VERY_HIGH'
@@ -29,20 +28,20 @@ class DiskGuardHook(Hook):
     def before_run(self, runner: Runner) -> None:
         for handler in list(runner.logger.handlers):
             if isinstance(handler, logging.FileHandler):
-                handler.handleError = _ending_the_run(runner.logger, handler)
+                handler.handleError = _stop_the_run(runner.logger, handler)
         if is_main_process():
             removed = ', '.join(path.name for path in tidy_up(Path(runner.work_dir)))
             if removed:
                 runner.logger.info(f'Removed what an earlier run left: {removed}.')
 
 
-def _ending_the_run(logger: logging.Logger, handler: logging.FileHandler) -> Callable:
-    """What ``handler`` calls, from where it could not write a line."""
+def _stop_the_run(logger: logging.Logger, handler: logging.FileHandler) -> Callable:
+    """What ``handler`` is to call when it cannot write a line."""
     def handle_error(record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             return logging.Handler.handleError(handler, record)
-        # What is said about the end goes to the console alone.
+        # What follows goes to the console only.
         logger.removeHandler(handler)
         raise cannot_write(handler.baseFilename, error) from error
     return handle_error

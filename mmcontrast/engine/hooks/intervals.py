@@ -1,12 +1,10 @@
-"""What hooks share that look at the network now and then."""
+"""Run an inspection of the network at intervals, on one rank."""
 from abc import abstractmethod
 from collections.abc import Callable
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 
 
 class IntervalHook(Hook):
@@ -30,7 +28,7 @@ class IntervalHook(Hook):
 
     @abstractmethod
     def act(self, runner: Runner, step: int) -> None:
-        """Look at the network after ``step`` iterations."""
+        """Inspect the network after ``step`` iterations."""
 
     def before_train(self, runner: Runner) -> None:
         if 'FullyShardedDataParallel' in type(runner.model).__name__:
@@ -51,13 +49,8 @@ class IntervalHook(Hook):
             self.act(runner, step=runner.iter + 1)
 
 
-def plain_model(runner: Runner) -> nn.Module:
-    """The model of a runner without a parallel wrapper."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
 def on_rank_0(function: Callable[[], object], what: str) -> object:
-    """Call a function on rank 0 and give its result to all ranks.
+    """Call a function on rank 0 and return its result on all ranks.
 
     Args:
         what: Named in the error of the other ranks if the function raises on rank 0.

@@ -1,4 +1,4 @@
-"""Coefficient of the momentum average, step by step."""
+"""Schedule the coefficient of momentum encoders."""
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -12,8 +12,8 @@ from ..optim.schedules import cosine_momentum, momentum_steps
 class MomentumHook(Hook):
     """Set ``coefficient`` of every :class:`MomentumEncoder` for the coming step.
 
-    The step is derived from the runner's iteration, so a resumed run goes on where it
-    stopped (the released PixPro code starts over at ``start``). With accumulated
+    The step is derived from the runner's iteration, so a resumed run continues the
+    schedule (the released PixPro code starts over at ``start``). With accumulated
     gradients the average moves once an optimizer step.
 
     Args:

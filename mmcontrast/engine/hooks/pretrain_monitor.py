@@ -1,4 +1,4 @@
-"""Watching a self-supervised run for the two ways in which it fails quietly."""
+"""Warn when self-supervised features collapse or views never overlap."""
 from collections import Counter
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ...registry import HOOKS
-from .intervals import plain_model
+from ..distributed.unwrap import unwrap_model
 
-#: What every method can report: ``feature_std``, of its pixel features.
-SPREAD_OF_FEATURES = dict(
+#: The sign of a collapse that every method can report: std of its pixel features.
+FEATURE_STD_SIGN = dict(
     below=0.1, means='the features of all pixels are becoming one vector',
     do='Lower the learning rate or lengthen its warm-up, start the momentum nearer to '
        '1, and check that batch norm sees at least some 16 images a step and that the '
@@ -24,26 +24,26 @@ _KEY = 'pretrain_monitor'
 class PretrainMonitorHook(Hook):
     """Warn when features collapse or views never overlap, and log images/s.
 
-    Methods report ``feature_std``, ``no_pair_share`` and ``pairs_per_image`` beside
-    their losses, and mmengine logs these; this hook reads them back where the log is
-    written, so that no step waits for it. It adds ``images_per_second`` (all ranks).
+    Methods return ``feature_std``, ``no_pair_share`` and ``pairs_per_image`` with their
+    losses, and mmengine logs them; this hook reads the logged values, so that no step
+    waits for it. It adds ``images_per_second`` (all ranks).
 
-    A method with other signs of a collapse says so in an attribute
-    ``collapse_signs``: name of a scalar to ``dict(below=bound, means=..., do=...)``,
-    the last two being parts of the warning.
+    A method with other signs of a collapse has an attribute ``collapse_signs``: name of
+    a scalar to ``dict(below=bound, means=..., do=...)``, the last two being parts of
+    the warning.
 
     Args:
-        min_feature_std: Below it, features of all pixels are nearly one vector: 1 means
-            spread out, 0 collapsed.
-        patience: Log intervals in a row below it before the warning; the first ones of
-            a healthy run may be low.
+        min_feature_std: Bound of ``feature_std``: 1 for features in all directions, 0
+            for collapsed ones.
+        patience: Consecutive log intervals below a bound before the warning; the first
+            ones of a healthy run may be low.
         bounds: Bounds of other signs, by scalar, instead of those of the method.
     """
 
     # After IterTimerHook, which it reads; before LoggerHook, which writes.
     priority = 'NORMAL'
 
-    def __init__(self, min_feature_std: float = SPREAD_OF_FEATURES['below'],
+    def __init__(self, min_feature_std: float = FEATURE_STD_SIGN['below'],
                  patience: int = 5, bounds: dict[str, float] | None = None) -> None:
         if not 0 <= min_feature_std <= 1:
             raise ValueError(
@@ -66,26 +66,26 @@ class PretrainMonitorHook(Hook):
         self._saved = checkpoint.get(_KEY)
 
     def before_train(self, runner: Runner) -> None:
-        # A checkpoint of load_from gives weights, not what was seen of another run.
+        # A checkpoint of load_from gives weights, not the counts of another run.
         if self._saved is not None and runner.iter:
             self._low_intervals = Counter(self._saved['low_intervals'])
             self._said = set(self._saved['said'])
         intervals = [hook.interval for hook in runner.hooks
                      if isinstance(hook, LoggerHook)]
         self.interval = min(intervals, default=10)
-        self.signs = self._signs(plain_model(runner))
+        self.signs = self._signs(unwrap_model(runner.model))
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                          outputs: dict | None = None) -> None:
         epoch_ends = self._epoch_ends(runner)
         if self.every_n_inner_iters(batch_idx, self.interval) or epoch_ends:
             self._log_speed(runner, data_batch)
-            self._watch_collapse(runner)
+            self._check_collapse(runner)
         if epoch_ends:
-            self._watch_pairs(runner)
+            self._check_pairs(runner)
 
     def _epoch_ends(self, runner: Runner) -> bool:
-        """Whether the images have been through once more, in any kind of loop."""
+        """Whether a pass over the images ends, in any kind of loop."""
         return (runner.iter + 1) % len(runner.train_dataloader) == 0
 
     def _log_speed(self, runner: Runner, data_batch: dict | Sequence | None) -> None:
@@ -98,7 +98,7 @@ class PretrainMonitorHook(Hook):
 
     def _signs(self, model: nn.Module) -> dict[str, dict]:
         """Signs of a collapse, with the bounds of this hook."""
-        signs = dict(feature_std=SPREAD_OF_FEATURES) | getattr(
+        signs = dict(feature_std=FEATURE_STD_SIGN) | getattr(
             model, 'collapse_signs', {})
         unknown = sorted(set(self.bounds) - set(signs))
         if unknown:
@@ -108,7 +108,7 @@ class PretrainMonitorHook(Hook):
         return {name: dict(sign, below=self.bounds.get(name, sign['below']))
                 for name, sign in signs.items()}
 
-    def _watch_collapse(self, runner: Runner) -> None:
+    def _check_collapse(self, runner: Runner) -> None:
         logged = runner.message_hub.log_scalars
         reported = {name: sign for name, sign in self.signs.items()
                     if f'train/{name}' in logged}
@@ -116,7 +116,7 @@ class PretrainMonitorHook(Hook):
             return self._warn_once(
                 runner, 'silent',
                 f'{type(runner.model).__name__} reports no {" or ".join(self.signs)}, '
-                'so nothing warns of a collapse; let its loss() return it as a scalar.')
+                'so a collapse goes unnoticed; let its loss() return such a scalar.')
         for name, sign in reported.items():
             value = runner.message_hub.get_scalar(f'train/{name}').mean(self.interval)
             low = value < sign['below']
@@ -128,7 +128,7 @@ class PretrainMonitorHook(Hook):
                     f'{self.patience} log intervals: {sign["means"]} (collapse). '
                     f'{sign["do"]}')
 
-    def _watch_pairs(self, runner: Runner) -> None:
+    def _check_pairs(self, runner: Runner) -> None:
         if 'train/no_pair_share' not in runner.message_hub.log_scalars:
             return
         epoch = len(runner.train_dataloader)
@@ -149,7 +149,7 @@ class PretrainMonitorHook(Hook):
 
 
 def _batch_size(data_batch: dict | Sequence | None) -> int:
-    """Images in what the loader gave; 0 if it cannot be told."""
+    """Images in what the loader gave; 0 if unknown."""
     if not isinstance(data_batch, dict):
         return 0
     samples = data_batch.get('data_samples')

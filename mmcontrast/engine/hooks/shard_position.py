@@ -1,4 +1,4 @@
-"""Where a run stands in its tar shards, so that it can go on from there."""
+"""Save the position in tar shards, and resume reading there."""
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
@@ -10,18 +10,18 @@ _KEY = 'shard_position'
 
 @HOOKS.register_module()
 class ShardPositionHook(Hook):
-    """Keep the place in the shards in every checkpoint, and resume at it.
+    """Save the position in the shards in every checkpoint, and resume there.
 
-    The place is the epoch and how many of its images each rank has trained on, counted
-    where they are used: what workers have read ahead is not lost. With ``--resume`` the
-    order goes on with the next image and none of the earlier ones is read, for
-    epoch-based loops with checkpoints within an epoch, too (the first epoch is then
-    as much shorter), and for iteration-based loops.
+    The position is the epoch and how many of its images each rank has trained on; what
+    workers have prefetched is not lost. With ``--resume`` reading continues with the
+    next image and skips the earlier ones: for epoch-based loops, with checkpoints
+    within an epoch, too (the first epoch is then as much shorter), and for
+    iteration-based loops.
 
-    A place holds for its seed, shards, ``buffer_size`` and number of ranks. The seed is
-    taken over; if anything else has changed, the epoch starts anew, with a warning.
-    Batch size and number of workers may change. Loaders without ``ShardSampler`` are
-    passed over.
+    A position is valid for its seed, shards, ``buffer_size`` and number of ranks. The
+    seed is restored; if anything else has changed, the epoch starts again, with a
+    warning. Batch size and number of workers may change. Loaders without
+    ``ShardSampler`` are ignored.
     """
 
     skip_in_dry_run = True
@@ -44,7 +44,7 @@ class ShardPositionHook(Hook):
         self.sampler, self.batch_size = sampler, loader.batch_sampler.batch_size
         sampler.endless = not isinstance(runner.train_loop, EpochBasedTrainLoop)
         self.epoch, self.done = runner.epoch, 0
-        # A checkpoint of load_from gives weights, not a place.
+        # A checkpoint of load_from gives weights, not a position.
         if runner.iter:
             self._resume(runner)
 
@@ -80,8 +80,8 @@ class ShardPositionHook(Hook):
                 self.epoch, self.done = divmod(
                     runner.iter * self.batch_size, len(self.sampler))
             runner.logger.warning(
-                'The checkpoint holds no place in the shards (it was written without '
-                f'ShardPositionHook). {self._going_on()}')
+                'The checkpoint holds no position in the shards (written without '
+                f'ShardPositionHook). {self._continuing()}')
         else:
             self._resume_at(runner, **self.saved)
         self.sampler.place(self.epoch, self.done)
@@ -94,12 +94,12 @@ class ShardPositionHook(Hook):
                    if layout.get(name) != value]
         if changed:
             runner.logger.warning(
-                'The place in the shards of the checkpoint does not hold here '
-                f'({", ".join(changed)}). {self._going_on()}')
+                'The position in the shards of the checkpoint is not valid here '
+                f'({", ".join(changed)}). {self._continuing()}')
         else:
             self.done = done
-            runner.logger.info(self._going_on())
+            runner.logger.info(self._continuing())
 
-    def _going_on(self) -> str:
-        return (f'Going on in epoch {self.epoch + 1} after {self.done} of the '
+    def _continuing(self) -> str:
+        return (f'Continuing in epoch {self.epoch + 1} after {self.done} of the '
                 f'{len(self.sampler)} images of each rank.')

@@ -1,4 +1,4 @@
-"""Loader workers leave signals to the process that trains."""
+"""Keep stop signals away from loader workers."""
 import multiprocessing
 import os
 import signal
@@ -9,13 +9,13 @@ from torch.utils.data import DataLoader
 
 
 def shield_workers(loader: DataLoader, signals: Sequence[int]) -> None:
-    """Let workers that ``loader`` starts from now on pass over these signals.
+    """Let workers that ``loader`` starts from now on ignore these signals.
 
     Ctrl-C, ``torchrun`` and Slurm signal every process of a run. A worker that dies of
-    it takes the training process along before it could save.
+    it takes the training process down before it can save.
 
-    Holds for forked workers, the way of Linux. Those of ``spawn`` and ``forkserver``
-    import libraries whose threads (of BLAS, say) are there before the signals are
+    Holds for forked workers, the default on Linux. Those of ``spawn`` and
+    ``forkserver`` import libraries that start threads (BLAS) before the signals are
     blocked; SIGTERM may still end these.
     """
     if loader.num_workers and not isinstance(loader.worker_init_fn, _Shielded):
@@ -23,7 +23,7 @@ def shield_workers(loader: DataLoader, signals: Sequence[int]) -> None:
 
 
 class _Shielded:
-    """A ``worker_init_fn`` that sets the signals first; can be sent to a process."""
+    """A picklable ``worker_init_fn`` that sets the signals first."""
 
     def __init__(self, init: Callable | None, signals: tuple) -> None:
         self.init, self.signals = init, signals
@@ -33,14 +33,14 @@ class _Shielded:
             if number != signal.SIGTERM:
                 signal.signal(number, signal.SIG_IGN)
             elif hasattr(signal, 'sigwaitinfo'):
-                _heed_parent_only()
+                _obey_parent_only()
         if self.init is not None:
             self.init(worker_id)
 
 
-def _heed_parent_only() -> None:
-    # SIGTERM of the training process is how torch ends a worker.
-    # Of a fork server's child, too, os.getppid() is another one.
+def _obey_parent_only() -> None:
+    # torch ends a worker by a SIGTERM from the training process, which is not
+    # os.getppid() in the child of a fork server.
     parent = multiprocessing.parent_process().pid
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 

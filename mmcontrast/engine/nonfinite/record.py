@@ -1,6 +1,4 @@
 """The folder that one batch, and all it takes to run it again, is kept in."""
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +6,7 @@ import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
+from ...io.atomic import atomic_folder
 from ...io.checkpoint import read_checkpoint
 from ...io.plain_data import from_plain, left_out, to_plain
 from ...models.momentum import MomentumEncoder
@@ -96,29 +95,17 @@ def write_record(folder: Path, batch: object, state: dict, config_text: str,
                  report: str) -> list[str]:
     """Write a record; the folder appears complete or not at all.
 
+    A folder of that name, of an earlier run in the same work dir, is replaced.
+
     Returns:
         What of the batch could not be kept.
     """
-    partial = folder.with_name(f'.{folder.name}.{os.getpid()}.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        plain = to_plain(batch)
-        for name, value in (('batch.pth', dict(batch=plain)),
-                            ('state.pth', dict(state, format=FORMAT)),
-                            ('config.py', config_text), ('report.txt', report)):
-            with open(partial / name, 'wb') as file:
-                if isinstance(value, str):
-                    file.write(value.encode())
-                else:
-                    torch.save(value, file)
-                file.flush()
-                os.fsync(file.fileno())
-        # Of an earlier run in the same work dir.
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    plain = to_plain(batch)
+    with atomic_folder(folder, overwrite=True) as partial:
+        torch.save(dict(batch=plain), partial / 'batch.pth')
+        torch.save(dict(state, format=FORMAT), partial / 'state.pth')
+        (partial / 'config.py').write_bytes(config_text.encode())
+        (partial / 'report.txt').write_bytes(report.encode())
     return list(left_out(plain))
 
 

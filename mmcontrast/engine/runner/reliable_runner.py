@@ -29,11 +29,8 @@ from ...io.checkpoint_files import (
 )
 from ...io.safe_loading import use_safe_loading
 from ...registry import RUNNERS
-from ..distributed.rank_failures import (
-    check_rank_consistency,
-    rank_failures,
-    start_failure_detection,
-)
+from ..distributed.consistency import check_rank_consistency
+from ..distributed.rank_failures import broadcast_failures, start_failure_detection
 from ..distributed.unwrap import unwrap_model
 from ..resume.checkpoint_hook import KeepingCheckpointHook, early_stopping_first
 from ..resume.loops import EXACT_LOOPS
@@ -95,7 +92,7 @@ class ReliableRunner(Runner):
 
     def train(self) -> nn.Module:
         """Train, see mmengine; errors are explained and reach the other ranks."""
-        failures = rank_failures() if self.detects_rank_failures else nullcontext()
+        failures = broadcast_failures() if self.detects_rank_failures else nullcontext()
         with failures, explained_errors(self):
             return super().train()
 

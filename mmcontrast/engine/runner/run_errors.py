@@ -2,11 +2,14 @@
 import errno
 import os
 import re
-from collections.abc import Iterator
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
 from ...datasets.bad_images import ImagesGone
@@ -69,6 +72,31 @@ def explain(error: Exception, runner: Runner) -> DiskError | DataError | None:
             f'A file of the data is no image that can be read ({cause.text}). '
             'python tools/doctor.py CONFIG names the damaged ones.'))
     return None
+
+
+def resume_command() -> str:
+    """The command that resumes this run, as far as it is known."""
+    tool, *arguments = sys.argv
+    if tool != 'mmcontrast train' and Path(tool).name != 'train.py':
+        return 'start the run again with resume=True'
+    if get_world_size() > 1:
+        return 'the command that started the run, with --resume'
+    start = tool.split() if tool == 'mmcontrast train' else ['python', tool]
+    return shlex.join([*start, *without_resume(arguments), '--resume'])
+
+
+def without_resume(argv: Sequence[str]) -> list[str]:
+    """A command line without ``--resume`` and its value."""
+    kept, skip = [], False
+    for word in argv:
+        if word == '--resume' or word.startswith('--resume='):
+            skip = word == '--resume'
+        elif not skip or word.startswith('-'):
+            kept.append(word)
+            skip = False
+        else:
+            skip = False
+    return kept
 
 
 class _Cause(NamedTuple):

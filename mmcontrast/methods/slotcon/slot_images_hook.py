@@ -14,7 +14,8 @@ from torch.utils.data import ConcatDataset
 
 from ...datasets.labeled_images import evenly_spaced
 from ...datasets.transforms.loading import LoadImage, read_image
-from ...engine.hooks.intervals import IntervalHook, plain_model
+from ...engine.distributed.unwrap import unwrap_model
+from ...engine.hooks.intervals import IntervalHook
 from ...engine.resume.rng_state import preserved_rng
 from ...evaluation.features import network_input
 from ...models.upsampling import upsampled_argmax
@@ -63,7 +64,7 @@ class SlotImagesHook(IntervalHook):
         self._drawn_at = step
         if not is_main_process():
             return
-        model = plain_model(runner)
+        model = unwrap_model(runner.model)
         if not hasattr(model, 'slot_scores'):
             raise TypeError(
                 f'SlotImagesHook: {type(model).__name__} has no slots (no method '

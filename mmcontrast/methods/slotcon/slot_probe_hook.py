@@ -10,7 +10,8 @@ from ...datasets.segmented_images import (
     SegmentedImages,
     open_segmented_images,
 )
-from ...engine.hooks.intervals import IntervalHook, on_rank_0, plain_model
+from ...engine.distributed.unwrap import unwrap_model
+from ...engine.hooks.intervals import IntervalHook, on_rank_0
 from ...engine.resume.rng_state import preserved_rng
 from ...registry import HOOKS
 from .evaluation import count_slots
@@ -50,7 +51,7 @@ class SlotProbeHook(IntervalHook):
     def act(self, runner: Runner, step: int) -> None:
         """Measure and log after ``step`` iterations."""
         start = time.perf_counter()
-        model = plain_model(runner)
+        model = unwrap_model(runner.model)
         found = on_rank_0(lambda: self._measure(model), 'slot probe')
         scalars = {f'slots/{name}': value for name, value in found.items()
                    if value is not None}
