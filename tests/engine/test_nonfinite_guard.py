@@ -15,7 +15,7 @@ from mmcontrast.engine.nonfinite import NonFiniteError
 from mmcontrast.engine.nonfinite.step_guard import StepGuard
 from mmcontrast.engine.optim.lars import LARS
 from mmcontrast.registry import MODELS
-from tests.helpers.fragile import Fragile, WithTwin, config, runner_of
+from tests.helpers.fragile import Fragile, WithMomentum, config, runner_of
 from tests.helpers.ranks import on_ranks
 
 pytestmark = pytest.mark.usefixtures('scope_as_it_was')
@@ -76,7 +76,7 @@ class LeavesOut(Fragile):
 
 
 @MODELS.register_module()
-class TwinLeavesOut(WithTwin, LeavesOut):
+class MomentumLeavesOut(WithMomentum, LeavesOut):
     pass
 
 
@@ -126,7 +126,7 @@ def test_a_division_by_zero_is_named_and_the_weights_have_not_moved(tmp_path):
     before = trained(config(tmp_path / 'a', max_iters=2))
     text, runner = stopped(config(tmp_path / 'b', dark=[9]))
     assert text.startswith('Iteration 3: the loss is not finite: loss_pixel nan')
-    assert 'First in meter (Ratio), in its forward.' in text
+    assert 'First non-finite: meter (Ratio), in its forward.' in text
     assert 'input: (4,) float32, min 0 ' in text
     assert 'photos/8.jpg, photos/9.jpg' in text
     assert_same(state(runner), state(before))
@@ -135,21 +135,22 @@ def test_a_division_by_zero_is_named_and_the_weights_have_not_moved(tmp_path):
 def test_an_infinite_slope_is_named_though_the_loss_is_finite(tmp_path):
     text, runner = stopped(config(tmp_path, dark=[9], meter='Root'))
     assert text.startswith('Iteration 3: a gradient is not finite, the loss is: ')
-    assert 'First in meter (Root), in its backward.' in text
-    assert 'Gradients not finite: gain.' in text
+    assert 'First non-finite: meter (Root), in its backward.' in text
+    assert 'Non-finite gradients: gain.' in text
     assert runner.model.gain.isfinite()
 
 
 def test_a_broken_image_is_named_by_its_path(tmp_path):
     text, _ = stopped(config(tmp_path, broken=[6], meter='Identity'))
-    assert 'First in the images, as the data pipeline gave them: photos/6.jpg.' in text
+    assert ('First non-finite: the images, as the data pipeline gave them: '
+            'photos/6.jpg.' in text)
 
 
 def test_an_infinite_weight_is_named_before_what_comes_of_it(tmp_path):
     text, _ = stopped(config(tmp_path, meter='Identity', custom_hooks=[
         dict(type='mmcontrast.SpoilWeight', iteration=2)]))
-    assert ('First in the weights themselves, before the forward pass: head.weight.'
-            in text)
+    assert ('First non-finite: the weights themselves, before the forward pass: '
+            'head.weight.' in text)
 
 
 def test_a_healthy_run_is_the_same_with_and_without_the_guard(tmp_path):
@@ -179,10 +180,10 @@ def test_a_skipped_batch_leaves_all_as_if_left_out_by_hand(
     assert runners[0].model.stem[1].num_batches_tracked == 4
 
 
-def test_a_skipped_batch_does_not_move_a_momentum_twin(tmp_path):
+def test_a_skipped_batch_does_not_move_a_momentum_encoder(tmp_path):
     cfgs = [config(tmp_path / name, guard, dark=[5])
             for name, guard in (('a', dict(skip=dict(budget=1))), ('b', None))]
-    for cfg, kind in zip(cfgs, ('WithTwin', 'TwinLeavesOut'), strict=True):
+    for cfg, kind in zip(cfgs, ('WithMomentum', 'MomentumLeavesOut'), strict=True):
         cfg['model']['type'] = f'mmcontrast.{kind}'
     runners = [trained(cfg) for cfg in cfgs]
     assert_same(*(state(runner) for runner in runners))
@@ -242,7 +243,7 @@ def test_two_optimizers_with_a_train_step_of_their_own_are_guarded(tmp_path):
     cfg['param_scheduler'] = None
     text, runner = stopped(cfg)
     assert text.startswith('Iteration 2: a gradient')
-    assert 'First in meter (Root), in its backward.' in text
+    assert 'First non-finite: meter (Root), in its backward.' in text
     assert runner.model.gain.isfinite()
 
 
@@ -258,7 +259,7 @@ def test_a_collapsed_loss_scale_stops_the_run(tmp_path):
             type='CpuAmp', scale=2.0 ** -11, optimizer=dict(type='SGD', lr=0.01))))
     # 2**-11, 2**-12, 2**-13 are still searched.
     assert text.startswith('Iteration 4: the loss scale of mixed precision has coll')
-    assert 'First in meter (Root), in its backward.' in text
+    assert 'First non-finite: meter (Root), in its backward.' in text
 
 
 def test_a_nan_loss_stops_a_run_with_a_scaler(tmp_path):
@@ -288,7 +289,7 @@ def test_huge_finite_gradients_are_no_alarm():
 def test_a_folder_that_cannot_be_written_does_not_hide_the_message(tmp_path):
     (tmp_path / 'nonfinite').write_text('a file where the folder should be')
     text, _ = stopped(config(tmp_path, dark=[9]))
-    assert 'First in meter (Ratio)' in text and 'could not be saved: ' in text
+    assert 'First non-finite: meter (Ratio)' in text and 'could not be saved: ' in text
 
 
 def test_a_nan_that_does_not_come_back_is_said_to_be_so(tmp_path):
@@ -339,7 +340,7 @@ def test_two_ranks_decide_alike_and_name_the_one_that_saw_it(tmp_path):
         headline = text.partition('\n')[0]
         assert headline.startswith('Iteration 2 on rank 1: ')
         assert first[run]['text'] == f'{headline} See the message of rank 1.'
-        assert f'First in meter ({meter})' in text and 'photos/9.jpg' in text
+        assert f'First non-finite: meter ({meter})' in text and 'photos/9.jpg' in text
         saved = [p.name for p in (tmp_path / run / 'nonfinite').iterdir()]
         assert saved == ['iter_2_rank1']
     assert first['skip']['text'] == second['skip']['text'] == ''

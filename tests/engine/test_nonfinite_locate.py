@@ -6,7 +6,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmcontrast.engine.nonfinite import rerun as rerun_step
+from mmcontrast.engine.nonfinite import rerun_step
 from mmcontrast.engine.nonfinite.message import RankReport, full_text
 from tests.helpers.fragile import Ratio
 
@@ -45,7 +45,7 @@ class OwnCode(BaseModel):
         return dict(loss=x.mean())
 
 
-@pytest.mark.parametrize('trouble, place', [
+@pytest.mark.parametrize('trouble, origin', [
     ('between', 'the model itself (OwnCode), in its forward, in its own code after '
      'attention (Attention); last (Linear) got the values'),
     ('loss', 'the model itself (OwnCode), in its forward, in its own code after '
@@ -53,22 +53,21 @@ class OwnCode(BaseModel):
     ('child', 'ratio (Ratio), in its forward'),
     ('slope', 'the model itself (OwnCode), in the backward of its own code on what '
      'last (Linear), call 2 gave')])
-def test_code_between_modules_is_told_from_the_modules(trouble, place):
+def test_code_between_modules_is_told_from_the_modules(trouble, origin):
     torch.manual_seed(0)
     found = rerun_step(OwnCode(trouble), dict(inputs=torch.rand(3, 3)))
-    assert found.place.sentence == place
+    assert found.origin.sentence == origin
     assert not found.error
 
 
 def test_nothing_is_named_where_all_is_finite():
     found = rerun_step(OwnCode(''), dict(inputs=torch.rand(3, 3)))
-    assert found.place is None and found.backward_done and not found.parameters
+    assert found.origin is None and found.backward_done and not found.parameters
 
 
 def test_the_command_in_the_message_can_be_typed_for_any_folder():
-    report = RankReport(
-        'loss', None, 0, {}, [], [], [], saved='my runs/nonfinite/iter_3'
-    )
+    report = RankReport('loss', None, 0, {}, [], [], [],
+                        saved='my runs/nonfinite/iter_3')
     command = next(line for line in full_text(report, 3, [0]).splitlines()
                    if 'replay.py' in line).partition('python ')[2]
     assert shlex.split(command)[1] == 'my runs/nonfinite/iter_3'

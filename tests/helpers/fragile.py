@@ -79,8 +79,8 @@ class Fragile(BaseModel):
 
 
 @MODELS.register_module()
-class WithTwin(Fragile):
-    """Has a momentum twin that moves in each forward pass."""
+class WithMomentum(Fragile):
+    """Has a momentum encoder that is updated in each forward pass."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -91,7 +91,7 @@ class WithTwin(Fragile):
         self.momentum.update()
         losses = super().forward(inputs, data_samples, mode)
         features = inputs.mean((2, 3))[:, [0, 1, 2, 0]]
-        return losses | dict(loss_twin=(
+        return losses | dict(loss_momentum=(
             self.head(features) - self.momentum.head(features)).abs().mean())
 
 

@@ -32,17 +32,17 @@ def save_a_batch(work_dir: Path, **settings) -> tuple[Path, str]:
     dict(dark=[9]), dict(dark=[9], meter='Root'), dict(broken=[6], meter='Identity'),
     dict(meter='Identity', custom_hooks=[
         dict(type='mmcontrast.SpoilWeight', iteration=2)]),
-    dict(dark=[9], model='WithTwin'),
-    dict(dark=[5, 9], model='WithTwin', guard=dict(skip=dict(budget=1)))],
+    dict(dark=[9], model='WithMomentum'),
+    dict(dark=[5, 9], model='WithMomentum', guard=dict(skip=dict(budget=1)))],
     ids=['forward', 'backward', 'image', 'weight', 'momentum_encoder', 'after a skip'])
-def test_a_replay_finds_the_same_place_with_the_same_bits(tmp_path, settings):
+def test_a_replay_finds_the_same_origin_with_the_same_bits(tmp_path, settings):
     folder, text = save_a_batch(tmp_path, **settings)
     found = replay(folder, device='cpu')
     assert found.same_losses
     # Dropout and batch norm of the training mode are in these bits.
-    assert 'loss_queue' in found.finding.losses
-    assert f'First in {found.place.sentence}.' in text
-    assert all(f'    {line}' in text for line in found.place.details)
+    assert 'loss_queue' in found.result.losses
+    assert f'First non-finite: {found.origin.sentence}.' in text
+    assert all(f'    {line}' in text for line in found.origin.details)
 
 
 def test_a_replay_of_mixed_precision_can_leave_it(tmp_path):
@@ -75,12 +75,13 @@ def run_tool(*arguments: str) -> subprocess.CompletedProcess:
         env=os.environ | dict(PYTHONPATH=str(ROOT)))
 
 
-def test_the_tool_prints_the_modules_around_the_place(tmp_path):
+def test_the_tool_prints_the_modules_around_the_origin(tmp_path):
     folder, _ = save_a_batch(tmp_path, dark=[9])
     done = run_tool(str(folder), '--import', 'tests.helpers.fragile', '--rows', '1')
     assert done.returncode == 0, done.stderr
     out = done.stdout
-    assert '(the same bits)' in out and 'First in meter (Ratio), in its forward.' in out
+    assert '(the same bits)' in out
+    assert 'First non-finite: meter (Ratio), in its forward.' in out
     table = out.partition('Forward, modules')[2].splitlines()
     at = table.index('--> meter (Ratio)')
     assert table[at + 2].startswith('        ! output (4,) float32, min 1 max 1 mean 1')
@@ -96,12 +97,12 @@ def test_a_module_of_your_own_is_imported_only_if_you_say_so(tmp_path):
         replay(folder)
 
 
-def test_a_repaired_model_replays_without_a_finding(tmp_path):
+def test_a_fixed_model_replays_with_finite_values(tmp_path):
     folder, _ = save_a_batch(tmp_path, dark=[9])
-    repaired = tmp_path / 'repaired.py'
-    repaired.write_text("model = dict(type='mmcontrast.Fragile', meter='Identity')")
-    found = replay(folder, config=str(repaired), device='cpu')
-    assert found.place is None and found.finding.backward_done
+    fixed = tmp_path / 'fixed.py'
+    fixed.write_text("model = dict(type='mmcontrast.Fragile', meter='Identity')")
+    found = replay(folder, config=str(fixed), device='cpu')
+    assert found.origin is None and found.result.backward_done
     assert 'All values are finite this time.' in found.text()
 
 
@@ -146,7 +147,7 @@ def test_tools_train_guards_every_config_and_can_leave_it(tmp_path):
     cfg['default_hooks'].pop('guard')
     file = tmp_path / 'plain.py'
     Config(cfg).dump(file)
-    with pytest.raises(NonFiniteError, match=r'First in meter \(Ratio\)'):
+    with pytest.raises(NonFiniteError, match=r'First non-finite: meter \(Ratio\)'):
         train(str(file))
     assert replay(tmp_path / 'run' / 'nonfinite' / 'iter_3', device='cpu').same_losses
     runner = train(str(file), str(tmp_path / 'off'), cfg_options={
@@ -208,7 +209,7 @@ def test_a_detector_with_boxes_and_masks_is_replayed(tmp_path):
         caught.value)
     found = replay(tmp_path / 'nonfinite' / 'iter_2', device='cpu')
     assert found.same_losses and not found.record.missing
-    assert found.place.sentence in str(caught.value)
+    assert found.origin.sentence in str(caught.value)
     after = found.record.batch['data_samples'][1]
     assert type(after) is structures.DetDataSample
     assert type(after.gt_instances.bboxes) is HorizontalBoxes

@@ -11,7 +11,7 @@ step. The model is built from the saved config, which is parsed, not executed.
 
 What is printed:
   losses      in training and now; equal bits mean that the step is reproduced
-  First in    the first module, parameter or image with a non-finite value while
+  First ...   the first module, parameter or image with a non-finite value while
               everything before it was finite
   Forward     modules around it in the order of their calls: shape, minimum, maximum and
               mean of the finite values, counts of NaN and Inf; '!' marks non-finite
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with error_exit(parser):
         found = replay(**arguments)
     print(found.text(rows))
-    return 0 if found.place else 3
+    return 0 if found.origin else 3
 
 
 if __name__ == '__main__':

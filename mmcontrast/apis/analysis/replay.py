@@ -1,4 +1,4 @@
-"""Running a saved batch again: what ``tools/analysis/replay.py`` does."""
+"""Run a saved batch again and report where its values become non-finite."""
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ from ...engine.nonfinite.locate import (
     origin_in_batch,
     origin_in_weights,
 )
-from ...engine.nonfinite.message import losses_text
-from ...engine.nonfinite.record import Record, read_record, restore, same_bits
+from ...engine.nonfinite.message import losses_text, origin_lines
+from ...engine.nonfinite.record import Record, bit_equal, read_record, restore_state
 from ...engine.nonfinite.rerun import RerunResult, rerun_step
 from ...io.config_text import parse_config_text
 from ...registry import UnknownTypeError
@@ -38,31 +38,31 @@ class Replay:
     """A saved batch, run again.
 
     Attributes:
-        record: What was saved.
-        finding: What this pass showed.
-        place: The first place that is not finite; None if all is finite.
-        same_losses: Whether every loss has the bits of the training run.
+        record: The saved batch and state.
+        result: What this pass showed.
+        origin: Where non-finite values began; None if all are finite.
+        same_losses: Whether every loss equals that of the training run bit by bit.
     """
 
     record: Record
-    finding: RerunResult
-    place: Origin | None
+    result: RerunResult
+    origin: Origin | None
     same_losses: bool
 
     def text(self, rows: int = 6, gradients: bool = True) -> str:
-        """The report: losses, the first place, and tables around it.
+        """The report: losses, the origin, and tables of the modules around it.
 
         Args:
-            rows: Modules to show before and after the first place; 0 shows all.
+            rows: Modules to show before and after the origin; 0 shows all.
             gradients: Whether to show the table of gradients.
         """
-        parts = [_losses(self), _place(self), _table(
+        parts = [_losses(self), _origin(self), _table(
             'Forward, modules in the order in which they were called:',
-            self.finding.calls, self.place, rows, _forward_lines)]
-        if gradients and self.finding.backward_done:
+            self.result.calls, self.origin, rows, _forward_lines)]
+        if gradients and self.result.backward_done:
             parts.append(_table(
                 'Gradients, modules in the order in which they reached them:',
-                _by_gradient(self.finding.calls), self.place, rows, _gradient_lines))
+                _by_gradient(self.result.calls), self.origin, rows, _gradient_lines))
         return '\n\n'.join(part for part in parts if part)
 
 
@@ -71,19 +71,19 @@ def replay(folder: str | Path, config: str | None = None, device: str | None = N
            model: nn.Module | None = None) -> Replay:
     """Rerun a batch that :class:`NonFiniteGuardHook` saved, tracing every module.
 
-    The model is built from the saved config, which is parsed and not run, and gets the
-    saved weights, buffers and generators.
+    The model is built from the saved config, which is parsed and not executed, and gets
+    the saved weights, buffers and RNG state.
 
     Args:
         folder: ``WORK_DIR/nonfinite/iter_N``.
-        config: Take the model from this config file instead, e.g. with a repair.
-        device: ``cpu``, ``cuda``, ``cuda:1``; default: a GPU, if any. Bits can only
-            come out as in training on the kind of device of the training.
+        config: Take the model from this config file instead, e.g. with a fix.
+        device: ``cpu``, ``cuda``, ``cuda:1``; default: a GPU, if any. Results can only
+            equal those of the training bit by bit on the same kind of device.
         fp32: Without the mixed precision of the training.
         grad: Also run the backward pass, where the loss is finite.
         imports: Modules of your own that register what the config names. Those that
-            the saved config names are not imported unasked.
-        model: A model already built; then no config is looked at.
+            the saved config names are not imported by themselves.
+        model: A model already built; then no config is used.
 
     Raises:
         FileNotFoundError: If the folder is no saved batch.
@@ -95,16 +95,16 @@ def replay(folder: str | Path, config: str | None = None, device: str | None = N
         import_module(name)
     model = model or _build(record, config)
     model = revert_sync_batchnorm(model).to(device or get_device())
-    restore(record.state, model)
-    _tell_iteration(record.state['info'])
+    restore_state(record.state, model)
+    _set_iteration(record.state['info'])
     weights = origin_in_weights(model, record.state['always_nonfinite'])
-    finding = rerun_step(
+    result = rerun_step(
         model, record.batch, loss_scale=None if fp32 else _scale(record),
         context=nullcontext if fp32 else _context(record, model),
         wrappers=record.state['wrappers'], backward=grad,
         momentum_updated=record.state['momentum_updated'])
-    place = weights or origin_in_batch(record.batch) or finding.place
-    return Replay(record, finding, place, _same_losses(record, finding))
+    origin = weights or origin_in_batch(record.batch) or result.origin
+    return Replay(record, result, origin, _same_losses(record, result))
 
 
 def _build(record: Record, config: str | None) -> nn.Module:
@@ -147,8 +147,8 @@ def _check_types(node: object, record: Record) -> None:
         _check_types(child, record)
 
 
-def _tell_iteration(info: dict) -> None:
-    """Some models look up where the run is."""
+def _set_iteration(info: dict) -> None:
+    """Set the iteration in the message hub, where some models read it."""
     hub = MessageHub.get_current_instance()
     for key in ('iter', 'max_iters', 'max_epochs'):
         hub.update_info(key, info[key])
@@ -167,10 +167,10 @@ def _context(record: Record, model: nn.Module):
     return partial(torch.autocast, next(model.parameters()).device.type, dtype=dtype)
 
 
-def _same_losses(record: Record, finding: RerunResult) -> bool:
+def _same_losses(record: Record, result: RerunResult) -> bool:
     before = record.state['losses']
-    return set(before) <= set(finding.losses) and all(
-        same_bits(value, finding.losses[name]) for name, value in before.items())
+    return set(before) <= set(result.losses) and all(
+        bit_equal(value, result.losses[name]) for name, value in before.items())
 
 
 def _losses(found: Replay) -> str:
@@ -178,37 +178,35 @@ def _losses(found: Replay) -> str:
     lines = [f'Iteration {info["iteration"]} of epoch {info["epoch"]}, trained on '
              f'{info["device"]} with torch {info["torch"]}.',
              f'Losses in training: {losses_text(state["losses"])}',
-             f'Losses now:         {losses_text(found.finding.losses)} '
+             f'Losses now:         {losses_text(found.result.losses)} '
              + ('(the same bits)' if found.same_losses else '(NOT the same bits)')]
-    if found.finding.error:
-        lines.append(f'The pass ended in {found.finding.error}')
+    if found.result.error:
+        lines.append(f'The pass raised {found.result.error}')
     if info['world_size'] > 1:
         lines.append(f'One of {info["world_size"]} ranks; what the ranks exchange in '
                      'their forward passes is missing here.')
-    lines += [f'Not kept of the batch: {missing}' for missing in found.record.missing]
+    lines += [f'Not saved of the batch: {missing}' for missing in found.record.missing]
     lines += notes_on_annotations(found.record.batch)
     return '\n'.join(lines)
 
 
-def _place(found: Replay) -> str:
-    if found.place is None:
-        return ('All values are finite this time.' if found.finding.backward_done else
+def _origin(found: Replay) -> str:
+    if found.origin is None:
+        return ('All values are finite this time.' if found.result.backward_done else
                 'All values of the forward pass are finite; gradients were not '
                 'computed.')
-    lines = [f'First in {found.place.sentence}.',
-             *(f'    {detail}' for detail in found.place.details)]
-    if found.finding.parameters:
-        lines.append(f'Gradients not finite, {len(found.finding.parameters)}: '
-                     f'{", ".join(found.finding.parameters[:6])}')
+    lines = origin_lines(found.origin)
+    if found.result.parameters:
+        lines.append(f'Non-finite gradients, {len(found.result.parameters)}: '
+                     f'{", ".join(found.result.parameters[:6])}')
     return '\n'.join(lines)
 
 
-def _table(
-    title: str, calls: list[Call], place: Origin | None, rows: int, lines
-) -> str:
-    """Modules around the first place, an arrow at it."""
-    here = next((i for i, call in enumerate(calls) if place and (
-        call.name, call.number) == (place.name, place.number)), None)
+def _table(title: str, calls: list[Call], origin: Origin | None, rows: int, lines
+           ) -> str:
+    """Modules around the origin, which has an arrow."""
+    here = next((i for i, call in enumerate(calls) if origin and (
+        call.name, call.number) == (origin.name, origin.number)), None)
     if here is None:
         here = next((i for i, call in enumerate(calls) if '!' in ''.join(lines(call))),
                     0)
@@ -217,7 +215,7 @@ def _table(
     if first:
         out.append(f'    ... {first} before')
     for i, call in enumerate(calls[first:last], first):
-        arrow = '--> ' if place and i == here else '    '
+        arrow = '--> ' if origin and i == here else '    '
         out.append(f'{arrow}{call.title}')
         out += [f'        {line}' for line in lines(call)]
     if last < len(calls):

@@ -162,8 +162,8 @@ class _FailureDetector:
         ended = f'This is rank {self.links.rank}, which ends because of it.'
         if not failure.error:
             return (f'{name} was lost: its process died without an exception, as by '
-                    'SIGKILL (often the out-of-memory killer; see dmesg), a crash in native '
-                    f'code, or with its machine. {ended}')
+                    'SIGKILL (often the out-of-memory killer; see dmesg), a crash in '
+                    f'native code, or with its machine. {ended}')
         error, _, more = failure.error.partition('\n')
         if self.links.rank == 0:
             # The rank that failed has no log file.

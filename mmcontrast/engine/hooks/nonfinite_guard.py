@@ -1,4 +1,4 @@
-"""A run that meets a NaN says where it came from, and stops."""
+"""Stop a run on a non-finite loss or gradient, and name its origin."""
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -10,44 +10,44 @@ from ..distributed.unwrap import unwrap_model
 from ..nonfinite.diagnosis import Diagnosis
 from ..nonfinite.message import NonFiniteError, RankReport, full_text
 from ..nonfinite.rerun import loss_terms
-from ..nonfinite.run_state import guardable_wrappers
-from ..nonfinite.step_guard import StepGuard
+from ..nonfinite.step_guard import StepGuard, guardable_wrappers
 from ..nonfinite.step_snapshot import StepSnapshot
 from ..nonfinite.tensors import nonfinite_names
 
-# Survives in checkpoints, so that a resumed run goes on counting.
+# Keys in checkpoints, so that a resumed run continues to count.
 SKIPPED, DROPPING = 'finite_guard_skipped', 'finite_guard_dropping'
 
 
 @HOOKS.register_module()
 class NonFiniteGuardHook(Hook):
-    """Stop on the first loss or gradient that is not finite, before the weights move.
+    """Stop on the first non-finite loss or gradient, before it reaches the weights.
 
-    The batch is run once more from the same generators and buffers to name the module
-    or the parameter where it began. Batch and state are saved to
-    ``work_dir/nonfinite/iter_N`` for ``tools/analysis/replay.py``. mmengine by itself
-    trains on, and ends such a run as a success.
+    The batch is run once more from the same RNG state and buffers to name the module or
+    parameter where it began. Batch and state are saved to ``work_dir/nonfinite/iter_N``
+    for ``tools/analysis/replay.py``. mmengine alone would continue, and end such a run
+    as a success.
 
-    A skipped step leaves weights, optimizer, buffers, momentum twins and generators as
-    if the batch had not been there; iteration and schedules go on, and the log of that
-    iteration has no losses. With accumulated gradients the whole step is left out.
+    A skipped step leaves weights, optimizer, buffers, momentum encoders and RNG state
+    as if there had been no such batch; iteration and schedules advance, and the log of
+    that iteration has no losses. With accumulated gradients the whole step is skipped.
 
-    Infinite gradients under a loss scaler are its business, until its scale collapses.
+    Infinite gradients are left to a loss scaler, until its scale collapses.
 
     Args:
-        skip: ``dict(budget=N)`` passes over up to N bad steps in a run, with a warning
-            each; one more stops it. None stops at once.
-        max_saves: Most folders to save in a run; each holds weights and optimizer.
+        skip: ``dict(budget=N)`` skips up to N bad steps in a run, with a warning each;
+            one more stops it. None stops at once.
+        max_saves: Maximum number of saved batches in a run, each with weights and
+            optimizer.
         min_loss_scale: A loss scale below it has collapsed.
 
     Raises:
-        NonFiniteError: On all ranks; the first one whose own batch brought it tells
-            all.
+        NonFiniteError: On all ranks; the message is that of the first rank whose batch
+            caused it.
     """
 
     skip_in_dry_run = True
 
-    # First after a step: nobody is to log the losses of a step that was skipped.
+    # First after a step, so that the losses of a skipped step are not logged.
     priority = 'HIGHEST'
 
     def __init__(self, skip: dict | None = None, max_saves: int = 3,
@@ -56,8 +56,8 @@ class NonFiniteGuardHook(Hook):
         if skip is not None and (set(skip) != {'budget'} or not isinstance(budget, int)
                                  or budget < 1):
             raise ValueError(
-                'NonFiniteGuardHook: skip must be dict(budget=N), N being the steps '
-                f'that a run may skip, 1 or more; got {skip}.')
+                'NonFiniteGuardHook: skip must be dict(budget=N), with N >= 1 steps '
+                f'that a run may skip; got {skip}.')
         if not isinstance(max_saves, int) or max_saves < 0:
             raise ValueError(
                 f'NonFiniteGuardHook: max_saves must be 0 or more, got {max_saves}.')
@@ -74,12 +74,12 @@ class NonFiniteGuardHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._remove()
         self.runner, self.model = runner, unwrap_model(runner.model)
-        # Only who goes on after a hit needs the twins back.
+        # Momentum encoders need restoring only if the run continues.
         self._before = StepSnapshot(self.model, with_momentum=bool(self.budget))
         self._always_nonfinite = nonfinite_names(
             (name, b) for name, b in self.model.named_buffers()
             if b.is_floating_point())
-        self._armed = self._inside = self._skipped = False
+        self._awaiting_forward = self._inside = self._skipped = False
         for wrapper in guardable_wrappers(runner):
             guard = StepGuard(wrapper, self._on_alarm, self.min_loss_scale)
             guard.install()
@@ -94,18 +94,18 @@ class NonFiniteGuardHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch=None) -> None:
-        self._armed, self._inside, self._skipped = True, True, False
+        self._awaiting_forward, self._inside, self._skipped = True, True, False
         self._batch, self._losses = data_batch, {}
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None,
                          outputs: dict | None = None) -> None:
         if self._skipped and isinstance(outputs, dict):
             outputs.clear()
-        self._armed = self._inside = False
+        self._awaiting_forward = self._inside = False
         self._batch, self._losses = None, {}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        # Between two passes of accumulated gradients, of which the first was bad.
+        # Between two passes of accumulated gradients, the first of which was bad.
         if any(guard.dropping for guard in self._guards):
             checkpoint[DROPPING] = [guard.dropping for guard in self._guards]
 
@@ -124,8 +124,8 @@ class NonFiniteGuardHook(Hook):
         self._guards, self._handles = [], []
 
     def _begin(self, module, args) -> None:
-        if self._armed:
-            self._armed = False
+        if self._awaiting_forward:
+            self._awaiting_forward = False
             self._before.take()
             # The model may write into its data samples.
             self._batch = shallow_copy(self._batch)
@@ -135,7 +135,7 @@ class NonFiniteGuardHook(Hook):
             self._losses |= loss_terms(output)
 
     def _on_alarm(self, guard: StepGuard, loss: Tensor | None, alarm: str) -> bool:
-        """Whether to drop the step; raises if the run is to stop."""
+        """Whether to skip the step; raises if the run is to stop."""
         if not self._confirmed(guard, loss):
             return False
         losses = {k: v.cpu() for k, v in self._losses.items()}
@@ -143,16 +143,16 @@ class NonFiniteGuardHook(Hook):
             losses = dict(loss=loss.detach().cpu())
         diagnosis = Diagnosis(self.runner, self._before, self._batch,
                               self._always_nonfinite, momentum_updated=not self.budget)
-        report = diagnosis.rerun_step(guard, alarm, losses)
+        report = diagnosis.run(guard, alarm, losses)
         source_ranks = [r.rank for r in all_gather_object(report) if r.is_source]
         source_ranks = source_ranks or list(range(get_world_size()))
         if report.rank in source_ranks and self._saves < self.max_saves:
             self._saves += diagnosis.save(report, guard)
-        told = all_gather_object(report)[source_ranks[0]]
-        return self._stop_or_skip(told, source_ranks)
+        report = all_gather_object(report)[source_ranks[0]]
+        return self._stop_or_skip(report, source_ranks)
 
     def _confirmed(self, guard: StepGuard, loss: Tensor | None) -> bool:
-        """Whether a value of any rank is not finite, and no norm just overflowed."""
+        """Whether a rank has non-finite values, rather than a norm that overflowed."""
         values = [] if loss is None else [('loss', loss)]
         values += [('', p.grad) for p in guard.parameters() if p.grad is not None]
         return any(all_gather_object(bool(nonfinite_names(values))))
@@ -174,6 +174,6 @@ class NonFiniteGuardHook(Hook):
         first_line = text.partition('\n')[0]
         if get_rank() == 0:
             logger.error(f'{first_line} Training stops.')
-        # One long text is enough.
+        # One long message is enough.
         raise NonFiniteError(text if get_rank() == report.rank else
                              f'{first_line} See the message of rank {report.rank}.')

@@ -1,9 +1,9 @@
-"""Losses and gradients that are not finite: noticed, placed, kept for a replay.
+"""Detect non-finite losses and gradients, trace them to a module, save the batch.
 
-``StepGuard`` looks after every backward pass, ``StepSnapshot`` remembers what the step
-began with, ``examine`` runs the batch again and names the first place, ``record`` keeps
-all of it in a folder. :class:`~mmcontrast.engine.hooks.NonFiniteGuardHook` ties them
-together; :mod:`mmcontrast.apis.analysis.replay` reads the folder.
+``StepGuard`` checks every backward pass, ``StepSnapshot`` keeps the state before the
+step, ``rerun_step`` runs the batch again and finds the origin, ``record`` saves all of
+it in a folder. :class:`~mmcontrast.engine.hooks.NonFiniteGuardHook` connects them;
+:mod:`mmcontrast.apis.analysis.replay` reads the folder.
 """
 from .message import NonFiniteError
 from .record import Record, read_record, write_record

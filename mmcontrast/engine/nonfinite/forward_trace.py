@@ -1,10 +1,10 @@
-"""Which module's forward gave the first value that is not finite."""
+"""Find the module whose forward pass gave the first non-finite value."""
 from collections import Counter
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from .tensors import TensorFacts, describe, float_tensors
+from .tensors import TensorStats, describe, float_tensors
 
 
 @dataclass
@@ -16,19 +16,19 @@ class Call:
         kind: Class of the module.
         number: 0 for its first call in this pass, and so on.
         parent: The call in which it happened.
-        inputs, outputs: Their floating tensors.
-        gradients: ``('input' or 'output', facts)`` of gradients that reached it, in
+        inputs, outputs: Of its floating-point tensors.
+        gradients: ``('input' or 'output', stats)`` of gradients that reached it, in
             the order of the backward pass.
-        tainted: Whether something inside it gave values that are not finite.
+        contaminated: Whether something inside it gave non-finite values.
     """
 
     name: str
     kind: str
     number: int
     parent: 'Call | None'
-    inputs: list[TensorFacts]
-    outputs: list[TensorFacts] = field(default_factory=list)
-    gradients: list[tuple[str, TensorFacts]] = field(default_factory=list)
+    inputs: list[TensorStats]
+    outputs: list[TensorStats] = field(default_factory=list)
+    gradients: list[tuple[str, TensorStats]] = field(default_factory=list)
     contaminated: bool = False
 
     @property
@@ -39,54 +39,55 @@ class Call:
 
 
 @dataclass
-class Birth:
-    """A place where values that are not finite came out of finite ones.
+class Onset:
+    """Where non-finite values first came out of finite ones.
 
     Attributes:
-        call: The innermost call that did it.
-        before: The call that got them, if it was the code of ``call`` between two of
-            its children; None if they are in its output.
-        after: The last call that had ended.
-        only_inf, absorbed: Infinite values that a later module took in its stride, as
-            attention does with a mask of -inf, are no trouble.
+        call: The innermost call that produced them.
+        receiver: The call that got them as input, if the code of ``call`` between two
+            of its children produced them; None if they are in its output.
+        previous: The last call that had ended.
+        only_inf: Whether there are infinite values, but no NaN.
+        absorbed: Whether a later module turned them into finite ones, as attention
+            does with a mask of -inf; these are intended.
     """
 
     call: Call
-    before: Call | None
-    after: Call | None
+    receiver: Call | None
+    previous: Call | None
     only_inf: bool
     absorbed: bool = False
 
 
-class CallTrace:
-    """Watches one forward pass of a model, module by module.
+class ForwardTrace:
+    """Records the inputs and outputs of every module during one forward pass.
 
-    A module that gets finite tensors and gives others is where they were born; where
-    no child of a module did it, its own code did. Several places can show up; masks of
-    -inf that a later module takes in its stride are passed over.
+    A module that turns finite tensors into non-finite ones is an onset; if none of its
+    children did it, its own code did. Infinite masks that a later module absorbs do not
+    count.
 
-    Use as a context around the pass. Every look waits for the device.
+    Use as a context around the pass. Every tensor costs a wait for the device.
 
     Attributes:
         calls: In the order of being entered.
-        births: In the order of happening.
+        onsets: In the order of their occurrence.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.calls: list[Call] = []
-        self.births: list[Birth] = []
+        self.onsets: list[Onset] = []
         self._numbers: Counter[str] = Counter()
         self._open: list[Call] = []
         self._ended: Call | None = None
         self._handles: list = []
 
-    def __enter__(self) -> 'CallTrace':
+    def __enter__(self) -> 'ForwardTrace':
         for name, module in self.model.named_modules():
             self._handles += [
-                module.register_forward_pre_hook(self._entering(name),
+                module.register_forward_pre_hook(self._enter_hook(name),
                                                  with_kwargs=True),
-                module.register_forward_hook(self._leaving, with_kwargs=True)]
+                module.register_forward_hook(self._leave_hook, with_kwargs=True)]
         return self
 
     def __exit__(self, *error) -> None:
@@ -94,61 +95,62 @@ class CallTrace:
             handle.remove()
 
     @property
-    def first(self) -> Birth | None:
-        """The first birth, unless it came to nothing and another one followed."""
-        lasting = [birth for birth in self.births if not birth.absorbed]
-        return (lasting or self.births or [None])[0]
+    def first(self) -> Onset | None:
+        """The first onset that was not absorbed; the first one if all were."""
+        lasting = [onset for onset in self.onsets if not onset.absorbed]
+        return (lasting or self.onsets or [None])[0]
 
-    def sees_input(self, call: Call, tensor: Tensor) -> None:
-        """For gradients: ``tensor`` goes into ``call``."""
+    def on_input(self, call: Call, tensor: Tensor) -> None:
+        """Overridden to trace gradients: ``tensor`` is an input of ``call``."""
 
-    def sees_output(self, call: Call, tensor: Tensor) -> None:
-        """For gradients: ``tensor`` comes out of ``call``."""
+    def on_output(self, call: Call, tensor: Tensor) -> None:
+        """Overridden to trace gradients: ``tensor`` is an output of ``call``."""
 
-    def _entering(self, name: str):
+    def _enter_hook(self, name: str):
         def enter(module: nn.Module, args: tuple, kwargs: dict) -> None:
             parent = self._open[-1] if self._open else None
             call = Call(name, type(module).__name__, self._numbers[name], parent, [])
             self._numbers[name] += 1
-            for label, tensor in _given(args, kwargs):
+            for label, tensor in _input_tensors(args, kwargs):
                 call.inputs.append(describe(tensor, label))
-                self.sees_input(call, tensor)
-            born_before = (parent is not None and _bad(call.inputs)
-                           and not _bad(parent.inputs) and not parent.contaminated)
-            if born_before:
-                self._birth(parent, call, call.inputs)
+                self.on_input(call, tensor)
+            if (parent is not None and _nonfinite(call.inputs)
+                    and not _nonfinite(parent.inputs) and not parent.contaminated):
+                self._add_onset(parent, call, call.inputs)
             self.calls.append(call)
             self._open.append(call)
         return enter
 
-    def _leaving(self, module: nn.Module, args: tuple, kwargs: dict, output) -> None:
+    def _leave_hook(self, module: nn.Module, args: tuple, kwargs: dict, output) -> None:
         call = self._open.pop()
         for label, tensor in float_tensors(output):
             call.outputs.append(describe(tensor, label))
-            self.sees_output(call, tensor)
-        if _bad(call.outputs) and not _bad(call.inputs) and not call.contaminated:
-            self._birth(call, None, call.outputs)
-        elif _bad(call.inputs) and not _bad(call.outputs) and self.births:
+            self.on_output(call, tensor)
+        bad_inputs, bad_outputs = _nonfinite(call.inputs), _nonfinite(call.outputs)
+        if bad_outputs and not bad_inputs and not call.contaminated:
+            self._add_onset(call, None, call.outputs)
+        elif bad_inputs and not bad_outputs and self.onsets:
             self._absorb(call)
         self._ended = call
 
-    def _birth(self, call: Call, before: Call | None, facts: list[TensorFacts]) -> None:
-        only_inf = not any(f.nan for f in facts)
-        self.births.append(Birth(call, before, self._ended, only_inf))
+    def _add_onset(self, call: Call, receiver: Call | None,
+                   stats: list[TensorStats]) -> None:
+        only_inf = not any(s.nan for s in stats)
+        self.onsets.append(Onset(call, receiver, self._ended, only_inf))
         while call is not None:
             call.contaminated, call = True, call.parent
 
     def _absorb(self, call: Call) -> None:
-        if self.births[-1].only_inf:
-            self.births[-1].absorbed = True
+        if self.onsets[-1].only_inf:
+            self.onsets[-1].absorbed = True
             while call is not None:
                 call.contaminated, call = False, call.parent
 
 
-def _given(args: tuple, kwargs: dict):
+def _input_tensors(args: tuple, kwargs: dict):
     yield from float_tensors(args[0] if len(args) == 1 else args)
     yield from float_tensors(kwargs)
 
 
-def _bad(facts: list[TensorFacts]) -> bool:
-    return not all(f.finite for f in facts)
+def _nonfinite(stats: list[TensorStats]) -> bool:
+    return not all(s.finite for s in stats)

@@ -1,4 +1,4 @@
-"""Putting the first place into words."""
+"""Describe where non-finite values began: weights, images, forward or backward pass."""
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
@@ -7,19 +7,19 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from .forward_trace import Call, CallTrace
+from .forward_trace import Call, ForwardTrace
 from .gradient_trace import GradientEvent, GradientTrace
-from .tensors import TensorFacts, describe, float_tensors, nonfinite_names
+from .tensors import TensorStats, describe, float_tensors, nonfinite_names
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where values were first not finite.
+    """Where non-finite values first appeared.
 
     Attributes:
         kind: 'weights', 'batch', 'forward' or 'backward'.
         name: Of the module, the weight, or the image.
-        sentence: For people.
+        sentence: For the message.
         details: Lines below it.
         number: Which call of the module.
     """
@@ -32,10 +32,10 @@ class Origin:
 
 
 def origin_in_weights(model: nn.Module, expected: Iterable[str] = ()) -> Origin | None:
-    """Parameters and buffers that are not finite before anything was computed.
+    """Non-finite parameters and buffers, before anything was computed.
 
     Args:
-        expected: Buffers that never were, such as an attention mask of -inf.
+        expected: Buffers that are meant to be, such as an attention mask of -inf.
     """
     expected = set(expected)
     tensors = {name: t for name, t in chain(
@@ -51,7 +51,7 @@ def origin_in_weights(model: nn.Module, expected: Iterable[str] = ()) -> Origin 
 
 
 def origin_in_batch(batch: object) -> Origin | None:
-    """Input pixels that are not finite, with the images they belong to."""
+    """Non-finite input pixels, with the images they belong to."""
     inputs, samples = _parts(batch)
     bad = set(nonfinite_names(float_tensors(inputs, 'inputs')))
     tensors = {name: t for name, t in float_tensors(inputs, 'inputs') if name in bad}
@@ -59,7 +59,7 @@ def origin_in_batch(batch: object) -> Origin | None:
         return None
     lines, names = [], []
     for label, tensor in tensors.items():
-        for i in _bad_rows(tensor, len(samples)):
+        for i in _nonfinite_rows(tensor, len(samples)):
             i = _index(label) if i is None else i
             names.append(image_name(samples[i]) if i < len(samples) else f'image {i}')
             lines.append(f'{names[-1]}: {describe(tensor, label)}')
@@ -68,20 +68,20 @@ def origin_in_batch(batch: object) -> Origin | None:
 
 
 def notes_on_annotations(batch: object) -> list[str]:
-    """NaN in the data samples, which may be meant (no depth here) or be the cause."""
-    facts = [(image_name(sample), describe(tensor, label))
+    """NaN in the data samples, which may be intended (no depth here) or the cause."""
+    stats = [(image_name(sample), describe(tensor, label))
              for sample in _parts(batch)[1] for label, tensor in float_tensors(sample)]
-    return [f'Not a number in the annotations of {name}: {f}' for name, f in facts
-            if f.nan]
+    return [f'NaN in the annotations of {name}: {s}' for name, s in stats
+            if s.nan]
 
 
 def image_names(batch: object) -> list[str]:
-    """Paths of the images of a batch, as far as its samples say them."""
+    """Paths of the images of a batch, as far as its samples hold them."""
     return [image_name(sample) for sample in _parts(batch)[1]]
 
 
 def image_name(sample: object) -> str:
-    """The path of a sample's image, or the best there is."""
+    """The path of a sample's image, or what else identifies it."""
     if isinstance(sample, dict | BaseDataElement):
         for key in ('img_path', 'file_name', 'sample_idx', 'img_id'):
             if sample.get(key) is not None:
@@ -89,28 +89,28 @@ def image_name(sample: object) -> str:
     return 'an image without a name'
 
 
-def origin_of_forward(trace: CallTrace, model: nn.Module) -> Origin | None:
-    """Out of a trace in which the forward pass went wrong."""
-    birth = trace.first
-    if birth is None:
+def origin_of_forward(trace: ForwardTrace, model: nn.Module) -> Origin | None:
+    """From a trace whose forward pass gave non-finite values."""
+    onset = trace.first
+    if onset is None:
         return None
-    call = birth.call
+    call = onset.call
     inside = any(other.parent is call for other in trace.calls)
     sentence = f'{call.title}, in its forward'
-    if inside or birth.before:
+    if inside or onset.receiver:
         sentence += ', in its own code'
-    if (inside or birth.before) and birth.after and birth.after is not call:
-        sentence += f' after {birth.after.title}'
-    if birth.before:
-        sentence += f'; {birth.before.title} got the values'
-    outputs = birth.before.inputs if birth.before else call.outputs
+    if (inside or onset.receiver) and onset.previous and onset.previous is not call:
+        sentence += f' after {onset.previous.title}'
+    if onset.receiver:
+        sentence += f'; {onset.receiver.title} got the values'
+    outputs = onset.receiver.inputs if onset.receiver else call.outputs
     return Origin('forward', call.name, sentence, [
         *_lines('input', call.inputs), *_lines('output', outputs),
         *_weights(model, call.name)], call.number)
 
 
 def origin_of_backward(trace: GradientTrace, model: nn.Module) -> Origin | None:
-    """Out of a trace in which only the backward pass went wrong."""
+    """From a trace whose backward pass alone gave non-finite values."""
     event = trace.first_event
     if event is None:
         return None
@@ -118,7 +118,7 @@ def origin_of_backward(trace: GradientTrace, model: nn.Module) -> Origin | None:
         owner = event.name.rpartition('.')[0]
         return Origin('backward', event.name,
                      f'the gradient of the parameter {event.name}',
-                     [f'gradient: {event.facts}', *_weights(model, owner)])
+                     [f'gradient: {event.stats}', *_weights(model, owner)])
     readers = trace.readers(event)
     if readers:
         call = readers[0]
@@ -132,25 +132,25 @@ def origin_of_backward(trace: GradientTrace, model: nn.Module) -> Origin | None:
 
 
 def _between(trace: GradientTrace, event: GradientEvent, model: nn.Module) -> Origin:
-    """The code of a module made it, from what one of its children gave."""
-    maker = trace.maker(event) or event.call
-    owner = maker.parent or maker
+    """The own code of a module gave it, computing with the output of a child."""
+    producer = trace.producer(event) or event.call
+    owner = producer.parent or producer
     return Origin('backward', owner.name,
                  f'{owner.title}, in the backward of its own code on what '
-                 f'{maker.title} gave',
-                 [f'gradient of that: {event.facts}',
-                  *_lines(f'{maker.name} gave', maker.outputs)], owner.number)
+                 f'{producer.title} gave',
+                 [f'gradient of that: {event.stats}',
+                  *_lines(f'{producer.name} gave', producer.outputs)], owner.number)
 
 
 def _gradients(call: Call) -> list[str]:
-    return [f'gradient of its {kind}: {facts}' for kind, facts in call.gradients]
+    return [f'gradient of its {kind}: {stats}' for kind, stats in call.gradients]
 
 
-def _lines(what: str, facts: list[TensorFacts], most: int = 4) -> list[str]:
-    # Those that are not finite first.
-    facts = sorted(facts, key=lambda f: f.finite)
-    more = [f'... {len(facts) - most} more'] if len(facts) > most else []
-    return [f'{what}: {f}' for f in facts[:most]] + more
+def _lines(what: str, stats: list[TensorStats], most: int = 4) -> list[str]:
+    # Non-finite ones first.
+    stats = sorted(stats, key=lambda s: s.finite)
+    more = [f'... {len(stats) - most} more'] if len(stats) > most else []
+    return [f'{what}: {s}' for s in stats[:most]] + more
 
 
 def _weights(model: nn.Module, name: str) -> list[str]:
@@ -173,7 +173,7 @@ def _parts(batch: object) -> tuple[object, list]:
     return batch.get('inputs', batch), samples
 
 
-def _bad_rows(tensor: Tensor, num_samples: int) -> list:
+def _nonfinite_rows(tensor: Tensor, num_samples: int) -> list:
     """Which images of a batched tensor; [None] if the tensor is one image."""
     if tensor.ndim < 1 or len(tensor) != num_samples or tensor.ndim == 3:
         return [None]

@@ -1,4 +1,4 @@
-"""The folder that one batch, and all it takes to run it again, is kept in."""
+"""Save a batch, with the state to run it again, in a folder, and read it back."""
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,18 +18,21 @@ from ..resume.rng_state import (
 )
 
 FORMAT = 1
+# Earlier names of keys of the state.
+_FORMER_KEYS = dict(twins='momentum_encoders', twins_moved='momentum_updated',
+                    never_finite='always_nonfinite')
 
 
 @dataclass
 class Record:
-    """What a folder holds.
+    """A saved batch.
 
     Attributes:
         folder: Where it is.
-        batch: As the data loader gave it; what could not be kept is None.
-        state: See :func:`state_of`, with ``losses`` and ``info``.
-        config_text: Of the run; parsed by those who need it, never run.
-        missing: What of the batch could not be kept, as ``place: type``.
+        batch: As the data loader gave it; what could not be saved is None.
+        state: See :func:`training_state`, with ``losses`` and ``info``.
+        config_text: Of the run; to be parsed, never executed.
+        missing: What of the batch could not be saved, as ``path: type``.
     """
 
     folder: Path
@@ -39,41 +42,35 @@ class Record:
     missing: list[str]
 
 
-def state_of(model: nn.Module, wrapper: OptimWrapper | OptimWrapperDict,
-             generators: RNGState) -> dict:
-    """Weights, buffers, optimizer and generators, as plain data.
+def training_state(model: nn.Module, wrapper: OptimWrapper | OptimWrapperDict,
+                   rng_state: RNGState) -> dict:
+    """Weights, buffers, optimizer and RNG state, as plain data.
 
     Args:
         model: Without wrappers of distribution.
-        generators: As they were when the step began.
+        rng_state: At the beginning of the step.
     """
     weights = model.state_dict()
     several = isinstance(wrapper, OptimWrapperDict)
     return dict(
         weights=dict(weights),
-        transient={
-            name: buffer
-            for name, buffer in model.named_buffers()
-            if name not in weights
-        },
+        transient={name: buffer for name, buffer in model.named_buffers()
+                   if name not in weights},
         optimizer=to_plain(wrapper.state_dict()),
-        generators=rng_state_to_data(generators),
+        generators=rng_state_to_data(rng_state),
         modes={name: module.training for name, module in model.named_modules()},
-        momentum_encoders={
-            name: module.coefficient
-            for name, module in model.named_modules()
-            if isinstance(module, MomentumEncoder)
-        },
+        momentum_encoders={name: module.coefficient
+                           for name, module in model.named_modules()
+                           if isinstance(module, MomentumEncoder)},
         wrappers=list(wrapper.keys()) if several else None,
-        autocast=_autocast(next(iter(wrapper.values())) if several else wrapper),
-    )
+        autocast=_autocast(next(iter(wrapper.values())) if several else wrapper))
 
 
-def restore(state: dict, model: nn.Module) -> None:
-    """Give a model, and the generators of this process, a saved state.
+def restore_state(state: dict, model: nn.Module) -> None:
+    """Restore a saved state in a model and in the global random generators.
 
     Raises:
-        ValueError: If the model is another one.
+        ValueError: If the weights do not fit the model.
     """
     try:
         model.load_state_dict(state['weights'])
@@ -98,7 +95,7 @@ def write_record(folder: Path, batch: object, state: dict, config_text: str,
     A folder of that name, of an earlier run in the same work dir, is replaced.
 
     Returns:
-        What of the batch could not be kept.
+        What of the batch could not be saved.
     """
     plain = to_plain(batch)
     with atomic_folder(folder, overwrite=True) as partial:
@@ -125,7 +122,8 @@ def read_record(folder: str | Path) -> Record:
                 'name a folder WORK_DIR/nonfinite/iter_N.')
         raise FileNotFoundError(f'{folder} holds no state.pth and is no saved batch; '
                                 f'{hint}')
-    state = read_checkpoint(folder / 'state.pth')
+    state = {_FORMER_KEYS.get(key, key): value for key, value in
+             read_checkpoint(folder / 'state.pth').items()}
     if state.get('format') != FORMAT:
         raise ValueError(f'{folder}/state.pth has format {state.get("format")}, this '
                          f'version of mmcontrast reads {FORMAT}.')
@@ -135,15 +133,15 @@ def read_record(folder: str | Path) -> Record:
                   config.read_text() if config.is_file() else '', list(left_out(plain)))
 
 
-def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors hold the same bits, NaN among them."""
+def bit_equal(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are equal bit by bit, NaN included."""
     return (a.dtype == b.dtype and a.shape == b.shape
             and torch.equal(a.reshape(-1).view(torch.uint8),
                             b.reshape(-1).view(torch.uint8)))
 
 
 def _autocast(wrapper: OptimWrapper) -> dict | None:
-    """The autocast of mixed precision, as text."""
+    """Settings of autocast in mixed precision; None without."""
     if not isinstance(wrapper, AmpOptimWrapper):
         return None
     dtype = wrapper.cast_dtype

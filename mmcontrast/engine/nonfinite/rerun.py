@@ -1,4 +1,4 @@
-"""Running a batch again to see where values stop being finite."""
+"""Run a batch again to find where its values become non-finite."""
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .forward_trace import Call
 from .gradient_trace import GradientTrace
 from .locate import Origin, origin_of_backward, origin_of_forward
-from .step_snapshot import momentum_encoders_frozen
+from .step_snapshot import frozen_momentum_encoders
 from .tensors import float_tensors, nonfinite_names
 
 
@@ -20,16 +20,15 @@ class RerunResult:
     """What one more pass over a batch showed.
 
     Attributes:
-        place: Where it first went wrong; None if all was finite this time.
+        origin: Where non-finite values began; None if all were finite this time.
         losses: What the model's forward gave, by name; detached, on the CPU.
         calls: Of modules, in the order of being entered.
-        parameters: Those whose gradient is not finite, in the order of the model.
-        backward_done: Whether gradients were computed; they are not if the loss is not
-            finite.
-        error: What ended the pass, if it broke.
+        parameters: Those with a non-finite gradient, in the order of the model.
+        backward_done: Whether gradients were computed; only if the loss is finite.
+        error: What ended the pass early, if anything.
     """
 
-    place: Origin | None = None
+    origin: Origin | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     parameters: list[str] = field(default_factory=list)
@@ -38,10 +37,10 @@ class RerunResult:
 
 
 def rerun_step(model: nn.Module, batch: object, *, loss_scale: float | None = None,
-            context: Callable[[], AbstractContextManager] = nullcontext,
-            wrappers: list[str] | None = None, backward: bool = True,
-            momentum_updated: bool = False) -> RerunResult:
-    """Run a training step up to the optimizer, watching every module.
+               context: Callable[[], AbstractContextManager] = nullcontext,
+               wrappers: list[str] | None = None, backward: bool = True,
+               momentum_updated: bool = False) -> RerunResult:
+    """Run a training step up to the optimizer, tracing every module.
 
     The model's own ``train_step`` runs, on an optimizer wrapper that takes no step.
     Weights stay as they are; buffers, generators and ``.grad`` do not.
@@ -52,41 +51,40 @@ def rerun_step(model: nn.Module, batch: object, *, loss_scale: float | None = No
         loss_scale: Of mixed precision.
         context: Of the forward pass, e.g. autocast.
         wrappers: Names, where the model trains with an ``OptimWrapperDict``.
-        backward: Whether to look at gradients where the loss is finite.
-        momentum_updated: The momentum twins have made the move of this step already.
+        backward: Whether to compute gradients if the loss is finite.
+        momentum_updated: Whether momentum encoders are updated for this step already.
 
     Returns:
-        The finding. A pass that breaks off gives what it saw until then.
+        The result; of a pass that fails, what was traced until then.
     """
     model.zero_grad(set_to_none=True)
-    dry = [DryWrapper(model, context, loss_scale or 1.0, backward)
-           for _ in wrappers or ['']]
-    wrapper = OptimWrapperDict(**dict(zip(wrappers, dry, strict=True))) if (
-        wrappers) else dry[0]
-    finding = RerunResult()
-    with (GradientTrace(model) as trace, _losses_into(finding, model),
-          momentum_encoders_frozen(model, momentum_updated)):
+    dry = {name: DryRunWrapper(model, context, loss_scale or 1.0, backward)
+           for name in wrappers or ['']}
+    wrapper = OptimWrapperDict(**dry) if wrappers else dry['']
+    result = RerunResult()
+    with (GradientTrace(model) as trace, _losses_into(result, model),
+          frozen_momentum_encoders(model, momentum_updated)):
         try:
             model.train_step(batch, wrapper)
         except Exception as error:
-            finding.error = f'{type(error).__name__}: {error}'
-    finding.calls = trace.calls
-    finding.backward_done = any(one.backward_done for one in dry)
-    finding.parameters = nonfinite_names(
+            result.error = f'{type(error).__name__}: {error}'
+    result.calls = trace.calls
+    result.backward_done = any(one.backward_done for one in dry.values())
+    result.parameters = nonfinite_names(
         (name, p.grad) for name, p in model.named_parameters() if p.grad is not None)
-    if finding.error or any(not math.isfinite(one.loss) for one in dry):
-        finding.place = origin_of_forward(trace, model)
-    if finding.place is None and finding.backward_done:
-        finding.place = origin_of_backward(trace, model)
-    return finding
+    if result.error or any(not math.isfinite(one.loss) for one in dry.values()):
+        result.origin = origin_of_forward(trace, model)
+    if result.origin is None and result.backward_done:
+        result.origin = origin_of_backward(trace, model)
+    return result
 
 
-class DryWrapper(OptimWrapper):
+class DryRunWrapper(OptimWrapper):
     """An optimizer wrapper that goes as far as the gradients.
 
     Args:
         model: Whose gradients.
-        context: See :func:`examine`.
+        context: See :func:`rerun_step`.
         loss_scale: Factor of the loss.
         backward: Whether to compute gradients at all.
     """
@@ -101,7 +99,7 @@ class DryWrapper(OptimWrapper):
         return self._context()
 
     def backward(self, loss: Tensor, **kwargs) -> None:
-        """Gradients of a finite loss; the first that is not finite is remembered."""
+        """Compute gradients of a finite loss; keep the first non-finite one."""
         self._inner_count += 1
         if math.isfinite(self.loss):
             self.loss = loss.item()
@@ -110,23 +108,23 @@ class DryWrapper(OptimWrapper):
             self.backward_done = True
 
     def step(self, **kwargs) -> None:
-        """Nothing: the weights stay."""
+        """Do nothing: the weights stay."""
 
     def zero_grad(self, **kwargs) -> None:
-        """Nothing: the gradients are looked at later."""
+        """Do nothing: the gradients are inspected later."""
 
 
 def loss_terms(output: object) -> dict[str, Tensor]:
-    """Named losses out of what a model's forward gave; detached."""
+    """Named losses in the output of a model's forward; detached."""
     if not isinstance(output, dict):
         return {}
     return {name: value.detach() for name, value in float_tensors(output)}
 
 
 @contextmanager
-def _losses_into(finding: RerunResult, model: nn.Module) -> Iterator[None]:
+def _losses_into(result: RerunResult, model: nn.Module) -> Iterator[None]:
     def keep(module: nn.Module, args: tuple, output: object) -> None:
-        finding.losses |= {k: v.cpu() for k, v in loss_terms(output).items()}
+        result.losses |= {k: v.cpu() for k, v in loss_terms(output).items()}
 
     handle = model.register_forward_hook(keep)
     try:

@@ -1,4 +1,4 @@
-"""What a training step changes beside the weights, as it was before the step."""
+"""Keep the state before a training step: buffers, momentum encoders, RNG state."""
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,51 +11,49 @@ from ..resume.rng_state import RNGState, get_rng_state, restore_rng_state
 
 
 class StepSnapshot:
-    """Keeps generators, buffers and momentum twins, to go back to.
+    """A copy of RNG state, buffers and momentum encoders, to restore after a bad step.
 
-    A forward pass moves batch-norm statistics, queues and centers even where its loss
-    is NaN. The copies are allocated once and refreshed by multi-tensor copies; a BN
-    layer does not count its changes in ``Tensor._version``, so everything is copied.
+    A forward pass changes batch-norm statistics, queues and centers even if its loss is
+    NaN. The copies are allocated once and refreshed by multi-tensor copies; batch norm
+    does not count its changes in ``Tensor._version``, so everything is copied.
 
     Args:
         model: Its buffers are kept.
-        with_momentum: Also keep the parameters of momentum twins, which move in the
-            forward pass; they are as large as the network.
+        with_momentum: Also keep the parameters of momentum encoders, which change in
+            the forward pass; they are as large as the network.
     """
 
     def __init__(self, model: nn.Module, with_momentum: bool = False) -> None:
         self._slots = [(module._buffers, name) for module in model.modules()
                        for name in module._buffers]
         for momentum_encoder in momentum_encoders(model) if with_momentum else ():
-            self._slots += [
-                (module._parameters, name)
-                for module in momentum_encoder.modules()
-                for name in module._parameters
-            ]
+            self._slots += [(module._parameters, name)
+                            for module in momentum_encoder.modules()
+                            for name in module._parameters]
         self._kept: list[Tensor | None] = []
         self._groups: list[tuple[list[int], list[Tensor]]] = []
-        self.generators: RNGState | None = None
+        self.rng_state: RNGState | None = None
 
     @torch.no_grad()
     def take(self) -> None:
-        """Remember the state of now."""
-        self.generators = get_rng_state()
+        """Copy the current state."""
+        self.rng_state = get_rng_state()
         now = self._now()
         if [_shape(t) for t in now] != [_shape(t) for t in self._kept]:
             self._allocate(now)
-        for places, copies in self._groups:
-            torch._foreach_copy_(copies, [now[i] for i in places])
+        for indices, copies in self._groups:
+            torch._foreach_copy_(copies, [now[i] for i in indices])
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Go back to the state of :meth:`take`."""
+        """Restore the state of :meth:`take`."""
         for (owner, name), kept in zip(self._slots, self._kept, strict=True):
             present = owner.get(name)
             if kept is not None and _shape(present) == _shape(kept):
                 present.copy_(kept)
             elif kept is not present:
                 owner[name] = None if kept is None else kept.clone()
-        restore_rng_state(self.generators)
+        restore_rng_state(self.rng_state)
 
     def _now(self) -> list[Tensor | None]:
         tensors = [owner.get(name) for owner, name in self._slots]
@@ -67,39 +65,33 @@ class StepSnapshot:
         for i, tensor in enumerate(now):
             if tensor is not None:
                 groups.setdefault((tensor.device, tensor.dtype), []).append(i)
-        self._groups = [(places, [self._kept[i] for i in places])
-                        for places in groups.values()]
+        self._groups = [(indices, [self._kept[i] for i in indices])
+                        for indices in groups.values()]
 
 
 def momentum_encoders(model: nn.Module) -> list[nn.Module]:
-    """Modules inside that follow others as a moving average: ours, mmengine's."""
+    """Modules inside that are a moving average of others: ours, mmengine's."""
     return [module for module in model.modules()
             if isinstance(module, MomentumEncoder | BaseAveragedModel)]
 
 
 @contextmanager
-def momentum_encoders_frozen(model: nn.Module, at_rest: bool = True) -> Iterator[None]:
-    """Inside, a forward pass does not move the twins.
+def frozen_momentum_encoders(model: nn.Module, frozen: bool = True) -> Iterator[None]:
+    """Inside, a forward pass does not update the momentum encoders.
 
-    Methods move them before they use them. A second pass over a batch gives the values
-    of the first if it finds the twins where the first had moved them, and leaves them.
+    Methods update them before they use them. A second pass over a batch reproduces the
+    first one if it starts from updated encoders and leaves them as they are.
     """
-    moving = momentum_encoders(model) if at_rest else []
-    names = [
-        (
-            'update'
-            if isinstance(momentum_encoder, MomentumEncoder)
-            else 'update_parameters'
-        )
-        for momentum_encoder in moving
-    ]
-    for momentum_encoder, name in zip(moving, names, strict=True):
-        momentum_encoder.__dict__[name] = lambda *args, **kwargs: None
+    updates = [(encoder, 'update' if isinstance(encoder, MomentumEncoder)
+                else 'update_parameters') for encoder in momentum_encoders(model)]
+    updates = updates if frozen else []
+    for encoder, name in updates:
+        setattr(encoder, name, lambda *args, **kwargs: None)
     try:
         yield
     finally:
-        for momentum_encoder, name in zip(moving, names, strict=True):
-            del momentum_encoder.__dict__[name]
+        for encoder, name in updates:
+            delattr(encoder, name)
 
 
 def _shape(tensor: Tensor | None) -> torch.Size | None:

@@ -1,4 +1,4 @@
-"""Finding the tensors in what modules pass around, and saying what is in them."""
+"""Find the tensors in nested inputs and outputs, and summarize their values."""
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -12,14 +12,15 @@ DEPTH = 8
 
 
 @dataclass(frozen=True)
-class TensorFacts:
-    """What a line of a report says about one tensor.
+class TensorStats:
+    """A line of a report about one tensor.
 
     Attributes:
-        label: Where it stood, e.g. ``loss_cls`` or ``[1]``; '' for a bare tensor.
+        label: Its path in its container, e.g. ``loss_cls`` or ``[1]``; '' for a bare
+            tensor.
         shape, dtype: As the tensor's.
         low, high, mean: Of its finite values; None without any.
-        nan, inf: How many values are not finite.
+        nan, inf: Number of such values.
     """
 
     label: str
@@ -33,7 +34,7 @@ class TensorFacts:
 
     @property
     def finite(self) -> bool:
-        """Whether all values are."""
+        """Whether all values are finite."""
         return not (self.nan or self.inf)
 
     def __str__(self) -> str:
@@ -46,8 +47,8 @@ class TensorFacts:
         return ', '.join(parts)
 
 
-def describe(tensor: Tensor, label: str = '') -> TensorFacts:
-    """Facts on one floating tensor; waits for its device."""
+def describe(tensor: Tensor, label: str = '') -> TensorStats:
+    """Summarize a floating-point tensor; waits for its device."""
     values = _plain_values(tensor)
     finite = torch.isfinite(values)
     kept = values[finite]
@@ -55,13 +56,13 @@ def describe(tensor: Tensor, label: str = '') -> TensorFacts:
     low, high, mean = torch.stack(
         [kept.min(), kept.max(), kept.mean()]).tolist() if len(kept) else [None] * 3
     nan = int(torch.isnan(values).sum())
-    return TensorFacts(label, tuple(tensor.shape), str(tensor.dtype).split('.')[-1],
+    return TensorStats(label, tuple(tensor.shape), str(tensor.dtype).split('.')[-1],
                        low, high, mean, nan, int((~finite).sum()) - nan)
 
 
 def float_tensors(value: object, label: str = '', depth: int = DEPTH
                   ) -> Iterator[tuple[str, Tensor]]:
-    """Floating tensors in containers, data samples and dataclasses, with places."""
+    """Floating-point tensors in nested containers and data samples, with paths."""
     if isinstance(value, Tensor):
         if value.is_floating_point() or value.is_complex():
             yield label, value
@@ -85,11 +86,10 @@ def _items(value: object) -> Iterator[tuple[str, object]]:
 
 
 def magnitude(tensors: Iterable[Tensor], device: torch.device) -> Tensor:
-    """One number that is finite only if every value of every tensor is.
+    """The sum of the norms of tensors, finite only if all their values are.
 
-    The sum of their norms: one pass over the data and no wait for the device. The
-    square of a huge finite value overflows, so that a number that is not finite is a
-    reason to look closer (:func:`nonfinite_names`), and no proof.
+    One pass over the data and no wait for the device. The square of a huge finite value
+    overflows: a non-finite result only calls for a check by :func:`nonfinite_names`.
     """
     groups = defaultdict(list)
     for tensor in tensors:
@@ -104,7 +104,7 @@ def magnitude(tensors: Iterable[Tensor], device: torch.device) -> Tensor:
 
 
 def nonfinite_names(named: Iterable[tuple[str, Tensor]]) -> list[str]:
-    """Names of the tensors with a value that is not finite; one wait for the device."""
+    """Names of the tensors with non-finite values; waits for the device."""
     names, flags = [], []
     for name, tensor in named:
         names.append(name)
@@ -113,7 +113,7 @@ def nonfinite_names(named: Iterable[tuple[str, Tensor]]) -> list[str]:
 
 
 def _plain_values(tensor: Tensor) -> Tensor:
-    """Without a graph; the stored values of a sparse one, this rank's of a shard."""
+    """Detached; the stored values of a sparse tensor, the local part of a shard."""
     tensor = tensor.detach()
     if hasattr(tensor, 'to_local'):
         tensor = tensor.to_local()
