@@ -1,4 +1,4 @@
-"""Checkpoints: read as data only, written whole or not at all."""
+"""Read checkpoints as data only, write them atomically, compare keys with a model."""
 import pickle
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -26,9 +26,9 @@ def read_checkpoint(path: str | Path,
 
     Args:
         path: A file of ``torch.save``, of mmengine or a ``.safetensors`` file.
-        map_location: Where the tensors go, as in ``torch.load``.
-        mmap: Leave the tensors on the disk until they are used; the file must stay.
-            Not for the format before torch 1.6.
+        map_location: Device of the tensors, as in ``torch.load``.
+        mmap: Read tensors from the disk only when they are used; not for the format
+            before torch 1.6.
 
     Returns:
         What the file holds. A safetensors file gives ``dict(state_dict, meta)``.
@@ -48,9 +48,9 @@ def read_checkpoint(path: str | Path,
                                     mmap=mmap)
     except pickle.UnpicklingError as error:
         raise UserValueError(unsafe_file_message(path, error)) from error
-    except Exception as error:  # Damaged bytes fail in any way they like.
+    except Exception as error:  # Damaged bytes raise anything.
         raise UserValueError(
-            f'{path} cannot be read as a checkpoint ({error}). It may be cut short: '
+            f'{path} cannot be read as a checkpoint ({error}). It may be truncated: '
             'compare its size with the original and copy it again.') from error
     if not isinstance(checkpoint, dict):
         raise UserValueError(
@@ -84,13 +84,13 @@ def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
 
 
 def write_checkpoint(checkpoint: Mapping, path: str | Path):
-    """Save with ``torch.save``; ``path`` appears complete or not at all."""
+    """Save with ``torch.save``, atomically."""
     with atomic_write(path) as file:
         torch.save(dict(checkpoint), file)
 
 
 class AtomicBackend(LocalBackend):
-    """mmengine's local files, each written whole or not at all.
+    """mmengine's local files, written atomically.
 
     ``CheckpointHook(backend_args=dict(backend='atomic'))``.
     """
@@ -110,15 +110,15 @@ def check_matching_keys(state_dict: Mapping[str, Tensor], model: nn.Module,
 
     Args:
         state_dict: The weights in the file.
-        model: What they are meant for.
-        path: The file.
-        role: What names it, for the message, such as ``'init_cfg of backbone'``.
+        model: The model to load them into.
+        path: The file, for the message.
+        role: Its use, for the message, such as ``'init_cfg of backbone'``.
 
     Returns:
-        None if all fit; else a sentence with the counts.
+        None if all keys match; else a sentence with the counts.
 
     Raises:
-        KeyError: If no key fits, naming the prefixes of both and what to do.
+        KeyError: If no key matches; names the prefixes of both and what to do.
     """
     wanted = model.state_dict()
     state_dict = current_keys(

@@ -1,4 +1,4 @@
-"""The text of a config, as checkpoints and manifests carry it: parsed, never run."""
+"""Parse the config text in checkpoints and manifests without executing it."""
 import ast
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ _NAMES = dict(inf=math.inf, nan=math.nan)
 def parse_config_text(text: str) -> dict:
     """The settings in a config text that mmengine's ``Config.dump`` wrote.
 
-    mmengine runs such text as Python. Here only data have a meaning: literals,
+    mmengine executes such text as Python. Here only data are accepted: literals,
     ``dict(...)``, lists, tuples, sets, signs, ``float('inf')``, ``inf`` and ``nan``.
 
     Args:
@@ -19,7 +19,7 @@ def parse_config_text(text: str) -> dict:
         The settings; plain dicts, lists and values.
 
     Raises:
-        ValueError: If there is anything else in it; names the line. Nothing was run.
+        ValueError: If there is anything else in it; names the line.
     """
     try:
         statements = ast.parse(text).body
@@ -28,7 +28,7 @@ def parse_config_text(text: str) -> dict:
         reason = getattr(error, 'msg', None) or error
         raise ValueError(f'This is no config text. {line}{reason}.') from error
     if len(statements) == 1 and isinstance(statements[0], ast.Expr):
-        # How a config is dumped that has a key which is no Python name.
+        # The dump of a config with a key that is no Python name.
         settings = _value(statements[0].value)
         if isinstance(settings, dict):
             return settings
@@ -57,7 +57,7 @@ def _sequence(make: Callable) -> Callable:
 
 def _dict(node: ast.Dict) -> dict:
     if None in node.keys:
-        raise _not_data(node, '** has no meaning here')
+        raise _not_data(node, '** is not supported')
     return dict(zip(map(_value, node.keys), map(_value, node.values), strict=True))
 
 

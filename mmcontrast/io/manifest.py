@@ -1,4 +1,4 @@
-"""The manifest beside a training checkpoint: what the file should be."""
+"""Describe a training checkpoint in a manifest beside it: size, hash, versions."""
 import dataclasses
 import functools
 import hashlib
@@ -16,7 +16,7 @@ from .atomic import atomic_write
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a checkpoint file without opening it.
+    """Description of a checkpoint file.
 
     Attributes:
         file: Its name, without folder.
@@ -39,12 +39,12 @@ class Manifest:
     written: str = ''
 
     def mismatch(self, path: Path) -> str | None:
-        """What tells the file at ``path`` from the one described; None if nothing."""
+        """How the file at ``path`` differs from the one described; None if not."""
         size = path.stat().st_size
         if size != self.bytes:
             return f'it has {size} bytes, its manifest says {self.bytes}'
         if file_sha256(path) != self.sha256:
-            return 'its content is not the one its manifest was written for'
+            return 'its content does not match the hash in its manifest'
         return None
 
 
@@ -54,7 +54,7 @@ def manifest_path(checkpoint: str | Path) -> Path:
 
 
 def write_manifest(manifest: Manifest, checkpoint: str | Path) -> None:
-    """Write the manifest of a checkpoint beside it, whole or not at all."""
+    """Write the manifest of a checkpoint beside it, atomically."""
     written = datetime.now(timezone.utc).isoformat(timespec='seconds')
     content = dataclasses.asdict(dataclasses.replace(manifest, written=written))
     with atomic_write(manifest_path(checkpoint)) as file:
@@ -65,7 +65,7 @@ def read_manifest(checkpoint: str | Path) -> Manifest | None:
     """The manifest of a checkpoint, None if it has none.
 
     Raises:
-        ValueError: If there is one that cannot be understood.
+        ValueError: If there is one that is not valid.
     """
     path = manifest_path(checkpoint)
     if not path.is_file():
@@ -86,7 +86,7 @@ def read_manifest(checkpoint: str | Path) -> Manifest | None:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Python, ours, and the libraries that are installed of those we stand on."""
+    """Versions of Python, mmcontrast and the installed OpenMMLab libraries."""
     found = {n.module: find(n)[1] for n in NEIGHBORS}
     return dict(python=platform.python_version(), mmcontrast=__version__,
                 numpy=metadata.version('numpy'),

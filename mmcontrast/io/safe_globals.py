@@ -1,4 +1,4 @@
-"""Which pickled objects are data."""
+"""List the pickled objects that are data and safe to load."""
 import argparse
 import datetime
 import pathlib
@@ -17,20 +17,19 @@ _VALUES = (
     pathlib.PosixPath, pathlib.PurePosixPath, datetime.datetime, datetime.date,
     datetime.time, datetime.timedelta, datetime.timezone)
 
-# From here on torch takes a list of objects that a file may name.
+# From this version torch accepts a list of further safe objects.
 TAKES_LISTS = digit_version(torch.__version__) >= digit_version('2.6')
 
 
 def safe_globals() -> AbstractContextManager:
-    """Inside, ``torch.load(weights_only=True)`` also takes what we know to be data."""
+    """Inside, ``torch.load(weights_only=True)`` also accepts these objects."""
     if not TAKES_LISTS:
         return nullcontext()
     return torch.serialization.safe_globals(_globals())
 
 
 def _globals() -> list:
-    """What mmengine and released training files hold beside tensors; nothing that
-    reaches further."""
+    """What mmengine and released checkpoints hold besides tensors; all of it data."""
     dtypes = {type(np.dtype(kind)) for kind in np.sctypeDict.values()}
     core = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
     # numpy 1 and 2 write different module names for the same two functions.
@@ -65,7 +64,7 @@ def unsafe_file_message(path: Path, error: Exception) -> str:
     found = found or text.partition('Unpickler error: ')[2] or text
     found = found.split('\n')[0]
     return (
-        f'{path} holds {found}, which is code and not data; nothing of it was run. '
+        f'{path} holds {found}, which is code and not data; nothing was executed. '
         'Expected tensors, numbers, text and numpy arrays. If you trust its author, '
         'load it in the environment it was written in and save the weights alone: '
         "torch.save(dict(state_dict=model.state_dict()), 'weights.pth')."

@@ -1,4 +1,4 @@
-"""mmengine's own reading of checkpoints, made to execute nothing."""
+"""Make mmengine read checkpoints as data only, without executing anything."""
 import functools
 import logging
 import os
@@ -15,7 +15,7 @@ from .checkpoint import read_checkpoint
 from .config_text import parse_config_text
 from .safe_globals import safe_globals, unsafe_file_message
 
-# mmengine's loaders of what is no local file, and the addresses they are for.
+# mmengine's loaders of files that are not local, and their URL prefixes.
 _REMOTE = dict(
     load_from_http=('http://', 'https://'),
     load_from_torchvision=('modelzoo://', 'torchvision://'),
@@ -27,9 +27,9 @@ _FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 
 
 def use_safe_loading() -> None:
-    """Let mmengine (``load_from``, ``--resume``, ``init_cfg``) read files as we do.
+    """Let mmengine (``load_from``, ``--resume``, ``init_cfg``) read files as data only.
 
-    Also what it downloads, and config text that lies in a file.
+    Also downloaded files, and config text in a checkpoint.
     """
     CheckpointLoader.register_scheme('', load_from_local, force=True)
     for name, prefixes in _REMOTE.items():
@@ -43,7 +43,7 @@ def load_from_local(filename: str, map_location=None) -> dict:
 
 
 def _as_data(loader: Callable) -> Callable:
-    """A loader of mmengine that takes nothing but data."""
+    """A loader of mmengine that accepts data only."""
     @functools.wraps(loader)
     def load(filename: str, map_location=None) -> dict:
         try:
@@ -69,7 +69,7 @@ def _weights_only() -> Iterator[None]:
 
 
 def _for_mmengine(checkpoint: dict, filename: str) -> dict:
-    """The weights where mmengine looks, and no text that it would run as Python."""
+    """Weights where mmengine looks, and no text that it would execute as Python."""
     # Released files keep their weights under 'model', where mmengine does not look.
     if 'state_dict' not in checkpoint and isinstance(checkpoint.get('model'), dict):
         checkpoint = checkpoint | dict(state_dict=checkpoint['model'])
@@ -77,18 +77,18 @@ def _for_mmengine(checkpoint: dict, filename: str) -> dict:
     infos = hub.get('runtime_info') if isinstance(hub, dict) else None
     for owner in (checkpoint.get('meta'), infos):
         if isinstance(owner, dict):
-            # 'config' was mmcv's; resume runs it to compare the number of GPUs.
+            # 'config' was mmcv's; resume executes it to compare the number of GPUs.
             owner.pop('config', None)
             problem = _code_in(owner.get('cfg'))
             if problem:
                 del owner['cfg']
-                print_log(f'{filename}: the config text in it was left out. {problem}',
+                print_log(f'{filename}: its config text is ignored. {problem}',
                           logger='current', level=logging.WARNING)
     return checkpoint
 
 
 def _code_in(text) -> str | None:
-    """What in a config text mmengine would execute; None for data."""
+    """What mmengine would execute in a config text; None if it is data."""
     if not isinstance(text, str):
         return None
     try:
@@ -96,5 +96,5 @@ def _code_in(text) -> str | None:
     except ValueError as error:
         return str(error)
     if '_base_' in settings:
-        return f"It names another file to run, _base_ = {settings['_base_']!r}."
+        return f"It names another file to execute, _base_ = {settings['_base_']!r}."
     return None

@@ -1,7 +1,7 @@
-"""TorchScript archives read as data: the tensors of the modules, none of their code.
+"""Read the tensors of TorchScript archives as data, without their code.
 
-OpenAI publishes CLIP as such archives. ``torch.jit.load`` would compile and run what
-the file brings along; here only the pickled attributes are looked at.
+OpenAI publishes CLIP as such archives. ``torch.jit.load`` would compile and execute
+code in the file; here only the pickled attributes are read.
 """
 import pickle
 import sys
@@ -48,8 +48,9 @@ def read_script_archive(path: str | Path) -> dict[str, Tensor]:
     except (zipfile.BadZipFile, EOFError, KeyError, OSError, RuntimeError, TypeError,
             ValueError) as error:
         raise ValueError(
-            f'{path} cannot be read as a TorchScript archive ({error}). It may be cut '
-            'short: compare its size with the original and copy it again.') from error
+            f'{path} cannot be read as a TorchScript archive ({error}). It '
+            'may be truncated: compare its size with the original and copy it '
+            'again.') from error
 
 
 class _Module:

@@ -1,4 +1,4 @@
-"""Training checkpoints: written with a manifest, the newest good one is found."""
+"""Training checkpoints have a manifest; the newest undamaged one is found."""
 import json
 import logging
 import os
@@ -16,13 +16,12 @@ from mmengine.logging import HistoryBuffer, MMLogger
 from mmcontrast.errors import UserValueError
 from mmcontrast.io.checkpoint import read_checkpoint
 from mmcontrast.io.checkpoint_files import (
+    clean_up,
     latest_good_checkpoint,
     remove_checkpoint,
-    tidy_up,
-    write_training_checkpoint,
 )
+from mmcontrast.io.checkpoint_writer import count_bytes, write_training_checkpoint
 from mmcontrast.io.manifest import file_sha256, manifest_path, read_manifest
-from mmcontrast.io.torch_writer import count_bytes
 from tests.helpers.processes import run_python
 
 
@@ -69,7 +68,7 @@ def test_a_checkpoint_has_a_manifest_that_describes_it(tmp_path):
 def test_writing_takes_no_second_copy_of_the_weights(tmp_path):
     script = (
         'import resource, torch\n'
-        'from mmcontrast.io.checkpoint_files import write_training_checkpoint\n'
+        'from mmcontrast.io.checkpoint_writer import write_training_checkpoint\n'
         'peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
         'def write(size):\n'
         '    write_training_checkpoint(dict(a=torch.ones(size)), "a.pth", epoch=1,\n'
@@ -150,7 +149,7 @@ def test_all_damaged_is_an_error_and_not_a_new_beginning(tmp_path, damage):
 
 @pytest.mark.parametrize('text', ['', '{"file"', '[]', '{"file": "epoch_3.pth"}',
                                   '{"file": 3, "bytes": "many"}', '\udcff'])
-def test_a_damaged_manifest_is_named_and_the_file_judged_by_itself(
+def test_a_damaged_manifest_is_named_and_the_file_checked_by_itself(
         tmp_path, warned, text):
     paths = three(tmp_path)
     manifest_path(paths[2]).write_bytes(text.encode('utf-8', 'surrogateescape'))
@@ -275,9 +274,9 @@ def test_writing_a_name_again_never_leaves_a_manifest_of_the_old_file(tmp_path):
     path = write(tmp_path, 'epoch_1.pth', 4)
     script = (
         'import os, torch\n'
-        'from mmcontrast.io import checkpoint_files\n'
-        'checkpoint_files.write_manifest = lambda *_: os._exit(9)\n'
-        'checkpoint_files.write_training_checkpoint(\n'
+        'from mmcontrast.io import checkpoint_writer\n'
+        'checkpoint_writer.write_manifest = lambda *_: os._exit(9)\n'
+        'checkpoint_writer.write_training_checkpoint(\n'
         '    dict(state_dict=dict(a=torch.zeros(5)), meta=dict(iter=5)),\n'
         '    "epoch_1.pth", epoch=1, step=5, config_text="")\n')
     assert run_python([sys.executable, '-c', script], cwd=tmp_path).returncode == 9
@@ -286,27 +285,27 @@ def test_writing_a_name_again_never_leaves_a_manifest_of_the_old_file(tmp_path):
     assert read_checkpoint(path)['meta']['iter'] == 5
 
 
-def test_a_writer_killed_half_way_leaves_the_old_file_and_is_tidied_up_after(tmp_path):
+def test_a_writer_killed_half_way_leaves_the_old_file_and_is_cleaned_up_after(tmp_path):
     path = write(tmp_path, 'epoch_1.pth', 4)
     before = file_sha256(path)
     script = (
         'import os, torch\n'
-        'from mmcontrast.io import checkpoint_files\n'
-        'class Dies(checkpoint_files.HashingWriter):\n'
+        'from mmcontrast.io import checkpoint_writer\n'
+        'class Dies(checkpoint_writer.HashingWriter):\n'
         '    def write(self, data):\n'
         '        if self.num_bytes > 10**6:\n'
         '            self.file.flush()\n'
         '            os.kill(os.getpid(), 9)\n'
         '        return super().write(data)\n'
-        'checkpoint_files.HashingWriter = Dies\n'
-        'checkpoint_files.write_training_checkpoint(\n'
+        'checkpoint_writer.HashingWriter = Dies\n'
+        'checkpoint_writer.write_training_checkpoint(\n'
         '    dict(a=torch.zeros(10**6), b=torch.zeros(10**6)), "epoch_1.pth",\n'
         '    epoch=1, step=5, config_text="")\n')
     assert run_python([sys.executable, '-c', script], cwd=tmp_path).returncode == -9
     partial, = tmp_path.glob('.*.partial')
     assert partial.stat().st_size > 10**6 and file_sha256(path) == before
     assert latest_good_checkpoint(tmp_path) == path
-    assert tidy_up(tmp_path) == [partial]
+    assert clean_up(tmp_path) == [partial]
     assert sorted(os.listdir(tmp_path)) == ['epoch_1.pth', 'epoch_1.pth.json']
 
 
@@ -316,17 +315,17 @@ def test_files_of_a_living_writer_stay(tmp_path):
     elsewhere = tmp_path / f'.epoch_1.pth.other-host-{pid}.partial'
     for path in (living, elsewhere):
         path.write_bytes(b'half')
-    assert tidy_up(tmp_path) == []
+    assert clean_up(tmp_path) == []
     long_ago = time.time() - 4000
     os.utime(elsewhere, (long_ago, long_ago))
-    assert tidy_up(tmp_path) == [elsewhere]
+    assert clean_up(tmp_path) == [elsewhere]
 
 
-def test_only_manifests_without_their_checkpoint_are_tidied_up(tmp_path):
+def test_only_manifests_without_their_checkpoint_are_removed(tmp_path):
     paths = three(tmp_path)
     paths[0].unlink()
     (tmp_path / 'notes.pth.json').write_text('{"mine": 1}')
     assert latest_good_checkpoint(tmp_path) == paths[2]
-    assert tidy_up(tmp_path) == [manifest_path(paths[0])]
+    assert clean_up(tmp_path) == [manifest_path(paths[0])]
     assert (tmp_path / 'notes.pth.json').exists()
     assert read_manifest(paths[1]).step == 8

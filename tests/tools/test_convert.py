@@ -17,7 +17,7 @@ from mmcontrast.converters import rename_keys, verify_stages
 from mmcontrast.converters.equality import randomized
 from mmcontrast.converters.resnets import released_encoder
 from mmcontrast.io.checkpoint import read_checkpoint
-from mmcontrast.io.checkpoint_files import write_training_checkpoint
+from mmcontrast.io.checkpoint_writer import write_training_checkpoint
 from mmcontrast.io.manifest import file_sha256
 from mmcontrast.methods.pixpro.convert import convert, infer_model
 from mmcontrast.registry import MODELS

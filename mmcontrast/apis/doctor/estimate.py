@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ...engine.distributed.unwrap import unwrap_model
-from ...io.torch_writer import count_bytes
+from ...io.checkpoint_writer import count_bytes
 from .report import Report
 
 GIB, MIB = 2 ** 30, 2 ** 20

@@ -8,7 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ...io.checkpoint_files import tidy_up
+from ...io.checkpoint_files import clean_up
 from ...io.disk import cannot_write
 from ...registry import HOOKS
 
@@ -30,7 +30,7 @@ class DiskGuardHook(Hook):
             if isinstance(handler, logging.FileHandler):
                 handler.handleError = _stop_the_run(runner.logger, handler)
         if is_main_process():
-            removed = ', '.join(path.name for path in tidy_up(Path(runner.work_dir)))
+            removed = ', '.join(path.name for path in clean_up(Path(runner.work_dir)))
             if removed:
                 runner.logger.info(f'Removed what an earlier run left: {removed}.')
 

@@ -22,11 +22,8 @@ from mmengine.utils import apply_to, get_git_hash
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ...io.checkpoint_files import (
-    latest_good_checkpoint,
-    tidy_up,
-    write_training_checkpoint,
-)
+from ...io.checkpoint_files import clean_up, latest_good_checkpoint
+from ...io.checkpoint_writer import write_training_checkpoint
 from ...io.safe_loading import use_safe_loading
 from ...registry import RUNNERS
 from ..distributed.consistency import check_rank_consistency
@@ -190,7 +187,7 @@ class ReliableRunner(Runner):
             write_training_checkpoint(
                 checkpoint, Path(out_dir) / filename, epoch=meta['epoch'],
                 step=meta['iter'], config_text=meta['cfg'])
-            tidy_up(out_dir)
+            clean_up(out_dir)
         else:
             save_checkpoint(checkpoint, backend.join_path(out_dir, filename),
                             file_client_args=file_client_args,

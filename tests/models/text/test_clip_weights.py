@@ -119,7 +119,7 @@ def test_a_damaged_archive_is_named(tmp_path):
         whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1:])
     (tmp_path / 'short.pt').write_bytes(whole[:len(whole) // 2])
     changed(tmp_path / 'clip.pt', tmp_path / 'end.pt', '/byteorder', b'big')
-    for name, reason in (('flipped', 'CRC'), ('short', 'cut short'), ('end', 'endian')):
+    for name, reason in (('flipped', 'CRC'), ('short', 'truncated'), ('end', 'endian')):
         with pytest.raises(ValueError, match=f'{name}.pt cannot be read .*{reason}'):
             load_clip_state(tmp_path / f'{name}.pt')
 
