@@ -1,4 +1,4 @@
-"""What hooks have counted, and what a data set has learned, survives a resume."""
+"""Counts of hooks and the status of a data set survive a resume."""
 import random
 from types import SimpleNamespace
 
@@ -30,7 +30,7 @@ def through_a_file(checkpoint, path):
     return torch.load(path, weights_only=True)
 
 
-def test_the_list_of_bad_images_goes_on(folder, tmp_path):
+def test_the_list_of_bad_images_is_continued(folder, tmp_path):
     def runner(data, step):
         return SimpleNamespace(work_dir=str(tmp_path), iter=step,
                                train_dataloader=SimpleNamespace(dataset=data))
@@ -72,7 +72,7 @@ def test_the_stand_in_of_a_bad_image_does_not_depend_on_what_was_met_before(fold
 def test_the_monitor_warns_once_and_after_its_patience_over_a_resume(tmp_path):
     hook, checkpoint = PretrainMonitorHook(), {}
     hook._low_intervals['feature_std'] = 3
-    hook._said.add('pairs')
+    hook._warned.add('pairs')
     hook.before_save_checkpoint(None, checkpoint)
     checkpoint = through_a_file(checkpoint, tmp_path / 'x.pth')
     for step, expected in ((7, (3, {'pairs'})), (0, (0, set()))):
@@ -80,4 +80,4 @@ def test_the_monitor_warns_once_and_after_its_patience_over_a_resume(tmp_path):
         again.after_load_checkpoint(None, checkpoint)
         again.before_train(SimpleNamespace(
             iter=step, hooks=[], model=torch.nn.Linear(1, 1)))
-        assert (again._low_intervals['feature_std'], again._said) == expected
+        assert (again._low_intervals['feature_std'], again._warned) == expected

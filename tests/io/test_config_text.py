@@ -1,4 +1,4 @@
-"""Config text is parsed and never run."""
+"""Config text is parsed and never executed."""
 import http.server
 import math
 import os
@@ -53,10 +53,10 @@ def test_our_configs_come_back(method):
     "open('{}', 'w')",
     "a = float(open('{}', 'w'))",
     "a = dict([('x', open('{}', 'w'))])"])
-def test_hostile_text_is_refused_and_not_run(tmp_path, text):
+def test_hostile_text_is_rejected_and_not_executed(tmp_path, text):
     trace = tmp_path / 'trace'
     with pytest.raises(ValueError, match='Line 2 of the config text is not data.*'
-                                         'Nothing of it was run'):
+                                         'Nothing was executed'):
         parse_config_text('x = 1\n' + text.format(trace))
     assert not trace.exists()
 
@@ -71,7 +71,7 @@ def test_what_is_not_data_is_named_with_its_line(text):
 
 @pytest.mark.parametrize('text', ['a = ', 'a = (', '\0', 'a = ' + '(' * 10**5,
                                   '<html>', "a = <class 'int'>"])
-def test_what_is_not_even_python_is_refused(text):
+def test_what_is_not_even_python_is_rejected(text):
     with pytest.raises(ValueError, match='no config text'):
         parse_config_text(text)
 

@@ -13,7 +13,7 @@ from ...registry import HOOKS
 from ..distributed.unwrap import unwrap_model
 from ..resume.parameter_order import reorder_optimizer
 
-# These two strip the prefix 'backbone.' from keys, unasked.
+# These two strip the prefix 'backbone.' from keys by themselves.
 _STRIP_BACKBONE = ('mmdet.models.backbones.swin', 'mmseg.models.backbones.swin')
 
 

@@ -55,12 +55,12 @@ class PretrainMonitorHook(Hook):
         self.bounds = dict(bounds or {}, feature_std=min_feature_std)
         self.patience = patience
         self._low_intervals: Counter[str] = Counter()
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
         self._saved: dict | None = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         checkpoint[_KEY] = dict(
-            low_intervals=dict(self._low_intervals), said=sorted(self._said))
+            low_intervals=dict(self._low_intervals), said=sorted(self._warned))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         self._saved = checkpoint.get(_KEY)
@@ -69,7 +69,7 @@ class PretrainMonitorHook(Hook):
         # A checkpoint of load_from gives weights, not the counts of another run.
         if self._saved is not None and runner.iter:
             self._low_intervals = Counter(self._saved['low_intervals'])
-            self._said = set(self._saved['said'])
+            self._warned = set(self._saved['said'])
         intervals = [hook.interval for hook in runner.hooks
                      if isinstance(hook, LoggerHook)]
         self.interval = min(intervals, default=10)
@@ -91,10 +91,11 @@ class PretrainMonitorHook(Hook):
     def _log_speed(self, runner: Runner, data_batch: dict | Sequence | None) -> None:
         if 'train/time' not in runner.message_hub.log_scalars:
             return
-        took = runner.message_hub.get_scalar('train/time').mean(self.interval)
+        seconds = runner.message_hub.get_scalar('train/time').mean(self.interval)
         images = _batch_size(data_batch) * get_world_size()
-        if images and took > 0:
-            runner.message_hub.update_scalar('train/images_per_second', images / took)
+        if images and seconds > 0:
+            runner.message_hub.update_scalar(
+                'train/images_per_second', images / seconds)
 
     def _signs(self, model: nn.Module) -> dict[str, dict]:
         """Signs of a collapse, with the bounds of this hook."""
@@ -143,8 +144,8 @@ class PretrainMonitorHook(Hook):
                 'tools/analysis/browse_views.py.')
 
     def _warn_once(self, runner: Runner, topic: str, message: str) -> None:
-        if topic not in self._said:
-            self._said.add(topic)
+        if topic not in self._warned:
+            self._warned.add(topic)
             runner.logger.warning(message)
 
 

@@ -105,7 +105,7 @@ class NumberedBatches:
 
 
 class SeededSamples(Dataset):
-    """A data set as the loader processes see it: seeded anew for every sample.
+    """A data set as the loader processes see it: seeded for every sample.
 
     Attributes are those of the data set.
     """

@@ -133,7 +133,8 @@ class ReliableRunner(Runner):
             self.resume(found[0])
         else:
             self.logger.info(
-                f'No checkpoint in {self.work_dir} to resume from: starting anew.')
+                f'No checkpoint in {self.work_dir} to resume from: starting from the '
+                'beginning.')
             self._resume, self._load_from = False, self.begin_with
             super().load_or_resume()
         # A test after the training takes the final weights.

@@ -58,8 +58,8 @@ def explain(error: Exception, runner: Runner) -> DiskError | DataError | None:
     ours = cause.path is not None and _is_below(cause.path, runner.work_dir)
     if (cause.number in FULL and not cause.in_worker) or (
             cause.number in FORBIDDEN and ours):
-        place = cause.path or runner.work_dir
-        return cannot_write(place, OSError(cause.number, os.strerror(cause.number)))
+        path = cause.path or runner.work_dir
+        return cannot_write(path, OSError(cause.number, os.strerror(cause.number)))
     if cause.path is not None and cause.number in _READING and not ours:
         return DataError(_lost(cause.path, cause.number))
     if cause.kind.endswith(ImagesGone.__name__):
