@@ -143,7 +143,7 @@ def test_all_damaged_is_an_error_and_not_a_new_beginning(tmp_path, damage):
     # Of the kind that our tools print without a traceback.
     with pytest.raises(UserValueError, match=(
             r'No checkpoint of .* can be used.*epoch_3.*epoch_2.*epoch_1.*remove them '
-            'to begin')):
+            'to start')):
         latest_good_checkpoint(tmp_path)
 
 
