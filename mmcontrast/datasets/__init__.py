@@ -1,4 +1,4 @@
-"""Image lists, annotation families and the toy world."""
+"""Datasets: unlabeled and sharded images, labeled images, the toy world."""
 from .bad_images import BadImage, ImageStatus, Reason
 from .images import UnlabeledImages
 from .shapes import ShapesDataset, ShapesQuestions

@@ -1,11 +1,11 @@
-"""What a run remembers about image files that cannot be used."""
+"""Record image files that cannot be used, and why."""
 import enum
 
 import torch
 
 
 class Reason(enum.IntEnum):
-    """State of one image of the data set; everything from ``MISSING`` on is bad."""
+    """State of one image of the dataset; all from ``MISSING`` on are bad."""
 
     UNTRIED = 0
     GOOD = 1
@@ -27,7 +27,7 @@ _SENTENCES = {
     Reason.MISSING: 'file not found',
     Reason.UNREADABLE: 'file cannot be read',
     Reason.EMPTY: 'empty file',
-    Reason.NOT_AN_IMAGE: 'not an image Pillow knows',
+    Reason.NOT_AN_IMAGE: 'not an image format Pillow knows',
     Reason.DAMAGED: 'truncated or damaged image',
     Reason.TOO_LARGE: "larger than Pillow's limit on pixels",
 }
@@ -39,12 +39,12 @@ class BadImage(ValueError):
     Args:
         path: The file.
         reason: Why, as a :class:`Reason`.
-        detail: What the library that read it said.
+        detail: Error message of the library that read it.
     """
 
     def __init__(self, path: str, reason: Reason, detail: str = '') -> None:
-        # All arguments go to the base class, so that the exception survives the
-        # way from a loader process to the main process.
+        # All arguments go to the base class, so that the exception can be pickled
+        # from a worker to the main process.
         super().__init__(path, reason, detail)
         self.path, self.reason, self.detail = path, Reason(reason), detail
 
@@ -54,17 +54,17 @@ class BadImage(ValueError):
 
 
 class ImagesGone(FileNotFoundError):
-    """Not one image is missing but the folder, archive or disk they were read from."""
+    """The folder, archive or disk that the images are read from is gone."""
 
 
 class ImageStatus:
     """One byte per image in shared memory: untried, good, or why it is bad.
 
-    Loader processes write, the main process reads: the table lives in memory that
-    forked and spawned loaders share with the process that built the data set.
+    Workers write, the main process reads: the table is in memory that forked and
+    spawned workers share with the process that built the dataset.
 
     Args:
-        num_images: Length of the data set.
+        num_images: Length of the dataset.
     """
 
     def __init__(self, num_images: int) -> None:
@@ -73,14 +73,14 @@ class ImageStatus:
 
     @property
     def num_news(self) -> int:
-        """A number that changes when an image is found bad; cheap to look at."""
+        """A counter that changes whenever an image is found bad; cheap to read."""
         return int(self._news)
 
     def set_good(self, idx: int) -> None:
         self.table[idx] = int(Reason.GOOD)
 
     def set_bad(self, idx: int, reason: Reason) -> bool:
-        """Note why image ``idx`` is bad; whether that is news."""
+        """Record why image ``idx`` is bad; returns whether that is new."""
         if self.table[idx] == int(reason):
             return False
         self.table[idx] = int(reason)
@@ -92,11 +92,11 @@ class ImageStatus:
         return bool(self.table[idx] >= Reason.MISSING)
 
     def counts(self) -> tuple[int, int]:
-        """(images tried, images found bad) so far, by all loaders together."""
+        """(images tried, images found bad) so far, by all workers together."""
         tried = int((self.table != Reason.UNTRIED).sum())
         return tried, int((self.table >= Reason.MISSING).sum())
 
     def bad(self) -> list[tuple[int, Reason]]:
-        """Index and reason of every bad image, in the order of the data set."""
+        """Index and reason of every bad image, in the order of the dataset."""
         indices = (self.table >= Reason.MISSING).nonzero().flatten().tolist()
         return [(idx, Reason(int(self.table[idx]))) for idx in indices]

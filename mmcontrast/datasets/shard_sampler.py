@@ -1,4 +1,4 @@
-"""In which order tar shards are read, by which rank, and from where on."""
+"""Sample from tar shards: shuffling, split by rank, resumable position."""
 import zlib
 from collections.abc import Iterator
 
@@ -12,25 +12,25 @@ from .shards import ShardedImages
 
 @DATA_SAMPLERS.register_module()
 class ShardSampler(Sampler):
-    """Shards in random order, images shuffled among their neighbors, split by rank.
+    """Shuffle shards, shuffle images within a buffer, split by rank.
 
-    An epoch is a row of all images: the shards one after the other, in an order drawn
-    from (seed, epoch). Rank r of R reads the r-th of R equal pieces of the row, within
-    which every image moves by less than ``buffer_size`` places. So a rank reads few
-    shards, each from one end to the other, and nothing is held in memory. The loader
-    deals whole batches to its workers in turn: number and content of the batches do
-    not depend on how many workers there are.
+    An epoch is a sequence of all images: the shards one after the other, in an order
+    drawn from (seed, epoch). Rank r of R reads the r-th of R equal parts of it, in
+    which every image moves by less than ``buffer_size`` positions. So a rank reads few
+    shards, each from start to end, and nothing is held in memory. The loader assigns
+    whole batches to its workers in turn: number and content of the batches do not
+    depend on the number of workers.
 
-    The pieces have ceil(N / R) images, so every rank has as many batches as the others;
-    the last piece goes on at the start of the row, and at most R - 1 images are read
-    twice in an epoch.
+    The parts have ceil(N / R) images, so every rank has the same number of batches; the
+    last part wraps around to the start, and at most R - 1 images are read twice in an
+    epoch.
 
     Args:
         dataset: :class:`ShardedImages`.
-        shuffle: Whether to shuffle; else images come as they lie in the shards.
-        buffer_size: How far images are mixed. Larger mixes better; smaller reads a disk
-            or a network more in sequence.
-        seed: By default one that all ranks agree on.
+        shuffle: Whether to shuffle; else images come in the order of the shards.
+        buffer_size: Range of the shuffle. Larger mixes better; smaller reads disks and
+            networks more sequentially.
+        seed: By default one that all ranks share.
     """
 
     # Exact resume: between two batches nothing is drawn from the shared generators.
@@ -41,7 +41,7 @@ class ShardSampler(Sampler):
         if not hasattr(dataset, 'shard_starts'):
             raise TypeError(
                 f'ShardSampler reads ShardedImages, got {type(dataset).__name__}. For '
-                "other data sets: sampler=dict(type='DefaultSampler', shuffle=True).")
+                "other datasets: sampler=dict(type='DefaultSampler', shuffle=True).")
         if buffer_size < 1:
             raise ValueError(f'buffer_size must be 1 or more, got {buffer_size}.')
         self.dataset = dataset
@@ -51,13 +51,13 @@ class ShardSampler(Sampler):
         self.rank, self.world_size = get_dist_info()
         self.num_samples = -(-len(dataset) // self.world_size)
         self.epoch = 0
-        # Whether epochs follow each other without an end, for iteration-based loops.
+        # Whether epochs follow each other endlessly, for iteration-based loops.
         self.endless = False
         self._done = 0
         self._placed = False
 
     def __len__(self) -> int:
-        """Images of one rank in one epoch, wherever in it the sampler is placed."""
+        """Images of one rank in a whole epoch, also after :meth:`place`."""
         return self.num_samples
 
     def __iter__(self) -> Iterator[int]:
@@ -92,22 +92,24 @@ class ShardSampler(Sampler):
 
     @property
     def placed(self) -> int | None:
-        """Images of its epoch that the next pass leaves out; None if never placed."""
+        """Images of its epoch that the next pass skips; None if never placed."""
         return self._done if self._placed else None
 
     def set_epoch(self, epoch: int) -> None:
-        """Start of an epoch; one that the sampler is placed in goes on from there."""
+        """Start an epoch; that of :meth:`place` continues from its position."""
         if not self.endless and epoch != self.epoch:
             self.epoch, self._done = epoch, 0
 
     def skip(self, num_samples: int) -> None:
-        """mmengine's way to resume iteration-based loops: images since the start of the
-        run. ``place``, which knows it exactly, takes precedence."""
+        """Resume iteration-based loops as mmengine does, by the images since the start.
+
+        :meth:`place`, which is exact, takes precedence.
+        """
         if not self._placed:
             self.place(*divmod(num_samples, self.num_samples))
 
     def layout(self) -> dict[str, int | bool]:
-        """What the order follows from; a position holds for this alone."""
+        """What determines the order; a position is valid for the same layout only."""
         names = self.dataset.data_list.names
         return dict(
             seed=int(self.seed), shuffle=self.shuffle, buffer_size=self.buffer_size,

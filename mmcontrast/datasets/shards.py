@@ -19,15 +19,15 @@ _MAX_OPEN = 64
 class ShardedImages(UnlabeledImages):
     """Images of tar shards in the layout of WebDataset, read without unpacking.
 
-    The headers of the shards are read once, and kept beside them; from then on it is
-    known where every image lies. So the data set has a length and is read by index, as
-    any other: ``ShardSampler`` goes through it shard by shard, splits it by rank, and
-    can start in the middle of an epoch; the loader hands every worker whole batches.
-    (A stream, WebDataset's way, would have to read all up to a restart position, gives
-    workers parts of unequal length, and cannot count its images.)
+    The headers of the shards are read once and indexed in a file beside them. So the
+    dataset has a length and is read by index, like any other: ``ShardSampler`` goes
+    through it shard by shard, splits it by rank, and can start in the middle of an
+    epoch; the loader gives every worker whole batches. (WebDataset's streams would have
+    to read everything up to a resume position, give workers parts of unequal length,
+    and do not know their number of images.)
 
     The pipeline gets ``img_bytes``, the encoded file, and ``img_path``,
-    ``SHARD.tar/MEMBER``, to name it. Images that cannot be decoded are replaced and
+    ``SHARD.tar/MEMBER``, for messages. Images that cannot be decoded are replaced and
     listed as those of :class:`UnlabeledImages`.
 
     Args:
@@ -35,12 +35,12 @@ class ShardedImages(UnlabeledImages):
             Local files only; nothing is ever executed (``pipe:``) or downloaded.
         data_root: Folder that ``shards`` is relative to.
         with_label: Whether every sample must have an integer ``.cls``.
-        suffixes: Endings of images, in any case. Of a sample with several the one
-            first in this list is taken. The ending begins at the first dot of a name.
+        suffixes: Endings of images, in any case. Of several images in a sample, the one
+            first in this list is taken. The ending starts at the first dot of a name.
         max_bad_share: See :class:`UnlabeledImages`.
-        index_file: Where the table of the shards is kept, by default beside the first;
-            see :func:`~mmcontrast.datasets.storage.tar_index.read_table`.
-        pipeline: Transforms, ours by their plain name.
+        index_file: File of the index, by default beside the first shard; see
+            :func:`~mmcontrast.datasets.storage.tar_index.read_table`.
+        pipeline: Transforms.
         kwargs: See mmengine's ``BaseDataset``.
 
     Raises:
@@ -104,7 +104,7 @@ class ShardedImages(UnlabeledImages):
 
 
 class _OpenFiles:
-    """Files that stay open, the latest ones; read by place, so that forks may share."""
+    """The most recently used files, kept open; positional reads are safe in forks."""
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, int] = OrderedDict()
@@ -134,7 +134,7 @@ class _OpenFiles:
         return self._open[path]
 
     def __reduce__(self) -> tuple:
-        return _OpenFiles, ()  # a spawned process and a copy open for themselves
+        return _OpenFiles, ()  # spawned processes and copies open the files themselves
 
     def __del__(self) -> None:
         for file in self._open.values():

@@ -1,4 +1,4 @@
-"""Clips with a mask of object ids for every frame, in the layout of DAVIS."""
+"""List video clips in the layout of DAVIS, and read and write their masks."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,12 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """Files of a clip, in the order of its frames.
+    """Files of a clip, in frame order.
 
     Attributes:
         name: Of its folder.
         frames: JPEG files.
-        masks: PNG files, one a frame, of the same stem.
+        masks: PNG files, one for each frame, with the same stem.
     """
 
     name: str
@@ -32,7 +32,7 @@ def list_clips(folder: str | Path, split: str = 'val') -> list[ClipFiles]:
 
     Raises:
         FileNotFoundError: If a folder, a list or a mask is missing.
-        ValueError: If a clip is too short to judge.
+        ValueError: If a clip is too short to evaluate.
     """
     folder = Path(folder)
     lists = [folder / 'ImageSets' / year / f'{split}.txt' for year in ('2017', '')]
@@ -53,24 +53,24 @@ def read_ids(path: Path) -> tuple[np.ndarray, list[int] | None]:
     """Object ids (H, W) uint8 of a mask, and its palette if it has one.
 
     Raises:
-        ValueError: If the mask is a color picture.
+        ValueError: If the mask is a color image.
     """
     with Image.open(path) as opened:
         if opened.mode not in ('P', 'L'):
             raise ValueError(
-                f'{path}: a mask of DAVIS holds one object id a pixel (palette or gray '
-                f'image), this one has mode {opened.mode}.')
+                f'{path}: a mask of DAVIS holds one object id per pixel (palette or '
+                f'gray image), this one has mode {opened.mode}.')
         return np.array(opened), opened.getpalette()
 
 
 def write_ids(path: Path, ids: np.ndarray, palette: Sequence[int] | None) -> None:
     """Write object ids (H, W) uint8 as the PNG that DAVIS' own evaluation reads."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(ids)
+    image = Image.fromarray(ids)
     if palette is not None:
-        # Of a short palette Pillow keeps as few bits, and cuts ids beyond it.
-        picture.putpalette([*palette, *[0] * (768 - len(palette))])
-    picture.save(path)
+        # With a short palette Pillow stores fewer bits and clips larger ids.
+        image.putpalette([*palette, *[0] * (768 - len(palette))])
+    image.save(path)
 
 
 def _resolution(folder: Path) -> Path:
@@ -82,7 +82,7 @@ def _clip(name: str, images: Path, masks: Path) -> ClipFiles:
     if len(frames) < 3:
         raise ValueError(
             f'{images / name} holds {len(frames)} .jpg files; a clip needs at least 3, '
-            'as the first and the last frame are not judged.')
+            'as the first and the last frame are not evaluated.')
     paths = tuple(masks / name / f'{frame.stem}.png' for frame in frames)
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:

@@ -1,4 +1,4 @@
-"""Random numbers of the loader processes."""
+"""Seed the data loading workers."""
 import os
 import random
 
@@ -17,22 +17,22 @@ def seed_worker(worker_id: int) -> None:
 
     For ``worker_init_fn=dict(type='mmcontrast.seed_worker')``. The loader draws a new
     seed from torch's generator whenever it starts its workers, so workers that start
-    in every epoch draw new numbers in every epoch (mmengine's own function gives them
-    the same numbers again), and workers that stay simply go on. Ranks start from the
+    in every epoch draw new numbers in every epoch (with mmengine's own function they
+    draw the same again), and persistent workers simply continue. Ranks start from the
     same torch seed, so the rank is mixed in.
 
     Args:
-        worker_id: Index of the loader process; its seed already holds it.
+        worker_id: Index of the worker; its seed already includes it.
     """
     sequence = np.random.SeedSequence([get_worker_info().seed, _rank()])
-    words = sequence.generate_state(8, dtype=np.uint32)
-    random.seed(words[:4].tobytes())
-    np.random.seed(words[4:6])
-    torch.manual_seed(int(words[6]) << 32 | int(words[7]))
+    state = sequence.generate_state(8, dtype=np.uint32)
+    random.seed(state[:4].tobytes())
+    np.random.seed(state[4:6])
+    torch.manual_seed(int(state[6]) << 32 | int(state[7]))
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
 
 def _rank() -> int:
-    # A spawned worker is in no process group; launchers tell it by the environment.
+    # A spawned worker is in no process group; launchers set the environment.
     return get_rank() if is_distributed() else int(os.environ.get('RANK', 0))

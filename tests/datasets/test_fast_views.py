@@ -20,7 +20,11 @@ from mmcontrast.datasets.transforms import (
     TwoViews,
     decoding,
 )
-from mmcontrast.datasets.transforms.cutting import Pixels, cut_pixels, stored_box
+from mmcontrast.datasets.transforms.resampling import (
+    DecodedImage,
+    crop_decoded,
+    stored_box,
+)
 
 ORIENTATION = 0x0112
 
@@ -51,7 +55,7 @@ def decoder(request, monkeypatch):
 
 @pytest.fixture
 def always_shrink(monkeypatch):
-    monkeypatch.setattr(decoding, 'WORTH_SHRINKING', 0)
+    monkeypatch.setattr(decoding, 'MIN_REDUCTION', 0)
 
 
 def slow(data: bytes, seed: int, **options) -> dict:
@@ -177,7 +181,7 @@ def test_nothing_moves_in_reduced_views(decoder, shrink, orientation):
     assert (pixels.shrink, pixels.orientation) == (shrink, orientation)
     for crop in (Crop(100, 41, 241, 233), Crop(87, 30, 255, 222), Crop(0, 0, 403, 299)):
         # Half a pixel of the reduced picture would be shrink / 2.
-        view = cut_pixels(pixels, crop, False, (28, 30))[..., 0].double()
+        view = crop_decoded(pixels, crop, False, (28, 30))[..., 0].double()
         weights = view / view.sum()
         found = ((weights.sum(0) * (torch.arange(30) + 0.5)).sum() * crop.width / 30,
                  (weights.sum(1) * (torch.arange(28) + 0.5)).sum() * crop.height / 28)
@@ -205,7 +209,7 @@ def test_small_photographs_are_decoded_in_full():
 def test_a_crop_is_found_in_the_stored_picture_by_hand():
     crop = Crop(left=1, top=2, width=3, height=4)   # of an upright image of 10 x 20
     def box(orientation, width, height):
-        return stored_box(crop, Pixels(None, width, height, 1, orientation))
+        return stored_box(crop, DecodedImage(None, width, height, 1, orientation))
     assert box(1, 10, 20) == (1, 2, 4, 6)
     assert box(2, 10, 20) == (6, 2, 9, 6)
     assert box(3, 10, 20) == (6, 14, 9, 18)

@@ -1,4 +1,4 @@
-"""From patterns to the files of a set of shards."""
+"""Expand patterns to the paths of shards."""
 import os
 import re
 from collections import Counter
@@ -15,8 +15,8 @@ def expand_shards(shards: str | Sequence[str], folder: str = '') -> list[str]:
         folder: What relative paths start from.
 
     Raises:
-        ValueError: If something is no path of a local file (an address, a ``pipe:``),
-            or a shard is named twice.
+        ValueError: If something is not a local path (a URL, a ``pipe:``), or a shard is
+            named twice.
         FileNotFoundError: If a shard is missing, or a glob matches nothing.
     """
     patterns = [shards] if isinstance(shards, str) else list(shards)
@@ -34,7 +34,7 @@ def expand_shards(shards: str | Sequence[str], folder: str = '') -> list[str]:
 
 
 def _expand(pattern: str, folder: str) -> list[str]:
-    _refuse_addresses(pattern)
+    _reject_urls(pattern)
     path = os.path.join(folder, os.path.expanduser(pattern))
     if os.path.isfile(path):
         return [path]
@@ -42,7 +42,7 @@ def _expand(pattern: str, folder: str) -> list[str]:
     return [found for path in paths for found in _glob(path)]
 
 
-def _refuse_addresses(pattern: str) -> None:
+def _reject_urls(pattern: str) -> None:
     scheme = re.match(r'([A-Za-z][\w+.-]+):', pattern)
     if scheme and scheme[1] == 'pipe':
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Which images a tar shard holds and where, from its headers alone."""
+"""Locate the images of a tar shard from its headers."""
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ class ShardContent:
     Attributes:
         offset, size: (N,) bytes of the image files.
         label: (N,) integers in the ``.cls`` of the samples, ``NO_LABEL`` without one.
-        names: Names of the members, UTF-8, one after the other.
+        names: Names of the members, UTF-8, concatenated.
         name_end: (N,) where in ``names`` each ends.
     """
 
@@ -34,14 +34,14 @@ class ShardContent:
 
 
 def scan_shard(path: str, suffixes: Sequence[str]) -> ShardContent:
-    """Read the headers of a shard; the images are skipped.
+    """Read the headers of a shard, without its images.
 
     Args:
         suffixes: Endings of images, lower case. A sample gives the image whose ending
             comes first in them.
 
     Raises:
-        ValueError: If the file cannot be read, is no plain tar, damaged or cut short.
+        ValueError: If the file cannot be read, or is not a complete, plain tar.
     """
     try:
         with open(path, 'rb') as file:
@@ -65,7 +65,7 @@ def scan_shard(path: str, suffixes: Sequence[str]) -> ShardContent:
 
 
 def split_member(name: str) -> tuple[str, str]:
-    """Sample and ending of a member: the file name is cut at its first dot.
+    """Sample and ending of a member: the file name is split at its first dot.
 
     WebDataset's rule: ``n01/12.seg.png`` is the ``.seg.png`` of the sample ``n01/12``.
     """
@@ -84,7 +84,7 @@ class _Member(NamedTuple):
 
 
 def _members(file: BinaryIO, path: str) -> Iterator[_Member]:
-    """The regular files of a tar; an error if it does not end as a tar ends."""
+    """The regular files of a tar; an error if the end mark is missing."""
     last = None
     try:
         with tarfile.open(fileobj=file, mode='r:', encoding='utf-8') as tar:
@@ -96,7 +96,7 @@ def _members(file: BinaryIO, path: str) -> Iterator[_Member]:
                                   last.size, label)
             end = tar.offset
     except tarfile.TarError as error:
-        raise ValueError(_no_tar(path, file, last, error)) from None
+        raise ValueError(_not_a_tar(path, file, last, error)) from None
     # tarfile takes a damaged header for the end of the archive.
     file.seek(end)
     mark = file.read(len(_END_MARK))
@@ -122,7 +122,7 @@ def _images_of_sample(members: list[_Member], suffixes: Sequence[str]
     found = [by_ending[suffix] for suffix in suffixes if suffix in by_ending]
     if found:
         return found[:1]
-    # Names with further dots: my.holiday.jpg. Each is taken rather than none.
+    # Names with more dots, such as my.holiday.jpg: take each rather than none.
     return [member for member in members if member.ending.endswith(tuple(suffixes))
             and not member.name.rpartition('/')[2].startswith('.')]
 
@@ -133,7 +133,7 @@ def _cut_short(path: str, last: tarfile.TarInfo | None, end: int, have: int) -> 
             f'file has {have:,}. {_WHAT_TO_DO}')
 
 
-def _no_tar(path: str, file: BinaryIO, last: tarfile.TarInfo | None,
+def _not_a_tar(path: str, file: BinaryIO, last: tarfile.TarInfo | None,
             error: Exception) -> str:
     have = os.fstat(file.fileno()).st_size
     if last is not None:

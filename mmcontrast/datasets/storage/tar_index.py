@@ -1,4 +1,4 @@
-"""The images of a set of tar shards: one table, kept in a file beside them."""
+"""Index the images of tar shards in one table, kept in a file beside them."""
 import fcntl
 import logging
 import os
@@ -15,24 +15,24 @@ from ...io.atomic import atomic_write
 from .tar_headers import NO_LABEL, ShardContent, scan_shard
 
 _FORMAT = 1
-# Below, reading the headers takes no time worth a bar.
+# With fewer shards, reading the headers needs no progress bar.
 _MIN_BAR = 20
 
 
 @dataclass(frozen=True)
 class ImageTable(Sequence):
-    """Where every image of a set of shards lies; about 80 bytes an image.
+    """Locations of all images of a set of shards; about 80 bytes per image.
 
     A sequence of ``dict(img_path='SHARD.tar/MEMBER', shard='SHARD.tar', offset=...,
     size=...)``, with an integer ``label`` where the sample has one. Dictionaries are
-    made when asked for: many millions of them would fit no memory.
+    made on access: many millions of them would not fit in memory.
 
     Attributes:
         shards: Paths of the shards.
         shard: (N,) which shard holds the image.
         offset, size: (N,) bytes of the image file in its shard.
         label: (N,) from the ``.cls`` of the sample, ``NO_LABEL`` without one.
-        names: Names of the members, UTF-8, one after the other.
+        names: Names of the members, UTF-8, concatenated.
         name_start, name_end: (N,) where in ``names`` each lies.
     """
 
@@ -92,18 +92,18 @@ def read_table(shards: Sequence[str], suffixes: Sequence[str],
                index_file: str | None = None, progress: bool = True) -> ImageTable:
     """The images of all shards, in the order of the shards and of their members.
 
-    The headers of a shard are read once and kept in ``index_file`` until the shard is
-    written anew. Processes of one machine take turns, so that one of them does it.
+    The headers of a shard are read once and kept in ``index_file`` until the shard
+    changes. Processes of one machine take turns, so that only one reads them.
 
     Args:
         shards: Paths.
         suffixes: File name endings that count as images, in any case.
-        index_file: Where the table is kept; by default beside the first shard. If that
-            place cannot be written to, headers are read at every start, with a warning.
-        progress: Show a progress bar where many shards must be read.
+        index_file: File of the table; by default beside the first shard. If it is not
+            writable, headers are read at every start, with a warning.
+        progress: Show a progress bar if many shards must be read.
 
     Raises:
-        ValueError: If a shard cannot be read as a tar in full, or none holds an image.
+        ValueError: If a shard is not a complete tar, or none holds an image.
     """
     suffixes = tuple(suffix.lower() for suffix in suffixes)
     file = index_file or default_index_file(shards)
@@ -132,7 +132,7 @@ def default_index_file(shards: Sequence[str]) -> str:
 @contextmanager
 def _in_turn(path: str) -> Iterator[None]:
     with ExitStack() as stack:
-        # Some network file systems have no locks: everybody reads the headers then.
+        # Some network file systems have no locks: then every process reads the headers.
         with suppress(OSError):
             file = stack.enter_context(open(path, 'rb'))
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -140,14 +140,14 @@ def _in_turn(path: str) -> Iterator[None]:
 
 
 def _version(path: str, index_file: str) -> tuple[str, int, int]:
-    """A shard that was written anew or moved away from its index has another one."""
+    """Changes if a shard is rewritten or moved away from its index."""
     stat = os.stat(path)
     name = os.path.relpath(path, os.path.dirname(index_file) or '.')
     return name, stat.st_size, stat.st_mtime_ns
 
 
 def _load(file: str, suffixes: tuple[str, ...]) -> dict[tuple, ShardContent]:
-    """What an index file knows, by the version of the shard."""
+    """Contents of an index file, by the version of the shard."""
     try:
         with np.load(file, allow_pickle=False) as stored:
             if stored['format'] != _FORMAT or tuple(stored['suffixes']) != suffixes:

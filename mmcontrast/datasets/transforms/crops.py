@@ -1,4 +1,4 @@
-"""Which part of an image a view shows."""
+"""Sample crops: single ones, and pairs for two views."""
 import math
 import random
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class Crop(NamedTuple):
         return (self.left, self.top, self.left + self.width, self.top + self.height)
 
     def shared_area(self, other: 'Crop') -> int:
-        """Source pixels that both crops show."""
+        """Area of the intersection, in source pixels."""
         left, top, right, bottom = self.box
         width = min(right, other.left + other.width) - max(left, other.left)
         height = min(bottom, other.top + other.height) - max(top, other.top)
@@ -29,17 +29,17 @@ class Crop(NamedTuple):
 
 
 class RandomResizedCrops:
-    """Draws crops of random area and aspect ratio.
+    """Sample crops of random area and aspect ratio.
 
-    Source: PixPro (CVPR 2021) and SlotCon (NeurIPS 2022) draw alike: up to
-    ``attempts`` times an area share, uniform in ``scale``, and an aspect ratio whose
-    logarithm is uniform; the first crop that fits lies anywhere in the image. The
-    draws come in the order share, log ratio, top, left.
+    Source: PixPro (CVPR 2021) and SlotCon (NeurIPS 2022): up to ``attempts`` times an
+    area share, uniform in ``scale``, and an aspect ratio, uniform in its logarithm; the
+    first crop that fits is placed uniformly. Numbers are drawn in the order share, log
+    ratio, top, left.
 
     Args:
         scale: Range of the area of the crop, as a share of the image.
         ratio: Range of width / height.
-        attempts: Draws before the fallback, the centered crop.
+        attempts: Tries before the fallback, the centered crop.
     """
 
     def __init__(self, scale: tuple[float, float] = (0.08, 1.0),
@@ -61,8 +61,8 @@ class RandomResizedCrops:
 
         Args:
             rng: Source of ``uniform(a, b)`` and ``randint(a, b)``, both ends included.
-            accept: Further condition on the crop and the area share it was drawn
-                with; an attempt it refuses counts like one that does not fit.
+            accept: Further condition on the crop and its drawn area share; a rejected
+                attempt counts like one that does not fit.
         """
         log_ratio = [math.log(r) for r in self.ratio]
         for _ in range(self.attempts):
@@ -91,7 +91,7 @@ class RandomResizedCrops:
 
 @TRANSFORMS.register_module()
 class IndependentCrops:
-    """Two crops that know nothing of each other, as PixPro draws them.
+    """Two independent crops, as in PixPro.
 
     A crop pair is any callable with this signature; it gets the sampler of single
     crops and the image size.
@@ -104,16 +104,15 @@ class IndependentCrops:
 
 @TRANSFORMS.register_module()
 class OverlapCrops:
-    """Two crops of which the second shows some of what the first does.
+    """Two crops that overlap.
 
     Source: SlotCon (NeurIPS 2022), released code. An attempt at the second crop is
-    refused if the two share too little; where all attempts fail, the second crop is
-    drawn anew without the condition, so that crops apart from each other remain
-    possible, if rare.
+    rejected if the overlap is too small; if all attempts fail, the second crop is drawn
+    again without the condition, so that disjoint crops remain possible, if rare.
 
     Args:
-        min_overlap: Least area that both crops show, as a share of the area drawn for
-            the second one (before its sides are rounded to pixels).
+        min_overlap: Least area of the intersection, as a share of the area drawn for
+            the second crop (before its sides are rounded to pixels).
     """
 
     def __init__(self, min_overlap: float = 0.01) -> None:
@@ -125,17 +124,17 @@ class OverlapCrops:
                  rng: random.Random = random) -> tuple[Crop, Crop]:
         first = crops(width, height, rng)
 
-        def meets_first(crop: Crop, share: float) -> bool:
+        def overlaps_first(crop: Crop, share: float) -> bool:
             least = self.min_overlap * share * width * height
             return first.shared_area(crop) >= least
 
-        second = crops.attempt(width, height, rng, accept=meets_first)
+        second = crops.attempt(width, height, rng, accept=overlaps_first)
         return first, second or crops(width, height, rng)
 
 
 @TRANSFORMS.register_module()
 class CenterCrops:
-    """Twice the centered square, for a fixed look at an image (recipe ``val``).
+    """Twice the centered square, for deterministic views.
 
     Args:
         share: Side of the square over the short side of the image; the default is

@@ -1,4 +1,4 @@
-"""Two views of an image with no more decoding than they need, in bytes throughout."""
+"""Make two views of an image fast: reduced JPEG decoding, uint8 throughout."""
 import random
 
 from mmcv.transforms import BaseTransform
@@ -7,36 +7,36 @@ from PIL import Image
 from ...registry import TRANSFORMS
 from ...structures import View
 from .crops import RandomResizedCrops
-from .cutting import Pixels, cut_pixels
 from .decoding import best_shrink, decode_jpeg, is_jpeg, upright_size
 from .loading import as_image, encoded_bytes, load_upright, open_image
+from .resampling import DecodedImage, crop_decoded
 
 
 @TRANSFORMS.register_module()
 class FastTwoViews(BaseTransform):
-    """Read, crop, resize and mirror an image twice, with little work.
+    """Read, crop, resize and flip an image twice.
 
-    Takes the place of ``LoadImage`` and of the geometry of ``TwoViews``: the same crops
-    from the same random numbers, so ``views`` are equal. Colors are left to the
-    preprocessor (``TwoViewPreprocessor(photometric='BYOL')``), which changes them in
+    Replaces ``LoadImage`` and the geometric part of ``TwoViews``: the same crops from
+    the same random numbers, so ``views`` are equal. Photometric augmentation is left to
+    the preprocessor (``TwoViewPreprocessor(photometric='BYOL')``), which runs it in
     batches on the training device.
 
     Of a JPEG only the header is read before the crops are drawn. Both views share one
-    decode, and a large photograph is decoded at 1/2, 1/4 or 1/8 of its size if both
-    crops then still have the pixels of a view; their edges keep their exact place.
-    Decoded in full, views differ from those of ``TwoViews`` by one gray level at most.
+    decode, and a large image is decoded at 1/2, 1/4 or 1/8 of its size if both crops
+    then still have the pixels of a view; crop edges stay exact. Decoded in full, views
+    differ from those of ``TwoViews`` by at most one gray level.
 
-    A sample that holds ``img`` or ``img_bytes`` is taken as ``LoadImage`` takes it, and
-    a file that ``LoadImage`` refuses is refused for the same reason.
+    Samples that hold ``img`` or ``img_bytes`` are read as by ``LoadImage``, and files
+    that ``LoadImage`` rejects are rejected for the same reason.
 
     Sets ``img`` (a list of two (H, W, 3) uint8 tensors), ``views``, ``ori_shape`` and
     ``img_shape`` (H, W).
 
     Args:
         size, scale, ratio, flip_prob, crop_pair: See :class:`TwoViews`.
-        interpolation: ``bilinear`` or ``bicubic``; it widens when shrinking, so views
-            are antialiased.
-        reduced: Whether large JPEGs may be decoded at a fraction of their size.
+        interpolation: ``bilinear`` or ``bicubic``; views are antialiased when
+            downsampled.
+        reduced: Whether large JPEGs may be decoded at reduced size.
         backend_args: Options of ``mmengine.fileio.get``.
 
     Raises:
@@ -52,7 +52,7 @@ class FastTwoViews(BaseTransform):
         if interpolation not in ('bilinear', 'bicubic'):
             raise ValueError(
                 "FastTwoViews: interpolation must be 'bilinear' or 'bicubic', got "
-                f'{interpolation!r}; LoadImage and TwoViews know others.')
+                f'{interpolation!r}; LoadImage and TwoViews support others.')
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         self.crops = RandomResizedCrops(scale, ratio)
         self.interpolation = interpolation
@@ -69,19 +69,19 @@ class FastTwoViews(BaseTransform):
         views = [View(*crop.box, rng.random() < self.flip_prob, *size)
                  for crop in crops]
         if data is None:
-            pixels = Pixels.of(image)
+            decoded = DecodedImage.of(image)
         else:
             shrink = best_shrink(size, crops, self.size) if self.reduced else 1
-            pixels = decode_jpeg(data, image, path, shrink)
+            decoded = decode_jpeg(data, image, path, shrink)
         results['img'] = [
-            cut_pixels(pixels, crop, view.flipped, self.size, self.interpolation)
+            crop_decoded(decoded, crop, view.flipped, self.size, self.interpolation)
             for crop, view in zip(crops, views, strict=True)]
         results['views'] = tuple(views)
         results['ori_shape'], results['img_shape'] = size[::-1], self.size
         return results
 
     def _open(self, results: dict, path: str) -> tuple[bytes | None, Image.Image]:
-        """A JPEG's bytes and its header; or None and a decoded upright picture."""
+        """A JPEG's bytes and its header; or None and a decoded upright image."""
         if results.get('img') is not None:
             return None, as_image(results['img'], path)
         data = encoded_bytes(results, self.backend_args)

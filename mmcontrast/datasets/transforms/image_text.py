@@ -1,4 +1,4 @@
-"""Pairs of a picture and a text: which part of an image, and which of its texts."""
+"""Make image-text pairs: crop a region and choose one of its texts."""
 import random
 from collections.abc import Mapping, Sequence
 
@@ -13,20 +13,19 @@ from .packing import image_to_tensor
 
 @TRANSFORMS.register_module()
 class CropRegion(BaseTransform):
-    """Cut out one of the image's regions and choose one of its texts.
+    """Crop one of the image's regions and choose one of its texts.
 
     ``regions`` is a mapping from a kind to a list of things with a ``box_xyxy`` and
     ``texts``. ``img``, (H, W, 3) uint8, becomes the crop, ``text`` the text; the
-    regions go.
+    regions are removed.
 
     Args:
         size: Side of the crop in pixels.
-        kinds: How often each kind is chosen; of the kinds that the image has no region
-            of, the others take the share.
-        margin: Least and largest side of the square crop, as a multiple of the
-            region's longer side. No crop is larger than the image.
-        centered: Put the region in the middle, as far as the image goes; otherwise it
-            lies anywhere in the crop.
+        kinds: Weight of each kind; kinds without a region in the image are left out.
+        margin: Range of the side of the square crop, as a multiple of the region's
+            longer side. No crop is larger than the image.
+        centered: Center the crop on the region, within the image; otherwise place it
+            randomly around it.
         centred: Former spelling of ``centered``, for configs of earlier versions.
     """
 
@@ -87,10 +86,10 @@ class CropRegion(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackImageText(BaseTransform):
-    """Make what a model of images and texts gets: ``dict(inputs, data_samples)``.
+    """Pack an image-text pair for the model: ``dict(inputs, data_samples)``.
 
     ``inputs`` is the (3, H, W) uint8 RGB image. The sample holds those of ``keys`` that
-    are there: ``text``, and ``questions`` (see
+    exist: ``text``, and ``questions`` (see
     :class:`~mmcontrast.evaluation.MultipleChoiceAccuracy`).
 
     Args:

@@ -1,4 +1,4 @@
-"""From a file, whatever its format, to an upright RGB picture."""
+"""Read image files of any format as upright RGB images."""
 import io
 
 import numpy as np
@@ -19,9 +19,10 @@ class LoadImage(BaseTransform):
     Grayscale, palette, CMYK, alpha (dropped) and 16-bit files are converted, EXIF
     rotation is applied. A file is decoded in full or not at all.
 
-    A sample that already holds ``img``, an (H, W, 3) uint8 RGB array or a picture, is
-    not read from disk: the toy world draws its images. One that holds ``img_bytes``,
-    the encoded file, is decoded from them; ``img_path`` then names it in messages.
+    A sample that already holds ``img``, an (H, W, 3) uint8 RGB array or a PIL
+    image, is not read from disk: the toy world draws its images. One that holds
+    ``img_bytes``, the encoded file, is decoded from them; ``img_path`` is then used in
+    messages only.
 
     Sets ``img`` (PIL.Image, RGB), ``ori_shape`` and ``img_shape`` (H, W).
 
@@ -30,7 +31,7 @@ class LoadImage(BaseTransform):
 
     Raises:
         BadImage: If the file is missing, empty, no image, or damaged.
-        TypeError, ValueError: If ``img`` is there, but no RGB image.
+        TypeError, ValueError: If ``img`` exists but is not an RGB image.
     """
 
     def __init__(self, backend_args: dict | None = None) -> None:
@@ -49,12 +50,12 @@ class LoadImage(BaseTransform):
 
 
 def read_image(path: str, backend_args: dict | None = None) -> Image.Image:
-    """The picture in file ``path`` (any address mmengine reads), upright, RGB."""
+    """The image in file ``path`` (any address mmengine reads), upright, RGB."""
     return decode_bytes(read_bytes(path, backend_args), path)
 
 
 def decode_bytes(data: bytes, path: str) -> Image.Image:
-    """The picture that an encoded file holds, upright, RGB.
+    """Decode an image file from memory: upright, RGB.
 
     Args:
         path: Name of the file, for messages.
@@ -66,7 +67,7 @@ def decode_bytes(data: bytes, path: str) -> Image.Image:
 
 
 def open_image(data: bytes, path: str) -> Image.Image:
-    """An image whose header has been read, and no pixel yet.
+    """Open an image: read its header, and no pixels.
 
     Raises:
         BadImage: If there are no bytes, or they are no image, or the header is broken.
@@ -80,52 +81,52 @@ def open_image(data: bytes, path: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise BadImage(path, Reason.TOO_LARGE, str(error)) from None
     except Exception as error:  # a broken header; see below
-        raise BadImage(path, Reason.DAMAGED, _say(error)) from None
+        raise BadImage(path, Reason.DAMAGED, _describe(error)) from None
 
 
-def load_upright(image: Image.Image, path: str, turn: bool = True) -> Image.Image:
+def load_upright(image: Image.Image, path: str, transpose: bool = True) -> Image.Image:
     """Decode what :func:`open_image` opened, in full: upright, RGB.
 
     Args:
-        turn: Whether to apply the EXIF rotation.
+        transpose: Whether to apply the EXIF orientation.
 
     Raises:
         BadImage: If the file is damaged.
     """
-    # Some library may have allowed half pictures; not for us.
+    # Other libraries may have set this; truncated images are errors here.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         image.load()
-        return to_rgb(upright(image) if turn else image)
+        return to_rgb(upright(image) if transpose else image)
     except MemoryError:
         raise
     except Exception as error:
         # Pillow's readers raise OSError, SyntaxError, ValueError, EOFError,
-        # struct.error, zlib.error ... on bytes that make no picture.
-        raise BadImage(path, Reason.DAMAGED, _say(error)) from None
+        # struct.error, zlib.error ... on invalid data.
+        raise BadImage(path, Reason.DAMAGED, _describe(error)) from None
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Apply the rotation that the camera noted in the EXIF data."""
+    """Apply the EXIF orientation."""
     return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
 def orientation(image: Image.Image) -> int:
-    """How the camera was held, 1 (upright) to 8, as the EXIF data counts."""
+    """EXIF orientation, 1 (upright) to 8."""
     try:
         found = image.getexif().get(_ORIENTATION, 1)
     except Exception:
-        # Damaged EXIF data says nothing about the picture itself.
+        # Damaged EXIF data does not mean a damaged image.
         return 1
     return found if found in range(1, 9) else 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any picture as 8-bit RGB; more than 8 bits are scaled, never clipped.
+    """Convert any image to 8-bit RGB; more than 8 bits are scaled, never clipped.
 
     16-bit gray keeps its high byte, as Pillow does with 16-bit color. 32-bit integer
-    and float gray have no agreed white: beyond 16 bit, or float beyond [0, 1], the
-    range of the picture itself becomes [0, 255].
+    and float gray have no standard range: beyond 16 bit, or float beyond [0, 1],
+    the range of the image itself becomes [0, 255].
     """
     if image.mode == 'RGB':
         return image
@@ -147,7 +148,7 @@ def _to_8_bit(gray: np.ndarray, mode: str) -> np.ndarray:
 
 
 def encoded_bytes(results: dict, backend_args: dict | None = None) -> bytes:
-    """The encoded file of a sample: ``img_bytes`` if it is there, else read it."""
+    """The encoded file of a sample: ``img_bytes`` if it exists, else read from disk."""
     data = results.get('img_bytes')
     return read_bytes(results['img_path'], backend_args) if data is None else data
 
@@ -165,14 +166,14 @@ def read_bytes(path: str, backend_args: dict | None = None) -> bytes:
     except MemoryError:
         raise
     except Exception as error:  # disk, network, a damaged archive
-        raise BadImage(path, Reason.UNREADABLE, _say(error)) from None
+        raise BadImage(path, Reason.UNREADABLE, _describe(error)) from None
 
 
 def as_image(image: np.ndarray | Image.Image, path: str) -> Image.Image:
     """An image that a sample already holds, RGB.
 
     Raises:
-        TypeError, ValueError: If it is no picture and no (H, W, 3) uint8 array.
+        TypeError, ValueError: If it is no PIL image and no (H, W, 3) uint8 array.
     """
     if isinstance(image, Image.Image):
         return to_rgb(image)
@@ -187,5 +188,5 @@ def as_image(image: np.ndarray | Image.Image, path: str) -> Image.Image:
     return Image.fromarray(image)
 
 
-def _say(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f'{type(error).__name__}: {error}'

@@ -1,4 +1,4 @@
-"""The end of a two-view pipeline."""
+"""Pack two views as inputs of a model."""
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -11,14 +11,14 @@ from ...registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class PackViews(BaseTransform):
-    """Make what the model gets: ``dict(inputs=[view1, view2], data_samples=sample)``.
+    """Pack two views for the model: ``dict(inputs=[view1, view2], data_samples=...)``.
 
-    Views are (3, H, W) uint8 RGB tensors: normalizing is cheaper on the device, and
+    Views are (3, H, W) uint8 RGB tensors: they are normalized on the device, and
     bytes are a quarter of the traffic. The sample holds ``views``, a pair of
-    :class:`~mmcontrast.structures.View`, and what ``meta_keys`` names.
+    :class:`~mmcontrast.structures.View`, and the ``meta_keys``.
 
     Args:
-        meta_keys: Result keys that become meta information, where they are there.
+        meta_keys: Result keys that become meta information, where they exist.
     """
 
     def __init__(self, meta_keys: tuple[str, ...] = (
@@ -35,14 +35,14 @@ class PackViews(BaseTransform):
 
 
 def image_to_tensor(image: Image.Image | np.ndarray | Tensor) -> Tensor:
-    """An RGB picture, or an (H, W, 3) uint8 array or tensor, as a (3, H, W) tensor."""
+    """An RGB image, or an (H, W, 3) uint8 array or tensor, as a (3, H, W) tensor."""
     if isinstance(image, Image.Image):
-        # Twice as fast as an (H, W, 3) array whose axes change places.
+        # Twice as fast as permuting an (H, W, 3) array.
         return torch.from_numpy(np.stack(image.split()))
     if isinstance(image, np.ndarray):
         image = torch.from_numpy(np.ascontiguousarray(image))
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != torch.uint8:
         raise ValueError(
-            'A view must be an RGB picture or (H, W, 3) uint8, got shape '
+            'A view must be an RGB image or (H, W, 3) uint8, got shape '
             f'{tuple(image.shape)} and {image.dtype}.')
     return image.permute(2, 0, 1).contiguous()

@@ -1,9 +1,9 @@
-"""Changes of color and sharpness of one view.
+"""Augment a view photometrically: color jitter, grayscale, blur, solarize, RandAugment.
 
-Every step draws its parameters (``draw``) apart from using them (``apply``, a pure
-function), so that a recorded choice can be repeated to the last gray level. Names
-start with View: the steps work on one RGB ``PIL.Image``, not on a result dict, and
-are no stand-ins for mmpretrain's transforms of similar name.
+Every step draws its parameters (``draw``) and applies them (``apply``, a pure function)
+separately, so that recorded parameters give identical pixels. Names start with View:
+the steps work on one RGB ``PIL.Image``, not on a result dict, and do not replace
+mmpretrain's transforms of similar name.
 """
 import random
 from typing import Any
@@ -16,7 +16,7 @@ from ...registry import TRANSFORMS
 
 
 class ViewStep:
-    """A change that happens with probability ``prob``.
+    """A photometric step that is applied with probability ``prob``.
 
     Args:
         prob: Probability in [0, 1].
@@ -34,17 +34,17 @@ class ViewStep:
         return self.apply(image, self.draw(rng))
 
     def draw(self, rng: random.Random) -> Any:
-        """Parameters of one application; None for a step without any."""
+        """Parameters of one application; None if the step has none."""
 
     @staticmethod
     def apply(image: Image.Image, params: Any = None) -> Image.Image:
-        """The changed image."""
+        """The augmented image."""
         raise NotImplementedError
 
 
 @TRANSFORMS.register_module()
 class ViewColorJitter(ViewStep):
-    """Brightness, contrast, saturation and hue, changed in random order.
+    """Jitter brightness, contrast, saturation and hue, in random order.
 
     Args:
         brightness, contrast, saturation: The factor is uniform in
@@ -79,7 +79,7 @@ class ViewColorJitter(ViewStep):
 
 @TRANSFORMS.register_module()
 class ViewGrayscale(ViewStep):
-    """Luma in all three channels."""
+    """Convert to grayscale with three channels."""
 
     @staticmethod
     def apply(image: Image.Image, params: None = None) -> Image.Image:
@@ -109,7 +109,7 @@ class ViewGaussianBlur(ViewStep):
 
 @TRANSFORMS.register_module()
 class ViewSolarize(ViewStep):
-    """Invert what is as bright as the threshold, or brighter.
+    """Invert all levels from the threshold on.
 
     Args:
         threshold: Gray level, 0 to 256.
@@ -131,8 +131,8 @@ class ViewSolarize(ViewStep):
 class ViewRandAugment(ViewStep):
     """torchvision's RandAugment, which draws from torch's generator.
 
-    Some of its operations shear, shift or turn the view by a few pixels; ``View`` does
-    not know of that, so pixel pairs are off by as much.
+    Some of its operations shear, shift or rotate the view by a few pixels; ``View``
+    does not record that, so pixel pairs are off by as much.
 
     Args:
         num_ops: Operations per view.

@@ -1,9 +1,9 @@
-"""Named photometric recipes: the steps of view 1 and of view 2, after the flip.
+"""Define photometric recipes by name: the steps of view 1 and of view 2.
 
 ``BYOL`` is the published recipe of PixPro and SlotCon. The others treat both views
 alike: InstDisc (CVPR 2018), MoCo v2 (arXiv 2003.04297), SimCLR (ICML 2020) and
 RandAug (SimCLR's colors with RandAugment, as in InfoMin, NeurIPS 2020) with the
-strengths of their papers; NULL leaves crop and flip alone.
+strengths of their papers; NULL has no photometric step.
 """
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,7 +52,7 @@ def view_steps(views: str | Sequence[Sequence[dict]]) -> list[list[ViewStep]]:
         ValueError: If the name is unknown, or there are not two lists.
     """
     if isinstance(views, str):
-        views = known(views, RECIPES, 'recipe of views')
+        views = look_up(views, RECIPES, 'recipe of views')
     if len(views) != 2:
         raise ValueError(
             f'views must be the steps of view 1 and of view 2, got {len(views)} '
@@ -60,8 +60,8 @@ def view_steps(views: str | Sequence[Sequence[dict]]) -> list[list[ViewStep]]:
     return [[TRANSFORMS.build(step) for step in steps] for steps in views]
 
 
-def known(name: str, table: Mapping, what: str) -> Any:
-    """``table[name]``, or a ValueError that says which names there are."""
+def look_up(name: str, table: Mapping, what: str) -> Any:
+    """``table[name]``, or a ValueError that lists the names."""
     if name not in table:
         hint = did_you_mean(name, table, cutoff=0.5)
         raise ValueError(f'Unknown {what} {name!r}{hint} Known: {sorted(table)}.')

@@ -1,4 +1,4 @@
-"""Two augmented views of one image, and exactly where each of them lies."""
+"""Make two augmented views of an image and record where each lies."""
 import random
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from PIL import Image
 from ...registry import TRANSFORMS
 from ...structures import View
 from .crops import Crop, RandomResizedCrops
-from .recipes import known, view_steps
+from .recipes import look_up, view_steps
 
 INTERPOLATIONS = dict(
     nearest=Image.Resampling.NEAREST, bilinear=Image.Resampling.BILINEAR,
@@ -17,26 +17,26 @@ INTERPOLATIONS = dict(
 
 @TRANSFORMS.register_module()
 class TwoViews(BaseTransform):
-    """Crop, resize, mirror and recolor an image twice.
+    """Crop, resize, flip and photometrically augment an image twice.
 
     Source: PixPro (CVPR 2021), released code: crop and resize, flip, then the
-    photometric steps. Geometry comes first, so that ``View`` says where every pixel
-    of the result comes from.
+    photometric steps. Geometry comes first, so that ``View`` gives the source of
+    every pixel.
 
     ``img`` (a PIL.Image) becomes a list of two, ``views`` the two
-    :class:`~mmcontrast.structures.View`, ``photometric_done`` whether a step ran:
-    the preprocessor does not change the colors of such views again.
+    :class:`~mmcontrast.structures.View`, ``photometric_done`` whether it applied
+    photometric steps: the preprocessor does not augment such views again.
 
     Args:
         size: Side of the views in pixels, or (height, width).
         scale, ratio: Area share and aspect ratio of the crops, see
             :class:`RandomResizedCrops`.
         interpolation: Pillow filter of the resize: ``bilinear`` (PixPro) or
-            ``bicubic`` (SlotCon), also ``nearest`` and ``lanczos``. It widens when
-            shrinking, so views are antialiased.
-        flip_prob: Probability of mirroring left to right, for each view by itself.
+            ``bicubic`` (SlotCon), also ``nearest`` and ``lanczos``. Views are
+            antialiased when downsampled.
+        flip_prob: Probability of a horizontal flip, for each view.
         views: A name in ``recipes.RECIPES``, or the steps of view 1 and of view 2.
-        crop_pair: How the two crops depend on each other.
+        crop_pair: Sampler of the two crops, see ``crops``.
     """
 
     def __init__(self, size: int | tuple[int, int] = 224,
@@ -47,7 +47,7 @@ class TwoViews(BaseTransform):
                  crop_pair: dict | None = None) -> None:
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         self.crops = RandomResizedCrops(scale, ratio)
-        self.resample = known(interpolation, INTERPOLATIONS, 'interpolation')
+        self.resample = look_up(interpolation, INTERPOLATIONS, 'interpolation')
         self.flip_prob = flip_prob
         self.steps = view_steps(views)
         self.crop_pair = TRANSFORMS.build(crop_pair or dict(type='IndependentCrops'))
@@ -75,11 +75,11 @@ def crop_and_resize(
     size: tuple[int, int],
     resample: Image.Resampling = Image.Resampling.BILINEAR,
 ) -> Image.Image:
-    """The part of an image that a view shows, before any change of color.
+    """The part of an image that a view shows, before photometric steps.
 
     Args:
         size: (height, width) of the result.
     """
-    # Crop, then resize: resize(box=...) lets pixels outside of the crop shine in.
+    # Crop, then resize: with resize(box=...) pixels outside of the crop leak in.
     view = image.crop(crop.box).resize(size[::-1], resample)
     return view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flipped else view

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from mmcontrast.datasets import UnlabeledImages
 from mmcontrast.datasets.transforms import FastTwoViews, TwoViews, crop_and_resize
-from mmcontrast.datasets.transforms.cutting import cut_pixels
 from mmcontrast.datasets.transforms.decoding import best_shrink, decode_jpeg
 from mmcontrast.datasets.transforms.loading import open_image, read_bytes
+from mmcontrast.datasets.transforms.resampling import crop_decoded
 from mmcontrast.structures import View
 
 Stage = tuple[str, Callable[[object], object]]
@@ -60,7 +60,7 @@ def fast_stages(dataset: UnlabeledImages) -> list[Stage]:
     def cut_both(item: dict) -> dict:
         pixels = item.pop('pixels')
         item['img'] = [
-            cut_pixels(pixels, crop, view.flipped, two_views.size,
+            crop_decoded(pixels, crop, view.flipped, two_views.size,
                        two_views.interpolation)
             for crop, view in zip(item['crops'], item['views'], strict=True)]
         return item
