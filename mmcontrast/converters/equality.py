@@ -1,46 +1,66 @@
-"""Proof by a forward pass that converted weights give the same outputs."""
+"""Verify by a forward pass that converted weights give the same outputs."""
+import re
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-Convert = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+Weights = Mapping[str, Tensor]
+Outputs = Mapping[str, Tensor]
 
 
-@torch.no_grad()
-def verify_stages(source: nn.Module, target: nn.Module, weights: Mapping[str, Tensor],
-                 convert: Convert, size: int = 64) -> list[str]:
-    """Show that both networks give equal stage outputs, or refuse.
+def verify_outputs(weights: Weights, run: Callable[[Weights], tuple[Outputs, Outputs]]
+                   ) -> list[str]:
+    """Compare the outputs of two networks twice: with ``weights`` and random ones.
 
-    The comparison runs twice, with ``weights`` and with random ones. A fresh residual
-    network multiplies its branches by zero, and zeros agree whatever was mixed up.
+    A fresh residual network multiplies its branches by zero, and zeros are equal
+    whatever was mixed up; random weights show it.
+
+    Args:
+        weights: The weights of the file.
+        run: Loads weights into both networks; gives expected and actual outputs.
+
+    Returns:
+        One line for each comparison, for the report.
+
+    Raises:
+        ValueError: If an output differs.
+    """
+    lines = []
+    for name, given in (('weights of the file', dict(weights)),
+                        ('random weights', randomized(weights))):
+        with torch.no_grad():
+            lines += compare_outputs(name, *run(given))
+    return lines
+
+
+def verify_stages(source: nn.Module, target: nn.Module, weights: Weights,
+                  convert: Callable[[Weights], Weights], size: int = 64) -> list[str]:
+    """Verify that two networks give equal stage outputs.
 
     Args:
         source: Network that ``weights`` fit strictly.
         target: Network that ``convert(weights)`` must fit strictly.
         weights: The weights of the file.
-        convert: The renaming to prove.
+        convert: The renaming to verify.
         size: Height and width of the input.
 
     Returns:
-        One line a comparison, for the report.
+        One line for each comparison, for the report.
 
     Raises:
         ValueError: If an output differs.
     """
     image = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    lines = []
-    for name, given in (('weights of the file', dict(weights)),
-                        ('random weights', randomized(weights))):
+
+    def run(given: Weights) -> tuple[Outputs, Outputs]:
         source.load_state_dict(given)
         target.load_state_dict(convert(given))
-        expected, got = stage_maps(source, image), stage_maps(target, image)
-        lines += compare_outputs(name, expected, got)
-    return lines
+        return stage_maps(source, image), stage_maps(target, image)
+    return verify_outputs(weights, run)
 
 
-def compare_outputs(name: str, expected: Mapping[str, Tensor], got: Mapping[str, Tensor]
-            ) -> list[str]:
+def compare_outputs(name: str, expected: Outputs, got: Outputs) -> list[str]:
     """One line with the largest difference of every output.
 
     Raises:
@@ -51,32 +71,34 @@ def compare_outputs(name: str, expected: Mapping[str, Tensor], got: Mapping[str,
     for key, value in expected.items():
         if key not in got or got[key].shape != value.shape:
             found = tuple(got[key].shape) if key in got else 'none'
-            raise ValueError(f'Proof with {name}: {key} is {tuple(value.shape)} in the '
-                             f'source, {found} in the target. No file was written.')
+            raise ValueError(
+                f'Equality check with {name}: {key} is {tuple(value.shape)} in the '
+                f'source, {found} in the target. No file was written.')
         if not value.isfinite().all():
-            raise ValueError(f'Proof with {name}: {key} of the source is not finite; '
-                             'nothing can be compared. Did the training diverge?')
+            raise ValueError(
+                f'Equality check with {name}: {key} of the source is not finite; '
+                'nothing can be compared. Did the training diverge?')
         difference = float((got[key] - value).abs().max())
         limit = 1e-5 * float(value.abs().max())
         if not difference <= limit:
             raise ValueError(
-                f'Proof with {name}: {key} differs by up to {difference:.3g} (limit '
-                f'{limit:.3g}). The two networks are not the same (stride, dilation, '
-                'padding or norm settings?). No file was written.')
+                f'Equality check with {name}: {key} differs by up to {difference:.3g} '
+                f'(limit {limit:.3g}). The two networks are not the same (stride, '
+                'dilation, padding or norm settings?). No file was written.')
         parts.append(f'{key} {difference:.1g}')
     return [f'Equal outputs with {name}; largest difference: ' + ', '.join(parts) + '.']
 
 
 def stage_maps(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
-    """Outputs (N, C, H, W) of the stages, before any output norm; beside
-    them the final map of networks that have such a norm.
+    """Outputs (N, C, H, W) of the stages, before any output norm.
 
-    Knows the ResNets and Swin Transformers of mmpretrain, mmdet, mmseg, torchvision and
-    timm; of other networks only what they return.
+    Networks with an output norm, and networks other than the ResNets and Swin
+    Transformers of mmpretrain, mmdet, mmseg, torchvision, timm and detectron2, also
+    give ``output``, what they return.
     """
-    stages = [m for n, m in network.named_children()
-              if n in ('layer1', 'layer2', 'layer3', 'layer4')
-              or n in ('res2', 'res3', 'res4', 'res5')]
+    resnet = [m for n, m in network.named_children() if re.fullmatch(
+        'layer[1-4]|res[2-5]', n)]
+    stages = resnet
     for name in ('stages', 'layers'):
         stages = stages or list(getattr(network, name, []))
     maps: dict[str, Tensor] = {}
@@ -94,8 +116,8 @@ def stage_maps(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
     finally:
         for handle in handles:
             handle.remove()
-    # What a ResNet returns is its last stage, or (torchvision) the classifier's output.
-    if not hasattr(network, 'layer4') and not hasattr(network, 'res5'):
+    # A ResNet returns its last stage, or (torchvision) the output of the classifier.
+    if len(resnet) < 4:
         maps['output'] = _as_map(out if isinstance(out, Tensor) else out[-1])
     return maps
 
@@ -110,8 +132,8 @@ def _as_map(output) -> Tensor:
     return tokens.transpose(1, 2).unflatten(2, (height, width))
 
 
-def randomized(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Values of the same shapes in which every tensor matters."""
+def randomized(weights: Weights) -> dict[str, Tensor]:
+    """Random weights of the same shapes, each of which affects the outputs."""
     generator = torch.Generator().manual_seed(1)
 
     def fill(key: str, value: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Names that different libraries give to the same weights."""
+"""Map the names that different libraries give to the same weights."""
 import re
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""What the converters of released two-view checkpoints share.
+"""Convert released checkpoints of two-view methods from a table of their names.
 
 A method's ``convert.py`` describes its files with :class:`ReleasedLayout`.
 """
@@ -6,17 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 
-import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..registry import MODELS
-from .equality import compare_outputs, randomized, verify_stages
+from .equality import Weights, verify_outputs, verify_stages
 from .layouts import resnet_rule
 from .report import Conversion, Rule, rename_keys
 from .resnets import released_encoder, resnet_depth
-
-Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Head:
     Attributes:
         module: Name of our module.
         rename: Our name of a key in it, None for an unknown one.
-        input_of: Input of the proof, from the released weights.
+        input_of: Input of the equality check, from the released weights.
         released: What the released code computes from weights and input, in plain
             torch functions; our module must give the same.
     """
@@ -39,7 +36,7 @@ class Head:
 
 @dataclass(frozen=True)
 class ReleasedLayout:
-    """How a released file names what our model consists of.
+    """How a released file names the modules of our model.
 
     Attributes:
         method: Name in messages.
@@ -65,11 +62,12 @@ def convert_released(layout: ReleasedLayout, weights: Weights,
         layout: The names in it.
         weights: Released keys without ``module.``.
         model_cfg: The model to fill; read off the weights if None.
-        drop: Patterns of keys that may be lost.
-        meta: What the file says beside its weights; nothing of it is needed.
+        drop: Patterns of keys that may be dropped.
+        meta: What else the file holds; not used.
 
     Raises:
-        ValueError: If this is no such file, keys would be lost or outputs differ.
+        ValueError: If this is another kind of file, keys would be lost or outputs
+            differ.
     """
     trained = next(iter(layout.encoders))
     encoder = part_of(weights, trained)
@@ -118,7 +116,7 @@ def _rule(layout: ReleasedLayout, inner: Rule) -> Rule:
 
 
 def _verify_encoders(layout: ReleasedLayout, weights: Weights, model: nn.Module,
-                    backbone_cfg: Mapping, inner: Rule) -> list[str]:
+                     backbone_cfg: Mapping, inner: Rule) -> list[str]:
     lines = []
     for name, ours in layout.encoders.items():
         if part := part_of(weights, name):
@@ -128,14 +126,11 @@ def _verify_encoders(layout: ReleasedLayout, weights: Weights, model: nn.Module,
     return lines
 
 
-@torch.no_grad()
 def _verify_head(name: str, head: Head, part: Weights, model: nn.Module) -> list[str]:
     module, given_input = model.get_submodule(head.module), head.input_of(part)
-    lines = []
-    for label, given in (('weights of the file', part),
-                         ('random weights', randomized(part))):
+
+    def run(given: Weights) -> tuple[dict, dict]:
         module.load_state_dict({head.rename(k): v for k, v in given.items()})
-        lines += [f'{name}: {line}' for line in compare_outputs(
-            label, dict(map=head.released(given, given_input)),
-            dict(map=module(given_input)))]
-    return lines
+        return (dict(map=head.released(given, given_input)),
+                dict(map=module(given_input)))
+    return [f'{name}: {line}' for line in verify_outputs(part, run)]

@@ -1,4 +1,4 @@
-"""Renaming the keys of a checkpoint, with an account of every key."""
+"""Rename the keys of a checkpoint and report every key."""
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -11,14 +11,14 @@ Rule = Callable[[str, Tensor], tuple[str, Tensor] | None]
 
 @dataclass
 class KeyReport:
-    """What became of every key.
+    """What each key was converted to.
 
     Attributes:
         title: What was converted into what.
         rows: (source key, target key, shape) of every converted tensor.
-        dropped: (source key, why) of what was left behind on purpose.
-        unset: (target key, why) of what keeps the value its owner gives it.
-        proofs: One line for every comparison of outputs that was made.
+        dropped: (source key, reason) of what was dropped on purpose.
+        unset: (target key, reason) of what keeps its initial value.
+        checks: One line for each comparison of outputs.
     """
 
     title: str
@@ -39,7 +39,7 @@ class KeyReport:
         return '\n'.join([*lines, self.summary()])
 
     def summary(self) -> str:
-        """Counts and proofs."""
+        """Counts and equality checks."""
         counts = (f'{len(self.rows)} keys converted, {len(self.dropped)} dropped, '
                   f'{len(self.unset)} not in the file.')
         return '\n'.join([counts, *self.checks])
@@ -47,12 +47,12 @@ class KeyReport:
 
 @dataclass
 class Conversion:
-    """What a method's converter gives.
+    """What the converter of a method returns.
 
     Attributes:
         state_dict: Weights under our names.
         model: Config of the model they fill strictly.
-        report: The account, proofs included.
+        report: What each key was converted to, and the equality checks.
         meta: What else goes into the ``meta`` of the written file.
     """
 
@@ -65,7 +65,7 @@ class Conversion:
 def rename_keys(source: Mapping[str, Tensor], rule: Rule, target: Mapping[str, Tensor],
                 title: str, drop: Sequence[str] = (), derived: Sequence[str] = ()
                 ) -> tuple[dict, KeyReport]:
-    """Give every tensor its name in the target; lose none without being told to.
+    """Give every tensor its name in the target; drop none unless asked to.
 
     Args:
         source: The weights to convert.
@@ -73,12 +73,13 @@ def rename_keys(source: Mapping[str, Tensor], rule: Rule, target: Mapping[str, T
         target: State dict of the model that the result must fill, for its keys and
             shapes.
         title: First line of the report.
-        drop: Shell patterns of source keys that may be left behind, and of target keys
-            that may stay unset.
+        drop: Shell patterns of source keys that may be dropped, and of target keys that
+            may stay unset.
         derived: Shell patterns of source keys whose values the target computes itself.
 
     Raises:
-        ValueError: If a key has no place, fits in shape to none, or is missing.
+        ValueError: If a key has no target, its shape differs, or a target key is
+            missing in the source.
     """
     report, result, problems = KeyReport(title), {}, []
     for key, value in source.items():
@@ -107,7 +108,7 @@ def rename_keys(source: Mapping[str, Tensor], rule: Rule, target: Mapping[str, T
         else:
             problems.append(f'nothing for {key} {list(target[key].shape)}')
     if problems:
-        raise ValueError(_complaint(title, problems))
+        raise ValueError(_describe_problems(title, problems))
     return result, report
 
 
@@ -115,7 +116,7 @@ def _first_match(key: str, patterns: Sequence[str]) -> str | None:
     return next((pattern for pattern in patterns if fnmatch(key, pattern)), None)
 
 
-def _complaint(title: str, problems: list[str], shown: int = 40) -> str:
+def _describe_problems(title: str, problems: list[str], shown: int = 40) -> str:
     more = [f'... and {len(problems) - shown} more'] * (len(problems) > shown)
     return '\n  '.join([
         f'{title}: {len(problems)} keys would be lost. Check that the model fits the '

@@ -1,4 +1,4 @@
-"""The ResNets of released pretraining code, which are torchvision's."""
+"""Build the ResNets of released pretraining code, and read their depth off weights."""
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ def infer_backbone(encoder: Mapping[str, Tensor]) -> dict:
 
 
 def has_deep_stem(encoder: Mapping[str, Tensor]) -> bool:
-    """Whether the net starts with three convolutions (the ``_d`` nets)."""
+    """Whether the stem has three convolutions (the ``_d`` networks)."""
     return 'conv1.0.0.weight' in encoder
 
 
@@ -45,7 +45,7 @@ def resnet_depth(encoder: Mapping[str, Tensor]) -> int:
 def released_encoder(encoder: Mapping[str, Tensor], cfg: Mapping) -> nn.Module:
     """The network of the released code, from torchvision's ResNet.
 
-    ``_d`` nets get three convolutions as a stem and a pooled shortcut; strides and
+    ``_d`` networks get a stem of three convolutions and pooled shortcuts; strides and
     dilations are those of the backbone config (``50_16s``).
     """
     from torchvision import models

@@ -1,4 +1,4 @@
-"""The same backbone as another library builds it."""
+"""Build a backbone as another library does."""
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ _NO_STRUCTURE = ('type', 'init_cfg', 'frozen_stages', 'norm_eval', 'with_cp',
                  'zero_init_residual', 'drop_path_rate', 'drop_rate', 'attn_drop_rate',
                  'pretrained', 'convert_weights', 'out_indices', 'img_size',
                  'pretrain_img_size', 'pad_small_map', 'norm_cfg')
-# They say where a ResNet strides; the weights fit every choice.
+# Where a ResNet strides or dilates; its weights do not depend on it.
 _STRIDES = ('strides', 'dilations', 'contract_dilation', 'multi_grid')
 
 
@@ -46,13 +46,13 @@ class Target:
     Attributes:
         network: The library's own model.
         rule: Names of the source's weights in it.
-        usage: What a user writes to load the file ``{path}``.
-        size: Height and width of an input that tells differences apart.
+        usage: How a user loads the file ``{path}``.
+        size: Height and width of the input of the equality check.
         derived: Patterns of source keys that the network computes itself.
         ignored: Patterns of target keys that belong to a classifier.
         prefix: Put in front of every key of the file.
         without: Arguments of the source that the library's network lacks and that leave
-            the weights as they are; the proof builds the source without them.
+            the weights as they are; the equality check builds the source without them.
     """
 
     network: nn.Module

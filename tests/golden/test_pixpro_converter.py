@@ -62,7 +62,7 @@ def test_a_released_file_becomes_a_model_that_gives_the_reference_maps(name, lib
         suffix = key.replace('encoder.', 'encoder_k.')
         assert renamed[suffix] == f'momentum.backbone.{entry[library]}'
     assert len(renamed) == len(weights) == 2 * len(case.meta['keys']) + 20
-    # Encoder, projector and their twins, and the transform; on two sets of weights.
+    # Encoder and projector of both branches, and the transform; on two sets of weights.
     assert sum('Equal outputs' in line for line in result.report.checks) == 10
     assert not result.report.dropped and not result.report.unset
 

@@ -91,7 +91,7 @@ def test_the_tool_prints_every_key_and_writes_a_file_that_the_model_loads(tmp_pa
         assert f'  {key} ' in run.stdout
     assert 'backbone.layer4.1.conv2.weight' in run.stdout
     assert f'{len(weights)} keys converted, 0 dropped, 0 not in the file' in run.stdout
-    assert 'left behind: epoch, opt, optimizer' in run.stdout
+    assert 'not converted: epoch, opt, optimizer' in run.stdout
 
     # Plain data: torch reads it with its own list of what is harmless.
     written = torch.load(tmp_path / 'dst.pth', weights_only=True)
@@ -164,8 +164,8 @@ def test_a_config_of_another_depth_is_refused(tmp_path):
     assert not (tmp_path / 'dst.pth').exists()
 
 
-def test_a_stride_16_net_is_proven_with_its_own_strides():
-    # Same keys, another network: the proof must build the dilated one.
+def test_a_stride_16_net_is_verified_with_its_own_strides():
+    # Same keys, another network: the check must build the dilated one.
     weights = released(50)
     model = infer_model(weights)
     model['backbone'] |= dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2))
@@ -191,7 +191,7 @@ def test_two_keys_never_become_one():
                     {'x': torch.ones(1)}, 'title')
 
 
-def test_the_proof_sees_a_mix_up_that_a_fresh_network_hides():
+def test_the_check_finds_swapped_weights_that_a_fresh_network_hides():
     # With the last norm of each block at zero, the branch has no effect on outputs.
     from torchvision import models
     def fresh():
@@ -202,7 +202,7 @@ def test_the_proof_sees_a_mix_up_that_a_fresh_network_hides():
     def swapped(given):
         return dict(given) | {a: given[b], b: given[a]}
 
-    with pytest.raises(ValueError, match='Proof with random weights: stage1 differs'):
+    with pytest.raises(ValueError, match='check with random weights: stage1 differs'):
         verify_stages(fresh(), fresh(), weights, swapped)
     assert len(verify_stages(fresh(), fresh(), weights, dict)) == 2
 

@@ -1,5 +1,4 @@
-"""A pretrained backbone for libraries that know nothing of mmcontrast."""
-import pickle
+"""Export a pretrained backbone for other libraries."""
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -9,18 +8,12 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ...converters.equality import compare_outputs, randomized, verify_stages
+from ...converters.equality import verify_outputs, verify_stages
 from ...converters.report import KeyReport, rename_keys
 from ...converters.targets import Target, build_target
-from ...io.checkpoint import (
-    atomic_write,
-    count_prefixes,
-    find_state_dict,
-    read_checkpoint,
-)
-from ...io.manifest import file_sha256
+from ...io.checkpoint import count_prefixes, find_state_dict, read_checkpoint
 from ...registry import MODELS
-from ...version import __version__
+from .weight_files import provenance, write_weights
 
 
 def export_backbone(config: str | Path | Config, checkpoint: str | Path,
@@ -38,10 +31,10 @@ def export_backbone(config: str | Path | Config, checkpoint: str | Path,
             ``detectron2``.
         branch: ``online`` or ``momentum``; by default the model's ``export_branch``.
         with_neck: Export ``neck.*`` too (mmdet only; keys get ``backbone.``).
-        drop: Patterns of keys that may be lost.
+        drop: Patterns of keys that may be dropped.
 
     Returns:
-        The account; its last line says how to load the file.
+        What each key was converted to; the last line says how to load the file.
 
     Raises:
         ValueError: If keys would be lost, outputs differ or ``to`` lacks the network.
@@ -83,12 +76,11 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
     state = {prefix + key: value for key, value in state.items()}
     state |= neck if with_neck else {}
     write_weights(state, dst, bare, dict(
-        exported_from=Path(checkpoint).name, source_sha256=file_sha256(checkpoint),
-        branch=branch, to=to, backbone=Config(dict(backbone=cfg)).pretty_text,
-        mmcontrast_version=__version__, torch_version=str(torch.__version__)))
+        provenance(checkpoint), exported_from=Path(checkpoint).name, branch=branch,
+        to=to, backbone=Config(dict(backbone=cfg)).pretty_text))
     if target.without:
         report.checks.append(
-            f'Trained with {target.without}, proven without: the network of {to} has '
+            f'Trained with {target.without}, verified without: the network of {to} has '
             'the same weights and the usual strides.')
     if Path(dst).suffix == '.safetensors':
         usage = usage.replace('torch.load(', 'safetensors.torch.load_file(')
@@ -131,16 +123,9 @@ def _renamed(weights: Mapping[str, Tensor], target: Target, title: str,
     return rename_keys(weights, target.rule, wanted, title, drop, target.derived)
 
 
-@torch.no_grad()
-def _verified_neck(
-    model: Mapping,
-    everything: Mapping[str, Tensor],
-    branch: str,
-    to: str,
-    path: str | Path,
-    report: KeyReport,
-) -> dict[str, Tensor]:
-    """``neck.*`` as mmdet reads it, proven on random maps and noted in the report."""
+def _verified_neck(model: Mapping, everything: Mapping[str, Tensor], branch: str,
+                   to: str, path: str | Path, report: KeyReport) -> dict[str, Tensor]:
+    """``neck.*`` as mmdet reads it, verified on random maps and added to the report."""
     cfg = {k: v for k, v in (model.get('neck') or {}).items() if k != 'init_cfg'}
     if to != 'mmdet' or not cfg.get('type', '').startswith('mmdet.'):
         raise ValueError(
@@ -157,45 +142,13 @@ def _verified_neck(
     generator = torch.Generator().manual_seed(0)
     maps = [torch.randn(1, c, 32 >> i, 32 >> i, generator=generator)
             for i, c in enumerate(cfg['in_channels'])]
-    for name, given in (('weights of the file', weights),
-                        ('random weights', randomized(weights))):
-        ours.load_state_dict(given)
-        theirs.load_state_dict(given)
-        levels = [{f'level{i}': m for i, m in enumerate(net(maps))}
-                  for net in (ours, theirs)]
-        report.checks += [f'neck: {line}' for line in compare_outputs(name, *levels)]
+
+    def run(given: Mapping[str, Tensor]) -> tuple[dict, ...]:
+        for neck in (ours, theirs):
+            neck.load_state_dict(given)
+        return tuple({f'level{i}': level for i, level in enumerate(neck(maps))}
+                     for neck in (ours, theirs))
+    report.checks += [f'neck: {line}' for line in verify_outputs(weights, run)]
     report.rows += [(f'neck.{k}', f'neck.{k}', tuple(v.shape))
                     for k, v in weights.items()]
     return {f'neck.{key}': value for key, value in weights.items()}
-
-
-def write_weights(state: dict[str, Tensor], dst: str | Path, bare: bool,
-                  meta: dict[str, str]) -> None:
-    """Write weights, whole or not at all.
-
-    Args:
-        state: The weights.
-        dst: A ``.safetensors`` file, with ``meta`` in its head; a ``.pkl`` file of
-            detectron2; or one of ``torch.save``.
-        bare: Whether ``torch.save`` gets the weights alone, not
-            ``dict(state_dict, meta)``.
-        meta: Where the weights come from.
-    """
-    state = {key: value.contiguous() for key, value in state.items()}
-    if Path(dst).suffix == '.safetensors':
-        from safetensors.torch import save
-        content = save(state, metadata=meta)
-        with atomic_write(dst) as file:
-            file.write(content)
-        return
-    if Path(dst).suffix == '.pkl':
-        # Heuristics: detectron2 finds each weight by the end of its name, below
-        # backbone.bottom_up (FPN) as well as in backbone and roi_heads.res5 (C4).
-        content = pickle.dumps(dict(
-            model={key: value.numpy() for key, value in state.items()},
-            __author__='mmcontrast', matching_heuristics=True, meta=meta))
-        with atomic_write(dst) as file:
-            file.write(content)
-        return
-    with atomic_write(dst) as file:
-        torch.save(state if bare else dict(state_dict=state, meta=meta), file)

@@ -1,5 +1,6 @@
-"""A CLIP trained here, for everybody who reads CLIP weights."""
+"""Export a trained CLIP under OpenAI's names, for open_clip and other readers."""
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -7,16 +8,15 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ...converters.equality import compare_outputs, randomized
+from ...converters.equality import verify_outputs
 from ...converters.report import KeyReport
-from ...io.checkpoint import atomic_write, find_state_dict, read_checkpoint
-from ...io.manifest import file_sha256
+from ...io.atomic import atomic_write
+from ...io.checkpoint import find_state_dict, read_checkpoint
 from ...models.clip_weights import open_clip
 from ...models.text import tokenize
 from ...registry import MODELS
-from ...version import __version__
 from ..config import load_config
-from .export_backbone import write_weights
+from .weight_files import provenance, write_weights
 
 SUFFIXES = ('.safetensors', '.pt', '.pth')
 PREFIX = 'clip.'
@@ -37,7 +37,7 @@ def export_clip(config: str, checkpoint: str | Path, dst: str | Path) -> KeyRepo
             the same name becomes their model config of open_clip.
 
     Returns:
-        The account; its last lines say how to load the files.
+        What each key was converted to; the last lines say how to load the files.
 
     Raises:
         ValueError: If ``dst`` ends otherwise, the config has no ``CLIP``, checkpoint
@@ -61,8 +61,7 @@ def export_clip(config: str, checkpoint: str | Path, dst: str | Path) -> KeyRepo
     architecture = cfg.model.architecture.to_dict()
     report.checks += _verify(model, state, architecture)
     write_weights(state, dst, bare=True, meta=dict(
-        exported_from=Path(checkpoint).name, source_sha256=file_sha256(checkpoint),
-        mmcontrast_version=__version__, torch_version=str(torch.__version__)))
+        provenance(checkpoint), exported_from=Path(checkpoint).name))
     sizes = dst.with_suffix('.json')
     with atomic_write(sizes) as file:
         file.write(json.dumps(architecture, indent=4).encode())
@@ -80,23 +79,20 @@ def _build(cfg: Config, path: str) -> nn.Module:
         return MODELS.build(cfg.model).eval()
 
 
-@torch.no_grad()
 def _verify(model: nn.Module, state: dict[str, Tensor], architecture: dict
-           ) -> list[str]:
-    """Show that open_clip's own model encodes images and texts as ours does."""
+            ) -> list[str]:
+    """Verify that open_clip's model encodes images and texts as ours does."""
     theirs = open_clip().model.CLIP(**architecture).eval()
     size = architecture['vision_cfg']['image_size']
     images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     texts = ['a striped red star', 'the sky']
     tokens = tokenize(texts, theirs.context_length)
-    lines = []
-    for name, given in (('weights of the file', state),
-                        ('random weights', randomized(state))):
+
+    def run(given: Mapping[str, Tensor]) -> tuple[dict, dict]:
         theirs.load_state_dict(given)
         model.load_state_dict({PREFIX + key: value for key, value in given.items()})
-        lines += compare_outputs(
-            name, dict(images=model.encode_images(images),
-                       texts=model.encode_texts(texts)),
-            dict(images=theirs.encode_image(images, normalize=True),
-                 texts=theirs.encode_text(tokens, normalize=True)))
-    return lines
+        return (dict(images=model.encode_images(images),
+                     texts=model.encode_texts(texts)),
+                dict(images=theirs.encode_image(images, normalize=True),
+                     texts=theirs.encode_text(tokens, normalize=True)))
+    return verify_outputs(state, run)

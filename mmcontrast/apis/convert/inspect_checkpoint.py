@@ -1,4 +1,4 @@
-"""What a checkpoint holds, in words."""
+"""Describe what a checkpoint holds."""
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -35,7 +35,7 @@ def describe_checkpoint(path: str | Path, keys: str | None = None) -> str:
     lines += _manifest_lines(manifest) if manifest else []
     lines += [f'  {key}  {list(value.shape)} {str(value.dtype).removeprefix("torch.")}'
               for key, value in weights.items() if keys and fnmatch(key, keys)]
-    lines += [f'beside the weights: {key} ({_what(value)})'
+    lines += [f'beside the weights: {key} ({_describe(value)})'
               for key, value in checkpoint.items()
               if not isinstance(value, Tensor) and key not in ('state_dict', 'meta')]
     meta = checkpoint.get('meta')
@@ -51,7 +51,7 @@ def _manifest_lines(manifest: Manifest) -> list[str]:
             f'{manifest.bytes} bytes, sha256 {manifest.sha256}, as its manifest says']
 
 
-def _what(value) -> str:
+def _describe(value) -> str:
     size = f' of {len(value)}' if hasattr(value, '__len__') else ''
     return f'{type(value).__name__}{size}'
 

@@ -1,20 +1,18 @@
-"""Released checkpoints into ours."""
+"""Convert released checkpoints with the converters of the methods."""
 import pkgutil
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 
 from ...converters.report import Conversion, KeyReport
 from ...errors import did_you_mean
 from ...io.checkpoint import find_state_dict, read_checkpoint, write_checkpoint
-from ...io.manifest import file_sha256
-from ...version import __version__
+from .weight_files import provenance
 
-# By name: a shared folder imports no method before somebody asks for one.
+# By name: a method is imported only when it is asked for.
 METHODS = 'mmcontrast.methods'
 
 
@@ -24,8 +22,8 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
     """Convert a released checkpoint into one of mmcontrast.
 
     Every method brings ``convert.py`` with ``convert(weights, model_cfg, drop, meta)``.
-    ``dst`` is written after the proof, and holds ``state_dict`` and a text-only
-    ``meta``.
+    ``dst`` is written after the equality check; it holds ``state_dict`` and ``meta`` of
+    text only.
 
     Args:
         method: Name of the method, e.g. ``pixpro``.
@@ -33,7 +31,7 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
         dst: The file to write.
         config: Config whose model the weights must fill; by default the model is read
             off the weights.
-        drop: Patterns of keys that may be lost.
+        drop: Patterns of keys that may be dropped.
 
     Raises:
         ValueError: If the method is unknown, keys would be lost or outputs differ.
@@ -50,12 +48,11 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
     report = conversion.report
     others = {'state_dict', 'model'} & set(checkpoint)
     if others:
-        report.checks.append('Not weights, left behind: ' + (
+        report.checks.append('Not weights, not converted: ' + (
             ', '.join(sorted(map(str, set(checkpoint) - others))) or 'nothing') + '.')
     write_checkpoint(dict(state_dict=conversion.state_dict, meta=dict(
-        converted_from=Path(src).name, source_sha256=file_sha256(src), method=method,
+        provenance(src), converted_from=Path(src).name, method=method,
         model=Config(dict(model=conversion.model)).pretty_text,
-        mmcontrast_version=__version__, torch_version=str(torch.__version__),
         **conversion.meta)), dst)
     return report
 

@@ -1,30 +1,28 @@
-"""The weights of a checkpoint as safetensors: a file that can hold nothing else."""
+"""Write the weights of a checkpoint as safetensors, which can hold nothing else."""
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ...io.checkpoint import find_state_dict, read_checkpoint
-from ...io.manifest import file_sha256
-from ...version import __version__
-from .export_backbone import write_weights
+from .weight_files import provenance, write_weights
 
-# What a training checkpoint says about itself, where it says it in 'meta'.
-_FACTS = ('epoch', 'iter', 'experiment_name', 'cfg')
+# Entries of 'meta' in training checkpoints that are kept.
+_META_KEYS = ('epoch', 'iter', 'experiment_name', 'cfg')
 
 
 def to_safetensors(checkpoint: str | Path, dst: str | Path) -> str:
     """Write all weights of a checkpoint to a safetensors file, and read them back.
 
-    Names stay as they are; ``load_from`` takes the file where mmcontrast trains. Where
-    the weights come from (file, hash, epoch, config text) goes into the file's head.
+    Names stay as they are; ``load_from`` of our configs takes the file. Where the
+    weights come from (file, hash, epoch, config text) goes into the header.
 
     Args:
         checkpoint: Any file that :func:`read_checkpoint` takes.
         dst: The file to write; its name ends in ``.safetensors``.
 
     Returns:
-        What was written, in words.
+        A sentence on what was written.
 
     Raises:
         ValueError: If ``dst`` has another ending, or a tensor has no such form.
@@ -33,33 +31,32 @@ def to_safetensors(checkpoint: str | Path, dst: str | Path) -> str:
     if Path(dst).suffix != '.safetensors':
         raise ValueError(f'DST must end in .safetensors, got {dst}.')
     content = read_checkpoint(checkpoint)
-    weights = _apart(find_state_dict(content, checkpoint), checkpoint)
+    weights = _untied(find_state_dict(content, checkpoint), checkpoint)
     meta = content.get('meta') if isinstance(content.get('meta'), dict) else {}
     write_weights(weights, dst, bare=True, meta=dict(
-        {key: str(meta[key]) for key in _FACTS if key in meta}, format='pt',
-        exported_from=Path(checkpoint).name, source_sha256=file_sha256(checkpoint),
-        mmcontrast_version=__version__, torch_version=str(torch.__version__)))
+        {key: str(meta[key]) for key in _META_KEYS if key in meta}, format='pt',
+        exported_from=Path(checkpoint).name, **provenance(checkpoint)))
     again = read_checkpoint(dst)['state_dict']
     assert set(again) == set(weights)
     assert all(_same(again[key], value) for key, value in weights.items())
     return f'{dst}: {len(again)} tensors, read back and equal to those of {checkpoint}'
 
 
-def _apart(weights: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
-    """Tied weights as tensors of their own: safetensors has no way to tie them."""
-    seen, apart = set(), {}
+def _untied(weights: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
+    """Copies of tied weights: safetensors cannot tie them."""
+    seen, untied = set(), {}
     for key, value in weights.items():
         if value.layout is not torch.strided or value.is_quantized:
             raise ValueError(f'{path}: {key} is {value.layout}, quantized: '
                              f'{value.is_quantized}; safetensors are dense and plain.')
         place = value.untyped_storage().data_ptr()
-        apart[key] = value.clone() if place in seen else value
+        untied[key] = value.clone() if place in seen else value
         seen.add(place)
-    return apart
+    return untied
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    """Bit by bit: NaN is equal to itself here."""
+    """Equal bit by bit; NaN equals itself."""
     return (one.dtype == other.dtype and one.shape == other.shape
             and torch.equal(one.contiguous().view(-1).view(torch.uint8),
                             other.contiguous().view(-1).view(torch.uint8)))

@@ -1,4 +1,4 @@
-"""Released PixPro checkpoints into ours.
+"""Convert released PixPro checkpoints.
 
 Source: github.com/zdaxie/PixPro, the keys of its training and published files
 (``encoder*``, ``projector*``, ``value_transform``, ``predictor``).
@@ -50,7 +50,7 @@ def _head(module: str) -> Head:
     return Head(module, str, _small_map, _released_head)
 
 
-# A twin ends in '_k' in the released code.
+# Modules of the momentum branch end in '_k' in the released code.
 LAYOUT = ReleasedLayout(
     method='PixPro', infer_model=infer_model,
     encoders=dict(encoder='backbone', encoder_k='momentum.backbone'),

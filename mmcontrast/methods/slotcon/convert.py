@@ -1,4 +1,4 @@
-"""Released SlotCon checkpoints into ours.
+"""Convert released SlotCon checkpoints.
 
 Source: github.com/CVMI-Lab/SlotCon, the keys of its training files
 (``encoder_{q,k}``, ``projector_{q,k}``, ``grouping_{q,k}``, ``predictor_slot``,
