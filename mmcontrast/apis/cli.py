@@ -116,9 +116,9 @@ def add_former_option(parser: argparse.ArgumentParser, former: str, dest: str,
 
 
 def add_ask_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the tools take that ask a DenseCLIP about images."""
+    """What the tools take that run a model on images."""
     add = parser.add_argument
-    add('config', help='config of a DenseCLIP segmentor or detector')
+    add('config', help='config of the model')
     add('checkpoint', help='a checkpoint of its training')
     add('images', nargs='+', help='image files or folders')
     add('--classes', metavar="'sky;tree;a red car'",

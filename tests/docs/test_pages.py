@@ -36,7 +36,7 @@ def trained(folder: Path, name: str):
 def test_code_on_the_page_runs(page, monkeypatch, tmp_path):
     photos(tmp_path / 'data' / 'my_photos')
     (tmp_path / 'configs').symlink_to(ROOT / 'configs')
-    if page.stem == 'denseclip':
+    if page.stem in ('denseclip', 'inference'):
         trained(tmp_path, 'denseclip-seg_fpn-tinyrn_1xb4-100it_shapes-pairs-256x256')
     monkeypatch.chdir(tmp_path)
     for number, block in enumerate(BLOCK.findall(page.read_text())):
