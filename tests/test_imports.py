@@ -14,18 +14,6 @@ HEAVY = ('mmdet', 'mmseg', 'mmpretrain', 'open_clip', 'diffusers', 'transformers
 ORDER = ('', 'structures', 'io', 'datasets', 'models', 'evaluation', 'visualization',
          'engine', 'converters', 'methods', 'apis', 'testing')
 
-# Still to be fixed: empty in the end.
-METHODS_BY_NAME = {
-    f'mmcontrast/apis/analysis/{file}' for file in (
-        'show_slots.py: mmcontrast.methods.slotcon.drawing',
-        'show_slots.py: mmcontrast.methods.slotcon.retrieval',
-        'show_slots.py: mmcontrast.methods.slotcon.score_maps',
-        'score_slots.py: mmcontrast.methods.slotcon.evaluation',
-        'score_slots.py: mmcontrast.methods.slotcon.clustering',
-        'score_slots.py: mmcontrast.methods.slotcon.score_maps',
-        'slots.py: mmcontrast.methods.slotcon.score_maps',
-        'browse_views.py: mmcontrast.methods.pixpro.pairs')}
-
 
 @cache
 def modules() -> dict[str, Path]:
@@ -189,7 +177,7 @@ def test_tools_find_methods_by_registries_and_never_by_name():
                   for node in ast.walk(parsed(path))
                   if isinstance(node, ast.Constant) and isinstance(node.value, str)
                   and node.value.startswith('mmcontrast.methods.')}
-    assert wrong <= METHODS_BY_NAME
+    assert wrong == set()
 
 
 def test_shared_folders_import_heavy_libraries_inside_functions_only():

@@ -4,7 +4,7 @@ from pathlib import Path
 import torch
 
 from mmcontrast.methods.slotcon import SlotGrouping
-from mmcontrast.methods.slotcon.retrieval import SlotSurvey
+from mmcontrast.methods.slotcon.retrieval import SlotStatistics
 from tests.helpers.pixpro_case import Case
 
 FOLDER = str(Path(__file__).parent / 'slotcon')
@@ -17,7 +17,7 @@ def test_nearest_images_are_those_of_the_released_script():
     grouping.prototypes.data.copy_(prototypes)
     with torch.no_grad():
         dots = grouping(features).permute(0, 3, 1, 2)
-    survey = SlotSurvey(num_slots=8, top=case.meta['config']['topk'])
+    statistics = SlotStatistics(num_slots=8, top=case.meta['config']['topk'])
     for number, image in enumerate(dots):
-        survey.add(image[None], torch.tensor([number]))
-    case.check(dict(dots=dots, idxs=survey.nearest))
+        statistics.add(image[None], torch.tensor([number]))
+    case.check(dict(dots=dots, idxs=statistics.nearest))

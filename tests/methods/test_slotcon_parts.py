@@ -15,8 +15,8 @@ from mmcontrast.methods.slotcon import (
     slot_contrast,
     update_center,
 )
-from mmcontrast.methods.slotcon.gather import gather_counts, gather_rows
-from mmcontrast.methods.slotcon.usage import agreement, slot_usage
+from mmcontrast.methods.slotcon.grouping import agreement, slot_usage
+from mmcontrast.methods.slotcon.losses import gather_counts, gather_rows
 from mmcontrast.models.layers import RowMLP
 from mmcontrast.structures import View, ViewBatch
 from tests.helpers.ranks import on_ranks

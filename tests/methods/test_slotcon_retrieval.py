@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mmcontrast.methods.slotcon.retrieval import SlotSurvey, retrieval_scores
+from mmcontrast.methods.slotcon.retrieval import SlotStatistics, retrieval_scores
 
 # Two images of two pixels, three slots.
 TWO_IMAGES = torch.tensor([
@@ -25,36 +25,36 @@ def test_scores_agree_with_the_formula_of_the_reference():
     torch.testing.assert_close(retrieval_scores(dots), wanted)
 
 
-def test_survey_counts_cells_and_images():
-    survey = SlotSurvey(num_slots=3, top=2)
-    survey.add(TWO_IMAGES, torch.tensor([0, 1]))
-    assert survey.cells.tolist() == [3, 1, 0]
-    assert survey.images.tolist() == [2, 1, 0]
-    assert survey.alive.tolist() == [0, 1]
+def test_statistics_counts_cells_and_images():
+    statistics = SlotStatistics(num_slots=3, top=2)
+    statistics.add(TWO_IMAGES, torch.tensor([0, 1]))
+    assert statistics.cells.tolist() == [3, 1, 0]
+    assert statistics.images.tolist() == [2, 1, 0]
+    assert statistics.alive.tolist() == [0, 1]
     share = (0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(3)
-    assert survey.entropy == pytest.approx(-share)
+    assert statistics.entropy == pytest.approx(-share)
 
 
-def test_survey_in_batches_gives_the_top_of_all_images():
+def test_statistics_in_batches_gives_the_top_of_all_images():
     dots = torch.rand(30, 6, 3, 3, generator=torch.Generator().manual_seed(1))
     numbers = torch.arange(30) + 100
-    survey = SlotSurvey(num_slots=6, top=4)
+    statistics = SlotStatistics(num_slots=6, top=4)
     for part in zip(dots.split(7), numbers.split(7), strict=True):
-        survey.add(*part)
+        statistics.add(*part)
     best = retrieval_scores(dots).T.topk(4)
-    torch.testing.assert_close(survey.scores, best.values)
-    assert torch.equal(survey.nearest, best.indices + 100)
-    assert survey.num_images == 30 and survey.cells.sum() == 30 * 9
+    torch.testing.assert_close(statistics.scores, best.values)
+    assert torch.equal(statistics.nearest, best.indices + 100)
+    assert statistics.num_images == 30 and statistics.cells.sum() == 30 * 9
 
 
 def test_fewer_images_than_asked_for_are_all_shown():
-    survey = SlotSurvey(num_slots=3, top=5)
-    survey.add(TWO_IMAGES, torch.tensor([4, 9]))
-    assert survey.nearest.tolist() == [[4, 9], [4, 9], [9, 4]]
+    statistics = SlotStatistics(num_slots=3, top=5)
+    statistics.add(TWO_IMAGES, torch.tensor([4, 9]))
+    assert statistics.nearest.tolist() == [[4, 9], [4, 9], [9, 4]]
 
 
 def test_entropy_is_0_for_one_slot_and_1_for_even_use():
-    one, even = SlotSurvey(4), SlotSurvey(4)
+    one, even = SlotStatistics(4), SlotStatistics(4)
     one.add(torch.eye(4)[:, :1].expand(4, 9)[None, :, None], torch.tensor([0]))
     even.add(torch.eye(4)[None, :, None], torch.tensor([0]))
     assert one.entropy == 0 and even.entropy == pytest.approx(1)

@@ -9,15 +9,18 @@ import torch
 from PIL import Image
 
 from mmcontrast.apis.analysis.score_slots import score_slots, slot_table
-from mmcontrast.apis.analysis.show_slots import CenterCroppedImages, show_slots
+from mmcontrast.apis.analysis.show_slots import show_slots
 from mmcontrast.apis.analysis.slots import load_slot_model
+from mmcontrast.datasets.center_crops import CenterCroppedImages
 from mmcontrast.datasets.segmented_images import DatasetImages, open_segmented_images
 from mmcontrast.datasets.shapes import draw_scene, scene_seed
 from mmcontrast.evaluation.cluster_scores import matched_scores
-from mmcontrast.methods.slotcon.clustering import cluster_prototypes
 from mmcontrast.methods.slotcon.drawing import mark_region
-from mmcontrast.methods.slotcon.evaluation import count_slots
-from mmcontrast.methods.slotcon.score_maps import exchanged_prototypes, slot_scores
+from mmcontrast.methods.slotcon.evaluation import (
+    cluster_prototypes,
+    count_slots,
+    slot_scores,
+)
 from mmcontrast.models.upsampling import upsampled_argmax
 from tests.helpers.slot_files import write_checkpoint, write_config, write_scenes
 
@@ -57,18 +60,17 @@ def test_scores_are_cosines_of_the_asked_branch_and_leave_the_model_alone(model)
     assert teacher.abs().max() <= 1 + 1e-6 and not torch.allclose(teacher, student)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     with pytest.raises(ValueError, match="got 'teacher'"):
-        with exchanged_prototypes(model, torch.eye(16), 'teacher'):
-            pass
+        slot_scores(model, images, 'teacher')
 
 
-def test_exchanged_prototypes_score_the_same_features_and_go_again(model):
+def test_other_prototypes_score_the_same_features(model):
     images = torch.randint(256, (1, 3, 64, 64), dtype=torch.uint8)
     own = slot_scores(model, images)
     prototypes = model.momentum.grouping.prototypes
-    with exchanged_prototypes(model, torch.cat([3 * prototypes, -prototypes])):
-        both = slot_scores(model, images)
+    others = torch.cat([3 * prototypes, -prototypes]).detach()
+    both = slot_scores(model, images, prototypes=others)
     torch.testing.assert_close(both, torch.cat([own, -own], 1))
-    assert model.momentum.grouping.prototypes is prototypes
+    assert torch.equal(slot_scores(model, images), own)
 
 
 # ---- labeled images
@@ -175,8 +177,8 @@ def test_k_means_centers_group_cells_better_than_random_ones(files, model):
     assert torch.equal(centers, cluster_prototypes(model, images, 4))
     scores = []
     for table in (centers, torch.randn(4, 16)):
-        with exchanged_prototypes(model, table):
-            scores.append(slot_scores(model, torch.stack(images)).max(1).values.mean())
+        found = slot_scores(model, torch.stack(images), prototypes=table)
+        scores.append(found.max(1).values.mean())
     assert scores[0] > scores[1]
     with pytest.raises(ValueError, match='too few for 999 clusters'):
         cluster_prototypes(model, images, 999)
@@ -219,7 +221,7 @@ def test_sets_without_objects_have_no_ari(files, tmp_path):
 
 def test_pictures_show_the_slots_in_use_and_the_summary_counts_them(files, tmp_path):
     found = show(files, tmp_path / 'new', max_slots=3, top=2)
-    alive = len(found.survey.alive)
+    alive = len(found.statistics.alive)
     assert [f.name for f in found.files] == [
         'nearest_01.png', 'overlays.png', 'slots.json']
     summary = json.loads(found.files[-1].read_text())
@@ -239,8 +241,8 @@ def test_each_row_shows_the_nearest_image_with_the_region_of_its_slot(
     sheet = np.asarray(Image.open(found.files[0]))
     paths = sorted(Path(files['scenes'], 'img_dir/test').glob('*.jpg'))
     partial = 0
-    for rank, slot in enumerate(found.survey.alive.tolist()):
-        path = paths[found.survey.nearest[slot, 0].item()]
+    for rank, slot in enumerate(found.statistics.alive.tolist()):
+        path = paths[found.statistics.nearest[slot, 0].item()]
         crop = CenterCroppedImages([str(path)], 64, 64)[0]
         won = upsampled_argmax(slot_scores(model, crop[None]), (64, 64))[0] == slot
         partial += 0 < won.float().mean() < 1
@@ -265,12 +267,12 @@ def test_broken_images_are_left_out_and_named(files, tmp_path):
         (folder / path.name).symlink_to(path)
     (folder / '000000a.jpg').write_bytes(b'no picture')
     found = show(files, tmp_path / 'out', images=[str(folder)])
-    assert found.survey.num_images == 6
+    assert found.statistics.num_images == 6
     assert found.notes == [
         f'1 of 7 images could not be read and were left out, first '
         f'{folder}/000000a.jpg.']
     good = show(files, tmp_path / 'good')
-    assert torch.equal(found.survey.scores, good.survey.scores)
+    assert torch.equal(found.statistics.scores, good.statistics.scores)
     with pytest.raises(ValueError, match='none of 1 images could be read'):
         show(files, tmp_path / 'none', images=[str(folder / '000000a.jpg')])
 

@@ -38,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = vars(parser.parse_args(argv))
     with error_exit(parser):
         found = show_slots(**arguments)
-    survey = found.survey
+    statistics = found.statistics
     print('\n'.join([
         *found.notes,
-        f'{len(survey.alive)} of {len(survey.cells)} slots in use, entropy of their '
-        f'usage {survey.entropy:.2f} (1: all alike)',
+        f'{len(statistics.alive)} of {len(statistics.cells)} slots in use, entropy of '
+        f'their usage {statistics.entropy:.2f} (1: all alike)',
         *(f'Wrote {file}' for file in found.files)]))
 
 

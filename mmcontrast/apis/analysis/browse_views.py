@@ -1,4 +1,4 @@
-"""Pictures of what a two-view config feeds its method: ``browse_views``."""
+"""Draw the views that a two-view config feeds its method."""
 import random
 from pathlib import Path
 
@@ -10,8 +10,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from ...datasets.transforms import LoadImage
-from ...registry import DATASETS, MODELS, TRANSFORMS
-from ...structures import ViewBatch
+from ...registry import DATASETS, FUNCTIONS, MODELS, TRANSFORMS
 from ...visualization.correspondence import (
     draw_correspondence,
     draw_crops,
@@ -101,9 +100,7 @@ def _draw(source: Image.Image, images: list[Image.Image], views,
 
 def _pairs(views, map_size: tuple[int, int], pos_ratio: float) -> np.ndarray:
     """(A, B) bool, the positive pairs of the cells of view 1 and view 2."""
-    from ...methods.pixpro.pairs import positive_pairs, published_coords
-    coords = [published_coords(ViewBatch.stack([view])) for view in views]
-    return positive_pairs(*coords, map_size, map_size, pos_ratio)[0].numpy()
+    return FUNCTIONS.get('cell_pairs')(views, map_size, pos_ratio).numpy()
 
 
 def _nearest(pairs: np.ndarray, views, map_size: tuple[int, int]

@@ -1,9 +1,8 @@
-"""Do slots find objects and classes? Scores on labeled images, beside chance."""
+"""Score slots as a segmentation of labeled images, beside random prototypes."""
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import torch
 from rich.progress import track
 
 from ...datasets.labeled_images import evenly_spaced
@@ -12,15 +11,8 @@ from ...datasets.segmented_images import (
     SegmentedImages,
     open_segmented_images,
 )
-from ...evaluation.cluster_scores import matched_scores
-from ...evaluation.features import network_input
-from ...methods.slotcon.clustering import cluster_prototypes
-from ...methods.slotcon.evaluation import count_slots
-from ...methods.slotcon.score_maps import branch_of
+from ...registry import FUNCTIONS
 from .slots import load_slot_model
-
-TRAINED, RANDOM, CLUSTERED, UNTRAINED = (
-    'trained slots', 'random prototypes', 'k-means prototypes', 'untrained network')
 
 
 def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
@@ -67,30 +59,23 @@ def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
     scenes = open_segmented_images(data, split, num_classes, ignore_index)
     picks = evenly_spaced(len(scenes), max_images)
     model, note = load_slot_model(config, checkpoint, branch, seed, device)
-    own = branch_of(model, branch).grouping.prototypes.detach()
-    tables = {TRAINED: own}
-    generator = torch.Generator().manual_seed(seed)
-    for draw in range(random_prototypes):
-        tables[f'{RANDOM} {draw}'] = torch.randn(own.shape, generator=generator)
-    if kmeans:
-        pixels = (network_input(image.image, size)
-                  for image in _read(scenes, picks, CLUSTERED, progress))
-        tables[CLUSTERED] = cluster_prototypes(model, pixels, len(own), branch, seed)
-    settings = dict(num_classes=len(scenes.classes), size=size, branch=branch)
-    tallies = count_slots(
-        model, tables, _read(scenes, picks, TRAINED, progress), **settings)
+    untrained = None
     if baseline == 'random':
-        fresh, _ = load_slot_model(config, None, branch, seed, device)
-        table = branch_of(fresh, branch).grouping.prototypes.detach()
-        images = _read(scenes, picks, UNTRAINED, progress)
-        tallies |= count_slots(fresh, {UNTRAINED: table}, images, **settings)
-    rows = {name: tally.scores(scenes.is_thing) for name, tally in tallies.items()}
+        untrained, _ = load_slot_model(config, None, branch, seed, device)
+
+    def read(what: str) -> Iterator[SegmentedImage]:
+        for i in track(picks, what, disable=not progress):
+            yield scenes[i]
+
+    rows, per_class_iou = FUNCTIONS.get('compare_prototypes')(
+        model, read, len(scenes.classes), scenes.is_thing, size, branch,
+        random_prototypes, kmeans, untrained, seed)
     result = dict(
         config=config, checkpoint=checkpoint, data=str(data), split=split, size=size,
-        branch=branch, seed=seed, num_images=len(picks), num_slots=len(own),
-        note=note, classes=list(scenes.classes), things_classes=_things(scenes),
-        per_class_iou=matched_scores(tallies[TRAINED].counts.counts)['per_class_iou'],
-        rows=_average_draws(rows))
+        branch=branch, seed=seed, num_images=len(picks),
+        num_slots=len(model.slot_prototypes(branch)), note=note,
+        classes=list(scenes.classes), things_classes=_things(scenes),
+        per_class_iou=per_class_iou, rows=rows)
     if out:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(json.dumps(result, indent=1), encoding='utf-8')
@@ -136,29 +121,9 @@ def _cell(row: Mapping, key: str) -> str:
     return f'{row[key]:.0f}' if key == 'in_use' else f'{100 * row[key]:.1f}'
 
 
-def _read(scenes: SegmentedImages, picks: Sequence[int], what: str, progress: bool
-          ) -> Iterator[SegmentedImage]:
-    for i in track(picks, what, disable=not progress):
-        yield scenes[i]
-
-
 def _things(scenes: SegmentedImages) -> list[str]:
     """Class names with all kinds of objects as one."""
     if scenes.is_thing is None:
         return []
     return ['object', *(name for name, thing in zip(
         scenes.classes, scenes.is_thing, strict=True) if not thing)]
-
-
-def _average_draws(rows: Mapping[str, dict]) -> dict[str, dict]:
-    """The draws of random prototypes as one row of means."""
-    draws = [row for name, row in rows.items() if name.startswith(RANDOM)]
-    averaged = {}
-    for name, row in rows.items():
-        if not name.startswith(RANDOM):
-            averaged[name] = row
-        elif RANDOM not in averaged:
-            averaged[RANDOM] = {
-                key: None if row[key] is None else
-                sum(draw[key] for draw in draws) / len(draws) for key in row}
-    return averaged

@@ -13,6 +13,7 @@ from ...converters.report import KeyReport, rename_keys
 from ...converters.targets import Target, build_target
 from ...io.checkpoint import count_prefixes, find_state_dict, read_checkpoint
 from ...registry import MODELS
+from ...structures.protocols import ExportsBranch
 from .weight_files import provenance, write_weights
 
 
@@ -91,7 +92,7 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
 def default_branch(model: Mapping) -> str:
     """The branch that the class of a model exports: ``online`` or ``momentum``."""
     cls = MODELS.get(model['type']) if 'type' in model else None
-    return getattr(cls, 'export_branch', 'online')
+    return cls.export_branch if isinstance(cls, ExportsBranch) else 'online'
 
 
 def _part(weights: Mapping[str, Tensor], branch: str, module: str, path: str | Path

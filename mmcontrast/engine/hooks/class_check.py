@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ...errors import UserValueError
 from ...registry import HOOKS
+from ...structures.protocols import HasIdleHeads
 from ..distributed.unwrap import unwrap_model
 from .class_texts import check_class_texts, check_order, note_class_texts
 
@@ -97,7 +98,7 @@ def class_heads(model: nn.Module) -> dict[str, nn.Module]:
     """
     model = unwrap_model(model)
     idle = {getattr(module, name, None) for module in model.modules()
-            for name in getattr(module, 'idle_heads', ())}
+            if isinstance(module, HasIdleHeads) for name in module.idle_heads}
     return {
         name: module for name, module in model.named_modules()
         if _last_word(name).endswith('head') and module not in idle

@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ...registry import HOOKS
+from ...structures.protocols import HasCollapseSigns
 from ..distributed.unwrap import unwrap_model
 
 #: The sign of a collapse that every method can report: std of its pixel features.
@@ -99,8 +100,9 @@ class PretrainMonitorHook(Hook):
 
     def _signs(self, model: nn.Module) -> dict[str, dict]:
         """Signs of a collapse, with the bounds of this hook."""
-        signs = dict(feature_std=FEATURE_STD_SIGN) | getattr(
-            model, 'collapse_signs', {})
+        signs = dict(feature_std=FEATURE_STD_SIGN)
+        if isinstance(model, HasCollapseSigns):
+            signs |= model.collapse_signs
         unknown = sorted(set(self.bounds) - set(signs))
         if unknown:
             raise ValueError(

@@ -1,8 +1,11 @@
-"""Which pixels of two views show the same place of the image."""
+"""Find the cells of two views that show the same place of the image."""
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from ...structures import ViewBatch
+from ...registry import FUNCTIONS
+from ...structures import View, ViewBatch
 
 
 def published_coords(views: ViewBatch) -> Tensor:
@@ -48,6 +51,14 @@ def positive_pairs(coords_1: Tensor, coords_2: Tensor, shape_1: tuple[int, int],
         (N, A, B) bool, A and B the cells of the two maps in row-major order.
     """
     return _relative_distance(coords_1, coords_2, shape_1, shape_2) < pos_ratio
+
+
+@FUNCTIONS.register_module()
+def cell_pairs(views: Sequence[View], map_size: tuple[int, int],
+               pos_ratio: float = 0.7) -> Tensor:
+    """(A, B) bool, the :func:`positive_pairs` of two views with maps of one size."""
+    coords = [published_coords(ViewBatch.stack([view])) for view in views]
+    return positive_pairs(*coords, map_size, map_size, pos_ratio)[0]
 
 
 def _relative_distance(coords_1: Tensor, coords_2: Tensor, shape_1: tuple[int, int],

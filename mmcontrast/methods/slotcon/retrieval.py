@@ -1,8 +1,17 @@
-"""Which images show a slot best, and how much each slot is used."""
+"""Find the images that show a slot best, and count how much each slot is used."""
 import math
+from collections.abc import Sequence
 
 import torch
+from rich.progress import track
 from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ...datasets.center_crops import CenterCroppedImages
+from ...datasets.workers import seed_worker
+from ...registry import FUNCTIONS
+from ...structures.protocols import SlotModel
+from .evaluation import slot_scores
 
 # Keeps the score of a slot that wins no pixel finite: its mean similarity.
 _EPS = 1e-6
@@ -33,10 +42,10 @@ def retrieval_scores(similarities: Tensor) -> Tensor:
     return (won + _EPS * similarities.sum(2)) / (area + _EPS * pixels)
 
 
-class SlotSurvey:
+class SlotStatistics:
     """Usage and nearest images of all slots, from batches of score maps.
 
-    Nothing but the figures of the slots is kept, however many images pass.
+    Its size does not depend on the number of images.
 
     Args:
         num_slots: K.
@@ -60,7 +69,7 @@ class SlotSurvey:
 
     @torch.no_grad()
     def add(self, similarities: Tensor, numbers: Tensor) -> None:
-        """Take in (N, K, h, w) similarities of the images with the (N,) numbers."""
+        """Count (N, K, h, w) similarities of the images with the (N,) numbers."""
         count, num_slots = similarities.shape[:2]
         winner = similarities.flatten(2).argmax(1)                         # (N, P)
         offset = torch.arange(count, device=winner.device)[:, None] * num_slots
@@ -87,3 +96,45 @@ class SlotSurvey:
             return 0.0
         share = self.cells[self.cells > 0].double() / self.cells.sum()
         return -(share * share.log()).sum().item() / math.log(len(self.cells))
+
+    def summary(self, paths: Sequence[str]) -> dict:
+        """Everything as plain values, for a JSON file; ``paths`` name the images."""
+        total = self.cells.sum().item()
+        slots = [dict(
+            slot=slot, share_of_cells=self.cells[slot].item() / total,
+            images=self.images[slot].item(),
+            nearest=[paths[i] for i in self.nearest[slot].tolist()],
+            scores=self.scores[slot].tolist()) for slot in self.alive.tolist()]
+        return dict(num_slots=len(self.cells), alive=len(slots), entropy=self.entropy,
+                    num_images=self.num_images, slots=slots)
+
+
+@FUNCTIONS.register_module()
+def slot_statistics(model: SlotModel, crops: CenterCroppedImages, top: int = 5,
+                    branch: str = 'momentum', batch_size: int = 32, workers: int = 0,
+                    progress: bool = True) -> tuple[SlotStatistics, list[str]]:
+    """Pass all images through the network once.
+
+    Returns:
+        The statistics, in which images are numbered as in ``crops.paths``, and the
+        paths of images that could not be read.
+
+    Raises:
+        ValueError: If none could be read.
+    """
+    loader = DataLoader(crops, batch_size, num_workers=workers, collate_fn=list,
+                        worker_init_fn=seed_worker if workers else None)
+    statistics, bad, first = None, [], 0
+    for batch in track(loader, 'images', disable=not progress):
+        numbers = [first + i for i, image in enumerate(batch) if image is not None]
+        bad += [crops.paths[first + i] for i, x in enumerate(batch) if x is None]
+        first += len(batch)
+        if not numbers:
+            continue
+        found = slot_scores(model, torch.stack([x for x in batch if x is not None]),
+                            branch)
+        statistics = statistics or SlotStatistics(found.shape[1], top)
+        statistics.add(found, torch.tensor(numbers))
+    if statistics is None:
+        raise ValueError(f'none of {len(crops)} images could be read, first {bad[0]}.')
+    return statistics, bad

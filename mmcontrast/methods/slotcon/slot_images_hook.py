@@ -1,4 +1,4 @@
-"""Pictures of the slots of a few images, while they are being learned."""
+"""Draw the slots of a few images during training."""
 from collections.abc import Mapping, Sequence
 from copy import copy
 from itertools import count
@@ -18,21 +18,20 @@ from ...engine.distributed.unwrap import unwrap_model
 from ...engine.hooks.intervals import IntervalHook
 from ...engine.resume.rng_state import preserved_rng
 from ...evaluation.features import network_input
-from ...models.upsampling import upsampled_argmax
 from ...registry import HOOKS
+from ...structures.protocols import SlotModel
 from ...visualization.label_maps import draw_label_maps, label_colors
-from .score_maps import slot_scores
+from .evaluation import slot_labels
 
 
 @HOOKS.register_module()
 class SlotImagesHook(IntervalHook):
-    """Draw which slot takes which pixel of a few images, now and then.
+    """Draw which slot takes which pixel of a few images, at intervals.
 
     Each sheet goes to the visualizer as ``slots`` (mmengine's local backend writes it
     to ``vis_data/vis_image`` in the work dir), before training, at every interval and
-    at the end. A slot keeps its color for as long as it is in
-    use.
-    Rank 0 draws; a run with the hook gives the weights of a run without it.
+    at the end. A slot keeps its color for as long as it is in use. Rank 0 draws; a run
+    with the hook gives the weights of a run without it.
 
     Args:
         interval: Epochs (iterations with ``by_epoch=False``) between two sheets.
@@ -65,7 +64,7 @@ class SlotImagesHook(IntervalHook):
         if not is_main_process():
             return
         model = unwrap_model(runner.model)
-        if not hasattr(model, 'slot_scores'):
+        if not isinstance(model, SlotModel):
             raise TypeError(
                 f'SlotImagesHook: {type(model).__name__} has no slots (no method '
                 'slot_scores); remove the hook from default_hooks.')
@@ -83,11 +82,8 @@ class SlotImagesHook(IntervalHook):
 
     def _draw(self, model: nn.Module, step: int) -> np.ndarray:
         """(H, W, 3) uint8 sheet."""
-        maps, num_slots = [], 0
-        for _, image in self._pixels:
-            scores = slot_scores(model, image[None], self.branch)
-            num_slots = scores.shape[1]
-            maps.append(upsampled_argmax(scores, image.shape[-2:])[0].cpu().numpy())
+        maps = [slot_labels(model, image, self.branch) for _, image in self._pixels]
+        num_slots = len(model.slot_prototypes(self.branch))
         used = np.bincount(np.concatenate([x.ravel() for x in maps]))
         self._ranks = keep_ranks(self._ranks, used)
         title = (f'after {step} iterations: {len(self._ranks)} of {num_slots} slots in '
@@ -100,10 +96,10 @@ class SlotImagesHook(IntervalHook):
     def _read(self, runner: Runner) -> list[tuple[str, Tensor]]:
         """Names and (3, H, W) gray levels."""
         if self.images is not None:
-            pictures = [(Path(path).name, read_image(path)) for path in self.images]
+            images = [(Path(path).name, read_image(path)) for path in self.images]
         else:
-            pictures = training_images(runner, self.num_images)
-        return [(name, network_input(x, self.size)) for name, x in pictures]
+            images = training_images(runner, self.num_images)
+        return [(name, network_input(x, self.size)) for name, x in images]
 
 
 def keep_ranks(ranks: Mapping[int, int], used: np.ndarray) -> dict[int, int]:
@@ -125,7 +121,7 @@ def keep_ranks(ranks: Mapping[int, int], used: np.ndarray) -> dict[int, int]:
 
 
 def training_images(runner: Runner, num_images: int) -> list[tuple[str, Image.Image]]:
-    """Names of training images, evenly spread over the set, and whole pictures.
+    """Names of training images, evenly spread over the set, and the whole images.
 
     None, and a warning, if the set is a stream that nothing can be picked from.
     """

@@ -1,4 +1,4 @@
-"""Do slots find objects, while they are being learned?"""
+"""Score slots as a segmentation of labeled images during training."""
 import time
 
 from mmengine.runner import Runner
@@ -15,12 +15,11 @@ from ...engine.hooks.intervals import IntervalHook, on_rank_0
 from ...engine.resume.rng_state import preserved_rng
 from ...registry import HOOKS
 from .evaluation import count_slots
-from .score_maps import branch_of
 
 
 @HOOKS.register_module()
 class SlotProbeHook(IntervalHook):
-    """Score slots as a segmentation of a few labeled images, now and then.
+    """Score slots as a segmentation of a few labeled images, at intervals.
 
     Logs the figures of :meth:`~mmcontrast.methods.slotcon.evaluation.SlotTally.scores`
     (``slots/fg_ari``, ``slots/miou``, ...) to the log, the visualizer and the message
@@ -70,7 +69,7 @@ class SlotProbeHook(IntervalHook):
                     else open_segmented_images(**self.dataset))
             images = self._images
             picks = evenly_spaced(len(images), self.num_images)
-            prototypes = branch_of(model, self.branch).grouping.prototypes.detach()
+            prototypes = model.slot_prototypes(self.branch)
             tally = count_slots(
                 model, dict(slots=prototypes), (images[i] for i in picks),
                 len(images.classes), self.size, self.branch)['slots']

@@ -13,9 +13,8 @@ from ...models.momentum import MomentumEncoder
 from ...models.two_views import TwoViewModel, stack_views
 from ...registry import MODELS
 from .alignment import Aligner, Overlap, overlaps
-from .grouping import Slots
+from .grouping import Slots, agreement, slot_usage
 from .losses import Contrast, distillation, slot_contrast, update_center
-from .usage import agreement, slot_usage
 
 
 class Grouped(NamedTuple):

@@ -1,4 +1,4 @@
-# Ten classes of the toy world (docs/toy_world.md), told apart by color and height alone.
+# The classes of the toy world (docs/toy_world.md), by color and height alone.
 _base_ = 'mmcontrast::_base_/runtime.py'
 custom_imports = dict(imports=['color_segmentation'])
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
+from ....datasets.center_crops import CenterCroppedImages
 from ....datasets.image_lists import list_folder
 from ....datasets.labeled_images import evenly_spaced
 from ....datasets.workers import seed_worker
@@ -16,7 +17,6 @@ from ....evaluation.image_probes import (
     linear_accuracy,
 )
 from ...progress import run_bars
-from ..show_slots import CenterCroppedImages
 from .backbones import BackboneChoice
 from .results import evaluate
 
