@@ -113,7 +113,7 @@ def test_nothing_is_drawn_of_a_stream_and_the_log_says_why(tmp_path):
     from tests.engine.test_monitor_hooks import train as train_tiny
 
     class Slots(Tiny):
-        slot_scores = slot_prototypes = check_slot_weights = None
+        slot_scores = slot_prototypes = check_slot_weights = Tiny.forward
 
     # The tiny run feeds a plain Dataset, which has no pictures to load.
     train_tiny(tmp_path / 'run', [SlotImagesHook()], kind=Slots)

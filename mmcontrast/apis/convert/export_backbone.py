@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from ...converters.equality import verify_outputs, verify_stages
 from ...converters.report import KeyReport, rename_keys
 from ...converters.targets import Target, build_target
-from ...io.checkpoint import count_prefixes, find_state_dict, read_checkpoint
+from ...io.checkpoint import count_prefixes
 from ...registry import MODELS
 from ...structures.protocols import ExportsBranch
+from ..loading import build_model, read_weights
 from .weight_files import provenance, write_weights
 
 
@@ -56,10 +57,10 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
     if Path(dst).suffix == '.safetensors' and not bare:
         raise ValueError(f'{to} reads no safetensors; let DST end in .pth.')
     branch = branch or default_branch(config.model)
-    everything = find_state_dict(read_checkpoint(checkpoint), checkpoint)
+    everything = read_weights(checkpoint)
     weights = _part(everything, branch, 'backbone', checkpoint)
     cfg = {k: v for k, v in config.model.backbone.items() if k != 'init_cfg'}
-    source = MODELS.build(cfg)
+    source = build_model(config, 'backbone')
     _check_fits(source, weights, checkpoint, config.filename)
     target = build_target(cfg, source, to)
     if target.without:

@@ -5,17 +5,15 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ...converters.equality import verify_outputs
 from ...converters.report import KeyReport
 from ...io.atomic import atomic_write
-from ...io.checkpoint import find_state_dict, read_checkpoint
 from ...models.clip_weights import open_clip
 from ...models.text import tokenize
-from ...registry import MODELS
 from ..config import load_config
+from ..loading import build_model, read_weights
 from .weight_files import provenance, write_weights
 
 SUFFIXES = ('.safetensors', '.pt', '.pth')
@@ -48,7 +46,7 @@ def export_clip(config: str, checkpoint: str | Path, dst: str | Path) -> KeyRepo
         raise ValueError(f'DST must end in {", ".join(SUFFIXES)}, got {dst}.')
     cfg = load_config(config)
     model = _build(cfg, config)
-    weights = find_state_dict(read_checkpoint(checkpoint), checkpoint)
+    weights = read_weights(checkpoint)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -74,9 +72,7 @@ def _build(cfg: Config, path: str) -> nn.Module:
         raise ValueError(
             f"{path}: the model is {cfg.get('model', {}).get('type')!r}, expected "
             "'CLIP'; name the config of a CLIP, such as one of configs/clip.")
-    # Whatever a Runner of this process left as the default.
-    with DefaultScope.overwrite_default_scope('mmcontrast'):
-        return MODELS.build(cfg.model).eval()
+    return build_model(cfg).eval()
 
 
 def _verify(model: nn.Module, state: dict[str, Tensor], architecture: dict

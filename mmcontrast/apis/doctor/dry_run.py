@@ -13,7 +13,8 @@ from torch import nn
 
 from ...engine.distributed.unwrap import unwrap_model
 from ...engine.hooks.class_check import check_classes, class_heads
-from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
+from ...io.checkpoint import check_matching_keys
+from ..loading import read_weights
 from ..train import build_runner
 from .estimate import Times, check_disk, report_memory, report_time
 from .machine import check_shared_memory
@@ -182,7 +183,7 @@ def _check_checkpoint(report: Report, path: str, model: nn.Module) -> None:
         report.warn(f'{path} will be downloaded when the run starts and is not '
                     'checked; download it and name the file.')
         return
-    state = find_state_dict(read_checkpoint(path), path)
+    state = read_weights(path)
     message = check_matching_keys(state, model, path)
     if message:
         report.warn(message)
