@@ -78,7 +78,7 @@ def convert_released(layout: ReleasedLayout, weights: Weights,
     kept = {key: value for key, value in weights.items()
             if not any(fnmatch(key, pattern) for pattern in drop)}
     model_cfg = dict(model_cfg or layout.infer_model(kept))
-    # Whatever a Runner of this process left as the default.
+    # Independent of the default scope that an earlier Runner left.
     with DefaultScope.overwrite_default_scope('mmcontrast'):
         model = MODELS.build(model_cfg).eval()
     expected = model.state_dict()

@@ -91,7 +91,7 @@ def test_a_sound_run_passes_and_nothing_is_left_behind(folder, capfd):
     assert '2 are kept in work_dirs/config' in fine
     assert 'peak memory: ' in fine
     assert 'num_workers=0: loading and training take turns' in lines(
-        report, 'WARN') or 'the model bounds the run' in fine
+        report, 'WARN') or 'the model limits the speed' in fine
     assert files(folder) == before
 
 

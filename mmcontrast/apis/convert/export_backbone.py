@@ -43,7 +43,7 @@ def export_backbone(config: str | Path | Config, checkpoint: str | Path,
         KeyError: If the checkpoint has no such branch.
     """
     config = config if isinstance(config, Config) else Config.fromfile(config)
-    # Whatever a Runner of this process left as the default.
+    # Independent of the default scope that an earlier Runner left.
     scope = config.get('default_scope') or 'mmcontrast'
     with DefaultScope.overwrite_default_scope(scope):
         return _export(config, checkpoint, dst, to, branch, with_neck, drop)

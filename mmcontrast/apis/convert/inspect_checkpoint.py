@@ -24,8 +24,8 @@ def describe_checkpoint(path: str | Path, keys: str | None = None) -> str:
     if problem:
         raise ValueError(
             f'{path} is damaged: {problem}. It was epoch {manifest.epoch}, step '
-            f'{manifest.step}. Restore it from a copy; training goes on from the '
-            'newest undamaged one with --resume.')
+            f'{manifest.step}. Restore it from a copy; --resume starts from the '
+            'newest undamaged one.')
     checkpoint = read_checkpoint(path)
     weights = find_state_dict(checkpoint, path)
     elements = sum(value.numel() for value in weights.values())

@@ -42,7 +42,7 @@ def doctor(config: str, checkpoint: str | None = None, cfg_options: dict | None 
     if cfg is not None:
         with report.section('limits'):
             check_limits(report, cfg)
-        # Whatever a Runner of this process left as the default.
+        # Independent of the default scope that an earlier Runner left.
         scope = cfg.get('default_scope') or 'mmengine'
         with DefaultScope.overwrite_default_scope(scope):
             with report.section('data'):

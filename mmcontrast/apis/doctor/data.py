@@ -1,6 +1,5 @@
 """Check the data of each loader: counts, readable images, labels within range."""
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from mmengine.registry import DATASETS
 
 from ...datasets.bad_images import BadImage
 from ...datasets.transforms.loading import read_image
+from ...engine.hooks.class_check import leaf_datasets
 from .machine import loaders
 from .report import Report, error_text, suppress_output
 
@@ -39,24 +39,14 @@ def check_data(report: Report, cfg: Config, num_samples: int) -> None:
                 if hasattr(dataset, 'full_init'):
                     dataset.full_init()
         except Exception as error:
-            hint = ('. Put the data there, or correct data_root and its neighbors.'
+            hint = ('. Put the data there, or correct data_root, data_prefix and ann_file.'
                     if isinstance(error, FileNotFoundError) else '')
             report.fail(f'{name}: {error_text(error)}{hint}')
             broken.add(settings)
             continue
         _check_count(report, name, loader, dataset)
-        for part in parts(dataset):
+        for part in leaf_datasets(dataset):
             _check_samples(report, name, part, num_samples)
-
-
-def parts(dataset: object) -> Iterator[object]:
-    """The datasets inside wrappers (repetition, concatenation and such)."""
-    inner = getattr(dataset, 'datasets', None) or (
-        [dataset.dataset] if hasattr(dataset, 'dataset') else None)
-    if inner is None:
-        yield dataset
-    for child in inner or ():
-        yield from parts(child)
 
 
 def _check_count(report: Report, name: str, loader: dict, dataset: object) -> None:

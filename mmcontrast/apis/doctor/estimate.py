@@ -58,11 +58,11 @@ def report_time(report: Report, runner: Runner, cfg: Config, times: Times) -> No
         report.warn('num_workers=0: loading and training take turns. With '
                     'num_workers=2 or more they overlap.')
     elif times.workers and loading > 1.2 * stepping:
-        report.warn('the loader bounds the run, the model waits for it: more workers '
-                    'where there are processors, smaller images on the disk, fewer or '
-                    'faster transforms.')
+        report.warn('the loader limits the speed, the model waits for it: use more '
+                    'workers if there are processors, smaller images on the disk, '
+                    'fewer or faster transforms.')
     else:
-        report.ok('the model bounds the run')
+        report.ok('the model limits the speed')
     validations = _validations(runner)
     total = training + validations * times.validation
     text = (f'about {_duration(total)} for {iters} iterations'

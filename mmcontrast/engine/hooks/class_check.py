@@ -67,7 +67,7 @@ def check_classes(runner: Runner) -> None:
         if heads and classes is not None:
             _check_counts(heads, classes, split, dataset)
             check_order(unwrap_model(runner.model), classes, split)
-            for part in _parts(dataset):
+            for part in leaf_datasets(dataset):
                 _check_annotated(part, classes, split)
 
 
@@ -178,13 +178,13 @@ def _labels(sample: object) -> Tensor | None:
     return sample.get('gt_label')
 
 
-def _parts(dataset: object) -> list:
-    """The datasets inside mmengine's and mmdet's wrappers (concatenation and such)."""
+def leaf_datasets(dataset: object) -> list:
+    """The datasets inside the wrappers of mmengine and mmdet, such as ConcatDataset."""
     inner = getattr(dataset, 'datasets', None) or (
         [dataset.dataset] if hasattr(dataset, 'dataset') else None)
     if inner is None:
         return [dataset]
-    return [part for child in inner for part in _parts(child)]
+    return [part for child in inner for part in leaf_datasets(child)]
 
 
 def _last_word(name: str) -> str:
