@@ -39,7 +39,7 @@ def check_data(report: Report, cfg: Config, num_samples: int) -> None:
                 if hasattr(dataset, 'full_init'):
                     dataset.full_init()
         except Exception as error:
-            hint = ('. Put the data there, or correct data_root, data_prefix and ann_file.'
+            hint = ('. Put the data there, or correct data_root and the other paths.'
                     if isinstance(error, FileNotFoundError) else '')
             report.fail(f'{name}: {error_text(error)}{hint}')
             broken.add(settings)
