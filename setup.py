@@ -15,7 +15,7 @@ SHIPPED = ('configs', 'tools', 'projects', 'model-index.yml')
 
 
 class BuildWithConfigs(build_py):
-    """Copy what lies beside the package in a checkout into the built package."""
+    """Copy configs, tools and projects into the built package."""
 
     def run(self) -> None:
         super().run()
@@ -46,8 +46,8 @@ def version() -> str:
     return scope['__version__']
 
 
-# Every extra but 'dev' is of the maintained line; beside the original mm* packages
-# leave them out.
+# Every extra but 'dev' requires the maintained packages; do not use them with the
+# original mm* packages.
 EXTRAS = {name: requirements(name)
           for name in ('det', 'seg', 'pretrain', 'text', 'cpu', 'jpeg', 'shards',
                        'dev')}

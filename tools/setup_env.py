@@ -1,11 +1,11 @@
-"""Set up the environment that ``make`` works in, or check one that is there.
+"""Set up the virtual environment of ``make``, or check an existing interpreter.
 
     python3 tools/setup_env.py --venv .venv       create, complete, or do nothing
-    python  tools/setup_env.py --check            does this interpreter fit as it is?
+    python  tools/setup_env.py --check            check this interpreter
 
-Standard library only, since it runs before anything is installed. Each step is a pip
-call that does nothing where its packages are there, so an interrupted set-up goes on
-where it stopped; a finished one is recognized by the hash of the requirements.
+Uses only the standard library, as it runs before anything is installed. Each step is
+a pip call that does nothing if its packages are installed, so that an interrupted
+set-up can be continued; a complete one is recognized by a hash of the requirements.
 """
 import argparse
 import hashlib
@@ -166,7 +166,7 @@ def install(venv: Path, title: str, arguments: list) -> None:
     except BaseException:
         pip.terminate()
         pip.wait()
-        say('Interrupted. The next make goes on with this step.')
+        say('Interrupted. The next make continues with this step.')
         raise
     if pip.returncode:
         text = since(log, begin)
@@ -174,7 +174,7 @@ def install(venv: Path, title: str, arguments: list) -> None:
             *text.splitlines()[-25:], '',
             f'Installing {title} failed (exit {pip.returncode}); above is the end of '
             f'{log}.', *advice(text),
-            'Then run make again: it goes on with this step.']))
+            'Then run make again: it continues with this step.']))
 
 
 def wait(process: subprocess.Popen, log: Path, begin: int) -> None:

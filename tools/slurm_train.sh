@@ -2,7 +2,7 @@
 # Train as a Slurm job:
 #   GPUS=8 bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [flags of train.py]
 # GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS say the rest. A job that saves before its
-# time limit and goes on by itself: docs/stopping_and_ranks.md.
+# time limit and resumes by itself: docs/stopping_and_ranks.md.
 set -euo pipefail
 if [ $# -lt 4 ]; then
     echo "usage: bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [flags]" >&2

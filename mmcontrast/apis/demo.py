@@ -1,6 +1,6 @@
-"""``make demo``: pretrain, export, fine-tune with and without, and a page about it.
+"""Run the demo: pretrain, export, fine-tune with and without, and report.
 
-Every step is a command that a user can type; the page lists them.
+Every step is a command that a user can type; the report lists them.
 """
 import shlex
 import statistics
@@ -27,22 +27,22 @@ from .tool_process import ToolError, run_tool
 
 PRETRAIN = 'configs/pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py'
 FINETUNE = 'projects/downstream/mmseg/fcn_r18-d16_1xb8-60it_shapes-things-128x128.py'
-# 'val' is for whoever changes the demo; its score comes from 'test' alone.
+# 'val' is for changing the demo; its score comes from 'test' alone.
 NUM_TRAIN, NUM_VAL, NUM_TEST = 2000, 100, 500
 NUM_LABELED = 5
 
 
 @dataclass
 class Demo:
-    """What the steps leave behind for the page.
+    """Settings and results of the steps.
 
     Attributes:
-        root: The checkout; commands run there.
-        work_dir: Everything is written below it.
-        data: The user's folder of pictures, None for the toy world.
+        root: Folder with ``configs`` and ``tools``, in which commands run.
+        work_dir: Folder of everything that is written.
+        data: The user's folder of images, None for the toy world.
         seeds: Seeds of the fine-tuning, the same with and without pretraining.
-        commands: Every command that ran, with what it was for.
-        miou: mIoU in per cent by kind of start, one a seed.
+        commands: (title, command) of every step.
+        miou: mIoU in per cent by initialization, one per seed.
     """
 
     root: Path
@@ -57,8 +57,8 @@ class Demo:
         return self.work_dir / 'shapes'
 
     @property
-    def pictures(self) -> Path:
-        """The folder that is pretrained on."""
+    def images(self) -> Path:
+        """The folder of the pretraining."""
         return self.data or self.shapes / 'img_dir' / 'train'
 
     @property
@@ -72,35 +72,35 @@ def run_demo(root: str, work_dir: str = 'work_dirs/demo', data: str | None = Non
     """Run all steps and write ``work_dir/report.html``.
 
     Args:
-        root: The checkout with ``configs`` and ``tools``.
-        work_dir: Where everything goes.
-        data: A folder of pictures to pretrain on instead of the toy world.
-        seeds: Fine-tuning runs of each kind.
-        pretrain_iters, finetune_iters: Other lengths than the configs'.
+        root: Folder with ``configs`` and ``tools``: a checkout, or ``.mim`` of a wheel.
+        work_dir: Folder of everything that is written.
+        data: Folder of images to pretrain on instead of the toy world.
+        seeds: Seeds of the fine-tuning runs, for either initialization.
+        pretrain_iters, finetune_iters: Iterations; default: those of the configs.
 
     Returns:
-        The page.
+        The report.
 
     Raises:
-        FileNotFoundError: If ``data`` is missing or holds no picture.
-        ToolError: If a step fails; its log was shown.
+        FileNotFoundError: If ``data`` is missing or holds no image.
+        ToolError: If a step fails; the end of its log has been printed.
     """
     start = time.time()
     demo = Demo(Path(root).resolve(), Path(work_dir).resolve(),
                 None if data is None else Path(data).resolve(), seeds)
     if demo.data is not None:
-        list_folder(str(demo.data))     # says what is wrong, before any work
+        list_folder(str(demo.data))     # Raises before any work.
     demo.work_dir.mkdir(parents=True, exist_ok=True)
     with _bars() as bars:
         runner = StepRunner(demo, bars)
         draw_scenes(demo, runner)
         pretrain(demo, runner, pretrain_iters)
         finetune(demo, runner, finetune_iters)
-        take_pictures(demo, runner)
+        draw_images(demo, runner)
     summary = _summary(demo, time.time() - start)
     dump(summary, str(demo.work_dir / 'result.json'), indent=1)
     page = write_report(demo.work_dir, summary)
-    Console().print(_sentence(summary) + f'\nThe page: {page}')
+    Console().print(_sentence(summary) + f'\nReport: {page}')
     return page
 
 
@@ -111,7 +111,7 @@ def draw_scenes(demo: Demo, runner: 'StepRunner'):
 
 
 def pretrain(demo: Demo, runner: 'StepRunner', iters: int | None):
-    options = [f'train_dataloader.dataset.data_root={demo.pictures}']
+    options = [f'train_dataloader.dataset.data_root={demo.images}']
     for split in ('train', 'val'):
         for key, folder in dict(img_dir='img_dir', ann_dir='ann_dir_things').items():
             options.append(f'default_hooks.probe.{split}_dataset.{key}='
@@ -129,7 +129,7 @@ def pretrain(demo: Demo, runner: 'StepRunner', iters: int | None):
 
 
 def finetune(demo: Demo, runner: 'StepRunner', iters: int | None):
-    """The same FCN from both starts; each seed has labeled scenes of its own."""
+    """The same FCN from both initializations; each seed has its own labeled scenes."""
     starts = {
         'random': 'model.backbone.init_cfg=None',
         'pretrained': f'model.backbone.init_cfg.checkpoint={demo.backbone}'}
@@ -155,11 +155,11 @@ def finetune(demo: Demo, runner: 'StepRunner', iters: int | None):
                 read_scores(folder / 'test')['mIoU'])
 
 
-def take_pictures(demo: Demo, runner: 'StepRunner'):
+def draw_images(demo: Demo, runner: 'StepRunner'):
     runner('Draw matched pixels', [
         'tools/analysis/browse_views.py', PRETRAIN, '--num', 4, '--out',
         demo.work_dir / 'views', '--cfg-options',
-        f'train_dataloader.dataset.data_root={demo.pictures}',
+        f'train_dataloader.dataset.data_root={demo.images}',
         'train_dataloader.dataset.pipeline.0.size=112'])
     images = demo.data or demo.shapes / 'img_dir' / 'val'
     runner('Draw feature maps', [
@@ -169,13 +169,13 @@ def take_pictures(demo: Demo, runner: 'StepRunner'):
 
 
 class StepRunner:
-    """Run a tool, show how far it is, keep its output as a log."""
+    """Run a tool, show its progress, write its output to a log."""
 
     def __init__(self, demo: Demo, bars: Progress):
         self.demo, self.bars = demo, bars
 
     def __call__(self, title: str, command: Sequence) -> str:
-        """Returns the output; raises with its tail shown if the tool fails."""
+        """Run and return the output; if the tool fails, print its end and raise."""
         command = [str(part) for part in command]
         self.demo.commands.append((title, shlex.join(
             ['python', *(self._short(part) for part in command)])))
@@ -194,7 +194,7 @@ class StepRunner:
         return output
 
     def _short(self, part: str) -> str:
-        """Paths below the checkout as a user would type them there."""
+        """Paths relative to the root, as a user would type them."""
         return part.replace(f'{self.demo.root}/', '')
 
 

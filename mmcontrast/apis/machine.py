@@ -1,4 +1,4 @@
-"""Describe the machine and the checkout that a result was measured with."""
+"""Describe the machine and the commit that a result was measured with."""
 import importlib.metadata
 import os
 import platform
@@ -12,7 +12,7 @@ _PACKAGES = ('torch', 'torchvision', 'onedl-mmengine', 'mmengine', 'onedl-mmcv',
 
 
 def describe_machine() -> dict:
-    """Names and numbers that a reader needs to judge a timing."""
+    """Hardware, threads, load and versions that a timing depends on."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else float('nan')
     return dict(
@@ -24,7 +24,7 @@ def describe_machine() -> dict:
 
 
 def git_commit() -> str:
-    """Short hash of the checkout, with a mark if files differ from it."""
+    """Short hash of the commit, marked if files differ from it."""
     here = Path(__file__).parent
     try:
         found = subprocess.run(

@@ -1,4 +1,4 @@
-"""Progress bars: of tools that write many files, and of long runs."""
+"""Show progress bars, for tools that write many files and for long runs."""
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,7 +20,7 @@ def progress_bar(visible: bool = True) -> Progress:
 
 
 def run_bars(visible: bool = True) -> Progress:
-    """For runs of minutes: task, bar, count, time so far and remaining time."""
+    """For runs of minutes: task, bar, count, elapsed and remaining time."""
     return Progress(
         TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn(),

@@ -1,4 +1,4 @@
-"""What a run leaves in its work dir: checkpoint, scores, curves."""
+"""Read the checkpoint, scores and curves in the work dir of a run."""
 import json
 from pathlib import Path
 

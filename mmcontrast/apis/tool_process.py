@@ -1,4 +1,4 @@
-"""Running one of our tools as a user would, from another tool."""
+"""Run one of our tools in a process of its own, as a user would."""
 import os
 import re
 import subprocess
@@ -15,28 +15,28 @@ class ToolError(RuntimeError):
 
     Attributes:
         returncode: Its exit status; negative for a signal.
-        tail: The last lines that it wrote.
+        tail: The last lines of its output.
     """
 
     def __init__(self, command: Sequence[str], returncode: int, log: Path,
                  lines: Sequence[str]) -> None:
         self.returncode, self.tail = returncode, ''.join(lines[-25:])
         super().__init__(
-            f'{" ".join(command[:2])} ended with status {returncode}; its whole log is '
-            f'in {log}.')
+            f'{" ".join(command[:2])} ended with status {returncode}; its log is '
+            f'{log}.')
 
 
 def run_tool(command: Sequence[str], root: Path, log: Path,
              progress: Callable[[int, int], None] | None = None,
              threads: int | None = None) -> str:
-    """Run ``python COMMAND...`` in a checkout and keep what it writes.
+    """Run ``python COMMAND...`` in a folder and log its output.
 
     Args:
         command: File below ``root`` and its arguments.
-        root: The checkout; it goes before installed packages.
-        log: File for the output, appended to; its folder is made.
-        progress: Called with (done, total) of the training, epoch or test that runs.
-        threads: Threads of each process; left to torch by default.
+        root: Folder to run in, put first on the path: a checkout, or ``.mim``.
+        log: File that the output is appended to; its folder is created.
+        progress: Called with (done, total) iterations of the training, epoch or test.
+        threads: Threads of each process; default: torch's.
 
     Returns:
         The output.

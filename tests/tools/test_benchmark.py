@@ -55,7 +55,7 @@ def test_a_name_belongs_to_one_suite(counting_suite):
     def prepare():
         return None
     prepare.__module__ = 'elsewhere'
-    with pytest.raises(ValueError, match="'counting' stands in"):
+    with pytest.raises(ValueError, match="registers a suite 'counting' already"):
         suite('counting', 'Another')(prepare)
 
 

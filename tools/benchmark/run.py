@@ -1,4 +1,4 @@
-"""Run one benchmark suite several times and write down what it measured.
+"""Time one suite of benchmarks and write the result as a page and a JSON file.
 
     python tools/benchmark/run.py --help
     python tools/benchmark/run.py views --runs 5 --data my/photos --out docs/benchmarks
@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def add_command(commands, suite: Suite) -> None:
-    """A sub-command whose options are the suite's keyword arguments."""
+    """Add a subcommand whose options are the suite's keyword arguments."""
     command = commands.add_parser(
         suite.name, help=suite.title, description=suite.prepare.__doc__,
         formatter_class=ToolHelpFormatter)
@@ -73,11 +73,11 @@ def load_suites() -> None:
 
 
 def restart_with_passive_waiting(threads: int, argv: Sequence[str]) -> None:
-    """Start over with ``OMP_WAIT_POLICY=passive`` where several threads wait.
+    """Restart this process with ``OMP_WAIT_POLICY=passive`` for several threads.
 
-    The default lets idle threads spin, which made the same step three to ten times
-    slower on a machine that had other work. OpenMP reads it when it is loaded, too
-    late for this process.
+    By default idle threads spin, which made the same step three to ten times slower on
+    a machine with other work. OpenMP reads the variable when it is loaded, so setting
+    it in this process would be too late.
     """
     if threads > 1 and 'OMP_WAIT_POLICY' not in os.environ:
         environment = dict(

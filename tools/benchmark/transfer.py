@@ -1,13 +1,13 @@
-"""Pretrain, export, fine-tune and test for every row, column and seed of a suite.
+"""Compare initializations: pretrain, fine-tune and test for every row and column.
 
     python tools/benchmark/transfer.py camvid --reduced            # a small form first
     python tools/benchmark/transfer.py camvid --jobs 2 --minutes 110
     python tools/benchmark/transfer.py my_suite.py --out my_tables
 
-A call does what is missing and skips what is done, so the same command goes on after it
-was stopped, and --minutes cuts a long comparison into pieces. Runs whose settings have
-changed are done again; what they made before is put aside. Tables, plots and a file
-with every run are written at the end of each call, also from part of the runs.
+Completed runs are skipped, so the same command continues after an interruption, and
+--minutes divides a long comparison into several calls. Runs whose settings have changed
+are repeated; their former results are moved aside. Tables, plots and a JSON file with
+every run are written at the end of each call, even if runs are missing.
 """
 import argparse
 import shlex
@@ -31,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     args = parser.parse_args(argv)
     if Path.cwd() != ROOT:
-        sys.exit(f'{parser.prog}: the configs of suites and their data are named from '
-                 f'the checkout; call it there: cd {ROOT}')
+        sys.exit(f'{parser.prog}: suites name configs and data relative to the '
+                 f'repository; run it there: cd {ROOT}')
     with error_exit(parser, input_errors=()):
         suite = read_suite(suite_file(args.suite), args.reduced)
     runs = list_runs(suite, Path(args.work_dir).resolve() / suite.name)
@@ -44,24 +44,24 @@ def main(argv: Sequence[str] | None = None) -> int:
                       sys.stderr.isatty())
     command = shlex.join(['python', 'tools/benchmark/transfer.py', *argv])
     page = write_transfer_report(suite, runs, Path(args.out), command)
-    print(f'{page} is written from {len(outcome.done)} of {len(runs)} runs.')
+    print(f'Wrote {page} from {len(outcome.done)} of {len(runs)} runs.')
     return report_rest(outcome)
 
 
 def report_rest(outcome: Outcome) -> int:
-    """Say which runs failed and how many remain; returns the exit status."""
+    """Print which runs failed and how many are missing; returns the exit status."""
     if outcome.failed:
         named = '\n'.join(f'{run.title}: {why}' for run, why in outcome.failed.items())
         print(f'{named}\n{len(outcome.failed)} run(s) failed, {len(outcome.left)} '
-              'wait; the same command tries again.', file=sys.stderr)
+              'were not started; the same command retries.', file=sys.stderr)
         return 1
     if outcome.left:
-        print(f'{len(outcome.left)} runs are left; the same command goes on.')
+        print(f'{len(outcome.left)} runs are left; the same command continues.')
     return 0
 
 
 def suite_file(name: str) -> str:
-    """A file as it is, or the one of that name among our suites."""
+    """The file of a suite, which is given by its path or by the name of one of ours."""
     if name.endswith('.py'):
         return name
     file = SUITES / f'{name}.py'
@@ -75,17 +75,17 @@ def suite_file(name: str) -> str:
 def build_parser() -> argparse.ArgumentParser:
     parser = tool_parser(__file__, __doc__)
     add = parser.add_argument
-    add('suite', help='a name in projects/downstream/suites, or a suite file')
+    add('suite', help='name of a file in projects/downstream/suites, or path of one')
     add('--reduced', action='store_true', help="the suite's smaller form")
     add('--jobs', type=int, default=1, metavar='N',
-        help='runs at once, which share the cores (default: 1)')
-    add('--minutes', type=float, metavar='M', help='begin no run later than this')
+        help='parallel runs, which share the cores')
+    add('--minutes', type=float, metavar='M', help='start no run later than this')
     add('--work-dir', default='work_dirs/transfer', metavar='DIR',
-        help='where the runs go (default: work_dirs/transfer)')
+        help='folder of the runs')
     add('--out', default='docs/benchmarks', metavar='DIR',
-        help='where page, JSON and plots go (default: docs/benchmarks)')
+        help='folder of page, JSON file and plots')
     add('--keep-weights', action='store_true',
-        help='keep the checkpoints of the tasks after their tests')
+        help='keep the checkpoints of fine-tuning after their tests')
     add('--dry-run', action='store_true',
         help='list the runs and whether they are done')
     return parser

@@ -1,4 +1,4 @@
-"""Write the toy world to disk: the function behind ``tools/data/make_shapes.py``."""
+"""Write the toy world to disk in one or several annotation formats."""
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,19 +24,19 @@ def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int 
     """Write scenes (and clips, for 'video' and 'davis') in one or several layouts.
 
     Args:
-        out: Folder; made if missing. All layouts share it, and the pictures of
-            'coco', 'panoptic' and 'refcoco'.
+        out: Folder, created if missing. All layouts share it; 'coco', 'panoptic' and
+            'refcoco' also share their images.
         layouts: Some of 'coco', 'panoptic', 'mmseg', 'refcoco', 'classes', 'video',
             'davis'.
         train, val, test: Number of scenes (and of clips) of each split.
-        size: Side of the pictures in pixels.
-        seed_offset: Skip this many scenes of each split, to get other ones.
+        size: Side of the images in pixels.
+        seed_offset: Skip this many scenes of each split.
         train_combinations: Color-shape pairs of the training split: 'all', 'seen' or
             'held_out'.
         eval_combinations: The same for val and test.
-        num_frames: Frames a clip.
-        overwrite: Replace what an earlier call wrote there. Nothing else is ever
-            removed: a folder that this function did not write is refused.
+        num_frames: Frames per clip.
+        overwrite: Replace what an earlier call wrote there. Nothing else is removed: a
+            folder that this function did not write raises an error.
         progress: Show a progress bar.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Pack images into tar shards or an lmdb: behind ``tools/data/make_shards.py``."""
+"""Pack images into tar shards or an lmdb database."""
 import os
 import random
 import sys
@@ -17,12 +17,12 @@ from ..progress import progress_bar
 # Address space, not disk: an lmdb grows up to this.
 _LMDB_LIMIT = 1 << 42
 _LMDB_LONGEST_KEY = 511
-_IMAGES_A_COMMIT = 256
+_IMAGES_PER_COMMIT = 256
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What :func:`make_shards` wrote.
+    """Result of :func:`make_shards`.
 
     Attributes:
         out: Folder of the shards, or the database.
@@ -38,7 +38,7 @@ class Packed:
 
     @property
     def config(self) -> str:
-        """Lines that let a config read it, below the ``_base_`` that it inherits."""
+        """Config lines that read it, for below the ``_base_`` of a config."""
         if not self.num_shards:
             return f"""train_dataloader = dict(dataset=dict(
     data_root={str(self.out)!r}, data_prefix=dict(img_path='')))"""
@@ -52,21 +52,21 @@ class Packed:
 def make_shards(source: str, out: str | Path, to: str = 'tar', ann_file: str = '',
                 prefix: str = '', with_label: bool = False, shard_mb: float = 256,
                 shuffle: bool = True, seed: int = 0, progress: bool = True) -> Packed:
-    """Copy the images of a folder, zip, lmdb or list, as they are, into few files.
+    """Copy the image files of a folder, zip, lmdb or list, unchanged, into few files.
 
-    Everything is written beside ``out`` and takes that name at the end: it is complete
-    or not there. Images keep their paths as names of the members or keys; in shards,
-    dots in file names become ``_``, as the first dot ends the name of a sample.
+    The result is atomic: written next to ``out`` under another name and renamed at the
+    end. Images keep their paths as names of members or keys; in shards, dots in file
+    names become ``_``, because the first dot ends the name of a sample.
 
     Args:
         source: ``data_root`` of :class:`~mmcontrast.datasets.UnlabeledImages`.
         out: New folder of ``NAME-000000.tar`` ...; for an lmdb a name in ``.lmdb``.
         to: 'tar' or 'lmdb'.
         ann_file, prefix: List of the images, and their folder below ``source``.
-        with_label: Write the labels too: ``.cls`` beside each image.
+        with_label: Also write labels, as ``.cls`` members.
         shard_mb: A shard is closed once it holds this many megabytes (1e6 bytes).
-        shuffle: Write shards in random order, so that each holds images from
-            everywhere. An lmdb is in the order of its keys.
+        shuffle: Write shards in random order, so that each is a sample of the whole.
+            An lmdb is in the order of its keys.
         seed: Of that order.
         progress: Show a progress bar.
 
@@ -104,7 +104,7 @@ def _check(out: Path, to: str, shard_mb: float, with_label: bool) -> None:
         raise ValueError(f"The name of an lmdb, and of nothing else, ends in '.lmdb'; "
                          f"got {out} with to={to!r}.")
     if to == 'lmdb' and with_label:
-        raise ValueError('An lmdb keeps no labels: with_label=True of the data set '
+        raise ValueError('An lmdb keeps no labels: with_label=True of the dataset '
                          'takes them from the class folders in its keys.')
     if shard_mb <= 0:
         raise ValueError(f'shard_mb must be more than 0, got {shard_mb}.')
@@ -142,7 +142,7 @@ def _write_lmdb(folder: Path, items: Iterable) -> int:
                 raise ValueError(f'lmdb keys have at most {_LMDB_LONGEST_KEY} bytes; '
                                  f'{path} has {len(key)}. Pack into tar shards.')
             write.put(key, data)
-            if count % _IMAGES_A_COMMIT == 0:
+            if count % _IMAGES_PER_COMMIT == 0:
                 write.commit()
                 write = database.begin(write=True)
         write.commit()
@@ -172,15 +172,15 @@ def _sample_names() -> Callable[[str], tuple[str, str]]:
     taken = set()
 
     def new_name(path: str) -> tuple[str, str]:
-        """Name of the sample and ending of the image; no name is given twice."""
+        """Unique name of the sample, and suffix of the image."""
         stem, ending = os.path.splitext(path)
         if ending.lower() not in IMAGE_SUFFIXES:
-            raise ValueError(f'{path} does not end as an image does '
+            raise ValueError(f'{path} has no suffix of an image '
                              f'({" ".join(IMAGE_SUFFIXES)}); rename it.')
         folder, slash, file = stem.rpartition('/')
         plain = name = f'{folder}{slash}{file.replace(".", "_")}'
         number = 1
-        while name in taken:  # a.jpg beside a.png
+        while name in taken:  # a.jpg and a.png
             number += 1
             name = f'{plain}_{number}'
         taken.add(name)

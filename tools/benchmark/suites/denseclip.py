@@ -1,4 +1,4 @@
-"""DenseCLIP against a transcription of its published description, same weights."""
+"""Time DenseCLIP against a literal implementation of its description, same weights."""
 import copy
 from collections.abc import Callable, Iterator
 from itertools import accumulate
@@ -23,15 +23,15 @@ _CONFIG = 'mmcontrast::denseclip/denseclip-seg_fpn-rn50_8xb4-80k_ade20k-512x512.
 _SPEC = 'DenseCLIP spec, section 6'
 
 
-@suite('denseclip', "DenseCLIP beside the spec sheet's, line by line", threads=0)
+@suite('denseclip', 'DenseCLIP against a literal implementation', threads=0)
 def denseclip(images: int = 1, size: int = 512, classes: int = 150, boxes: int = 20,
               turns: int = 3, device: str = 'cpu', config: str = _CONFIG):
-    """RN50 and Semantic FPN: inference, text tower, training step, losses, boxes.
+    """RN50 and Semantic FPN: inference, text encoder, training step, losses, boxes.
 
-    --images   pictures of a batch
-    --size     their side in pixels
-    --classes  the first so many of ADE20K's
-    --boxes    in each of two pictures of 800 x 1344 pixels, of 80 classes
+    --images   batch size
+    --size     side of the images in pixels
+    --classes  number of classes, the first of ADE20K
+    --boxes    boxes of 80 classes in each of two images of 800 x 1344 pixels
     --turns    turns of each comparison within a run
     --device   'cpu' or 'cuda'
     --config   another segmentor with a CLIP ResNet
@@ -53,7 +53,7 @@ def denseclip(images: int = 1, size: int = 512, classes: int = 150, boxes: int =
 
 
 class Pair:
-    """Our segmentor and the transcription on the same tensors, and one batch."""
+    """Our segmentor and the literal one on the same tensors, and one batch."""
 
     def __init__(self, config: str, images: int, size: int, classes: int, device: str
                  ):
@@ -92,7 +92,7 @@ class Pair:
                 'as written': lambda: self.written.loss(self.images, self.labels)}
 
     def difference_rows(self) -> Iterator[Row]:
-        """In eval mode, as dropout draws differ; with gradients all the same."""
+        """In eval mode, because dropout masks differ, but with gradients."""
         self.train(False)
         with torch.no_grad():
             logits = [function() for function in self.logits().values()]
@@ -112,7 +112,7 @@ class Pair:
             yield from time_rows('inference', self.logits(), turns, 'at least 1.8')
 
     def text(self) -> dict[str, Callable]:
-        """Class embeddings, and the way back to the contexts."""
+        """Class embeddings, with backward to the contexts."""
         self.train(True)
         gradient = torch.randn_like(self.ours.class_texts())
         frozen = share_weights(written_tower(self.ours),
@@ -143,7 +143,7 @@ class Pair:
             'at most 0.8')
 
     def held(self, name: str) -> int:
-        """Bytes of weights and optimizer state, there before a step begins."""
+        """Bytes of weights and optimizer state, allocated before a step."""
         model, states = self.models[name], self.optimizers[name].state.values()
         tensors = [*model.parameters(), *model.buffers(), *(
             x for state in states for x in state.values() if isinstance(x, Tensor))]
@@ -151,7 +151,7 @@ class Pair:
 
 
 def transcribe(ours: nn.Module) -> written.Segmentor:
-    """The transcription with the weights of our segmentor, not copies of them."""
+    """The literal segmentor, which shares the tensors of ours."""
     backbone, dims = ours.backbone, ours.class_texts.text_encoder.embed_dims
     tower = written.ImageTower(
         [len(getattr(backbone, f'layer{i}')) for i in (1, 2, 3, 4)],
@@ -180,7 +180,7 @@ def share_weights(model: nn.Module, source: nn.Module) -> nn.Module:
 
 
 def adamw(model: nn.Module) -> torch.optim.Optimizer:
-    """The published groups that matter for cost: texts at rate 0 unless frozen."""
+    """The published groups that affect cost: texts at rate 0 unless frozen."""
     groups = {0.0: [], 1e-5: [], 1e-4: []}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -194,7 +194,7 @@ def adamw(model: nn.Module) -> torch.optim.Optimizer:
 
 def pixel_losses(images: int, size: int, classes: int, device: str
                  ) -> dict[str, dict[str, Callable]]:
-    """Cross entropy of the head's logits and of the score map, and back."""
+    """Cross entropy of the head's logits and of the score map, with backward."""
     labels = random_labels(images, size, classes, device)
 
     def functions(stride: int) -> dict[str, Callable]:
@@ -212,7 +212,7 @@ def pixel_losses(images: int, size: int, classes: int, device: str
 
 def box_losses(count: int, device: str, images: int = 2, classes: int = 80
                ) -> dict[str, Callable]:
-    """The detectors' auxiliary loss from boxes, and back to the score map."""
+    """The detectors' auxiliary loss from boxes, with backward to the score map."""
     size = height, width = 800, 1344
     logits = torch.randn(images, classes, height // 4, width // 4, device=device,
                          requires_grad=True)
@@ -239,7 +239,7 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
 
 
 def peak(function: Callable) -> int:
-    """Most bytes at once that a call allocates on top of what is there before it."""
+    """Peak bytes that a call allocates beyond what is allocated before it."""
     if torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -256,7 +256,7 @@ def peak(function: Callable) -> int:
 
 def time_rows(name: str, functions: dict[str, Callable], turns: int, target: str = '',
               reference: str = '') -> Iterator[Row]:
-    """Times of all, and how many times as long as ours the others take."""
+    """Times of all, and the ratios of the others to ours."""
     found = time_in_turns(functions, turns)
     for who, spread in found.times.items():
         yield Row(f'{name}, {who}', [v * 1e3 for v in spread.values], 'ms')

@@ -1,9 +1,8 @@
-"""DenseCLIP's training and inference, line by line as its spec sheet states them.
+"""Implement DenseCLIP literally as its spec sheet states it: a baseline for timing.
 
-The other side of the suite ``denseclip``: the text tower runs whole for every class and
-on every forward, its weights get gradients, losses enlarge all logits at once, targets
-of boxes are drawn one by one. Names of parameters are the model's, so that both sides
-share their weights. Nothing here is used elsewhere.
+For the suite ``denseclip``: the text encoder runs for every class in every forward
+pass, its weights get gradients, losses upsample all logits at once, box targets are
+drawn one by one. Parameters are named as in the model, so that both share weights.
 """
 from collections.abc import Sequence
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 
 class TextTower(nn.Module):
-    """2.5: contexts after the start token, positions, causal blocks, end token."""
+    """Section 2.5: contexts after the start token, causal blocks, end token."""
 
     def __init__(self, width: int, heads: int, layers: int, length: int,
                  vocab_size: int, embed_dims: int):
@@ -59,7 +58,7 @@ class TextBlock(nn.Module):
 
 
 class ImageTower(ModifiedResNet):
-    """2.3: four stages, and the pooling with all tokens as queries."""
+    """Section 2.3: four stages, and the pooling with all tokens as queries."""
 
     def __init__(self, layers: Sequence[int], width: int, embed_dims: int, heads: int,
                  input_size: int):
@@ -97,7 +96,7 @@ class ImageTower(ModifiedResNet):
 
 
 class ContextDecoder(nn.Module):
-    """2.6."""
+    """Section 2.6."""
 
     def __init__(self, dims: int, width: int = 256, heads: int = 4, layers: int = 3):
         super().__init__()
@@ -151,7 +150,7 @@ class Attention(nn.Module):
 
 
 class Segmentor(nn.Module):
-    """2.7 around the two towers; neck and head are mmseg's."""
+    """Section 2.7: the two towers with neck and head of mmseg."""
 
     def __init__(self, backbone: ImageTower, text_encoder: TextTower,
                  context_decoder: ContextDecoder, neck: nn.Module,
@@ -183,22 +182,22 @@ class Segmentor(nn.Module):
 
     def segment(self, images: Tensor) -> Tensor:
         """(B, K, H, W) logits at the size of the images."""
-        return enlarge(self(images)[0], images.shape[2:])
+        return upsample(self(images)[0], images.shape[2:])
 
 
-def enlarge(logits: Tensor, size: Sequence[int]) -> Tensor:
+def upsample(logits: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(logits, tuple(size), mode='bilinear', align_corners=False)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over all pixels, ignored ones included, of the enlarged logits."""
-    return F.cross_entropy(enlarge(logits, labels.shape[1:]), labels,
+    """Mean over all pixels, ignored ones included, of the upsampled logits."""
+    return F.cross_entropy(upsample(logits, labels.shape[1:]), labels,
                            ignore_index=255, reduction='none').mean()
 
 
 def box_loss(logits: Tensor, boxes: Sequence[Tensor], labels: Sequence[Tensor]
              ) -> Tensor:
-    """2.8: targets drawn box by box on the CPU; boxes in pixels, a cell is 4."""
+    """Section 2.8: targets box by box on the CPU; boxes in pixels, stride 4."""
     count, classes, height, width = logits.shape
     target = torch.zeros(count, classes, height, width)
     mask = torch.zeros(count, 1, height, width)

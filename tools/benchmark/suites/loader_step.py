@@ -1,4 +1,4 @@
-"""Training steps with data from files against steps on data in memory."""
+"""Time training steps with data from files against steps on data in memory."""
 import itertools
 import tempfile
 import time
@@ -24,23 +24,23 @@ _CONFIG = 'mmcontrast::pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py'
 _BATCHES_IN_MEMORY = 4
 
 
-@suite('loader_step', 'Training with files beside training from memory', threads=0)
+@suite('loader_step', 'Training from files against training from memory', threads=0)
 def loader_step(data: str = '', images: int = 200, config: str = _CONFIG,
                 size: int = 112, batch: int = 32, workers: int = 1, steps: int = 12,
                 device: str = 'cpu', precision: str = 'float32',
                 channels_last: int = 0):
-    """Whole steps, from batch to optimizer, in turns: from memory, then from files.
+    """Complete steps, from batch to optimizer, in turns from memory and from files.
 
     Batches in memory are those of the same loader, before the preprocessor.
 
-    --data           folder of pictures; by default scenes of the toy world, written as
+    --data           folder of images; by default scenes of the toy world, written as
                      JPEGs of 500 x 400 pixels, quality 90
-    --images         so many of them are drawn
+    --images         number of these scenes
     --config         of a two-view method: model, views, optimizer
     --size           side of the views in pixels
-    --batch          images a batch
-    --workers        loader processes
-    --steps          steps of a turn
+    --batch          batch size
+    --workers        data loading workers
+    --steps          steps per turn
     --device         cpu or cuda
     --precision      float32, or on a GPU bfloat16 or float16
     --channels-last  1 for channels-last memory of weights and views
@@ -76,7 +76,7 @@ def loader_step(data: str = '', images: int = 200, config: str = _CONFIG,
 
 def settings(config: str, data: str, size: int, batch: int, workers: int, device: str,
              precision: str, channels_last: int) -> Config:
-    """The config, on a folder of images, in an endless order."""
+    """The config on a folder of images, sampled without end."""
     if device != 'cpu' and not torch.cuda.is_available():
         raise ValueError(f'--device {device}: no GPU is here; use --device cpu.')
     if device == 'cpu' and precision != 'float32':
@@ -98,12 +98,12 @@ def settings(config: str, data: str, size: int, batch: int, workers: int, device
 
 @dataclass
 class Turn:
-    """Some steps in a row.
+    """Consecutive training steps.
 
     Attributes:
         seconds: From the first batch to the end of the last step.
-        waited: Seconds without work, because the next batch was not there.
-        waiter: Who waited.
+        waited: Seconds spent waiting for the next batch.
+        waiter: What waited.
     """
 
     seconds: float
@@ -134,7 +134,7 @@ class Trainer:
         return itertools.cycle(self.memory)
 
     def from_files(self) -> Iterator[dict]:
-        """Batches of the loader, without those that lie ready from before."""
+        """Batches of the loader, after dropping those prefetched before."""
         for batch in itertools.islice(self.batches, _BATCHES_IN_MEMORY):
             self.step(batch)
         return self.batches
@@ -143,7 +143,7 @@ class Trainer:
         self.model.train_step(batch, self.optimizer)
 
     def turn(self, batches: Iterator[dict], steps: int) -> Turn:
-        """Take steps; how long they took, and how much of it was waiting."""
+        """Train some steps; returns their duration and the time spent waiting."""
         marks, waited = [], 0.0
 
         def work() -> None:

@@ -1,7 +1,7 @@
-"""PixPro's two views with PIL and torchvision, written plainly: a baseline.
+"""Draw PixPro's two views with plain PIL and torchvision: a baseline for timing.
 
-Straight from the method's description (sections 2.2 and 2.3 of its specification
-sheet), one image at a time, as the released code works: decode, crop, resize, flip,
+From the method's description (sections 2.2 and 2.3 of its specification sheet), one
+image at a time, as the released code works: decode, crop, resize, flip,
 jitter, gray, blur, solarize, float tensor.
 """
 import math
@@ -17,7 +17,7 @@ Views = tuple[list[Image.Image], list[tuple]]
 
 
 class PILChain:
-    """Path to two normalized float views and their coordinates.
+    """Turn a path into two normalized float views and their coordinates.
 
     Coordinates are the published ones: relative to the whole image, pixel centers at
     both ends, entries 0 and 2 swapped by the flip.

@@ -1,4 +1,4 @@
-"""A training step of PixPro against the network passes it cannot avoid."""
+"""Time a training step of PixPro against its network passes alone."""
 import time
 from collections.abc import Callable, Iterator
 
@@ -17,12 +17,12 @@ _CONFIG = 'mmcontrast::pixpro/pixpro_resnet50_8xb128-coslr-100e_in1k.py'
 _SPEC = 'PixPro spec, section 6'
 
 
-@suite('pixpro_step', 'PixPro: a training step beside the bare network passes',
+@suite('pixpro_step', 'PixPro: a training step against its network passes',
        threads=0)
 def pixpro_step(images: int = 4, size: int = 224, turns: int = 3):
     """ResNet-50, two views, float32: forward, backward, momentum update and LARS.
 
-    --images  images a batch
+    --images  batch size
     --size    side of the views in pixels
     --turns   turns of each comparison within a run
     """
@@ -45,7 +45,7 @@ def pixpro_step(images: int = 4, size: int = 224, turns: int = 3):
 
 
 class Step:
-    """One batch, one model, and the parts of a step as callables."""
+    """One batch, one model, and the parts of a step as functions."""
 
     def __init__(self, images: int, size: int):
         torch.manual_seed(0)
@@ -72,7 +72,7 @@ class Step:
         self.optimizer.step()
 
     def bare(self):
-        """Backbone and projector: both views through both branches, and back."""
+        """Backbone and projector: both views through both branches, with backward."""
         model, momentum_encoder = self.model, self.model.momentum
         self.optimizer.zero_grad(set_to_none=False)
         outputs = [model.projector(model.backbone(view)[-1]) for view in self.views]
@@ -154,7 +154,7 @@ def update_rows(name: str, functions: dict[str, Callable], turns: int, reference
 
 
 def fine_map_rows(images: int = 32, side: int = 28) -> Iterator[Row]:
-    """Masks of a pyramid level: 28 x 28 cells, 0.6 million pairs an image."""
+    """Masks of a pyramid level: 28 x 28 cells, 0.6 million pairs per image."""
     box = torch.tensor([[0.0, 0.0, 0.7, 0.7]]).repeat(images, 1)
     keys = [torch.randn(images, 256, side, side) for _ in range(2)]
     start = time.perf_counter()
@@ -167,7 +167,7 @@ def fine_map_rows(images: int = 32, side: int = 28) -> Iterator[Row]:
 
 
 class _LargestTensor(TorchDispatchMode):
-    """Remembers the size of the largest tensor that an operation returned."""
+    """Record the size of the largest tensor that an operation returned."""
 
     bytes = 0
 

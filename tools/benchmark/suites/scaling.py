@@ -1,4 +1,4 @@
-"""How a step of SlotCon grows with images, ranks and slots."""
+"""Measure how a step of SlotCon scales with images, ranks and slots."""
 import resource
 import time
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _CHANNELS, _SIZE, _STEPS = 256, 64, 4
 
 @dataclass(frozen=True)
 class Setting:
-    """One point of the table: ranks, pairs of views on each, prototypes."""
+    """One point of the table: ranks, pairs of views per rank, prototypes."""
 
     ranks: int
     images: int
@@ -38,7 +38,7 @@ SETTINGS = [Setting(ranks, images, 256) for ranks in (1, 2, 4) for images in (4,
 def scaling(max_ranks: int = 4):
     """ResNet-18, 64-pixel views, real gloo processes with one thread each.
 
-    --max-ranks  leave out settings with more processes
+    --max-ranks  skip settings with more processes
     """
     settings = [setting for setting in SETTINGS if setting.ranks <= max_ranks]
 
@@ -49,7 +49,7 @@ def scaling(max_ranks: int = 4):
 
 
 def rows_of(setting: Setting) -> Iterator[Row]:
-    """Measured on the busiest rank; beside it what docs/scaling.md derives."""
+    """Measured on the slowest rank, with the prediction of docs/scaling.md."""
     ranks = on_ranks(setting.ranks, steps_on_rank, setting.images, setting.slots)
     most = {name: max(rank[name] for rank in ranks) for name in ranks[0]}
     keys = most['keys'] * _CHANNELS * 4

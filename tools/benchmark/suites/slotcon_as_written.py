@@ -1,7 +1,7 @@
-"""SlotCon's own parts, line by line as its spec sheet states them (2.5 to 2.7, 2.9).
+"""Implement parts of SlotCon literally as its spec sheet states them (2.5-2.7, 2.9).
 
-The other side of the suite ``slotcon_step``: plain, with all maps, all keys and a loop
-over samples where the published description has them. Nothing here is used elsewhere.
+A baseline for the suite ``slotcon_step``, with all maps, all keys and loops over
+samples where the published description has them.
 """
 import torch
 import torch.distributed as dist
@@ -43,7 +43,7 @@ def present(dots: Tensor) -> Tensor:
 
 
 def gather(tensor: Tensor) -> Tensor:
-    """All ranks' tensors, one after the other."""
+    """The tensors of all ranks, concatenated."""
     if not dist.is_initialized():
         return tensor
     out = [torch.zeros_like(tensor) for _ in range(dist.get_world_size())]

@@ -1,4 +1,4 @@
-"""SlotCon's own parts against a transcription of its published description."""
+"""Time parts of SlotCon against a literal implementation of its description."""
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -24,15 +24,15 @@ _SPEC = 'SlotCon spec, section 6'
 _CHANNELS, _CELLS, _PRESENT = 256, 7, 12
 
 
-@suite('slotcon_step', "SlotCon: its own parts beside the spec sheet's, line by line",
+@suite('slotcon_step', 'SlotCon: its parts against a literal implementation',
        threads=0)
 def slotcon_step(images: int = 64, turns: int = 7, step_images: int = 4,
                  step_size: int = 224):
-    """Grouping, alignment, losses at 7 x 7 maps and 256 channels; a whole step.
+    """Grouping, alignment, losses at 7 x 7 maps and 256 channels; a complete step.
 
     --images       N, pairs of views
     --turns        turns of each comparison within a run
-    --step-images  pairs of views of the whole step with ResNet-50
+    --step-images  pairs of views of the complete step with ResNet-50
     --step-size    side of its views in pixels
     """
     batches = {slots: Batch.draw(images, slots) for slots in (256, 2048)}
@@ -118,7 +118,7 @@ def alignment(batch: Batch) -> dict[str, Callable]:
 
 
 def own_parts(batch: Batch) -> dict[str, Callable]:
-    """Both without the predictor's matrix products, which are the same in both."""
+    """Both implementations without the predictor's matrix products, which are equal."""
     center = torch.zeros(1, len(batch.prototypes))
     grouping, identity = batch.grouping(), nn.Identity()
 
@@ -197,7 +197,7 @@ def exchange_on_rank(rank: int, images: int, slots: int) -> dict:
 
 
 class BytesSent(TorchDispatchMode):
-    """Adds up what this rank puts into collectives.
+    """Count the bytes that this rank passes to collectives.
 
     An all-gather sends its input, an all-reduce its tensor.
     """
@@ -216,7 +216,7 @@ class BytesSent(TorchDispatchMode):
 
 
 class Step:
-    """One batch and the published model, for a step and the passes it cannot avoid."""
+    """One batch and the published model, for a step and its network passes."""
 
     def __init__(self, images: int, size: int):
         torch.manual_seed(0)
@@ -236,7 +236,7 @@ class Step:
         (losses['loss_distill'] + losses['loss_slot']).backward()
 
     def bare(self):
-        """Backbone, projector and predictor: both views, both branches, and back."""
+        """Backbone, projector, predictor: both views and branches, with backward."""
         model, momentum_encoder = self.model, self.model.momentum
         model.zero_grad(set_to_none=False)
         maps = [model.projector(model.backbone(view)[-1]) for view in self.views]

@@ -1,4 +1,4 @@
-"""What the promises of the trainer cost: ReliableRunner beside mmengine's Runner."""
+"""Time ReliableRunner against mmengine's Runner: the cost of its guarantees."""
 import gc
 import statistics
 import tempfile
@@ -22,20 +22,20 @@ _CONFIG = 'mmcontrast::pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py'
 _KEEPERS = ('checkpoint_keys', 'disk_guard', 'nonfinite_guard', 'stop_signals')
 
 
-@suite('trainer', 'What a trainer that keeps its promises costs', threads=1)
+@suite('trainer', 'The cost of a reliable trainer', threads=1)
 def trainer(config: str = _CONFIG, size: int = 96, batch: int = 16, images: int = 64,
             steps: int = 12, workers: int = 0):
-    """Whole steps, from the loader to the hooks behind the optimizer, in turns.
+    """Complete steps, from the loader to the hooks after the optimizer, in turns.
 
-    The same config, once with mmengine's Runner and no hook of ours but those of the
-    method, once as ``tools/train.py`` runs it. Then both write a checkpoint.
+    The same config, once with mmengine's Runner and only those of our hooks that the
+    method needs, once as ``tools/train.py`` runs it. Then both write a checkpoint.
 
     --config   of a two-view method, iteration-based
     --size     side of the views in pixels
-    --batch    images a step
-    --images   JPEGs of the toy world that are drawn for it
-    --steps    steps of each runner in a run, one after the other in turns
-    --workers  loader processes
+    --batch    batch size
+    --images   number of generated scenes, written as JPEGs
+    --steps    steps of each runner per run, in turns
+    --workers  data loading workers
     """
     folder = tempfile.TemporaryDirectory(prefix='mmcontrast-trainer-')
     write_toy_jpegs(Path(folder.name), images)
@@ -63,7 +63,7 @@ def trainer(config: str = _CONFIG, size: int = 96, batch: int = 16, images: int 
 
 
 def _checkpoints(plain: 'Stepper', reliable: 'Stepper') -> Iterator[Row]:
-    """What writing takes, in time and in memory beyond what the training holds."""
+    """Time and additional memory of writing a checkpoint."""
     for name, stepper in (("mmengine's Runner", plain), ('ReliableRunner', reliable)):
         took, grown, written = stepper.save()
         target = 'at most 1' if stepper is reliable else ''
@@ -76,7 +76,7 @@ def _checkpoints(plain: 'Stepper', reliable: 'Stepper') -> Iterator[Row]:
 
 
 class Stepper:
-    """A runner whose steps are called one by one.
+    """Call the steps of a runner one by one.
 
     Args:
         runner: Built, iteration-based.
@@ -96,7 +96,7 @@ class Stepper:
         loop.run_iter(next(loop.dataloader_iterator))
 
     def save(self) -> tuple[float, int, int]:
-        """Seconds, bytes by which memory peaked above before, bytes of the file."""
+        """Seconds, peak of additional memory in bytes, bytes of the file."""
         folder = self.runner.work_dir
 
         def write() -> None:
@@ -108,7 +108,7 @@ class Stepper:
         return took, grown, (Path(folder) / 'iter_1.pth').stat().st_size
 
     def memory_of_a_step(self) -> int:
-        """Bytes by which memory peaks in a step above what is held between steps."""
+        """Peak memory of a step, in bytes, beyond what is held between steps."""
         peak = _Peak()
         self.step()
         return peak.beyond()
@@ -119,7 +119,7 @@ class _Prepared(Exception):
 
 
 class _StopBeforeTheFirstStep(Hook):
-    """Leave the runner as it is when its first step begins."""
+    """Stop the runner before its first step."""
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch=None) -> None:

@@ -1,4 +1,4 @@
-"""The operations of our two-view pipelines, one by one, for the suite ``views``."""
+"""Split our two-view pipelines into their operations, for the suite ``views``."""
 import random
 from collections.abc import Callable
 

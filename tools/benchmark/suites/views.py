@@ -1,4 +1,4 @@
-"""Images per second of the two-view pipelines, beside a plain PIL chain."""
+"""Time the two-view pipelines against a plain PIL chain, in images per second."""
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -30,16 +30,16 @@ _TARGETS = {'loader side': 4, 'whole chain': 2, 'strict mode': 1}
 def views(data: str = '', images: int = 100, batch: int = 32):
     """Two 224 x 224 views, PixPro's recipe: one process, one thread.
 
-    PIL chain    decode, crop, colors and normalizing, one image after the other
-    strict mode  our per-image pipeline, bytes stacked to batches
-    loader side  what the workers do by default: decode and crop, bytes stacked
-    whole chain  loader side, then colors and normalizing a batch at a time, here on
-                 the CPU as well
+    PIL chain    decode, crop, colors and normalizing, one image at a time
+    strict mode  our per-image pipeline, uint8 stacked to batches
+    loader side  what data loading workers do by default: decode, crop, stack uint8
+    whole chain  loader side, then colors and normalizing per batch, here on the CPU
+                 as well
 
-    --data    folder of pictures; by default scenes of the toy world, written as JPEGs
+    --data    folder of images; by default scenes of the toy world, written as JPEGs
               of 500 x 400 pixels, quality 90
-    --images  at most so many of them
-    --batch   images a batch
+    --images  most images to use
+    --batch   batch size
     """
     folder = None
     if not data:
@@ -75,7 +75,7 @@ class Bench:
         self.batches = [indices[k:k + batch] for k in range(0, len(indices), batch)]
 
     def total_rows(self) -> Iterator[Row]:
-        """Whole pipelines, in turns."""
+        """Complete pipelines, in turns."""
         found = time_in_turns({
             'PIL chain': lambda: [self.chain(path) and None
                                   for path in seeded(self.paths)],
@@ -94,7 +94,7 @@ class Bench:
                   float(decoding.simplejpeg is not None), 'yes = 1')
 
     def batch_rows(self) -> Iterator[Row]:
-        """What is done for a whole batch."""
+        """Operations on a batch."""
         samples = [[self.fast[i] for i in batch] for batch in seeded(self.batches)]
         batches = []
         took = seconds(lambda: batches.extend(map(default_collate, samples)))
@@ -118,7 +118,7 @@ class Bench:
 
 def stage_rows(name: str, stages: Sequence[Stage], paths: Sequence[str]
                ) -> Iterator[Row]:
-    """Each operation on all images at once, the next one on what it made."""
+    """Each operation on all images, applied to the output of the previous one."""
     items = seeded(paths)
     for stage, function in stages:
         made = []
@@ -131,14 +131,14 @@ def stage_rows(name: str, stages: Sequence[Stage], paths: Sequence[str]
 
 
 def write_toy_jpegs(folder: Path, count: int) -> None:
-    """Scenes of the toy world as photographs of 500 x 400 pixels."""
+    """Write scenes of the toy world as JPEGs of 500 x 400 pixels."""
     for i in range(count):
         scene = draw_scene(scene_seed('train', i), 500)
         Image.fromarray(scene.image[50:450]).save(folder / f'{i:05}.jpg', quality=90)
 
 
 def file_rows(paths: Sequence[str]) -> Iterator[Row]:
-    """What was read: a pipeline is as fast as its files are small."""
+    """The size of the files, which determines the speed of a pipeline."""
     sizes = [Path(path).stat().st_size / 1e3 for path in paths]
     pixels = []
     for path in paths:
@@ -150,7 +150,7 @@ def file_rows(paths: Sequence[str]) -> Iterator[Row]:
 
 
 def seeded(items: Sequence) -> Sequence:
-    """Start the generators anew, so that all runs draw the same."""
+    """Seed the generators, so that all runs draw the same."""
     random.seed(0)
     torch.manual_seed(0)
     return items

@@ -1,1 +1,1 @@
-"""Time functions side by side and write the tables."""
+"""Time suites of functions and write the results as tables."""

@@ -1,8 +1,8 @@
-"""The benchmark frame: run a suite several times, write down numbers and machine.
+"""Register timing suites, run them several times and summarize their rows.
 
-A suite is a function that prepares its data once and returns another one, which is
-called once for every run and yields rows. A new suite is one file in
-``tools/benchmark/suites/``; this is a whole one::
+A suite is a function that prepares its data once and returns a second function, which
+is called once per run and yields rows. A suite is one file in
+``tools/benchmark/suites/``. A complete example::
 
     import torch
     from timing.frame import Row, seconds, suite
@@ -17,9 +17,9 @@ called once for every run and yields rows. A new suite is one file in
         return run
 
 ``python tools/benchmark/run.py sums --runs 5 --count 1000`` runs it: keyword arguments
-of the suite become options of the command. The first run warms up and does not count.
-Rows of the same name are gathered over the runs; median, least and greatest are kept.
-Two things timed against each other belong into :func:`compare`, which takes turns.
+of the suite become options of the command. A first run warms up and does not count.
+Rows of the same name are collected over the runs; median, minimum and maximum are kept.
+Functions to be compared are timed with :func:`time_in_turns`.
 """
 import inspect
 import statistics
@@ -39,12 +39,12 @@ class Row:
     """One measured number of one run.
 
     Attributes:
-        name: What was measured; rows of one name are gathered over the runs.
+        name: What was measured; rows of one name are collected over the runs.
         value: The number, or several taken within one run.
         unit: ``'images/s'``, ``'ms'``, ``'x'`` for a ratio.
-        reference: A figure from elsewhere to read beside it, with its source. It was
-            not measured here, and the report says so.
-        target: What this project promises, as text, such as ``'at most 1.5'``.
+        reference: A figure from elsewhere to compare with, and its source. The report
+            says that it was not measured here.
+        target: What this project aims at, as text, such as ``'at most 1.5'``.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and greatest of a list of numbers, and the numbers."""
+    """Median, minimum and maximum of a list of numbers, and the numbers."""
 
     median: float
     least: float
@@ -73,7 +73,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Measure:
-    """All runs of one row."""
+    """One row, summarized over all runs."""
 
     name: str
     unit: str
@@ -84,11 +84,11 @@ class Measure:
 
 @dataclass(frozen=True)
 class Suite:
-    """A registered suite.
+    """A registered timing suite.
 
     Attributes:
         prepare: Called once with the options; returns the function of one run.
-        threads: Torch threads it is meant for; 0 for all cores.
+        threads: Default number of torch threads; 0 for all cores.
     """
 
     name: str
@@ -103,12 +103,12 @@ class Suite:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What :func:`compare` found.
+    """The result of :func:`time_in_turns`.
 
     Attributes:
-        times: Seconds of each callable.
-        ratios: Time over the first callable's time in the same turn, so that a
-            machine that slows down for a while does not tilt the result.
+        times: Seconds per call of each function.
+        ratios: Time over the first function's time in the same turn, so that a machine
+            that slows down for a while does not bias the result.
     """
 
     times: dict[str, Spread]
@@ -116,7 +116,7 @@ class Comparison:
 
 
 def suite(name: str, title: str, threads: int = 1) -> Callable:
-    """Register a suite under the name that the command takes.
+    """Register a suite under the name that ``tools/benchmark/run.py`` takes.
 
     Raises:
         ValueError: If another suite has the name.
@@ -124,8 +124,8 @@ def suite(name: str, title: str, threads: int = 1) -> Callable:
     def register(prepare: Callable) -> Callable:
         if name in SUITES and SUITES[name].prepare.__module__ != prepare.__module__:
             raise ValueError(
-                f'a suite {name!r} stands in {SUITES[name].prepare.__module__}; '
-                f'give the one in {prepare.__module__} another name.')
+                f'{SUITES[name].prepare.__module__} registers a suite {name!r} '
+                f'already; give the one in {prepare.__module__} another name.')
         SUITES[name] = Suite(name, title, prepare, threads)
         return prepare
     return register
@@ -166,19 +166,22 @@ def run_suite(name: str, runs: int = 5, progress: bool = True,
 
 
 def time_in_turns(functions: Mapping[str, Callable[[], object]], runs: int = 7,
-            warmup: int = 1, repeats: int = 1) -> Comparison:
-    """Time several callables in turns: A B A B, not A A B B.
+                  warmup: int = 1, repeats: int = 1) -> Comparison:
+    """Time several functions in turns: A B A B, not A A B B.
 
     Args:
-        functions: Name to callable; the first one is what the others are set against.
+        functions: Functions by name; the others are compared with the first.
         runs: Turns that count, after ``warmup`` turns that do not.
-        repeats: Calls within one measurement, for callables of microseconds.
+        repeats: Calls within one measurement, for functions of microseconds.
 
     Returns:
         Times in seconds per call, and ratios to the first, turn by turn.
+
+    Raises:
+        ValueError: If there is no function.
     """
     if not functions:
-        raise ValueError('compare needs at least one callable.')
+        raise ValueError('time_in_turns needs at least one function.')
     times: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(warmup + runs):
         for name, function in functions.items():
@@ -193,7 +196,7 @@ def time_in_turns(functions: Mapping[str, Callable[[], object]], runs: int = 7,
 
 
 def seconds(function: Callable[[], object], repeats: int = 1) -> float:
-    """Wall seconds per call; work queued on a GPU is waited for."""
+    """Wall-clock seconds per call, including work queued on a GPU."""
     _wait_for_device()
     start = time.perf_counter()
     for _ in range(repeats):

@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: a JSON file and a Markdown table."""
+"""Write the result of a timing suite as a JSON file and a Markdown table."""
 import datetime
 import json
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def write_report(suite: Suite, measures: Sequence[Measure], folder: str | Path,
 
 
 def markdown(report: dict) -> str:
-    """The report as a page: what, where, how, and the table."""
+    """The report as a page: title, command, machine and table."""
     machine = report['machine']
     lines = [
         f'# {report["title"]}', '',

@@ -1,1 +1,1 @@
-"""Benchmark tables: pretrain, export, fine-tune and test, seed by seed."""
+"""Compare initializations by fine-tuning: runs, tables and plots of a suite."""

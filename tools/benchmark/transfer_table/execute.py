@@ -1,4 +1,4 @@
-"""Carrying out the runs of a suite: what is missing, several at once."""
+"""Execute the missing runs of a transfer suite, several in parallel."""
 import os
 import time
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from rich.progress import Progress
 
 from mmcontrast.apis.progress import run_bars
 from mmcontrast.apis.tool_process import ToolError
-from transfer_table.runs import Run, carry_out
+from transfer_table.runs import Run, execute_run
 
 
 @dataclass
 class Outcome:
-    """How far a call came.
+    """The state of all runs after a call.
 
     Attributes:
-        done: Runs that are finished, now or before.
+        done: Runs that are complete, from this or an earlier call.
         failed: Runs that failed in this call, and why.
-        left: Runs that were not begun: the time was over, or what they need failed.
+        left: Runs that were not started: the time was over, or what they need failed.
     """
 
     done: list[Run] = field(default_factory=list)
@@ -31,21 +31,21 @@ class Outcome:
 def execute(runs: Sequence[Run], root: Path, jobs: int = 1,
             minutes: float | None = None, keep_weights: bool = False,
             visible: bool = True) -> Outcome:
-    """Do the runs that are not done yet.
+    """Execute the runs that are not complete yet.
 
     Args:
         runs: From :func:`list_runs`.
         root: The checkout.
-        jobs: Runs at once; they share the cores.
-        minutes: No run begins later than this.
-        keep_weights: See :func:`carry_out`.
-        visible: Show a bar for all runs and one for each that goes on.
+        jobs: Parallel runs; they share the cores.
+        minutes: No run starts later than this.
+        keep_weights: See :func:`execute_run`.
+        visible: Show a progress bar for all runs and one for each active run.
     """
     outcome = Outcome(done=[run for run in runs if run.result() is not None])
     waiting = [run for run in runs if run not in outcome.done]
     threads = max(1, (os.cpu_count() or 1) // jobs)
     until = None if minutes is None else time.monotonic() + 60 * minutes
-    going: dict[Future, Run] = {}
+    active: dict[Future, Run] = {}
     with run_bars(visible) as bars, ThreadPoolExecutor(jobs) as pool:
         total = bars.add_task(
             'all runs', total=len(runs), completed=len(outcome.done))
@@ -53,14 +53,14 @@ def execute(runs: Sequence[Run], root: Path, jobs: int = 1,
             ready = [run for run in waiting
                      if run.needs is None or run.needs in outcome.done]
             late = until is not None and time.monotonic() > until
-            for run in [] if late else ready[:jobs - len(going)]:
+            for run in [] if late else ready[:jobs - len(active)]:
                 waiting.remove(run)
-                going[pool.submit(
+                active[pool.submit(
                     _with_bar, run, root, threads, bars, keep_weights)] = run
-            if not going:
+            if not active:
                 break
-            for future in wait(going, return_when=FIRST_COMPLETED).done:
-                _note(going.pop(future), future, outcome, bars)
+            for future in wait(active, return_when=FIRST_COMPLETED).done:
+                _note(active.pop(future), future, outcome, bars)
                 bars.update(total, completed=len(outcome.done))
     outcome.left = waiting
     return outcome
@@ -70,7 +70,7 @@ def _with_bar(run: Run, root: Path, threads: int, bars: Progress,
               keep_weights: bool) -> None:
     task = bars.add_task(run.title, total=None)
     try:
-        carry_out(run, root, threads, lambda done, total: bars.update(
+        execute_run(run, root, threads, lambda done, total: bars.update(
             task, completed=done, total=total), keep_weights)
     finally:
         bars.remove_task(task)

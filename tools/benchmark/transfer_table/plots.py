@@ -1,4 +1,4 @@
-"""Pictures of a transfer suite: bars, label-fraction curves, probes over time."""
+"""Plot a transfer suite: gains, curves over the label fraction, probes over time."""
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,15 +15,15 @@ Values = Mapping[tuple[str, str], Mapping[int, float]]
 def draw_plots(
     suite: TransferSuite, values: Values, results: Sequence[dict], folder: Path
 ) -> list[tuple[str, str]]:
-    """Draw what there is something to draw of.
+    """Draw all plots for which there are results.
 
     Args:
         values: Score by (start, task) and seed.
-        results: All results; those of a pretraining may hold curves of probes.
-        folder: Where ``<suite>_<what>.png`` go.
+        results: All results; those of a pretraining may hold probe curves.
+        folder: Folder of ``<suite>_<what>.png``.
 
     Returns:
-        (title, file name) of each picture.
+        (title, file name) of each plot.
     """
     figures = {}
     if values:
@@ -47,10 +47,10 @@ def draw_plots(
 
 
 def gain_bars(suite: TransferSuite, values: Values) -> Figure:
-    """Bars from the mean of the uppermost row, a line of panels for each group.
+    """Bars that start at the mean of the first row; one line of panels per group.
 
-    Differences are small beside the scores: bars of the scores would be all alike, or
-    cut off below.
+    Differences are small compared with the scores: bars of the scores themselves would
+    look alike, or would have to be truncated.
 
     Args:
         values: Score by (start, task) and seed.

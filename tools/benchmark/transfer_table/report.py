@@ -1,4 +1,4 @@
-"""The page, the JSON file and the plots of a transfer suite."""
+"""Write the page, the JSON file and the plots of a transfer suite."""
 import json
 import math
 import statistics
@@ -20,9 +20,9 @@ def write_transfer_report(suite: TransferSuite, runs: Sequence[Run], folder: Pat
 
     Args:
         suite: What was compared.
-        runs: All runs; those without a result become gaps and are counted.
-        folder: Where the files go.
-        command: The command line that repeats it.
+        runs: All runs; those without a result leave gaps and are counted.
+        folder: Folder of the files.
+        command: The command line that repeats the comparison.
 
     Returns:
         The page.
@@ -56,13 +56,13 @@ def markdown(
     """The page as text.
 
     Args:
-        num_runs: Runs that the whole suite has.
-        plots: (title, file name) of each picture beside the page.
+        num_runs: Number of runs of the complete suite.
+        plots: (title, file name) of each plot in the same folder.
     """
     lines = [f'# {suite.title}', '', f'`{command}`', '', _circumstances(results), '']
     if len(results) < num_runs:
         lines += [f'**Not complete**: {len(results)} of {num_runs} runs are done. The '
-                  'command goes on where it stopped.', '']
+                  'command continues.', '']
     if suite.about:
         lines += [suite.about.strip(), '']
     for group in dict.fromkeys(task.group for task in suite.tasks):
@@ -84,7 +84,7 @@ def markdown(
 
 
 def cell(suite: TransferSuite, start: Start, task: Task, values: Values) -> str:
-    """Mean and spread of one cell; bold if better than the first row every time."""
+    """Mean and std of one cell; bold if better than the first row with every seed."""
     found = values.get((start.name, task.name), {})
     if not found:
         return ''

@@ -1,4 +1,4 @@
-"""The runs that a suite consists of, and how each is carried out."""
+"""List the runs of a transfer suite, and execute one of them."""
 import hashlib
 import json
 import shlex
@@ -27,9 +27,9 @@ class Run:
     Attributes:
         start: The row.
         task: The column; None for the pretraining of the row.
-        seed: Of this run.
-        folder: Where everything of it goes.
-        needs: The pretraining that must be done before.
+        seed: Seed of this run.
+        folder: Folder of all its files.
+        needs: The pretraining whose backbone it starts from.
     """
 
     start: Start
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the settings of the run and of what it builds on."""
+        """A hash of the settings of the run and of the pretraining that it needs."""
         job = self.task or self.start
         config = job.config or getattr(job, 'network', None)
         parts = [_settings(config), repr(sorted(job.options.items())), self.seed,
@@ -60,7 +60,7 @@ class Run:
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def result(self) -> dict | None:
-        """What a finished run left; None if there is none with these settings."""
+        """The result, None if the run is not complete with these settings."""
         file = self.folder / 'result.json'
         if not file.is_file():
             return None
@@ -69,10 +69,10 @@ class Run:
 
 
 def list_runs(suite: TransferSuite, work_dir: Path) -> list[Run]:
-    """All runs, in an order in which each comes after what it needs.
+    """All runs, each after the pretraining that it needs.
 
-    Seed by seed, so that a comparison that is stopped half-way has whole tables of
-    fewer seeds.
+    Ordered by seed, so that an interrupted comparison has complete tables of fewer
+    seeds.
     """
     pretrainings: dict[tuple[str, int], Run] = {}
     runs = []
@@ -97,9 +97,9 @@ def list_runs(suite: TransferSuite, work_dir: Path) -> list[Run]:
     return runs
 
 
-def carry_out(run: Run, root: Path, threads: int, progress: Progress | None = None,
+def execute_run(run: Run, root: Path, threads: int, progress: Progress | None = None,
               keep_weights: bool = False) -> dict:
-    """Do a run, from where an earlier attempt with the same settings stopped.
+    """Execute a run, resuming an earlier attempt with the same settings.
 
     Args:
         root: The checkout.
@@ -111,7 +111,7 @@ def carry_out(run: Run, root: Path, threads: int, progress: Progress | None = No
 
     Raises:
         ToolError: If a tool fails.
-        KeyError: If the test gave no such metric.
+        KeyError: If the test does not report the metric of the task.
     """
     begin = time.time()
     _prepare(run)
@@ -124,7 +124,7 @@ def carry_out(run: Run, root: Path, threads: int, progress: Progress | None = No
         run_tool(command, root, run.folder / 'log.txt', progress, threads)
 
     try:
-        found = _way_of(run)(run, tool)
+        found = _executor_of(run)(run, tool)
     finally:
         minutes = _add_minutes(run, (time.time() - begin) / 60)
     result = dict(
@@ -142,7 +142,7 @@ def carry_out(run: Run, root: Path, threads: int, progress: Progress | None = No
 
 
 def _prepare(run: Run) -> None:
-    """Make the folder; put aside what was made there with other settings."""
+    """Create the folder; move aside what other settings left there."""
     note = run.folder / 'settings.txt'
     if run.folder.is_dir() and not (
             note.is_file() and note.read_text() == run.fingerprint):
@@ -153,14 +153,14 @@ def _prepare(run: Run) -> None:
 
 
 def _add_minutes(run: Run, minutes: float) -> float:
-    """Minutes of all attempts at a run, those that failed before included."""
+    """Minutes of all attempts at a run, including failed ones."""
     note = run.folder / 'minutes.txt'
     total = minutes + (float(note.read_text()) if note.is_file() else 0.)
     note.write_text(f'{total:.3f}')
     return round(total, 2)
 
 
-def _way_of(run: Run) -> Callable[[Run, Callable], dict]:
+def _executor_of(run: Run) -> Callable[[Run, Callable], dict]:
     if run.task is None:
         return _pretrain
     return _evaluate_frozen if run.task.protocol else _fine_tune
@@ -183,7 +183,7 @@ def _fine_tune(run: Run, tool: Callable) -> dict:
     tool('tools/test.py', task.config, last_checkpoint(folder), '--work-dir',
          run.folder / 'test', '--cfg-options', f'{task.init}=None',
          *_overrides(task.options))
-    return _judged(run, read_scores(run.folder / 'test'))
+    return _scored(run, read_scores(run.folder / 'test'))
 
 
 def _evaluate_frozen(run: Run, tool: Callable) -> dict:
@@ -195,13 +195,13 @@ def _evaluate_frozen(run: Run, tool: Callable) -> dict:
     tool('tools/analysis/evaluate_backbone.py', task.protocol, *backbone, *flags,
          '--seed', run.seed, '--out', file)
     row, = json.loads(file.read_text())['rows'].values()
-    return _judged(run, row['scores'])
+    return _scored(run, row['scores'])
 
 
-def _judged(run: Run, scores: dict[str, float]) -> dict:
+def _scored(run: Run, scores: dict[str, float]) -> dict:
     task = run.task
     if task.metric not in scores:
-        raise KeyError(f'{run.title}: no metric {task.metric!r} in the test; it gave '
+        raise KeyError(f'{run.title}: the test reports no metric {task.metric!r}, only '
                        f'{", ".join(sorted(scores))}.')
     return dict(metric=task.metric, value=scores[task.metric] * task.scale,
                 scores=scores)
@@ -220,7 +220,7 @@ def _overrides(options: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _probe_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Scores that hooks took during the training, by (step, value)."""
+    """(step, value) curves of the scores that probes logged during training."""
     return {name: curve for name, curve in read_scalars(folder).items()
             if name.startswith('probe/')}
 

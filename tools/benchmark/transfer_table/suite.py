@@ -1,8 +1,8 @@
-"""What a transfer suite compares: starts (rows), tasks (columns) and seeds.
+"""Read what a transfer suite compares: starts (rows), tasks (columns) and seeds.
 
-A suite is a config file that holds data alone. A whole one::
+A suite is a config file that holds only data. A complete one::
 
-    title = 'PixPro on my pictures'
+    title = 'PixPro on my images'
     seeds = [0, 1, 2]
     starts = [
         dict(name='random weights'),
@@ -24,18 +24,17 @@ from mmcontrast.errors import closest, did_you_mean
 
 @dataclass(frozen=True)
 class Start:
-    """A row: what the weights of the backbone are before the task begins.
+    """A row: the initialization of the backbone before fine-tuning.
 
     Attributes:
         name: Name in the tables, unique.
-        config: Pretraining config that is trained and exported; none for a start that
-            needs no training here.
-        checkpoint: Weights of the backbone for ``init_cfg``, if there is no config.
-            Neither of both is a start from random weights.
+        config: Pretraining config, which is trained and exported first.
+        checkpoint: Weights of the backbone for ``init_cfg``, instead of a config.
+            With neither the backbone starts from random weights.
         options: Overrides of the config, dotted keys.
         task_options: Overrides of the configs of the row's tasks (not of protocols).
-        tasks: Names of the tasks the row has; all, if it does not say.
-        seeds: The row's seeds out of its tasks'; all, if it does not say.
+        tasks: Names of the tasks of the row; default: all.
+        seeds: Those of the tasks' seeds that the row uses; default: all.
     """
 
     name: str
@@ -57,15 +56,15 @@ class Task:
         config: Config with training and test; takes the backbone through ``init_cfg``.
         protocol: Instead of a config: one of tools/analysis/evaluate_backbone.py, such
             as 'dense-linear'. Its flags are the ``options``.
-        network: With a protocol: config whose backbone, untrained, stands for a start
+        network: With a protocol: config whose untrained backbone is used for a start
             from random weights.
-        scale: What the metric is multiplied with; 100 for shares.
+        scale: Factor for the metric; 100 for fractions.
         group: Tasks of one group share a table and a plot.
-        fraction: Share of the labels in per cent; tasks of a group that have it become
-            a curve over it.
+        fraction: Percentage of the labels; tasks of a group that have it are plotted
+            as a curve over it.
         options: Overrides of the config, dotted keys; or flags of the protocol.
-        seeds: Other seeds than the suite's.
-        init: Where the config takes the weights from.
+        seeds: Seeds instead of those of the suite.
+        init: Config key of the backbone's ``init_cfg``.
     """
 
     name: str
@@ -83,7 +82,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Published:
-    """A figure from elsewhere; it never stands beside one that was measured here."""
+    """A published figure, listed apart from those that were measured here."""
 
     row: str
     column: str
@@ -93,16 +92,16 @@ class Published:
 
 @dataclass(frozen=True)
 class TransferSuite:
-    """A comparison.
+    """A comparison of starts on tasks, by fine-tuning or frozen protocols.
 
     Attributes:
-        name: Of the files that are written.
-        title: First line of the page.
-        seeds: Seeds of the tasks; each row gets the same.
-        pretrain_seeds: Seeds of the pretraining, taken in turn: with one, all tasks
+        name: Name of the files that are written.
+        title: Heading of the page.
+        seeds: Seeds of the tasks, the same for each row.
+        pretrain_seeds: Seeds of the pretraining, used in turn: with one, all tasks
             share one pretraining; with as many as ``seeds``, each has its own.
         about: Text below the title: what is compared, and how to read it.
-        notes: Text below the tables: what was learned.
+        notes: Text below the tables: conclusions.
     """
 
     name: str
@@ -119,7 +118,7 @@ class TransferSuite:
         return self.seeds if task.seeds is None else task.seeds
 
     def row_tasks(self, start: Start, seed: int) -> list[Task]:
-        """The tasks that a row does with a seed, with the overrides of both."""
+        """The tasks of a row for a seed, with the overrides of both."""
         if start.seeds is not None and seed not in start.seeds:
             return []
         return [
