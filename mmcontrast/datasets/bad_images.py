@@ -27,7 +27,7 @@ _SENTENCES = {
     Reason.MISSING: 'file not found',
     Reason.UNREADABLE: 'file cannot be read',
     Reason.EMPTY: 'empty file',
-    Reason.NOT_AN_IMAGE: 'not an image format Pillow knows',
+    Reason.NOT_AN_IMAGE: 'not an image Pillow knows',
     Reason.DAMAGED: 'truncated or damaged image',
     Reason.TOO_LARGE: "larger than Pillow's limit on pixels",
 }

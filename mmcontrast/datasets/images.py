@@ -111,7 +111,7 @@ class UnlabeledImages(BaseDataset):
 
     def _reset_status(self) -> None:
         self.status = ImageStatus(len(self))
-        self._judged = False
+        self._checked = False
 
     def load_data_list(self) -> list[dict]:
         if self.ann_file.endswith('.json'):
@@ -159,8 +159,8 @@ class UnlabeledImages(BaseDataset):
                 idx = self._replace(idx, bad)
             else:
                 self.status.set_good(idx)
-                if not self._judged and self.status.num_news:
-                    self._judge()
+                if not self._checked and self.status.num_news:
+                    self._check_share()
                 return data
 
     def bad_images(self) -> list[tuple[str, Reason]]:
@@ -173,7 +173,7 @@ class UnlabeledImages(BaseDataset):
         if self.status.set_bad(idx, bad.reason):
             print_log(f'Bad image, replaced by another one: {bad}',
                       logger='current', level=logging.WARNING)
-        self._judge()
+        self._check_share()
         # Drawn until one is not known to be bad, so that the result does not depend on
         # which bad images this process or another has met before.
         while True:
@@ -197,15 +197,15 @@ class UnlabeledImages(BaseDataset):
                 f'{missing} images in a row are missing from {self.source}, the last '
                 f'one {path}. Put them back (is their disk mounted?).')
 
-    def _judge(self) -> None:
+    def _check_share(self) -> None:
         """Raise an error if too many of the images are bad.
 
         The share can only rise with a bad image; good ones are counted until enough
         have been tried.
         """
         tried, num_bad = self.status.counts()
-        self._judged = tried >= min(_MIN_TRIED, len(self))
-        too_many = self._judged and num_bad > self.max_bad_share * tried
+        self._checked = tried >= min(_MIN_TRIED, len(self))
+        too_many = self._checked and num_bad > self.max_bad_share * tried
         if too_many or num_bad == len(self):
             raise ValueError(self._too_many(tried, num_bad))
 

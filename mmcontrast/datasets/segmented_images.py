@@ -124,11 +124,11 @@ class PanopticImages:
             raise ValueError(
                 f"{path} is not a COCO panoptic file: expected 'images', 'annotations' "
                 f"and 'categories' with their fields, {error} is missing.") from None
-        self._place = {item['id']: i for i, item in enumerate(categories)}
+        self._label_of = {item['id']: i for i, item in enumerate(categories)}
         self._masks = path.with_suffix('')
-        self._images = next((place for place in (folder / 'images' / split,
-                                                 folder / split) if place.is_dir()),
-                            None)
+        self._images = next((
+            path for path in (folder / 'images' / split, folder / split)
+            if path.is_dir()), None)
         if self._images is None:
             raise FileNotFoundError(
                 f'{folder} has neither images/{split} nor {split}, the images of '
@@ -149,11 +149,11 @@ class PanopticImages:
             raise ValueError(
                 f'{mask_path} is {rgb.shape[1]} x {rgb.shape[0]}, its image {path} is '
                 f'{image.width} x {image.height}.')
-        ids, places = np.unique(rgb @ np.array([1, 256, 65536], np.int32),
+        ids, inverse = np.unique(rgb @ np.array([1, 256, 65536], np.int32),
                                 return_inverse=True)
         labels, instances = self._tables(ids, segments)
-        places = places.reshape(rgb.shape[:2])
-        return SegmentedImage(str(path), image, labels[places], instances[places])
+        inverse = inverse.reshape(rgb.shape[:2])
+        return SegmentedImage(str(path), image, labels[inverse], instances[inverse])
 
     def _tables(self, ids: np.ndarray, segments: list[dict]
                 ) -> tuple[np.ndarray, np.ndarray]:
@@ -161,14 +161,14 @@ class PanopticImages:
         labels = np.full(len(ids), UNLABELED, np.int32)
         instances = np.zeros(len(ids), np.int32)
         known = {segment['id']: segment for segment in segments}
-        for place, segment_id in enumerate(ids.tolist()):
+        for i, segment_id in enumerate(ids.tolist()):
             segment = known.get(segment_id)
             if segment is None:
                 continue
-            labels[place] = self._place[segment['category_id']]
+            labels[i] = self._label_of[segment['category_id']]
             # A crowd is several objects without boundaries.
-            if self.is_thing[labels[place]] and not segment.get('iscrowd', 0):
-                instances[place] = place + 1
+            if self.is_thing[labels[i]] and not segment.get('iscrowd', 0):
+                instances[i] = i + 1
         return labels, instances
 
 

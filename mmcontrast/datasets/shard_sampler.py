@@ -54,10 +54,10 @@ class ShardSampler(Sampler):
         # Whether epochs follow each other endlessly, for iteration-based loops.
         self.endless = False
         self._done = 0
-        self._placed = False
+        self._has_position = False
 
     def __len__(self) -> int:
-        """Images of one rank in a whole epoch, also after :meth:`place`."""
+        """Images of one rank in a whole epoch, also after :meth:`set_position`."""
         return self.num_samples
 
     def __iter__(self) -> Iterator[int]:
@@ -77,36 +77,36 @@ class ShardSampler(Sampler):
             shards = np.random.default_rng([self.seed, epoch]).permutation(shards)
         ends = counts[shards].cumsum()
         first = self.rank * self.num_samples
-        places = np.arange(first, first + self.num_samples) % len(self.dataset)
-        which = ends.searchsorted(places, side='right')
-        order = places + (starts[shards] - (ends - counts[shards]))[which]
+        positions = np.arange(first, first + self.num_samples) % len(self.dataset)
+        which = ends.searchsorted(positions, side='right')
+        order = positions + (starts[shards] - (ends - counts[shards]))[which]
         if not self.shuffle:
             return order
         rng = np.random.default_rng([self.seed, epoch, self.rank])
         moved = np.arange(len(order)) + rng.random(len(order)) * self.buffer_size
         return order[moved.argsort(kind='stable')]
 
-    def place(self, epoch: int, done: int) -> None:
+    def set_position(self, epoch: int, done: int) -> None:
         """Start the next pass in ``epoch``, after the first ``done`` images of it."""
-        self.epoch, self._done, self._placed = epoch, done, True
+        self.epoch, self._done, self._has_position = epoch, done, True
 
     @property
-    def placed(self) -> int | None:
-        """Images of its epoch that the next pass skips; None if never placed."""
-        return self._done if self._placed else None
+    def num_skipped(self) -> int | None:
+        """Images of its epoch that the next pass skips; None if no position was set."""
+        return self._done if self._has_position else None
 
     def set_epoch(self, epoch: int) -> None:
-        """Start an epoch; that of :meth:`place` continues from its position."""
+        """Start an epoch; that of :meth:`set_position` continues from its position."""
         if not self.endless and epoch != self.epoch:
             self.epoch, self._done = epoch, 0
 
     def skip(self, num_samples: int) -> None:
         """Resume iteration-based loops as mmengine does, by the images since the start.
 
-        :meth:`place`, which is exact, takes precedence.
+        :meth:`set_position`, which is exact, takes precedence.
         """
-        if not self._placed:
-            self.place(*divmod(num_samples, self.num_samples))
+        if not self._has_position:
+            self.set_position(*divmod(num_samples, self.num_samples))
 
     def layout(self) -> dict[str, int | bool]:
         """What determines the order; a position is valid for the same layout only."""

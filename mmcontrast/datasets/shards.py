@@ -122,7 +122,7 @@ class _OpenFiles:
         if len(data) < size:
             raise ValueError(
                 f'Shard {path} has become shorter since the start: expected {size:,} '
-                f'bytes at {offset:,}, got {len(data):,}. Was it written anew?')
+                f'bytes at {offset:,}, got {len(data):,}. Was it rewritten?')
         return data
 
     def _file(self, path: str) -> int:

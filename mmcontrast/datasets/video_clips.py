@@ -45,8 +45,8 @@ def list_clips(folder: str | Path, split: str = 'val') -> list[ClipFiles]:
     names = found.read_text(encoding='utf-8').split()
     if not names:
         raise ValueError(f'{found} names no clip.')
-    places = [_resolution(folder / part) for part in ('JPEGImages', 'Annotations')]
-    return [_clip(name, *places) for name in names]
+    folders = [_resolution(folder / part) for part in ('JPEGImages', 'Annotations')]
+    return [_clip(name, *folders) for name in names]
 
 
 def read_ids(path: Path) -> tuple[np.ndarray, list[int] | None]:

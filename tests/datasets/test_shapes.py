@@ -413,7 +413,7 @@ def test_bad_dataset_arguments_are_named(arguments, message):
     (lambda: draw_scene(-1), 'seed'), (lambda: draw_scene(0, 8), 'at least 32'),
     (lambda: draw_scene(0, num_objects=(4, 2)), 'num_objects'),
     (lambda: draw_clip(0, 0), 'frames=0'), (lambda: scene_seed('train', -1), 'index'),
-    (lambda: draw_placement(0, num_places=0), 'num_places')])
+    (lambda: draw_placement(0, num_boxes=0), 'num_boxes')])
 def test_bad_scene_arguments_are_named(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()

@@ -248,7 +248,7 @@ def test_a_sampler_placed_in_an_epoch_reads_only_the_rest(tmp_path):
         lambda results: read.append(number(results)) or read[-1]])
     whole = epoch(dataset, 1)
     sampler = ShardSampler(dataset, seed=3, buffer_size=5)
-    sampler.place(1, 8)
+    sampler.set_position(1, 8)
     sampler.set_epoch(1)
     loader = DataLoader(dataset, 4, sampler=sampler)
     read.clear()

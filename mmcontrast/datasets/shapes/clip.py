@@ -69,5 +69,5 @@ def _bounce(start: float, way: float, low: float, high: float) -> float:
     low, high = min(low, start), max(high, start)
     if way == 0:
         return start
-    place = (start - low + way) % (2 * (high - low))
-    return low + min(place, 2 * (high - low) - place)
+    position = (start - low + way) % (2 * (high - low))
+    return low + min(position, 2 * (high - low) - position)

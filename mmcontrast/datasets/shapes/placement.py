@@ -67,29 +67,29 @@ class Placement:
 
 
 def draw_placement(seed: int, size: int = 128, *, combinations: str = 'all',
-                   num_objects: tuple[int, int] = (2, 6), num_places: int = 8
+                   num_objects: tuple[int, int] = (2, 6), num_boxes: int = 8
                    ) -> Placement:
     """Draw a placement pair; all objects lie within the image.
 
     Args:
         seed, size, combinations, num_objects: As for ``draw_scene``. The scene differs
             from that of ``draw_scene``, which lets the image's edge cut objects.
-        num_places: Most plausible and most implausible boxes to return; a crowded
+        num_boxes: Most plausible and most implausible boxes to return; a crowded
             scene may have fewer plausible ones, at least the true one.
 
     Raises:
         ValueError: If an argument is out of range.
     """
     check_size(size)
-    if num_places < 1:
-        raise ValueError(f'num_places must be 1 or more, got {num_places}.')
+    if num_boxes < 1:
+        raise ValueError(f'num_boxes must be 1 or more, got {num_boxes}.')
     plan = plan_scene(seed, combinations, num_objects, whole_objects=True)
     rng = RandomStream(seed, _PLACEMENT_STREAM)
     target = rng.integer(0, len(plan.objects) - 1)
     thing = plan.objects[target]
     rest = replace(plan, objects=plan.objects[:target] + plan.objects[target + 1:])
-    positives = [thing.box, *_plausible_boxes(rng, thing, rest, num_places - 1)]
-    negatives = _implausible_boxes(rng, thing, rest, num_places)
+    positives = [thing.box, *_plausible_boxes(rng, thing, rest, num_boxes - 1)]
+    negatives = _implausible_boxes(rng, thing, rest, num_boxes)
     return Placement(
         draw_plan(plan, size), target, draw_plan(rest, size), _cut_out(thing, size),
         _in_pixels([thing.box], size)[0], _in_pixels(positives, size),

@@ -85,8 +85,8 @@ def _pure_square(mask: np.ndarray, side: int, rng: RandomStream
     kernel = np.ones((side, side), np.uint8)
     starts = cv2.erode(mask, kernel, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT,
                        borderValue=0)
-    places = np.flatnonzero(starts)
-    if not len(places):
+    corners = np.flatnonzero(starts)
+    if not len(corners):
         return None
-    top, left = divmod(int(rng.choice(places)), mask.shape[1])
+    top, left = divmod(int(rng.choice(corners)), mask.shape[1])
     return left, top

@@ -31,7 +31,7 @@ def tile(texture: str) -> np.ndarray:
 
 
 def sample_tile(texture: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Brightness of a texture at places (u, v); one repeat is one unit long.
+    """Brightness of a texture at positions (u, v); one repeat is one unit long.
 
     Args:
         u, v: int32 arrays that broadcast to (H, W), in 1 / ``4096`` tile pixels, as
@@ -88,9 +88,9 @@ def _clouds(octaves: tuple[int, ...]) -> np.ndarray:
 def _smooth_grid(grid: np.ndarray) -> np.ndarray:
     """A small periodic grid, interpolated to a whole tile."""
     n = len(grid)
-    place = np.arange(TILE) * n / TILE
-    cell = place.astype(int)
-    share = place - cell
+    position = np.arange(TILE) * n / TILE
+    cell = position.astype(int)
+    share = position - cell
     share = share * share * (3 - 2 * share)
     rows = (grid[cell] * (1 - share)[:, None]
             + grid[(cell + 1) % n] * share[:, None])

@@ -185,6 +185,6 @@ def _save(file: str, suffixes: tuple[str, ...], contents: dict[str, ShardContent
                      num_letters=[len(p.names) for p in parts], **columns)
     except OSError as error:
         print_log(f'The table of the shards cannot be kept in {file} ({error}): their '
-                  'headers are read again at every start. Set index_file of the data '
-                  'set to a place that can be written to.', logger='current',
+                  'headers are read again at every start. Set index_file of the '
+                  'dataset to a writable path.', logger='current',
                   level=logging.WARNING)

@@ -84,7 +84,7 @@ class ShardPositionHook(Hook):
                 f'ShardPositionHook). {self._continuing()}')
         else:
             self._resume_at(runner, **self.saved)
-        self.sampler.place(self.epoch, self.done)
+        self.sampler.set_position(self.epoch, self.done)
 
     def _resume_at(self, runner: Runner, epoch: int, done: int, **layout) -> None:
         self.sampler.seed = layout['seed']

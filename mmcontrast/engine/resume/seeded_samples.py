@@ -68,7 +68,7 @@ class NumberedBatches:
         """
         self.pass_index, self.start, self._to_skip = pass_index, start, start
         for part in self.samplers():
-            images = getattr(part, 'placed', None)
+            images = getattr(part, 'num_skipped', None)
             if images is not None:
                 self._to_skip = 0
                 if not part.endless:
