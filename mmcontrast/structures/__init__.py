@@ -1,4 +1,4 @@
-"""Types that travel between data, models and tools."""
+"""Define the types that travel between data, models and tools."""
 from .prompt import Prompt, ReferenceRegion
 from .view import View, ViewBatch
 

@@ -1,4 +1,4 @@
-"""Where an augmented view lies in its source image."""
+"""Locate augmented views in their source images."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 

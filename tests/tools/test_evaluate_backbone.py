@@ -354,9 +354,9 @@ def test_fewer_labels_and_fewer_images_are_taken_evenly(pixels, world):
         evaluate_masks(ANY, world, fraction=0, **QUIET)
 
 
-def test_masks_and_pictures_of_clips_are_written(pixels, world, tmp_path):
+def test_masks_and_sheets_of_clips_are_written(pixels, world, tmp_path):
     evaluate_videos(ANY, world, max_clips=3, masks_out=str(tmp_path / 'masks'),
-                    pictures=str(tmp_path / 'sheet.png'), **QUIET)
+                    sheet=str(tmp_path / 'sheet.png'), **QUIET)
     files = sorted((tmp_path / 'masks').rglob('*.png'))
     assert len(files) == 15
     first, palette = read_ids(files[0])

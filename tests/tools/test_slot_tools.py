@@ -217,9 +217,9 @@ def test_sets_without_objects_have_no_ari(files, tmp_path):
     assert ' - ' in slot_table(result).splitlines()[3]
 
 
-# ---- pictures
+# ---- images
 
-def test_pictures_show_the_slots_in_use_and_the_summary_counts_them(files, tmp_path):
+def test_images_show_the_slots_in_use_and_the_summary_counts_them(files, tmp_path):
     found = show(files, tmp_path / 'new', max_slots=3, top=2)
     alive = len(found.statistics.alive)
     assert [f.name for f in found.files] == [

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with error_exit(parser):
         result = function(choice, **arguments)
     print(result_table(result))
-    for name in ('out', 'masks_out', 'pictures'):
+    for name in ('out', 'masks_out', 'sheet'):
         if arguments.get(name):
             print(f'Wrote {arguments[name]}')
 
@@ -146,9 +146,9 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
     add('--max-clips', type=int, metavar='N', help='most clips; default: all')
     add('--masks-out', metavar='FOLDER',
         help="write the predicted masks as DAVIS' own evaluation reads them")
-    add('--sheet', dest='pictures', metavar='FILE.png',
+    add('--sheet', metavar='FILE.png',
         help='write a sheet of some clips')
-    add_former_option(parser, '--pictures', 'pictures', str)
+    add_former_option(parser, '--pictures', 'sheet', str)
 
 
 def _command(commands, name: str, function) -> argparse.ArgumentParser:

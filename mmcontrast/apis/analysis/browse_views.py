@@ -31,7 +31,7 @@ def browse_views(config: str, num: int = 8, out: str | None = None,
 
     Args:
         config: Config file of a two-view method, or ``mmcontrast::...``.
-        num: Number of pictures.
+        num: Number of images.
         out: Folder for them; ``<work dir of the config>/views`` by default.
         cfg_options: Overrides, dotted keys.
         map_size: (rows, columns) of the map; asked from the backbone by default.
@@ -43,7 +43,7 @@ def browse_views(config: str, num: int = 8, out: str | None = None,
         UsageError: If the config has no two-view pipeline.
     """
     if num < 1:
-        raise UsageError(f'The number of pictures must be at least 1, got {num}.')
+        raise UsageError(f'The number of images must be at least 1, got {num}.')
     cfg = load_config(config, cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmcontrast'))
     dataset, two_views, rest = _split_at_two_views(cfg)
@@ -62,22 +62,22 @@ def browse_views(config: str, num: int = 8, out: str | None = None,
         for step in (two_views, *rest):
             results = step(results)
         views = results['data_samples'].views
-        picture = _draw(source, _seen(results, preprocess), views, map_size, pos_ratio)
+        sheet = _draw(source, _seen(results, preprocess), views, map_size, pos_ratio)
         files.append(folder / f'{number:02}_{name}.png')
-        picture.save(files[-1])
+        sheet.save(files[-1])
     return files
 
 
 def _seen(results: dict, preprocess) -> list[Image.Image]:
     """The two views behind the preprocessor, back in gray levels."""
     if preprocess is None:
-        return [_picture(view) for view in results['inputs']]
+        return [_to_image(view) for view in results['inputs']]
     batch = preprocess(default_collate([results]), training=True)
-    return [_picture(view[0] * preprocess.std + preprocess.mean)
+    return [_to_image(view[0] * preprocess.std + preprocess.mean)
             for view in batch['inputs']]
 
 
-def _picture(view: torch.Tensor) -> Image.Image:
+def _to_image(view: torch.Tensor) -> Image.Image:
     view = view.round().clamp(0, 255).to(torch.uint8)
     return Image.fromarray(view.permute(1, 2, 0).contiguous().numpy())
 

@@ -1,4 +1,4 @@
-"""Do the pixel-text maps of a CLIP point at what a text names?"""
+"""Score how well the pixel-text maps of a CLIP locate and name objects."""
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def score_clip_maps(weights: str, split: str = 'val', num_scenes: int = 200,
     """Point at objects of the toy world by text, and name them by their pixels.
 
     For every plainly visible object that no other of its scene shares color and shape
-    with, the map of its text ('a red star') is made by cosines at every cell, enlarged
+    with, the map of its text ('a red star') is made by cosines at every cell, upsampled
     bilinearly to the scene. *Pointing*: the map's peak lies in the object's box.
     *Naming*: of all 64 pairs, the object's own has the highest mean over its pixels.
 
@@ -33,7 +33,7 @@ def score_clip_maps(weights: str, split: str = 'val', num_scenes: int = 200,
             sizes lies beside it.
         split: Scenes of 'train', 'val' or 'test', with all pairs.
         num_scenes: Number of them.
-        size: Side of the pictures in pixels.
+        size: Side of the images in pixels.
 
     Returns:
         Map (``attention``: DenseCLIP's, all cells as queries; ``value``: each cell's

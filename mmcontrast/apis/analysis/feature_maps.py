@@ -1,4 +1,4 @@
-"""Pictures of what a backbone tells apart, beside random weights or another one."""
+"""Draw the feature maps of a backbone, beside random weights or another one."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
         checkpoint: Weights: a checkpoint of training, or an exported backbone.
         images: Image files and folders of them; of many, ``max_images`` are taken,
             evenly spread.
-        out: The picture to write.
+        out: The image file to write.
         out_index: Which map of the backbone.
         size: Short side the images are resized to. Larger images give finer maps.
         baseline: 'random' adds a column with random weights, drawn with ``seed``.
@@ -42,10 +42,10 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
         KeyError: If no weight fits the backbone.
     """
     paths = find_images(images, max_images)
-    pictures = [read_image(path) for path in paths]
+    shown = [read_image(path) for path in paths]
     cfg = load_config(config)
     mean, std = normalization(cfg)
-    inputs = [network_input(picture, size).to(device) for picture in pictures]
+    inputs = [network_input(image, size).to(device) for image in shown]
     columns, notes = {}, []
     for title, path in _sources(checkpoint, beside, baseline):
         backbone, note = load_backbone(cfg, path, prefix, seed)
@@ -55,7 +55,7 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
         columns[f'{title}\n{share}'] = found.maps
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    draw_feature_maps(pictures, [Path(path).name for path in paths], columns).save(out)
+    draw_feature_maps(shown, [Path(path).name for path in paths], columns).save(out)
     return out, notes
 
 

@@ -47,7 +47,7 @@ def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
         What was asked for, ``num_images``, ``num_slots``, ``classes``,
         ``things_classes`` (all kinds of objects as one class; empty if the set does
         not say what is an object), ``per_class_iou`` of the trained slots, and
-        ``rows``: name to ``fg_ari`` (where objects are told apart), ``in_use`` (slots
+        ``rows``: name to ``fg_ari`` (where the set has instances), ``in_use`` (slots
         that win a pixel), and ``miou``, ``accuracy`` (one slot a class),
         ``majority_miou``, ``majority_accuracy`` (each slot its commonest class), the
         four again as ``things_...``, and ``object_iou`` of them.

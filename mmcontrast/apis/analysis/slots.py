@@ -1,4 +1,4 @@
-"""Load a network with slots for the tools that look at slots."""
+"""Load a network with slots for the tools that analyze slots."""
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -17,8 +17,8 @@ def load_slot_model(config: str, checkpoint: str | None, branch: str = 'momentum
     Args:
         config: Config of a method with slots.
         checkpoint: A checkpoint of its training; None draws weights with ``seed``.
-        branch: The branch that will be looked at, ``momentum`` or ``online``; the file
-            must hold all of it.
+        branch: The branch to use, ``momentum`` or ``online``; the file must hold all
+            of it.
 
     Returns:
         The model, and a sentence if parts of the other branch are missing.
@@ -29,7 +29,7 @@ def load_slot_model(config: str, checkpoint: str | None, branch: str = 'momentum
     def check(model: nn.Module, weights: Mapping[str, Tensor] | None) -> None:
         if not isinstance(model, SlotModel):
             raise UserValueError(
-                f'{config}: {type(model).__name__} has no slots to look at; {_WANTED}')
+                f'{config}: {type(model).__name__} has no slots; {_WANTED}')
         if weights is not None:
             model.check_slot_weights(weights, branch, checkpoint, config)
 

@@ -1,4 +1,4 @@
-"""Run a trained model on images: what all inferencers share."""
+"""Run a trained model on images: the base class of all inferencers."""
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Losses between the pixels of two views."""
+"""Compute losses between the pixels of two views."""
 from typing import NamedTuple
 
 import torch

@@ -1,4 +1,4 @@
-"""PixPro: pixel-level consistency between two views of an image."""
+"""Pretrain by PixPro: pixel-level consistency between two views of an image."""
 from collections.abc import Sequence
 
 import torch
@@ -17,8 +17,8 @@ from .pairs import published_coords
 class PixPro(TwoViewModel):
     """Pretrain a backbone, and optionally a neck, by agreement of pixels.
 
-    Two views of an image pass an online network and its momentum twin. Pixels that show
-    the same place must agree, after each online pixel was replaced by a
+    Two views of an image pass an online network and its momentum encoder. Pixels that
+    show the same place must agree, after each online pixel was replaced by a
     similarity-weighted sum over its map (pixel propagation).
 
     Source: "Propagate Yourself: Exploring Pixel-Level Consistency for Unsupervised
@@ -49,27 +49,27 @@ class PixPro(TwoViewModel):
         if instance_weight < 0:
             raise ValueError(
                 f'PixPro: instance_weight must not be negative, got {instance_weight}.')
-        momentum_encoders = self.encoders()
-        self.projector = momentum_encoders['projector'] = MODELS.build(
+        encoders = self.encoders()
+        self.projector = encoders['projector'] = MODELS.build(
             dict(projector, in_channels=self.map_channels))
         self.propagation = nn.Identity() if propagation is None else MODELS.build(
             dict(propagation, channels=self.projector.out_channels))
         self.loss_module = MODELS.build(loss)
         self.instance_weight = instance_weight
         if instance_weight:
-            self.instance_projector = momentum_encoders['instance_projector'] = (
+            self.instance_projector = encoders['instance_projector'] = (
                 MODELS.build(dict(projector, in_channels=self.backbone_channels[-1]))
             )
             self.instance_predictor = MODELS.build(
                 dict(projector, in_channels=self.instance_projector.out_channels))
-        self.momentum = MomentumEncoder(**momentum_encoders)
+        self.momentum = MomentumEncoder(**encoders)
 
     def loss(self, inputs: Sequence[Tensor], data_samples: Sequence[BaseDataElement]
              ) -> dict[str, Tensor]:
         """One training step up to the loss.
 
         Returns:
-            ``loss_pixel`` and, with the instance branch, ``loss_instance``; to watch,
+            ``loss_pixel`` and, with the instance branch, ``loss_instance``; to monitor,
             without gradient: ``pairs_per_image``, ``no_pair_share`` (share of images
             whose views have no pair), ``feature_std`` (1: spread out, 0: collapsed).
         """
@@ -84,11 +84,11 @@ class PixPro(TwoViewModel):
         # Between the two branches: with the weights before this step's update.
         self.momentum.update()
         with torch.no_grad():
-            momentum_encoder = [self._momentum_branch(view) for view in views]
+            target = [self._momentum_branch(view) for view in views]
         levels = [
             self.loss_module(
                 (online[0][0][i], online[1][0][i]),
-                (momentum_encoder[0][0][i], momentum_encoder[1][0][i]),
+                (target[0][0][i], target[1][0][i]),
                 coords,
             )
             for i in range(len(online[0][0]))
@@ -97,7 +97,7 @@ class PixPro(TwoViewModel):
                       / len(levels))
         if self.instance_weight:
             losses['loss_instance'] = self.instance_weight * sum(
-                -2 * (online[a][1] * momentum_encoder[b][1]).sum(1).mean()
+                -2 * (online[a][1] * target[b][1]).sum(1).mean()
                 for a, b in ((0, 1), (1, 0)))
         return losses | _health(levels[-1], online[0][0][-1])
 

@@ -1,4 +1,4 @@
-"""The pixel propagation module."""
+"""Replace each pixel by a similarity-weighted sum over its map."""
 import torch
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""Where two views overlap, and their maps brought onto that region."""
+"""Find where two views overlap, and resample their maps over that region."""
 from typing import NamedTuple
 
 import torch

@@ -102,7 +102,7 @@ class SlotTally:
 
     Attributes:
         counts: Pixels by class and slot.
-        aris: Foreground ARI of every image where objects are told apart.
+        aris: Foreground ARI of every image with instances.
     """
 
     counts: ClusterCounts

@@ -1,4 +1,4 @@
-"""Learned prototypes that group the pixels of an image into slots."""
+"""Group the pixels of an image into slots by learned prototypes."""
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

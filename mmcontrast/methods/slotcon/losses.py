@@ -1,4 +1,4 @@
-"""Self-distillation of the assignments, and contrast between slots."""
+"""Compute the losses of SlotCon: distillation of assignments, slot contrast."""
 from collections.abc import Sequence
 from typing import NamedTuple
 

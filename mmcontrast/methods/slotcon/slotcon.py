@@ -1,4 +1,4 @@
-"""SlotCon: grouping of pixels into slots that two views of an image share."""
+"""Pretrain by SlotCon: group pixels into slots that two views of an image share."""
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -34,17 +34,17 @@ class Grouped(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """The four terms of a step before they are weighted, and what to watch.
+    """The four terms of a step before they are weighted, and scalars to log.
 
     Attributes:
         distill: Student view 1 against teacher view 2, and view 2 against view 1.
         contrast: The same two directions.
-        watch: Scalars without gradient.
+        monitored: Scalars without gradient.
     """
 
     distill: tuple[Tensor, Tensor]
     contrast: list[Contrast]
-    watch: dict[str, Tensor]
+    monitored: dict[str, Tensor]
 
 
 @MODELS.register_module()
@@ -52,13 +52,13 @@ class SlotCon(TwoViewModel):
     """Pretrain a backbone by grouping pixels and contrasting the groups.
 
     K learned prototypes group the pixels of each view into slots. Where two views of an
-    image overlap, the momentum twin's grouping teaches the student's (distillation),
+    image overlap, the momentum encoder's grouping teaches the student's (distillation),
     and a slot must find itself in the other view among all slots of the batch
     (contrast).
 
     Source: "Self-Supervised Visual Representation Learning with Semantic Grouping"
-    (NeurIPS 2022). Where paper and released code differ we follow the code. The twin
-    is what is exported, with batch-norm statistics of its own.
+    (NeurIPS 2022). Where paper and released code differ we follow the code. The
+    momentum encoder is exported, with batch-norm statistics of its own.
 
     Args:
         backbone: Config, see :class:`TwoViewModel`.
@@ -112,7 +112,7 @@ class SlotCon(TwoViewModel):
         """One training step up to the loss.
 
         Returns:
-            ``loss_distill`` and ``loss_slot``, weighted; to watch, without gradient:
+            ``loss_distill`` and ``loss_slot``, weighted; to monitor, without gradient:
             those of :func:`slot_usage`, ``agreement`` (share of aligned cells where
             student and teacher pick the same slot), ``center_norm``,
             ``no_pair_share`` (share of images whose views do not overlap) and
@@ -127,24 +127,24 @@ class SlotCon(TwoViewModel):
         return dict(
             loss_distill=self.distill_weight * sum(terms.distill),
             loss_slot=(1 - self.distill_weight) * sum(x.loss for x in terms.contrast),
-            **terms.watch)
+            **terms.monitored)
 
     def terms_of(self, views: Sequence[Tensor], regions: tuple[Overlap, Overlap]
                  ) -> Terms:
-        """The terms of the loss; moves the twin and the center by one step."""
+        """The terms of the loss; updates the momentum encoder and the center."""
         # Each view passes on its own: batch statistics are per view.
         online = [self._features(self, view) for view in views]
         # Between the two branches: with the weights before this step's update.
         self.momentum.update()
         with torch.no_grad():
-            momentum_encoder = [self._features(self.momentum, view) for view in views]
+            targets = [self._features(self.momentum, view) for view in views]
         aligners = [Aligner(region, *features.shape[2:])
                     for region, features in zip(regions, online, strict=True)]
         students = [_group(self.grouping, *x)
                     for x in zip(online, aligners, strict=True)]
         with torch.no_grad():
             teachers = [_group(self.momentum.grouping, *x)
-                        for x in zip(momentum_encoder, aligners, strict=True)]
+                        for x in zip(targets, aligners, strict=True)]
         directions = [(students[0], teachers[1]), (students[1], teachers[0])]
         distill = tuple(
             distillation(student.aligned, teacher.aligned, self.center,
@@ -156,7 +156,7 @@ class SlotCon(TwoViewModel):
         contrast = slot_contrast(
             [(student.slots, teacher.slots) for student, teacher in directions],
             self.predictor, self.contrast_temperature)
-        return Terms(distill, contrast, self._watch(directions, regions[0].exists))
+        return Terms(distill, contrast, self._monitored(directions, regions[0].exists))
 
     @torch.no_grad()
     def slot_scores(self, images: Tensor, branch: str = 'momentum',
@@ -229,7 +229,7 @@ class SlotCon(TwoViewModel):
         return branch.projector(self.feature_maps(branch, view)[0][-1])
 
     @torch.no_grad()
-    def _watch(self, directions: Sequence[tuple[Grouped, Grouped]], exists: Tensor
+    def _monitored(self, directions: Sequence[tuple[Grouped, Grouped]], exists: Tensor
                ) -> dict[str, Tensor]:
         student, teacher = directions[0]
         return dict(

@@ -87,7 +87,7 @@ def steps_on_rank(rank: int, images: int, slots: int) -> dict:
         took.append(time.perf_counter() - start)
         logits = max(x.logits.numel() * 4 for x in terms.contrast)
     # Of both directions, so twice the slots of an image.
-    keys = 2 * images * terms.watch['slots_per_image'].item()
+    keys = 2 * images * terms.monitored['slots_per_image'].item()
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return dict(

@@ -1,4 +1,4 @@
-"""What a frozen backbone is worth, by the protocols that papers report."""
+"""Evaluate frozen backbones by the protocols that papers report."""
 from .backbones import BackboneChoice, open_backbone
 from .images import evaluate_images
 from .masks import evaluate_clusters, evaluate_masks

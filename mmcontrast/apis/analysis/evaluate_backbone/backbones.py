@@ -1,4 +1,4 @@
-"""Any backbone that a user can name, ready to be looked at."""
+"""Open any backbone that a user can name, frozen, for evaluation."""
 import inspect
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,7 +113,7 @@ def _from_config(cfg: Config, choice: BackboneChoice
                                   choice.seed)
     preprocessor = cfg.model.get('data_preprocessor') or cfg.get(
         'data_preprocessor') or {}
-    # Images are read as BGR by mm libraries, which turn them unless told not to.
+    # Images are read as BGR by mm libraries, which convert them by default.
     bgr = not preprocessor.get('bgr_to_rgb', preprocessor.get('to_rgb', True))
     return FrozenBackbone(
         network, mean, std, bgr=bgr, batch_size=choice.batch_size), note

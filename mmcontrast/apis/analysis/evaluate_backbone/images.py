@@ -1,4 +1,4 @@
-"""kNN and a linear probe on image labels: the functions behind the tool."""
+"""Evaluate features by kNN and a linear probe on image labels."""
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Feature maps of the networks of timm and torchvision."""
+"""Build networks of timm and torchvision that give feature maps."""
 from torch import Tensor, nn
 
 from ....evaluation.features import IMAGENET_MEAN, IMAGENET_STD

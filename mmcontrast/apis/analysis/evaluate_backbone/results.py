@@ -1,4 +1,4 @@
-"""What every protocol gives: rows of scores, as a table and as a file."""
+"""Collect the scores of a protocol as rows, a table and a file."""
 import json
 import time
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Video label propagation on DAVIS: the function behind the tool."""
+"""Evaluate features by video label propagation on DAVIS."""
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -29,7 +29,7 @@ def evaluate_videos(choice: BackboneChoice, data: str, split: str = 'val',
                     size: int | None = None, context: int = 7, radius: int | None = 12,
                     topk: int = 5, temperature: float = 0.1,
                     max_clips: int | None = None, masks_out: str | None = None,
-                    pictures: str | None = None, workers: int = 2,
+                    sheet: str | None = None, workers: int = 2,
                     baseline: str | None = None, out: str | None = None,
                     progress: bool = True) -> dict:
     """Carry the masks of first frames through clips, and score them as DAVIS does.
@@ -43,7 +43,7 @@ def evaluate_videos(choice: BackboneChoice, data: str, split: str = 'val',
         max_clips: Most clips, evenly spread.
         masks_out: Folder for the masks found, ``CLIP/*.png``, as DAVIS' own evaluation
             reads them (those of the baseline are not written).
-        pictures: File for a sheet of some clips.
+        sheet: File for a sheet of some clips.
         workers, baseline, out: See :func:`~.images.evaluate_images`.
 
     Returns:
@@ -53,12 +53,12 @@ def evaluate_videos(choice: BackboneChoice, data: str, split: str = 'val',
     clips = list_clips(data, split)
     clips = [clips[i] for i in evenly_spaced(len(clips), max_clips)]
     shown = {clips[i].name for i in evenly_spaced(len(clips), min(_SHOWN, len(clips)))}
-    keep = dict(masks_out=masks_out, pictures=pictures)
+    keep = dict(masks_out=masks_out, sheet=sheet)
 
     def measure(backbone: FrozenBackbone) -> dict:
         # The first backbone is the one that was asked for.
-        files, keep_now = dict(keep), shown if keep['pictures'] else ()
-        keep.update(masks_out=None, pictures=None)
+        files, keep_now = dict(keep), shown if keep['sheet'] else ()
+        keep.update(masks_out=None, sheet=None)
         objects, rows = {}, []
         frames = iter(DataLoader(
             _Frames(clips, size, backbone.multiple), batch_size=None,
@@ -75,8 +75,8 @@ def evaluate_videos(choice: BackboneChoice, data: str, split: str = 'val',
                 if clip.name in keep_now:
                     rows.append((clip, truth, found))
         if rows:
-            Path(files['pictures']).parent.mkdir(parents=True, exist_ok=True)
-            video_sheet(rows).save(files['pictures'])
+            Path(files['sheet']).parent.mkdir(parents=True, exist_ok=True)
+            video_sheet(rows).save(files['sheet'])
         return dict(scores=_means(objects), objects=objects)
 
     settings = dict(
@@ -89,8 +89,8 @@ def follow(maps: Iterable[Tensor], first: np.ndarray, context: int, radius: int 
            topk: int, temperature: float) -> np.ndarray:
     """Ids of every frame from those of the first.
 
-    The labels of a cell are the shares of its pixels; found labels are enlarged
-    bilinearly to the picture, and each pixel takes the greatest.
+    The labels of a cell are the shares of its pixels; found labels are upsampled
+    bilinearly to the frame, and each pixel takes the greatest.
 
     Args:
         maps: (C, h, w) of each frame.
