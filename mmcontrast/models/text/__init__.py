@@ -1,6 +1,5 @@
 """Encode texts: tokenizer, text encoders, vocabularies, class texts of a model."""
-from .cache import EmbeddingCache
-from .class_embeddings import embed_classes
+from .class_embeddings import EmbeddingCache, embed_classes
 from .class_texts import ClassTexts
 from .encoder import CLIPTextEncoder
 from .templates import TEMPLATES, read_templates

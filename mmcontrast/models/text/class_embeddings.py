@@ -1,13 +1,16 @@
-"""Class embeddings: prompts through a text tower, averaged as CLIP does."""
+"""Compute zero-shot class embeddings from prompts, and cache them on disk."""
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
+from ...io.checkpoint import read_checkpoint, write_checkpoint
 from ..functional import l2_normalize
-from .cache import EmbeddingCache
 from .encoder import CLIPTextEncoder
 from .templates import fill_templates, read_templates
 from .tokenizer import tokenize
@@ -18,21 +21,21 @@ def embed_classes(
         encoder: CLIPTextEncoder,
         classes: str | Path | Sequence | Mapping | Vocabulary,
         templates: str | Path | Sequence[str] = 'name',
-        cache: str | Path | EmbeddingCache | None = None,
+        cache: 'str | Path | EmbeddingCache | None' = None,
         batch_size: int = 512) -> Tensor:
-    """Embeddings of classes, without learned contexts.
+    """Zero-shot classifier of CLIP: an embedding a class, without learned contexts.
 
     Each prompt of a class, every synonym in every template, is embedded and
-    normalized; their mean is normalized again: the zero-shot classifier of CLIP (ICML
-    2021, section 3.1.4), with synonyms as further members of the ensemble.
+    normalized; their mean is normalized again (CLIP, ICML 2021, section 3.1.4), with
+    synonyms as further members of the ensemble.
 
     Args:
         encoder: Text tower.
         classes: As for :func:`read_vocabulary`.
         templates: As for :func:`read_templates`.
-        cache: Folder in which embeddings are kept; the same prompts through the same
-            weights are not encoded again, in this run or a later one.
-        batch_size: Prompts that go through the tower at a time.
+        cache: Folder of cached embeddings; the same prompts through the same weights
+            are not encoded again, in this run or a later one.
+        batch_size: Prompts per forward pass of the encoder.
 
     Returns:
         (K, embed_dims) unit vectors in float32 on the encoder's device; no gradient.
@@ -54,9 +57,73 @@ def embed_classes(
     return embeds.to(encoder.positional_embedding.device)
 
 
+class EmbeddingCache:
+    """Text embeddings on disk, one file for each tower, weights and list of prompts.
+
+    Files are written atomically and read as data only; several processes may share a
+    folder. The content of a file is compared with the request.
+
+    Args:
+        folder: Created when the first embeddings are written.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder).expanduser()
+
+    def fetch(self, tower: dict[str, str], prompts: list[list[str]],
+              compute: Callable[[], Tensor]) -> Tensor:
+        """Read the embeddings of prompts, or compute and write them.
+
+        A damaged file is written again and a folder that cannot be written is left
+        alone, both with a warning.
+
+        Args:
+            tower: What the embeddings depend on, from :func:`describe_tower`.
+            prompts: Prompts of each of K classes.
+            compute: Returns the (K, D) embeddings.
+
+        Returns:
+            (K, D), on the CPU if they were cached.
+        """
+        key = dict(tower, prompts=prompts)
+        path = self.path_of(key)
+        cached = self._read(path, key)
+        if cached is not None:
+            return cached
+        embeds = compute()
+        try:
+            write_checkpoint(dict(key=key, embeddings=embeds.cpu()), path)
+        except OSError as error:
+            _warn(f'Text embeddings are not cached: {path} is not writable ({error}).')
+        return embeds
+
+    def path_of(self, key: dict) -> Path:
+        """The file of a key, whether it exists or not."""
+        text = json.dumps(key, sort_keys=True)
+        return self.folder / f'{hashlib.sha256(text.encode()).hexdigest()[:32]}.pth'
+
+    def _read(self, path: Path, key: dict) -> Tensor | None:
+        """Embeddings of a file; None without a usable one."""
+        if not path.is_file():
+            return None
+        try:
+            content = read_checkpoint(path)
+            embeds = content.get('embeddings')
+            fits = (content.get('key') == key and isinstance(embeds, Tensor)
+                    and embeds.ndim == 2 and len(embeds) == len(key['prompts'])
+                    and bool(embeds.isfinite().all()))
+        except (ValueError, OSError) as error:
+            _warn(f'Text embeddings are computed again: {error}')
+            return None
+        if not fits:
+            _warn(f'Text embeddings are computed again: {path} holds those of other '
+                  'prompts or weights.')
+        return embeds if fits else None
+
+
 @torch.no_grad()
 def describe_tower(encoder: CLIPTextEncoder) -> dict[str, str]:
-    """What the embeddings of a text depend on: the tower and a hash of its weights."""
+    """Key of a text encoder in a cache: its architecture and a hash of its weights."""
     digest = hashlib.sha256()
     for key, value in sorted(encoder.state_dict().items()):
         digest.update(f'{key} {tuple(value.shape)} {value.dtype}'.encode())
@@ -75,3 +142,7 @@ def _mean_embeddings(encoder: CLIPTextEncoder, prompts: list[list[str]],
     )
     groups = embeds.split([len(group) for group in prompts])
     return l2_normalize(torch.stack([group.mean(0) for group in groups]))
+
+
+def _warn(message: str) -> None:
+    print_log(message, logger='current', level=logging.WARNING)

@@ -109,7 +109,7 @@ class ClassTexts(BaseModule):
     @property
     def notes(self) -> list[list[str]]:
         """The trained vocabulary as plain data, for the ``meta`` of a checkpoint."""
-        return [list(synonyms) for synonyms in self.trained_vocabulary.words]
+        return [list(names) for names in self.trained_vocabulary.synonyms]
 
     def set_vocabulary(
             self, vocabulary: str | Path | Sequence | Mapping | Vocabulary | None

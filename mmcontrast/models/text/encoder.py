@@ -1,35 +1,35 @@
-"""CLIP's text tower with learnable contexts, the common start computed once."""
+"""Encode texts with CLIP's text tower, optionally behind learnable contexts."""
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from ...registry import MODELS
-from .packing import PackedTexts, attend, finish
+from .packing import PackedTexts, finish_block, packed_attention
 from .towers import TextSizes, build_tower, text_sizes
 
 
 @MODELS.register_module()
 class CLIPTextEncoder(BaseModule):
-    """Text transformer of CLIP: tokens, after optional contexts, to one vector a text.
+    """Text transformer of CLIP: one embedding a text, with optional contexts.
 
     "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021;
     with contexts it is the ``CLIPTextContextEncoder`` of DenseCLIP (CVPR 2022). Modules
     and parameter names are open_clip's, and so OpenAI's.
 
-    The mask is causal: the start token and the contexts, the same for all texts,
-    never look at what follows. Each layer computes them once, the texts attend to
-    their keys and values, and padding is left out. Outputs and gradients equal the
-    plain tower's.
+    The mask is causal, so the start token and the contexts, a prefix of all texts, do
+    not depend on the text. Each layer computes them once, the texts attend to their
+    keys and values, and padding is left out. Outputs and gradients equal those of the
+    plain tower.
 
     Args:
-        embed_dims, width, heads, layers, vocab_size: Sizes; those of CLIP's RN50
-            unless ``tower`` says otherwise. What is given must agree with ``tower``.
-        context_length: Longest sequence, contexts included. May be shorter than the
-            tower's: its position table is cut.
+        embed_dims, width, heads, layers, vocab_size: Sizes; by default those of
+            ``tower``, or of CLIP's RN50. Given sizes must agree with ``tower``.
+        context_length: Longest sequence, contexts included. May be shorter than that
+            of the tower: its position table is truncated.
         quick_gelu: OpenAI's activation. False for towers trained with GELU, most of
             LAION's.
-        frozen: Whether the weights are fixed. Contexts receive gradients all the same.
+        frozen: Whether the weights are fixed. Contexts still receive gradients.
         tower: Architecture of open_clip that gives the sizes, such as ``'ViT-B-16'``.
         init_cfg: ``dict(type='CLIPPretrained', checkpoint=...)``; without it the
             weights are random as in open_clip.
@@ -71,13 +71,12 @@ class CLIPTextEncoder(BaseModule):
         return self.sizes.context_length
 
     def forward(self, tokens: Tensor, contexts: Tensor | None = None) -> Tensor:
-        """Embed K texts, after each of B sets of contexts.
+        """Embed K texts, behind each of B sets of contexts.
 
         Args:
             tokens: (K, L) ids from :func:`tokenize`, on any device; padding costs
                 nothing.
-            contexts: (B, N, width) vectors that stand after the start token of every
-                text.
+            contexts: (B, N, width) vectors between the start token and every text.
 
         Returns:
             (K, embed_dims) without contexts, (B, K, embed_dims) with them; not
@@ -91,10 +90,10 @@ class CLIPTextEncoder(BaseModule):
         x = self._embed(tokens[:1, 0], contexts, texts)
         *blocks, last = self.transformer.resblocks
         for block in blocks:
-            x = finish(block, x, attend(block, x, texts))
-        # Only the end tokens are read: the last block goes on with them alone.
+            x = finish_block(block, x, packed_attention(block, x, texts))
+        # Only the end tokens are read, so the last block computes them alone.
         ends = texts.ends + x.shape[1] - len(texts.ids)
-        x = finish(last, x[:, ends], attend(last, x, texts)[:, ends])
+        x = finish_block(last, x[:, ends], packed_attention(last, x, texts)[:, ends])
         embeds = self.ln_final(x) @ self.text_projection
         return embeds[0] if contexts is None else embeds
 
@@ -103,7 +102,7 @@ class CLIPTextEncoder(BaseModule):
 
         Args:
             state: From :func:`load_clip_state`. Its position table is cut to
-                ``context_length`` rows; the image tower is left aside.
+                ``context_length`` rows; the image tower is ignored.
 
         Raises:
             KeyError: If weights of the text tower are missing.
@@ -139,7 +138,7 @@ class CLIPTextEncoder(BaseModule):
             raise ValueError(
                 'tokens must be (K, L) ids of at least one text with its start and end '
                 f'token, as tokenize(texts) gives them, got {tuple(tokens.shape)}.')
-        # Kept for as long as the same tensor comes: on a GPU a look at it is a wait.
+        # Cached for the same tensor: reading it on a GPU would wait for the device.
         version = None if tokens.is_inference() else tokens._version
         known = version, self.positional_embedding.device
         if self._packed[0] is not tokens or self._packed[1] != known:
@@ -148,17 +147,17 @@ class CLIPTextEncoder(BaseModule):
 
     def _embed(self, start: Tensor, contexts: Tensor | None,
                texts: PackedTexts) -> Tensor:
-        """(B, P + T, C) tokens of the first layer, positions added."""
+        """(B, P + T, C) input of the first layer, positions added."""
         self._check(contexts, texts)
-        shared = self.token_embedding(start.to(texts.ids.device))[None]
+        prefix = self.token_embedding(start.to(texts.ids.device))[None]
         if contexts is not None:
-            shared = torch.cat([shared.expand(len(contexts), -1, -1),
-                                contexts.to(shared.dtype)], dim=1)
-        num_shared = shared.shape[1]
-        shared = shared + self.positional_embedding[:num_shared]
-        own = self.token_embedding(texts.ids) + F.embedding(
-            texts.places + num_shared, self.positional_embedding)
-        return torch.cat([shared, own.expand(len(shared), -1, -1)], dim=1)
+            prefix = torch.cat([prefix.expand(len(contexts), -1, -1),
+                                contexts.to(prefix.dtype)], dim=1)
+        length = prefix.shape[1]
+        prefix = prefix + self.positional_embedding[:length]
+        suffixes = self.token_embedding(texts.ids) + F.embedding(
+            texts.positions + length, self.positional_embedding)
+        return torch.cat([prefix, suffixes.expand(len(prefix), -1, -1)], dim=1)
 
     def _check(self, contexts: Tensor | None, texts: PackedTexts) -> None:
         num_contexts = 0

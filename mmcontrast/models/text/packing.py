@@ -1,9 +1,10 @@
-"""Texts that begin alike in a causal transformer: the beginning once, no padding.
+"""Run a causal transformer over texts with a common prefix, without padding.
 
-With a causal mask the start token and the contexts never see what follows, so they
-are the same for all K texts; and what stands after an end token changes nothing. A
-batch is one row of tokens, (B, P + T, C): P shared ones, then all T own tokens of the
-texts, one text after the other. Everything but the attention works token by token.
+With a causal mask the start token and the contexts do not depend on what follows, so
+they are the same for all K texts; and nothing depends on what follows an end token. A
+batch is one row of tokens, (B, P + T, C): P tokens of the prefix, then all T tokens of
+the suffixes, one text after the other. Everything but the attention works token by
+token.
 """
 from dataclasses import dataclass, fields
 
@@ -14,37 +15,37 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class PackedTexts:
-    """Where the own tokens of K texts stand: all but the start token and padding.
+    """The suffixes of K texts: all tokens but the start token and padding.
 
     Attributes:
-        ids: (T, ) own tokens.
-        places: (T, ) place of each in its text, from 0.
-        cells: (T, ) its cell in the table of K texts by S places, row by row.
-        table: (K * S, ) which own token fills each cell; padding repeats a neighbor.
-        ends: (K, ) which own token ends each text.
+        ids: (T, ) token ids.
+        positions: (T, ) position of each token in its suffix, from 0.
+        cells: (T, ) index of each token in the padded (K, S) table, flattened.
+        table: (K * S, ) index of the token in each cell; padding repeats a neighbor.
+        ends: (K, ) index of the end token of each text.
     """
 
     ids: Tensor
-    places: Tensor
+    positions: Tensor
     cells: Tensor
     table: Tensor
     ends: Tensor
 
     @classmethod
-    @torch.inference_mode(False)            # kept, and used in training later
+    @torch.inference_mode(False)            # cached, and used in training later
     def of(cls, tokens: Tensor) -> 'PackedTexts':
-        """Pack (K, L) ids from :func:`tokenize`; waits for a GPU that holds them."""
+        """Pack (K, L) ids from :func:`tokenize`; synchronizes with their device."""
         ends = tokens.argmax(1) - 1         # the end token has the highest id
-        own = tokens[:, 1:int(ends.max()) + 2]
-        valid = torch.arange(own.shape[1], device=tokens.device) <= ends[:, None]
+        suffixes = tokens[:, 1:int(ends.max()) + 2]
+        valid = torch.arange(suffixes.shape[1], device=tokens.device) <= ends[:, None]
         cells = valid.flatten().nonzero()[:, 0]
         return cls(
-            ids=own[valid], places=cells % own.shape[1], cells=cells,
+            ids=suffixes[valid], positions=cells % suffixes.shape[1], cells=cells,
             table=(valid.flatten().cumsum(0) - 1).clamp(min=0),
             ends=(ends + 1).cumsum(0) - 1)
 
     def to(self, device: torch.device) -> 'PackedTexts':
-        """The same on another device."""
+        """A copy on another device."""
         return PackedTexts(**{field.name: getattr(self, field.name).to(device)
                               for field in fields(self)})
 
@@ -55,13 +56,14 @@ class PackedTexts:
 
     @property
     def longest(self) -> int:
-        """S, own tokens of the longest text."""
+        """S, tokens of the longest suffix."""
         return len(self.table) // len(self.ends)
 
 
-def attend(block: nn.Module, x: Tensor, texts: PackedTexts) -> Tensor:
-    """Attention of a residual block: shared tokens among themselves, the own tokens of
-    a text to the shared ones and to their predecessors.
+def packed_attention(block: nn.Module, x: Tensor, texts: PackedTexts) -> Tensor:
+    """Causal attention of a residual block over packed texts.
+
+    The prefix attends to itself, the suffix of each text to the prefix and to itself.
 
     Args:
         block: open_clip's ``ResidualAttentionBlock``.
@@ -73,34 +75,34 @@ def attend(block: nn.Module, x: Tensor, texts: PackedTexts) -> Tensor:
     attn = block.attn
     qkv = F.linear(block.ln_1(x), attn.in_proj_weight, attn.in_proj_bias)
     num_own = len(texts.ids)
-    shared, own = qkv.split([qkv.shape[1] - num_own, num_own], dim=1)
-    shared = shared.unflatten(2, (3, attn.num_heads, -1)).movedim(2, 0)
-    own = own.index_select(1, texts.table).unflatten(2, (3, attn.num_heads, -1))
-    own = own.movedim(2, 0).unflatten(2, (texts.num_texts, texts.longest))
-    attended = _attend_own(shared, own).flatten(1, 2).index_select(1, texts.cells)
-    return torch.cat([_attend_shared(shared), attended], dim=1).flatten(2)
+    prefix, suffix = qkv.split([qkv.shape[1] - num_own, num_own], dim=1)
+    prefix = prefix.unflatten(2, (3, attn.num_heads, -1)).movedim(2, 0)
+    suffix = suffix.index_select(1, texts.table).unflatten(2, (3, attn.num_heads, -1))
+    suffix = suffix.movedim(2, 0).unflatten(2, (texts.num_texts, texts.longest))
+    attended = _attend_suffix(prefix, suffix).flatten(1, 2).index_select(1, texts.cells)
+    return torch.cat([_attend_prefix(prefix), attended], dim=1).flatten(2)
 
 
-def finish(block: nn.Module, x: Tensor, attended: Tensor) -> Tensor:
-    """The rest of a residual block, token by token."""
+def finish_block(block: nn.Module, x: Tensor, attended: Tensor) -> Tensor:
+    """Output projection and MLP of a residual block, token by token."""
     x = x + block.attn.out_proj(attended)
     return x + block.mlp(block.ln_2(x))
 
 
-def _attend_shared(shared: Tensor) -> Tensor:
+def _attend_prefix(prefix: Tensor) -> Tensor:
     """(3, B, P, H, D) -> (B, P, H, D)."""
-    q, k, v = shared.transpose(2, 3)
+    q, k, v = prefix.transpose(2, 3)
     return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
 
 
-def _attend_own(shared: Tensor, own: Tensor) -> Tensor:
+def _attend_suffix(prefix: Tensor, suffix: Tensor) -> Tensor:
     """(3, B, P, H, D) and (3, B, K, S, H, D) -> (B, K, S, H, D)."""
-    _, batch, num_texts, longest = own.shape[:4]
-    num_shared = shared.shape[2]
-    own = own.transpose(3, 4)                                   # (3, B, K, H, S, D)
-    shared = shared[1:, :, None].transpose(3, 4).expand(-1, -1, num_texts, -1, -1, -1)
-    k, v = torch.cat([shared, own[1:]], dim=4).flatten(1, 2)    # (B * K, H, P + S, D)
-    visible = torch.ones(longest, num_shared + longest, dtype=torch.bool,
-                         device=own.device).tril(num_shared)
-    attended = F.scaled_dot_product_attention(own[0].flatten(0, 1), k, v, visible)
+    _, batch, num_texts, longest = suffix.shape[:4]
+    length = prefix.shape[2]
+    suffix = suffix.transpose(3, 4)                             # (3, B, K, H, S, D)
+    prefix = prefix[1:, :, None].transpose(3, 4).expand(-1, -1, num_texts, -1, -1, -1)
+    k, v = torch.cat([prefix, suffix[1:]], dim=4).flatten(1, 2)  # (B * K, H, P + S, D)
+    visible = torch.ones(longest, length + longest, dtype=torch.bool,
+                         device=suffix.device).tril(length)
+    attended = F.scaled_dot_product_attention(suffix[0].flatten(0, 1), k, v, visible)
     return attended.transpose(1, 2).unflatten(0, (batch, num_texts))

@@ -1,4 +1,4 @@
-"""Prompt templates: what is written around a class name."""
+"""Read prompt templates and fill them with class names."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,9 +56,9 @@ def read_templates(source: str | Path | Sequence[str]) -> tuple[str, ...]:
 
 def fill_templates(vocabulary: Vocabulary,
                    templates: Sequence[str]) -> list[list[str]]:
-    """For each class its prompts: every synonym in every template."""
-    return [[template.format(word) for word in words for template in templates]
-            for words in vocabulary.words]
+    """The prompts of each class: every synonym in every template."""
+    return [[template.format(name) for name in names for template in templates]
+            for names in vocabulary.synonyms]
 
 
 def _named(source: str | Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Texts to token ids: CLIP's byte pairs by open_clip, never cut in silence."""
+"""Tokenize texts with CLIP's byte pair encoding; refuse those that are too long."""
 import functools
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from ..clip_weights import open_clip
 
 
 def tokenize(texts: Sequence[str], context_length: int = 77) -> Tensor:
-    """Token ids of texts: start, byte pairs, end, zeros.
+    """Token ids of texts: start token, byte pairs, end token, padding.
 
     Args:
         texts: N texts; letter case and surplus white space do not matter.
@@ -19,8 +19,8 @@ def tokenize(texts: Sequence[str], context_length: int = 77) -> Tensor:
         (N, context_length) int64.
 
     Raises:
-        TypeError: If ``texts`` is one string or holds something else than text.
-        ValueError: If a text is longer; open_clip would cut it and say nothing.
+        TypeError: If ``texts`` is one string or contains anything but strings.
+        ValueError: If a text is longer; open_clip would truncate it silently.
     """
     rows = _rows(texts)
     long = [(len(row), text) for row, text in zip(rows, texts, strict=True)

@@ -1,11 +1,11 @@
-"""Sizes of CLIP's text towers and the open_clip modules that have them."""
+"""Build CLIP's text tower from the configs and modules of open_clip."""
 from dataclasses import asdict, dataclass, fields
 
 from torch import nn
 
 from ..clip_weights import check_architecture, open_clip
 
-# What a tower must leave at open_clip's default to be a transformer of CLIP's kind.
+# Settings of open_clip that a transformer of CLIP's kind leaves at their defaults.
 OTHER_KINDS = dict(
     hf_model_name=None, hf_tokenizer_name=None, embed_cls=False, no_causal_mask=False,
     pool_type='argmax', proj_type='linear', proj_bias=False, mlp_ratio=4.0,
@@ -29,10 +29,10 @@ OPENAI_RN50 = TextSizes(1024, 512, 8, 12, 77, 49408)
 
 
 def text_sizes(tower: str | None, given: TextSizes) -> TextSizes:
-    """``given`` with the gaps filled from an architecture of open_clip.
+    """Complete given sizes from an architecture of open_clip.
 
     Args:
-        tower: Such as ``'ViT-B-16'``; None: gaps are filled as in CLIP's RN50.
+        tower: Such as ``'ViT-B-16'``; None for CLIP's RN50.
         given: Must agree with the tower; only ``context_length`` may be shorter.
 
     Raises:

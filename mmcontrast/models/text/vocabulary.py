@@ -1,9 +1,15 @@
-"""Class vocabularies: from a list, a file, a dataset's metainfo or a dataset's name."""
+"""Read a class vocabulary from a list, a text file, a dataset or a command line."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
-from .dataset_classes import classes_of
+from ...registry import DATASETS, UnknownTypeError
+
+# Where mmseg and mmdet keep their lists of class names.
+LISTS = dict(mmseg='mmseg.utils.class_names',
+             mmdet='mmdet.evaluation.functional.class_names')
+EXTRAS = dict(mmseg='seg', mmdet='det')
 
 
 @dataclass(frozen=True)
@@ -11,18 +17,18 @@ class Vocabulary:
     """The classes of a model, in the order of their labels.
 
     Attributes:
-        words: For each class its name, then its synonyms.
+        synonyms: For each class its name, then its other names.
     """
 
-    words: tuple[tuple[str, ...], ...]
+    synonyms: tuple[tuple[str, ...], ...]
 
     @property
     def names(self) -> list[str]:
         """One name a class."""
-        return [words[0] for words in self.words]
+        return [names[0] for names in self.synonyms]
 
     def __len__(self) -> int:
-        return len(self.words)
+        return len(self.synonyms)
 
 
 def class_list(source: str | Path | Sequence | Mapping | Vocabulary) -> list[str]:
@@ -46,41 +52,41 @@ def read_vocabulary(source: str | Path | Sequence | Mapping | Vocabulary) -> Voc
               alone ``'sky;'``.
 
     Raises:
-        ValueError: If there is no class, a word stands twice or is empty, or a name
-            is that of no dataset.
+        ValueError: If there is no class, a name appears twice or is empty, or there is
+            no dataset of that name.
         FileNotFoundError: If a text file does not exist.
         TypeError: If ``source`` is something else.
     """
     if isinstance(source, Vocabulary):
         return source
     if isinstance(source, Path | str):
-        words, place = _read_text(source)
+        classes, place = _read_text(source)
     elif isinstance(source, Mapping):
-        words, place = _metainfo_classes(source), 'the metainfo'
+        classes, place = _metainfo_classes(source), 'the metainfo'
     elif isinstance(source, Sequence):
-        words, place = source, 'the class list'
+        classes, place = source, 'the class list'
     else:
         raise TypeError(
             'A vocabulary is a list of names, a text file, the name of a dataset or '
             f'its metainfo, got {type(source).__name__}.')
-    words = tuple(_clean(entry, place) for entry in words)
-    _check(words, place)
-    return Vocabulary(words)
+    synonyms = tuple(_clean(entry, place) for entry in classes)
+    _check(synonyms, place)
+    return Vocabulary(synonyms)
 
 
 def _read_text(source: str | Path) -> tuple[Sequence, str]:
-    """Classes of a file, a command line or a named dataset, and what to call it."""
+    """Classes of a file, command line or dataset, and what messages call it."""
     path = Path(source).expanduser()
     if path.is_file():
         lines = [line.strip() for line in path.read_text('utf-8-sig').splitlines()]
-        return [[word.strip() for word in line.split(';')] for line in lines
+        return [[name.strip() for name in line.split(';')] for line in lines
                 if line and not line.startswith('#')], str(path)
     if isinstance(source, Path) or path.suffix == '.txt':
         raise FileNotFoundError(f'No class list at {source}. Expected a text file, one '
                                 'class a line, synonyms after semicolons.')
     if ';' in source or not source.strip():
-        return [word for word in source.split(';') if word.strip()], repr(source)
-    return [_spaced(name) for name in classes_of(source)], source
+        return [name for name in source.split(';') if name.strip()], repr(source)
+    return [_spaced(name) for name in dataset_classes(source)], source
 
 
 def _metainfo_classes(metainfo: Mapping) -> Sequence[str]:
@@ -92,36 +98,101 @@ def _metainfo_classes(metainfo: Mapping) -> Sequence[str]:
 
 
 def _clean(entry: str | Sequence[str], place: str) -> tuple[str, ...]:
-    """Name and synonyms of a class, white space put right."""
-    words = [entry] if isinstance(entry, str) else entry
-    if not isinstance(words, Sequence) or not all(isinstance(w, str) for w in words):
+    """Name and synonyms of a class, white space normalized."""
+    names = [entry] if isinstance(entry, str) else entry
+    if not isinstance(names, Sequence) or not all(isinstance(x, str) for x in names):
         raise TypeError(f'{place}: a class is a name, or a list of a name and '
                         f'synonyms, got {entry!r}.')
-    words = [' '.join(word.split()) for word in words]
-    if not words or not all(words):
+    names = [' '.join(name.split()) for name in names]
+    if not names or not all(names):
         raise ValueError(f'{place} has a class without a name: {entry!r}.')
-    return tuple(words)
+    return tuple(names)
 
 
-def _check(words: tuple[tuple[str, ...], ...], place: str) -> None:
-    if not words:
+def _check(synonyms: tuple[tuple[str, ...], ...], place: str) -> None:
+    if not synonyms:
         raise ValueError(f'{place} names no class; expected at least one.')
     seen = {}
-    for label, entry in enumerate(words):
-        for word in entry:
-            other = seen.setdefault(_folded(word), label)
+    for label, entry in enumerate(synonyms):
+        for name in entry:
+            other = seen.setdefault(_folded(name), label)
             if other != label or len(set(map(_folded, entry))) < len(entry):
                 raise ValueError(
-                    f'{place} has {word!r} twice, as label {other} and label {label}: '
+                    f'{place} has {name!r} twice, as label {other} and label {label}: '
                     'their texts would be the same vector. Remove one, or tell them '
                     "apart: 'computer mouse'.")
 
 
 def _spaced(name: str) -> str:
-    """Names of datasets are written with underscores in some libraries."""
+    """Without the underscores that some libraries write in class names."""
     return ' '.join(name.replace('_', ' ').split())
 
 
 def _folded(name: str) -> str:
-    """Names with equal tokens are equal."""
+    """The same for names with equal tokens."""
     return ' '.join(name.split()).lower()
+
+
+def dataset_classes(name: str) -> Sequence[str]:
+    """Class names of a dataset, by its class or the alias of its class list.
+
+    Args:
+        name: A registered dataset class, ``'mmdet.CocoDataset'``, or an alias that
+            mmseg's or mmdet's ``get_classes`` knows, ``'ade'``, ``'mmseg.voc'``.
+
+    Raises:
+        ValueError: If there is no such dataset, or the alias means different classes in
+            the two libraries.
+        ImportError: If its library is not installed.
+    """
+    scope, _, alias = name.rpartition('.')
+    if alias.endswith('Dataset'):
+        return _metainfo(name)
+    if scope and scope not in LISTS:
+        raise ValueError(f'{name!r}: class lists come from {" and ".join(LISTS)}.')
+    lists = {library: classes for library in ([scope] if scope else LISTS)
+             if (classes := _listed(library, alias, needed=bool(scope)))}
+    if not lists:
+        raise ValueError(
+            f'{name!r} is neither a text file nor the name of a dataset. Class names '
+            f'come from a list, a text file, a dataset class such as '
+            f"'mmseg.ADE20KDataset', an alias {_examples(scope)}, or from a line like "
+            "'sky;tree' ('sky;' for one class).")
+    first, *others = lists.values()
+    if any(list(other) != list(first) for other in others):
+        counts = ' and '.join(f'{len(v)} classes in {k}' for k, v in lists.items())
+        raise ValueError(f'{name!r} means {counts}: write '
+                         + ' or '.join(repr(f'{k}.{name}') for k in lists) + '.')
+    return first
+
+
+def _metainfo(name: str) -> Sequence[str]:
+    try:
+        dataset = DATASETS.get(name)
+    except UnknownTypeError as error:
+        raise ValueError(f'No classes of {name!r}: {error}') from error
+    classes = getattr(dataset, 'METAINFO', {}).get('classes')
+    if not classes:
+        raise ValueError(f'{name} has no classes in its METAINFO: give a list, or the '
+                         'metainfo of your dataset.')
+    return [classes] if isinstance(classes, str) else classes
+
+
+def _listed(library: str, alias: str, needed: bool) -> Sequence[str] | None:
+    """The list that a library keeps under an alias, if it does."""
+    try:
+        lists = import_module(LISTS[library])
+    except ImportError as error:
+        if not needed:
+            return None
+        raise ImportError(
+            f"The classes of '{library}.{alias}' are {library}'s: pip install "
+            f"'mmcontrast[{EXTRAS[library]}]'. A text file with the class names does "
+            'without it.') from error
+    known = {name for names in lists.dataset_aliases.values() for name in names}
+    return lists.get_classes(alias) if alias in known else None
+
+
+def _examples(scope: str) -> str:
+    return ' or '.join(repr(f'{library}.{alias}') for library, alias in
+                       (('mmseg', 'ade'), ('mmdet', 'coco')) if scope in ('', library))

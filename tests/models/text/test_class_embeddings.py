@@ -1,4 +1,4 @@
-"""Class embeddings: CLIP's average of prompts, and the folder that keeps them."""
+"""Class embeddings: CLIP's average of prompts, and their cache on disk."""
 import logging
 
 import pytest
@@ -53,7 +53,7 @@ def test_a_prompt_longer_than_the_tower_is_named():
         embed_classes(encoder, ['sky', 'chest of drawers'], TEMPLATES)
 
 
-def test_kept_embeddings_are_not_computed_again(tmp_path):
+def test_cached_embeddings_are_not_computed_again(tmp_path):
     cache, tower = EmbeddingCache(tmp_path / 'new'), dict(tower='t', weights='w')
     first = cache.fetch(tower, [['sky']], lambda: torch.ones(1, 3))
     again = cache.fetch(tower, [['sky']], lambda: pytest.fail('computed again'))
@@ -107,4 +107,4 @@ def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path, warnings):
     embeds = embed_classes(small_encoder(), ['sky'], cache=tmp_path / 'file' / 'cache')
     assert embeds.shape == (1, 6)
     warning, = warnings()
-    assert 'are not kept' in warning
+    assert 'are not cached' in warning

@@ -110,7 +110,7 @@ def test_a_frozen_tower_builds_gradients_for_the_contexts_alone():
 def test_packed_texts_hold_own_tokens_only():
     texts = PackedTexts.of(torch.tensor([[7, 3, 9, 0], [7, 9, 0, 0], [7, 1, 2, 9]]))
     assert texts.ids.tolist() == [3, 9, 9, 1, 2, 9]
-    assert texts.places.tolist() == [0, 1, 0, 0, 1, 2]
+    assert texts.positions.tolist() == [0, 1, 0, 0, 1, 2]
     assert texts.ends.tolist() == [1, 2, 5]
     assert texts.cells.tolist() == [0, 1, 3, 6, 7, 8]
     assert texts.table[texts.cells].tolist() == [0, 1, 2, 3, 4, 5]

@@ -39,7 +39,7 @@ def test_a_vocabulary_comes_from_many_places(tmp_path):
     assert class_list(str(tmp_path / 'classes.txt')) == ['sofa', 'red car']
     assert class_list('sky;tree; a red car') == ['sky', 'tree', 'a red car']
     assert class_list('sky;') == ['sky']
-    assert read_vocabulary([['sofa', 'couch'], 'bed ']).words == (
+    assert read_vocabulary([['sofa', 'couch'], 'bed ']).synonyms == (
         ('sofa', 'couch'), ('bed',))
     assert class_list('ShapesDataset') == list(ShapesDataset.METAINFO['classes'])
     assert class_list(ShapesDataset.METAINFO) == class_list('ShapesDataset')
@@ -69,7 +69,7 @@ def test_an_alias_of_two_libraries_asks_which():
     (3, TypeError, 'got int'),
     (dict(palette=[]), ValueError, r"no 'classes', only \['palette'\]"),
     ('classes.txt', FileNotFoundError, 'No class list at classes.txt'),
-    ('mmpretrain.ade', ValueError, 'class lists are known of mmseg and mmdet'),
+    ('mmpretrain.ade', ValueError, 'class lists come from mmseg and mmdet'),
     ('ShapeDataset', ValueError, "did you mean 'ShapesDataset'")])
 def test_a_bad_vocabulary_is_named(source, error, message):
     with pytest.raises(error, match=message):
