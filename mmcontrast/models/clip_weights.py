@@ -1,4 +1,4 @@
-"""CLIP weights by file or by name, and the initializer that loads them."""
+"""Load CLIP weights from a file, or from open_clip by architecture and tag."""
 from pathlib import Path
 from types import ModuleType
 
@@ -13,18 +13,18 @@ from ..io.script_archive import is_script_archive, read_script_archive
 from ..registry import WEIGHT_INITIALIZERS
 
 FILE_SUFFIXES = ('.pt', '.pth', '.bin', '.ckpt', '.safetensors')
-# Names of which every CLIP file holds at least one.
-LANDMARKS = ('token_embedding.weight', 'visual.conv1.weight')
+# Keys of which every CLIP file holds at least one.
+REQUIRED_KEYS = ('token_embedding.weight', 'visual.conv1.weight')
 
 
 def load_clip_state(source: str | Path) -> dict[str, Tensor]:
-    """Weights of a whole CLIP model, under OpenAI's names, whatever the file.
+    """Read the weights of a whole CLIP model, under OpenAI's key names.
 
     Args:
         source: A file: OpenAI's TorchScript archive, ``.pt``/``.pth`` of a plain state
             dict or of open_clip's training (``state_dict``), ``.safetensors``. Or
             ``'RN50/openai'``: architecture and tag of open_clip, from its cache on this
-            machine or from the network. Files are data; nothing in them is run.
+            machine or from the network. Files are read as data only.
 
     Returns:
         ``visual.*``, ``token_embedding.weight``, ``positional_embedding``,
@@ -33,12 +33,13 @@ def load_clip_state(source: str | Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: If there is no such file, or the named weights are neither
-            on this machine nor to be had from the network.
+            in the cache nor can be downloaded.
         ValueError: If the architecture or tag is unknown, or the file is damaged or
             holds code.
         KeyError: If the file holds no CLIP weights.
     """
-    path = fetch_pretrained(source) if is_name(source) else Path(source).expanduser()
+    path = (fetch_pretrained(source) if is_pretrained_name(source)
+            else Path(source).expanduser())
     if not path.is_file():
         raise FileNotFoundError(
             f'No CLIP weights at {source}. Give the path of a file, or '
@@ -49,16 +50,16 @@ def load_clip_state(source: str | Path) -> dict[str, Tensor]:
         state = find_state_dict(read_checkpoint(path), path)
     # open_clip keeps the text tower under 'text.' in its newer class.
     state = {key.removeprefix('text.'): value for key, value in state.items()}
-    if not any(name in state for name in LANDMARKS):
+    if not any(name in state for name in REQUIRED_KEYS):
         raise KeyError(
-            f'{path} holds no CLIP model: expected {" or ".join(LANDMARKS)}, found '
+            f'{path} holds no CLIP model: expected {" or ".join(REQUIRED_KEYS)}, found '
             f'{count_prefixes(state)}. A tower taken out of its model lacks the '
             'prefixes; a DenseCLIP checkpoint goes through tools/convert/official.py.')
     return {key: value.float() if value.is_floating_point() else value
             for key, value in state.items()}
 
 
-def is_name(source: str | Path) -> bool:
+def is_pretrained_name(source: str | Path) -> bool:
     """Whether ``source`` is an 'ARCHITECTURE/TAG' of open_clip rather than a path."""
     path = Path(source).expanduser()
     return (isinstance(source, str) and source.count('/') == 1
@@ -66,11 +67,11 @@ def is_name(source: str | Path) -> bool:
 
 
 def fetch_pretrained(name: str) -> Path:
-    """The file of ``'ARCHITECTURE/TAG'``, downloaded by open_clip unless it is here.
+    """Path of the weights ``'ARCHITECTURE/TAG'``, downloaded by open_clip if needed.
 
     Raises:
         ValueError: If open_clip knows no such architecture or tag.
-        FileNotFoundError: If the file is not here and cannot be downloaded.
+        FileNotFoundError: If the file is not in the cache and cannot be downloaded.
     """
     config = pretrained_config(name)
     try:
@@ -85,7 +86,7 @@ def fetch_pretrained(name: str) -> Path:
 
 
 def pretrained_config(name: str) -> dict:
-    """What open_clip knows about ``'ARCHITECTURE/TAG'``: place, activation, mean, std.
+    """Entry of open_clip for ``'ARCHITECTURE/TAG'``: URL, activation, mean, std.
 
     Raises:
         ValueError: If it knows no such architecture or tag; the closest are named.
@@ -116,7 +117,7 @@ def check_architecture(name: str) -> None:
 
 
 def open_clip() -> ModuleType:
-    """The library, or a sentence on how to get it."""
+    """Import open_clip, or raise an ImportError that says how to install it."""
     try:
         import open_clip
     except ImportError as error:
@@ -131,9 +132,9 @@ def open_clip() -> ModuleType:
 @ROOT_WEIGHT_INITIALIZERS.register_module()
 @WEIGHT_INITIALIZERS.register_module()
 class CLIPPretrained:
-    """Weight initializer that fills one of our towers from a CLIP file.
+    """Weight initializer that loads CLIP weights into one of our towers.
 
-    ``init_cfg=dict(type='CLIPPretrained', checkpoint='RN50.pt')``. The module picks
+    ``init_cfg=dict(type='CLIPPretrained', checkpoint='RN50.pt')``. The module selects
     its part in ``load_clip(state)``.
 
     Args:
@@ -149,7 +150,7 @@ class CLIPPretrained:
         Raises:
             TypeError: If ``module`` has no ``load_clip``.
             ValueError: If it applies another activation than the weights were trained
-                with, which would otherwise spoil every number in silence.
+                with, which would otherwise change all outputs silently.
         """
         if not hasattr(module, 'load_clip'):
             raise TypeError(
@@ -164,7 +165,7 @@ class CLIPPretrained:
 
     def _check_activation(self, module: nn.Module) -> None:
         ours = getattr(module, 'quick_gelu', None)
-        if ours is None or not is_name(self.checkpoint):
+        if ours is None or not is_pretrained_name(self.checkpoint):
             return
         theirs = pretrained_config(self.checkpoint).get('quick_gelu', False)
         if ours != theirs:

@@ -222,7 +222,7 @@ def test_only_a_few_sizes_are_kept():
     with torch.no_grad():
         for width in range(1, 60):
             pool.positions(2, width)
-    assert len(pool._kept) < 20
+    assert len(pool._cache) < 20
 
 
 # Types

@@ -1,4 +1,4 @@
-"""CLIP (ICML 2021): images and texts in one space, trained from scratch."""
+"""CLIP (ICML 2021): contrastive language-image pretraining, from scratch."""
 from ...registry import MODELS
 from .multiple_choice import MultipleChoiceAccuracy
 

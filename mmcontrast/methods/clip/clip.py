@@ -1,4 +1,4 @@
-"""CLIP trained from scratch: two towers of open_clip and their contrastive loss."""
+"""Train CLIP from scratch with the towers and the contrastive loss of open_clip."""
 import math
 from collections.abc import Mapping, Sequence
 
@@ -15,13 +15,13 @@ from ...models.text import tokenize
 from ...registry import MODELS
 from .mosaic import add_dense_pool, encode_cells
 
-LARGEST_SCALE = 100.
-"""Of the cosines, as in the paper: training does not get sharper than this."""
+MAX_LOGIT_SCALE = 100.
+"""Upper bound of the learned inverse temperature, as in the paper."""
 
 
 @MODELS.register_module()
 class CLIP(BaseModel):
-    """An image tower and a text tower, trained to tell which text fits which image.
+    """An image tower and a text tower, trained to match images and texts.
 
     Source: "Learning Transferable Visual Models From Natural Language Supervision",
     Radford et al., ICML 2021; model and loss are open_clip's. Their weights lie below
@@ -34,11 +34,11 @@ class CLIP(BaseModel):
     Args:
         architecture: ``embed_dim``, ``vision_cfg``, ``text_cfg``, ``quick_gelu``: what
             a model config of open_clip holds.
-        zero_init_residual: Start the residual branches of a ResNet at zero, as CLIP
-            does. In a run of some thousand steps they open too late.
-        mosaics: Sides of mosaics, for maps that know where; each step draws one. At 1
-            images are compared with texts as usual. At s, s x s of them become one
-            picture, and each is compared by one cell of the map, see
+        zero_init_residual: Initialize the residual branches of a ResNet to zero, as
+            CLIP does. Too slow for a run of a few thousand steps.
+        mosaics: Sides of mosaics, for localized feature maps; each step draws one. At
+            1 images are compared with texts as usual. At s, s x s of them become one
+            image, and each is compared by one cell of the map, see
             :func:`~.mosaic.encode_cells`; s squared must divide the batch.
         data_preprocessor: Config of the preprocessor.
     """
@@ -55,19 +55,19 @@ class CLIP(BaseModel):
             for name, parameter in self.clip.visual.named_parameters():
                 if name.endswith('bn3.weight'):
                     torch.nn.init.ones_(parameter)
-        # A third faster on a CPU, and what tensor cores read.
+        # A third faster on a CPU, and the layout of tensor cores.
         self.clip.visual.to(memory_format=torch.channels_last)
 
     def forward(self, inputs: Tensor, data_samples: Sequence[BaseDataElement] = (),
                 mode: str = 'tensor'):
-        """Losses, answers or image embeddings.
+        """Compute losses, answers or image embeddings.
 
         Args:
             inputs: (N, 3, H, W) normalized images.
             data_samples: N samples, with a ``text`` (``loss``), or with ``questions``
                 (``predict``).
             mode: ``loss`` gives named scalars, ``predict`` the samples with
-                ``answers``, ``tensor`` (N, D) unit vectors.
+                ``answers``, ``tensor`` (N, D) normalized embeddings.
         """
         if mode == 'loss':
             return self.loss(inputs, data_samples)
@@ -80,10 +80,10 @@ class CLIP(BaseModel):
 
     def loss(self, inputs: Tensor, data_samples: Sequence[BaseDataElement]
              ) -> dict[str, Tensor]:
-        """``loss_contrastive``, and the scale of the cosines to watch."""
+        """``loss_contrastive``, and the logit scale for the log."""
         log_scale = self.clip.logit_scale
         with torch.no_grad():
-            log_scale.clamp_(0, math.log(LARGEST_SCALE))
+            log_scale.clamp_(0, math.log(MAX_LOGIT_SCALE))
         criterion = ClipLoss(local_loss=True, gather_with_grad=True, rank=get_rank(),
                              world_size=get_world_size())
         scale = log_scale.exp()
@@ -97,28 +97,28 @@ class CLIP(BaseModel):
     @torch.no_grad()
     def predict(self, inputs: Tensor, data_samples: Sequence[BaseDataElement]
                 ) -> list[BaseDataElement]:
-        """Choose the best text for every question of every image."""
+        """Choose the best text for every question about every image."""
         texts = list(dict.fromkeys(
             text for sample in data_samples
             for choices, _ in sample.questions.values() for text in choices))
-        places = {text: place for place, text in enumerate(texts)}
+        index = {text: i for i, text in enumerate(texts)}
         # n: image, k: text
         cosines = (self.encode_images(inputs) @ self.encode_texts(texts).T).cpu()
         for row, sample in zip(cosines.numpy(), data_samples, strict=True):
             sample.answers = {
-                name: int(row[[places[text] for text in choices]].argmax())
+                name: int(row[[index[text] for text in choices]].argmax())
                 for name, (choices, _) in sample.questions.items()}
         return list(data_samples)
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) normalized images -> (N, D) unit vectors."""
+        """(N, 3, H, W) normalized images -> (N, D) normalized embeddings."""
         images = images.contiguous(memory_format=torch.channels_last)
         return self.clip.encode_image(images, normalize=True)
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """K texts -> (K, D) unit vectors.
+        """K texts -> (K, D) normalized embeddings.
 
-        Positions after the longest text are left out: with the causal mask nothing
+        Positions behind the longest text are left out: with the causal mask nothing
         depends on them.
         """
         clip = self.clip

@@ -1,4 +1,4 @@
-"""Pictures side by side, so that each cell of CLIP's map learns what it lies on."""
+"""Train the cells of CLIP's feature map on mosaics of images."""
 from collections.abc import Sequence
 
 import torch
@@ -11,20 +11,20 @@ from ...models.backbones.attention_pool import DenseAttentionPool
 from ...models.backbones.positions import square_side
 
 
-class PoolWithCells(DenseAttentionPool):
-    """CLIP's attention pool, which can also be asked for the values of the cells."""
+class AttentionPoolWithCells(DenseAttentionPool):
+    """CLIP's attention pool that also gives the embedding of each cell."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, D), the row of the mean token."""
+        """(B, C, H, W) -> (B, D), the output of the mean token."""
         return super().forward(x)[0]
 
     def cells(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, D, H, W), each cell's own value."""
+        """(B, C, H, W) -> (B, D, H, W), the value of each cell."""
         return super().forward(x)[1]
 
 
 def add_dense_pool(clip: OpenCLIP, mosaics: Sequence[int]) -> None:
-    """Exchange the pool of a ResNet for one with cells; keys stay as they are.
+    """Replace the pool of a ResNet by one with cells; the keys stay the same.
 
     Raises:
         ValueError: If the image tower is no ResNet or a side is below 1.
@@ -35,9 +35,9 @@ def add_dense_pool(clip: OpenCLIP, mosaics: Sequence[int]) -> None:
     if not isinstance(tower, ModifiedResNet):
         raise ValueError(
             f'mosaics={tuple(mosaics)} needs the attention pool of a ResNet; the image '
-            f'tower is a {type(tower).__name__}. Leave mosaics at (1,).')
+            f'tower is a {type(tower).__name__}. Set mosaics=(1,).')
     pool = tower.attnpool
-    dense = PoolWithCells(
+    dense = AttentionPoolWithCells(
         pool.v_proj.in_features, pool.c_proj.out_features, pool.num_heads,
         grid_size=square_side(pool.positional_embedding), local='value')
     dense.load_state_dict(pool.state_dict())
@@ -47,17 +47,17 @@ def add_dense_pool(clip: OpenCLIP, mosaics: Sequence[int]) -> None:
 def encode_cells(tower: nn.Module, images: Tensor, side: int) -> Tensor:
     """Embed each image by one of its cells, in a mosaic with others.
 
-    ``side`` x ``side`` images become one picture, so that a cell has neighbors as in a
-    large picture, of which it must not speak. Its own value is its embedding, without
-    attention: what ``local='value'`` of :class:`DenseAttentionPool` reads.
+    ``side`` x ``side`` images become one, so that a cell has neighbors as in a large
+    image, which must not influence it. Its value is its embedding, without attention,
+    as in ``local='value'`` of :class:`DenseAttentionPool`.
 
     Args:
-        tower: With a :class:`PoolWithCells`.
+        tower: With a :class:`AttentionPoolWithCells`.
         images: (N, 3, H, W) normalized; ``side`` squared divides N.
         side: Images in a row of the mosaic.
 
     Returns:
-        (N, D) unit vectors.
+        (N, D) normalized embeddings.
 
     Raises:
         ValueError: If the batch cannot be divided into mosaics.
@@ -65,8 +65,8 @@ def encode_cells(tower: nn.Module, images: Tensor, side: int) -> Tensor:
     count = len(images)
     if count % side ** 2:
         raise ValueError(
-            f'{count} images cannot be laid out in mosaics of {side} x {side}; give a '
-            f'batch size that {side ** 2} divides.')
+            f'{count} images cannot be laid out in mosaics of {side} x {side}; set a '
+            f'batch size that is a multiple of {side ** 2}.')
     x = tower.stem(tiled(images, side).contiguous(memory_format=torch.channels_last))
     for stage in (tower.layer1, tower.layer2, tower.layer3, tower.layer4):
         x = stage(x)

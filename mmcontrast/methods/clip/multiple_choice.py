@@ -1,4 +1,4 @@
-"""How often a model chooses the text that fits."""
+"""Measure how often a model chooses the right text for an image."""
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -10,19 +10,19 @@ from ...registry import METRICS
 
 @METRICS.register_module()
 class MultipleChoiceAccuracy(BaseMetric):
-    """Accuracy of each kind of question, beside chance.
+    """Accuracy of each kind of question, with the chance level.
 
-    A data sample holds ``questions``, name to a pair of choices (texts) and the place
-    of the right one, and ``answers``, name to the place that the model chose.
+    A data sample holds ``questions``, name to a pair of choices (texts) and the index
+    of the right one, and ``answers``, name to the index that the model chose.
 
-    ``compute_metrics`` gives the accuracies in per cent under the names of the
-    questions; the log also shows how many there were and what guessing gives.
+    ``compute_metrics`` gives the accuracies in percent under the names of the
+    questions; the log also shows the number of questions and the chance level.
     """
 
     default_prefix = 'zero_shot'
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
-        # One entry a sample: the rest would be cut off as padding of the ranks.
+        # One entry a sample: mmengine truncates the results to the number of samples.
         self.results += [{
             name: (sample['answers'][name] == answer, 1 / len(choices))
             for name, (choices, answer) in sample['questions'].items()}

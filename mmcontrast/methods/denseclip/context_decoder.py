@@ -1,4 +1,4 @@
-"""The small transformer through which class embeddings look at a picture."""
+"""Condition class embeddings on an image with a small transformer decoder."""
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -8,13 +8,12 @@ from ...registry import MODELS
 
 @MODELS.register_module()
 class ContextDecoder(BaseModule):
-    """Text queries attend to each other, then to the visual tokens.
+    """Transformer decoder: text queries attend to each other and to visual tokens.
 
-    Layers are pre-norm; no position embedding, no mask, no closing norm on the queries
-    before the first layer.
+    Pre-norm layers without position embeddings or masks.
 
-    Source: DenseCLIP (CVPR 2022), section 3.3 and released code, whose names of
-    parameters these are.
+    Source: DenseCLIP (CVPR 2022), section 3.3, and the released code, whose parameter
+    names it has.
 
     Args:
         visual_dim: Width of the visual tokens.
@@ -28,7 +27,7 @@ class ContextDecoder(BaseModule):
                  dropout: float = 0.1, init_cfg: dict | None = None):
         super().__init__(init_cfg)
         if width % heads:
-            raise ValueError(f'ContextDecoder: width={width} is no multiple of '
+            raise ValueError(f'ContextDecoder: width={width} is not a multiple of '
                              f'heads={heads}.')
         text_dim = text_dim or visual_dim
         self.memory_proj = nn.Sequential(
@@ -41,11 +40,11 @@ class ContextDecoder(BaseModule):
         self.apply(_small_normal)
 
     def forward(self, text: Tensor, visual: Tensor) -> Tensor:
-        """What the picture has to say about each text.
+        """Residuals of the class embeddings, given an image.
 
         Args:
             text: (B, K, text_dim) queries.
-            visual: (B, P, visual_dim) tokens of the pictures.
+            visual: (B, P, visual_dim) tokens of the images.
 
         Returns:
             (B, K, text_dim).
@@ -57,7 +56,7 @@ class ContextDecoder(BaseModule):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, cross-attention and MLP, each on a norm of its own."""
+    """Pre-norm self-attention, cross-attention and MLP."""
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()

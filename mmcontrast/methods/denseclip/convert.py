@@ -17,7 +17,7 @@ from ...io.former_keys import current_key
 from ...registry import MODELS
 from .released import count, released_outputs
 
-# By the key that only such a file has: our published config, and its class list.
+# Key that only such a file has: our published config, and its class list.
 PUBLISHED = {
     'decode_head.conv_seg.weight': (
         'denseclip-seg_fpn-{}_8xb4-80k_ade20k-{size}x{size}', 'ade'),
@@ -31,14 +31,14 @@ TOWERS = {(3, 4, 6, 3): 'rn50', (3, 4, 23, 3): 'rn101', 768: 'vit-b16'}
 
 def convert(weights: Mapping[str, Tensor], model_cfg: dict | None = None,
             drop: Sequence[str] = (), meta: Mapping | None = None) -> Conversion:
-    """Fill our model with a released checkpoint.
+    """Convert a released checkpoint to the keys of our model, and verify its outputs.
 
     Args:
         weights: Released keys.
-        model_cfg: The model to fill; by default the published one that the keys tell.
+        model_cfg: The model to fill; by default the published one that fits the keys.
         drop: Patterns of keys that may be lost.
-        meta: What the file says beside its weights; its ``CLASSES`` are the class
-            names, without them those of ADE20K or COCO.
+        meta: ``meta`` of the file; its ``CLASSES`` are the class names, by default
+            those of ADE20K or COCO.
 
     Raises:
         ValueError: If this is no such file, keys would be lost or outputs differ.
@@ -78,7 +78,7 @@ def infer_model(weights: Mapping[str, Tensor], meta: Mapping) -> dict:
     cfg = get_config(f'mmcontrast::denseclip/{name}.py').model
     cfg.class_names = list(meta.get('CLASSES') or ()) or classes
     cfg.num_contexts = weights['contexts'].shape[1]
-    # The towers come from the file, and so does the size of the position tables.
+    # Towers and sizes of the position tables come from the file.
     cfg.backbone.init_cfg = cfg.text_encoder.init_cfg = None
     cfg.text_encoder.context_length = len(weights['text_encoder.positional_embedding'])
     table = 'positional_embedding' if tower == 'vit-b16' else (

@@ -19,7 +19,7 @@ class IdentityHead(BaseDecodeHead):
 
     Args:
         num_classes: K; the logits have as many channels.
-        loss_decode: Config of the loss; by default a soft-max cross entropy of weight
+        loss_decode: Config of the loss; by default a softmax cross entropy of weight
             0.4, averaged over all pixels, the ignored ones included.
         kwargs: The other arguments of mmseg's ``BaseDecodeHead``.
     """
@@ -41,15 +41,15 @@ class IdentityHead(BaseDecodeHead):
 def head_loss(head: BaseDecodeHead, inputs: Sequence[Tensor] | Tensor,
               data_samples: Sequence, train_cfg: dict | None = None,
               scores: Tensor | None = None) -> dict[str, Tensor]:
-    """``head.loss(inputs, data_samples, train_cfg)``, the same numbers.
+    """Losses of a head, equal to ``head.loss(inputs, data_samples, train_cfg)``.
 
-    A head that takes mmseg's soft-max cross entropy of its upsampled logits gets it by
+    A head with mmseg's softmax cross entropy of its upsampled logits uses
     :func:`upsampled_cross_entropy`; any other one (a sampler, class weights, losses of
     its own) runs as it is.
 
     Args:
         head: A decode head of mmseg.
-        inputs: What it reads.
+        inputs: Inputs of its ``forward``.
         data_samples: With ``gt_sem_seg``.
         train_cfg: Of the segmentor.
         scores: (B, K, h, w), added to the logits: :func:`with_scores`.
@@ -58,16 +58,16 @@ def head_loss(head: BaseDecodeHead, inputs: Sequence[Tensor] | Tensor,
         The losses by name, weighted, and ``acc_seg``, (1,) in percent.
 
     Raises:
-        ValueError: If there are ``scores`` and the head makes its loss otherwise than
-            from its logits.
+        ValueError: If there are ``scores`` and the head does not compute its loss from
+            logits alone.
     """
     losses = list(head.loss_decode) if isinstance(
         head.loss_decode, nn.ModuleList) else [head.loss_decode]
     if scores is not None and type(head).loss is not BaseDecodeHead.loss:
         raise ValueError(
             f'score_weight adds the score map to the logits, but {type(head).__name__} '
-            'does not make its loss from logits alone; set score_weight=0 or take a '
-            'head such as FPNHead or UPerHead.')
+            'does not compute its loss from logits alone; set score_weight=0 or use '
+            'a head such as FPNHead or UPerHead.')
     if not (_is_plain_head(head) and all(map(_is_plain_loss, losses))):
         if scores is None:
             return head.loss(inputs, data_samples, train_cfg)

@@ -1,8 +1,8 @@
-"""Soft-max cross entropy of small logit maps, enlarged to the labels strip by strip.
+"""Compute the cross entropy of upsampled logits in strips, to save memory.
 
-The usual way enlarges K logits to every pixel and keeps several copies of that: at 150
-classes and 512 x 512 pixels 0.16 GB each, a picture. Here a strip of rows is enlarged
-at a time, and its gradient is taken at once, with respect to the small map.
+The usual way upsamples K logits to every pixel and keeps several copies: at 150 classes
+and 512 x 512 pixels 0.16 GB each, per image. Here a strip of rows is upsampled at a
+time, and its gradient with respect to the small map is computed right away.
 """
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class PixelLoss(NamedTuple):
 
     Attributes:
         loss: Cross entropy, with gradient.
-        correct: How many pixels have their highest logit at the label.
+        correct: Number of pixels whose highest logit is that of the label.
     """
 
     loss: Tensor
@@ -28,8 +28,8 @@ class PixelLoss(NamedTuple):
 
 
 def upsampled_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255,
-                          strip: int = STRIP) -> PixelLoss:
-    """Cross entropy of ``logits`` enlarged bilinearly to the size of ``labels``.
+                            strip: int = STRIP) -> PixelLoss:
+    """Cross entropy of ``logits`` upsampled bilinearly to the size of ``labels``.
 
     Value and gradient are those of ``F.interpolate(..., align_corners=False)`` and
     ``F.cross_entropy(..., reduction='sum')``. Computed in float32, also under
@@ -38,14 +38,14 @@ def upsampled_cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 
     Args:
         logits: (B, K, h, w).
         labels: (B, H, W) int64 below K, or ``ignore_index``.
-        ignore_index: Label of pixels that do not count.
-        strip: Most elements of enlarged logits that are alive at a time.
+        ignore_index: Label of ignored pixels.
+        strip: Maximum number of elements of the upsampled logits in memory.
     """
     return PixelLoss(*_UpsampledCrossEntropy.apply(logits, labels, ignore_index, strip))
 
 
 class _UpsampledCrossEntropy(torch.autograd.Function):
-    """The gradient is taken strip by strip in the forward pass and kept small."""
+    """Computes the gradient of the small map in the forward pass, strip by strip."""
 
     @staticmethod
     def forward(ctx, logits, labels, ignore_index, strip):
@@ -86,7 +86,7 @@ def _strip(small: Tensor, labels: Tensor, rows: slice, ignore_index: int,
 
 
 def _correct(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-    """How many pixels no class fits better than the label; argmax is slower."""
+    """Number of pixels whose label has the highest logit; argmax is slower."""
     label = target.clamp(0, logits.shape[1] - 1)[:, None]
     hit = logits.gather(1, label).squeeze(1) >= logits.amax(1)
     return (hit & (target != ignore_index)).sum().float()

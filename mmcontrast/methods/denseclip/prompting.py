@@ -41,7 +41,7 @@ class PixelTextPrompting(BaseModule):
     Source: DenseCLIP (CVPR 2022), sections 3.2 and 3.3, and the released code.
 
     Args:
-        backbone: Built backbone whose outputs are matched; read, not kept.
+        backbone: Built backbone whose outputs are matched; not stored.
         class_names: Class vocabulary, as for :func:`read_vocabulary`. The embedding of
             a class with synonyms is the mean of theirs.
         text_encoder: Config of a text encoder. Its ``context_length`` follows from the
@@ -51,8 +51,8 @@ class PixelTextPrompting(BaseModule):
         num_contexts: Learnable vectors between the start token and the name. 0 keeps
             to the names as the encoder learned them, for few labels.
         freeze_text: Keep the text encoder as it is. The released code gives it the
-            learning rate 0, which its schedule then raises to 1e-6 in segmentation:
-            False to train like that.
+            learning rate 0, which its schedule then raises to 1e-6 in segmentation;
+            False does the same.
         gamma: Initial weight of the context decoder's residual.
         temperature: Divides the score map in the auxiliary loss.
         concat_index: The map of the backbone that the score map is concatenated to.

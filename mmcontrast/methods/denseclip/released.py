@@ -1,7 +1,7 @@
-"""What DenseCLIP's released code computes, by open_clip's modules and plain functions.
+"""Compute the outputs of DenseCLIP's released code, with open_clip's modules.
 
-The converter compares our model with it: equal weights must give equal maps, texts and
-scores. Everything here follows the released code and reads its names.
+The converter compares our model with them: equal weights must give equal maps, class
+embeddings and score maps. Everything here follows the released code and its key names.
 """
 from collections.abc import Mapping
 
@@ -20,10 +20,10 @@ def released_outputs(weights: Weights, image: Tensor, tokens: Tensor, text_heads
 
     Args:
         weights: Of a released checkpoint.
-        image: (B, 3, H, W), normalized; multiples of 32. Its precision is that of the
-            computation.
+        image: (B, 3, H, W), normalized; H and W multiples of 32. Its type is that of
+            the computation.
         tokens: (K, L) token ids of the class names.
-        text_heads: Of the text tower; nothing in the weights tells.
+        text_heads: Heads of the text tower, which do not follow from the weights.
         pos_mode: 'resize' (segmentation) or 'crop' (detection), of the position table
             of a ResNet.
     """
@@ -47,13 +47,13 @@ def released_outputs(weights: Weights, image: Tensor, tokens: Tensor, text_heads
 
 
 def part(weights: Weights, name: str) -> dict[str, Tensor]:
-    """The weights below ``name``, without it."""
+    """The weights below ``name``, without that prefix."""
     return {key[len(name) + 1:]: value for key, value in weights.items()
             if key.startswith(f'{name}.')}
 
 
 def count(weights: Weights, name: str) -> int:
-    """How many numbered modules there are: 3 of ``name.0.*`` to ``name.2.*``."""
+    """Number of modules in a list: 3 for ``name.0.*`` to ``name.2.*``."""
     return len({key[len(name) + 1:].partition('.')[0] for key in weights
                 if key.startswith(f'{name}.')})
 
@@ -101,8 +101,8 @@ def _vit(weights: Weights, image: Tensor) -> tuple:
         x = block(x)
         if i + 1 in (layers // 3, layers // 2, layers * 2 // 3, layers):
             pyramid.append(x[:, 1:].transpose(1, 2).unflatten(2, (rows, cols)))
-    maps = [F.group_norm(tap, 1, weights[f'{name}.weight'], weights[f'{name}.bias'])
-            for tap, name in zip(pyramid, ('fpn1.0', 'fpn2.0', 'fpn3', 'fpn4.0'),
+    maps = [F.group_norm(level, 1, weights[f'{name}.weight'], weights[f'{name}.bias'])
+            for level, name in zip(pyramid, ('fpn1.0', 'fpn2.0', 'fpn3', 'fpn4.0'),
                                  strict=True)]
     bn = part(weights, 'fpn1.2')
     maps[0] = _double(F.gelu(F.batch_norm(
@@ -167,7 +167,7 @@ def _attention(query: Tensor, memory: Tensor, weights: Weights, heads: int, out:
 
 
 def _resized(grid: Tensor, rows: int, cols: int) -> Tensor:
-    # In float32 whatever the rest is computed in, as our towers do it.
+    # Always in float32, as in our towers.
     resized = F.interpolate(grid.float().permute(2, 0, 1)[None], (rows, cols),
                             mode='bilinear', align_corners=False)
     return resized[0].permute(1, 2, 0).to(grid)

@@ -1,4 +1,4 @@
-"""CLIP's attention pooling, kept dense."""
+"""Pool a feature map with CLIP's attention, with an output for every cell."""
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -13,10 +13,10 @@ from .positions import FittedPositions
 class DenseAttentionPool(FittedPositions, BaseModule):
     """Multi-head attention over a map and its mean, with every token as a query.
 
-    CLIP keeps the row of the mean token alone; DenseCLIP (Rao et al., CVPR 2022,
-    section 3.1) reads the other rows as a map in the space of CLIP's texts. Only the
-    mean was a query when CLIP was trained, and cells that ask look everywhere; with
-    ``local='value'`` each cell gives its own value instead, without attention
+    CLIP uses the output of the mean token only; DenseCLIP (Rao et al., CVPR 2022,
+    section 3.1) reads the other tokens as a map in the space of CLIP's texts. In CLIP's
+    training only the mean was a query, so the attention of the cells is not localized;
+    with ``local='value'`` each cell gives its own value instead, without attention
     (MaskCLIP; Zhou, Loy and Dai, ECCV 2022, section 3.2).
 
     Args:
@@ -27,7 +27,7 @@ class DenseAttentionPool(FittedPositions, BaseModule):
             224 pixels at stride 32.
         pos_mode: How the table is fitted to H x W: 'resize' (segmentation) or 'crop',
             the top left corner (detection).
-        local: What the map holds: 'attention' or 'value'.
+        local: Source of the map: 'attention' or 'value'.
     """
 
     def __init__(self, in_channels: int, embed_dims: int, num_heads: int | None = None,
@@ -36,14 +36,14 @@ class DenseAttentionPool(FittedPositions, BaseModule):
         super().__init__(pos_mode, init_cfg=init_cfg)
         if local not in ('attention', 'value'):
             raise ValueError(
-                "local must be 'attention' (each cell asks all others) or 'value' "
+                "local must be 'attention' (each cell attends to all) or 'value' "
                 f'(each cell by itself), got {local!r}.')
         self.local = local
         self.num_heads = num_heads or max(1, in_channels // 64)
         if in_channels % self.num_heads:
             raise ValueError(
-                f'DenseAttentionPool: in_channels={in_channels} cannot be divided '
-                f'among num_heads={self.num_heads}.')
+                f'DenseAttentionPool: in_channels={in_channels} is not a multiple '
+                f'of num_heads={self.num_heads}.')
         self.embed_dims = embed_dims
         std = in_channels ** -0.5
         self.positional_embedding = nn.Parameter(

@@ -1,4 +1,4 @@
-"""CLIP's weights into the image towers, key by key."""
+"""Load CLIP's image weights into a backbone and report every key."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,14 +11,14 @@ from .positions import resize_positions, square_side
 
 @dataclass(frozen=True)
 class ClipLoadReport:
-    """What became of the keys of one tower; names as in the module.
+    """Keys of a tower after loading, named as in the module.
 
     Attributes:
-        loaded: Keys that got a value.
-        resized: Position tables among them that had another length.
-        missing: Keys of the module without a value in the file, all of a kind that
-            CLIP does not have.
-        skipped: Keys of the file without a place in the module, all of a kind that it
+        loaded: Keys with a value in the file.
+        resized: Position tables among them that were resized.
+        missing: Keys of the module without a value in the file, all of parts that CLIP
+            does not have.
+        skipped: Keys of the file without a place in the module, all of parts that it
             leaves out on purpose.
     """
 
@@ -41,13 +41,13 @@ def load_tower(module: nn.Module, state: dict[str, Tensor], prefix: str = 'visua
                ) -> ClipLoadReport:
     """Load the keys under ``prefix`` of a CLIP state dict with OpenAI's names.
 
-    Position tables of another length are resized as DenseCLIP does: first row kept, the
-    square grid bilinearly.
+    Position tables of another length are resized as in DenseCLIP: the square grid
+    bilinearly, the first row stays.
 
     Args:
         module: Its parameters carry CLIP's names.
         state: Keys as in an OpenAI archive or a whole open_clip model; those of the
-            text tower are left alone.
+            text tower are ignored.
         may_miss: Patterns of keys of ``module`` that CLIP does not have.
         may_skip: Patterns of keys below ``prefix`` that ``module`` does not use.
 
@@ -65,7 +65,7 @@ def load_tower(module: nn.Module, state: dict[str, Tensor], prefix: str = 'visua
             f'{_some(state) or "no keys"}. Read the file with load_clip_state, '
             "which gives OpenAI's names.")
     resized = _fit_tables(given, own)
-    # Counters that only a momentum of None reads; some files leave them out.
+    # Some files lack the counters, which only a momentum of None reads.
     missing = [key for key in own if key not in given]
     skipped = [key for key in given if key not in own]
     problems = [

@@ -1,8 +1,8 @@
-"""Position tables of CLIP's image towers, fitted to any map size.
+"""Fit the position embeddings of CLIP's image towers to any feature map size.
 
 A table has one row for the global token and n x n rows for the positions of a square
-training image. DenseCLIP's segmentation half resizes the square to the map at hand, its
-detection half cuts the map's size out of a larger square.
+training image. DenseCLIP's segmentors resize the square to the size of the map, its
+detectors crop that size out of a larger square.
 """
 import math
 
@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 POS_MODES = ('resize', 'crop')
-# Tables kept for evaluation; detection meets a few dozen sizes of up to 9 MB each.
-_KEPT = 16
+# Tables cached for evaluation; detection meets a few dozen sizes of up to 9 MB each.
+_MAX_CACHED = 16
 
 
 class FittedPositions(nn.Module):
     """Base of a module with a ``positional_embedding``, (1 + n * n, C).
 
-    Without gradients, in eval mode, the fitted table of a map size is kept. It is
-    dropped by ``train()`` and ``eval()``, by new weights and by a move to another
+    Without gradients, in eval mode, the fitted table of a map size is cached. The cache
+    is cleared by ``train()`` and ``eval()``, by new weights and by a move to another
     device or type.
 
     Args:
@@ -35,36 +35,36 @@ class FittedPositions(nn.Module):
             raise ValueError(
                 f'pos_mode must be one of {POS_MODES}, got {pos_mode!r}.')
         self.pos_mode = pos_mode
-        self._kept: dict[tuple[int, int, int], Tensor] = {}
+        self._cache: dict[tuple[int, int, int], Tensor] = {}
 
     def positions(self, height: int, width: int) -> Tensor:
-        """(1 + H * W, C), the global token's row first."""
-        # A table kept from a forward without gradients has no path to the parameter.
+        """(1 + H * W, C) position embeddings, that of the global token first."""
+        # A cached table has no gradient path to the parameter.
         if self.training or torch.is_grad_enabled():
             return self._fit(height, width)
-        # The version tells of an optimizer that steps in eval mode.
+        # An optimizer that steps in eval mode changes the version.
         size = height, width, self.positional_embedding._version
-        if size not in self._kept:
-            if len(self._kept) == _KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[size] = self._fit(height, width)
-        return self._kept[size]
+        if size not in self._cache:
+            if len(self._cache) == _MAX_CACHED:
+                del self._cache[next(iter(self._cache))]
+            self._cache[size] = self._fit(height, width)
+        return self._cache[size]
 
     def _fit(self, height: int, width: int) -> Tensor:
         fit = resize_positions if self.pos_mode == 'resize' else crop_positions
         return fit(self.positional_embedding, height, width)
 
     def train(self, mode: bool = True):
-        # Also on eval(): hooks that swap averaged weights in do so just before it.
-        self._kept.clear()
+        # Also on eval(): EMA hooks swap the averaged weights in just before it.
+        self._cache.clear()
         return super().train(mode)
 
     def _load_from_state_dict(self, *args, **kwargs):
-        self._kept.clear()
+        self._cache.clear()
         super()._load_from_state_dict(*args, **kwargs)
 
     def _apply(self, *args, **kwargs):
-        self._kept.clear()
+        self._cache.clear()
         return super()._apply(*args, **kwargs)
 
 
@@ -87,7 +87,7 @@ def resize_positions(table: Tensor, height: int, width: int) -> Tensor:
 
 
 def crop_positions(table: Tensor, height: int, width: int) -> Tensor:
-    """Cut the top left H x W positions out of the square part of a table.
+    """Crop the top left H x W positions out of the square part of a table.
 
     An axis along which the map is larger than the square is resized instead; the
     released detection code stops with a shape error there.

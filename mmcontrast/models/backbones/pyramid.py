@@ -1,21 +1,26 @@
-"""From the one stride of a vision transformer to the four of a pyramid."""
+"""Build the levels of a feature pyramid from the single stride of a ViT."""
 import math
 from collections.abc import Sequence
 
 from torch import nn
 
-# How far up the blocks each stride is tapped: 3, 5, 7 and 11 of 12 from 0.
+# Relative depth of the block that each level is read from: 3, 5, 7, 11 of 12.
 DEPTHS = {4: 1 / 3, 8: 1 / 2, 16: 2 / 3, 32: 1}
 STRIDES = tuple(DEPTHS)
 
 
-def build_pyramid_level(channels: int, stride: int, wanted: int) -> nn.Module:
-    """From a map of ``stride`` to one of ``wanted``, both powers of two.
+def build_pyramid_level(channels: int, patch_stride: int, level_stride: int
+                        ) -> nn.Module:
+    """Module that resamples the patch map to the stride of a level.
 
-    It starts with a group norm of one group. Up: transposed convolutions of 2 x 2 with
-    batch norm and GELU between them; down: one max pool.
+    It starts with a group norm of one group. Upsampling: transposed convolutions of
+    2 x 2 with batch norm and GELU between them; downsampling: one max pool.
+
+    Args:
+        channels: Of both maps.
+        patch_stride, level_stride: Powers of two.
     """
-    factor = stride / wanted
+    factor = patch_stride / level_stride
     norm = nn.GroupNorm(1, channels)
     if factor == 1:
         return norm
@@ -29,8 +34,13 @@ def build_pyramid_level(channels: int, stride: int, wanted: int) -> nn.Module:
 
 
 def pyramid_blocks(layers: int, strides: Sequence[int],
-                  out_indices: Sequence[int] | None) -> tuple[int, ...]:
-    """The block that each of ``strides`` is tapped from; the usual ones for None.
+                   out_indices: Sequence[int] | None) -> tuple[int, ...]:
+    """The block that each level is read from.
+
+    Args:
+        layers: Number of blocks.
+        strides: Of the levels.
+        out_indices: Blocks from 0, one a level; None for :data:`DEPTHS`.
 
     Raises:
         ValueError: If ``strides`` are no pyramid, or the blocks do not fit.

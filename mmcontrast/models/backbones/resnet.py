@@ -1,4 +1,4 @@
-"""CLIP's ResNets as backbones of detectors and segmentors."""
+"""Use CLIP's ResNets as backbones of detectors and segmentors."""
 from collections.abc import Sequence
 
 import torch.nn.functional as F
@@ -104,13 +104,13 @@ class CLIPResNet(BaseModule):
             module.eval().requires_grad_(False)
 
     def load_clip(self, state: dict[str, Tensor]) -> ClipLoadReport:
-        """Take CLIP's image tower; see :func:`~.loading.load_tower`."""
+        """Load CLIP's image tower; see :func:`~.loading.load_tower`."""
         return load_tower(self, state, may_skip=('attnpool.*',))
 
 
 @MODELS.register_module()
 class CLIPResNetWithAttention(CLIPResNet):
-    """CLIP's ResNet with its attention pooling kept dense, for DenseCLIP.
+    """CLIP's ResNet with dense attention pooling, for DenseCLIP.
 
     The last output is the pair ``(global (B, D), local (B, D, H / 32, W / 32))`` of
     :class:`DenseAttentionPool`; the maps come before it.
@@ -146,7 +146,7 @@ class CLIPResNetWithAttention(CLIPResNet):
         return (*(maps[i] for i in self.out_indices), self.attnpool(maps[-1]))
 
     def load_clip(self, state: dict[str, Tensor]) -> ClipLoadReport:
-        """Take CLIP's image tower; see :func:`~.loading.load_tower`."""
+        """Load CLIP's image tower; see :func:`~.loading.load_tower`."""
         return load_tower(self, state)
 
 

@@ -1,10 +1,10 @@
-"""Sizes of CLIP's image towers, by the names that open_clip gives them."""
+"""Look up the sizes of CLIP's image towers by their names in open_clip."""
 from dataclasses import asdict, dataclass, replace
 
 from ...errors import did_you_mean
 from ..clip_weights import open_clip
 
-# What OpenAI's towers are described by; others have other norms, pools or positions.
+# Keys that describe OpenAI's towers; others have other norms, pools or positions.
 _PLAIN = {'image_size', 'layers', 'width', 'patch_size', 'head_width', 'mlp_ratio'}
 
 
@@ -39,15 +39,15 @@ class ViTSizes:
 
 
 def resnet_sizes(tower: str | None, **given) -> ResNetSizes:
-    """``given`` sizes with the gaps filled from a tower, or from RN50 for None.
+    """Complete given sizes from a tower of open_clip.
 
     Args:
-        tower: Such as 'RN101' or 'RN50x4'.
-        given: Fields of :class:`ResNetSizes`, None where they are open.
+        tower: Such as 'RN101' or 'RN50x4'; None for RN50.
+        given: Fields of :class:`ResNetSizes`; None to complete.
 
     Raises:
-        ValueError: If open_clip has no ModifiedResNet of that name (says which come
-            close), or a given size contradicts the tower.
+        ValueError: If open_clip has no ModifiedResNet of that name (the message names
+            close ones), or a given size contradicts the tower.
     """
     given = _given(given)
     if tower is None:

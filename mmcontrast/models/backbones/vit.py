@@ -1,4 +1,4 @@
-"""CLIP's vision transformers as backbones of detectors and segmentors."""
+"""Use CLIP's vision transformers as backbones of detectors and segmentors."""
 from collections.abc import Sequence
 
 import torch
@@ -16,12 +16,12 @@ from .towers import ViTSizes, vit_sizes
 
 @MODELS.register_module()
 class CLIPVisionTransformer(FittedPositions, BaseModule):
-    """CLIP's ViT with feature taps: maps of strides 4, 8, 16 and 32.
+    """CLIP's ViT with a feature pyramid: maps of strides 4, 8, 16 and 32.
 
-    Positions are resized to the image at hand; a tap takes the patch tokens after a
-    block and scales them up or down (see :mod:`.taps`). Where patches are no power of
-    two wide (ViT-L/14), images are scaled so that a patch covers the next one (16
-    pixels) and the strides hold.
+    Positions are resized to the image; each pyramid level resamples the patch tokens
+    after a block (see :mod:`.pyramid`). Where the patch size is no power of two
+    (ViT-L/14), images are scaled so that a patch covers the nearest one (16 pixels) and
+    the strides hold.
 
     Args:
         tower: Architecture of open_clip that gives the sizes: 'ViT-B-16', 'ViT-L-14',
@@ -31,17 +31,16 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
         input_size: Side in pixels of the images that the position table is laid out
             for; weights of another size are resized to it. None: the tower's own, 224
             without a tower.
-        strides: Of the maps. Leave out what no neck reads (an FPN that starts at the
-            second map): its tap would wait for gradients.
-        out_indices: The block that each map is tapped from. None: one third, half, two
-            thirds and the whole way up, blocks 3, 5, 7 and 11 of 12.
+        strides: Of the maps. Leave out levels that the neck does not read (an FPN that
+            starts at the second map): their parameters would never get a gradient.
+        out_indices: The block that each map is read from. None: those at one third,
+            half, two thirds and the end, blocks 3, 5, 7 and 11 of 12.
         with_embeddings: Add the pair ``(global (B, D), local (B, D, H, W))`` as the
             last output, both in the space of CLIP's texts; H and W at patch stride.
         drop_path: Rate of the last block; it rises from 0 linearly. Both branches.
         quick_gelu: Activation of OpenAI's weights; most others use GELU.
-        class_token_twice: Add the class embedding a second time with the positions: a
-            slip of the released DenseCLIP that its models were trained with. False
-            gives CLIP's own tokens.
+        class_token_twice: Add the class embedding a second time with the positions, as
+            the released DenseCLIP models do. False gives CLIP's own tokens.
 
     Attributes:
         out_channels: Channels of the maps.
@@ -86,10 +85,9 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
         self.transformer.resblocks = nn.ModuleList(
             TransformerBlock(width, sizes.heads, sizes.mlp_ratio, rate, self.quick_gelu)
             for rate in rates)
-        for wanted in self.strides:
+        for stride in self.strides:
             self.add_module(
-                _tap_name(wanted), build_pyramid_level(width, self.stride, wanted)
-            )
+                _level_name(stride), build_pyramid_level(width, self.stride, stride))
         if self.with_embeddings:
             self.ln_post = nn.LayerNorm(width)
             self.proj = nn.Parameter(std * torch.randn(width, sizes.embed_dims))
@@ -99,13 +97,14 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
         x = self.conv1(self._to_patch_scale(x))
         height, width = x.shape[-2:]
         tokens = self.ln_pre(self._tokens(x))
-        tapped = {}
+        block_tokens = {}
         for i, block in enumerate(self.transformer.resblocks):
             tokens = block(tokens)
             if i in self.out_indices:
-                tapped[i] = tokens
-        maps = [getattr(self, _tap_name(wanted))(_as_map(tapped[i], height, width))
-                for wanted, i in zip(self.strides, self.out_indices, strict=True)]
+                block_tokens[i] = tokens
+        maps = [getattr(self, _level_name(stride))(
+                    _as_map(block_tokens[i], height, width))
+                for stride, i in zip(self.strides, self.out_indices, strict=True)]
         if self.with_embeddings:
             embeds = self.ln_post(tokens) @ self.proj
             maps.append((embeds[:, 0], _as_map(embeds, height, width)))
@@ -125,7 +124,7 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
         return tokens + self.positions(*x.shape[-2:]).to(x.dtype)
 
     def load_clip(self, state: dict[str, Tensor]) -> ClipLoadReport:
-        """Take CLIP's image tower; see :func:`~.loading.load_tower`."""
+        """Load CLIP's image tower; see :func:`~.loading.load_tower`."""
         unused = () if self.with_embeddings else ('ln_post.*', 'proj')
         return load_tower(self, state, may_miss=('fpn?.*',), may_skip=unused)
 
@@ -154,7 +153,7 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         if width % heads:
-            raise ValueError(f'width={width} cannot be divided among heads={heads}.')
+            raise ValueError(f'width={width} is not a multiple of heads={heads}.')
         self.heads = heads
         self.in_proj_weight = nn.Parameter(
             width ** -0.5 * torch.randn(3 * width, width))
@@ -169,6 +168,8 @@ class SelfAttention(nn.Module):
 
 
 class MLP(nn.Module):
+    """CLIP's two-layer perceptron."""
+
     def __init__(self, width: int, hidden: int, quick_gelu: bool):
         super().__init__()
         self.c_fc = nn.Linear(width, hidden)
@@ -184,8 +185,8 @@ def quick_gelu_(x: Tensor) -> Tensor:
     return F.silu(1.702 * x) / 1.702
 
 
-def _tap_name(stride: int) -> str:
-    """The reference's: fpn1 for stride 4 to fpn4 for 32."""
+def _level_name(stride: int) -> str:
+    """As in the released checkpoints: fpn1 for stride 4 to fpn4 for 32."""
     return f'fpn{STRIDES.index(stride) + 1}'
 
 

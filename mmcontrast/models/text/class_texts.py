@@ -1,4 +1,4 @@
-"""Hold the class texts of a model and embed them."""
+"""Embed the class texts of a model, cache the embeddings, switch vocabularies."""
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,21 +15,21 @@ from .vocabulary import Vocabulary, read_vocabulary
 
 # Positions of CLIP's text towers.
 CLIP_LENGTH = 77
-# Prompts that go through the encoder at a time.
+# Prompts per forward pass of the encoder.
 BATCH_SIZE = 512
-# Vocabularies whose embeddings are kept at a time.
-NUM_KEPT = 2
+# Vocabularies whose embeddings are cached at a time.
+MAX_CACHED = 2
 
 
 class ClassTexts(BaseModule):
     """Class vocabulary, text encoder and embeddings, as one part of a model.
 
-    A model contains it as ``class_texts``. By that name ``ClassCheckHook`` finds the
+    A model contains it as ``class_texts``, where ``ClassCheckHook`` finds the
     vocabulary that it notes in checkpoints.
 
-    The embeddings are computed once and kept where nothing learns from them: in eval
-    mode without gradients, and always if the encoder is frozen and there are no
-    contexts. They are dropped by :meth:`train` and :meth:`eval`, new weights, an
+    The embeddings are computed once and cached where no gradient is needed: in eval
+    mode under ``torch.no_grad``, and always if the encoder is frozen and there are no
+    contexts. The cache is cleared by :meth:`train` and :meth:`eval`, new weights, an
     optimizer step and a move to another device or type.
 
     Args:
@@ -79,7 +79,7 @@ class ClassTexts(BaseModule):
         self._is_fixed = num_contexts == 0 and not self._learns()
         # A buffer, to move along with the model; not among the weights.
         self.register_buffer('_tokens', None, persistent=False)
-        self._drop_embeddings()
+        self._clear_cache()
         self.set_vocabulary(self.trained_vocabulary)
 
     def __len__(self) -> int:
@@ -135,7 +135,7 @@ class ClassTexts(BaseModule):
     def temporarily(
             self, vocabulary: str | Path | Sequence | Mapping | Vocabulary | None
             ) -> Iterator[None]:
-        """Embed another vocabulary within a ``with`` block; both are kept.
+        """Embed another vocabulary within a ``with`` block; both stay cached.
 
         Raises:
             ValueError: As :meth:`set_vocabulary`.
@@ -155,45 +155,45 @@ class ClassTexts(BaseModule):
                 a network makes for each image.
 
         Returns:
-            (B, K, D) with ``contexts``; else (K, D), kept where that is possible.
+            (B, K, D) with ``contexts``; else (K, D), cached where possible.
         """
         if contexts is not None:
             return self._embed(contexts)
-        if not self._may_keep():
+        if not self._may_cache():
             return self._embed(self.contexts)[0]
         # An optimizer that steps in eval mode changes the versions.
         versions = [parameter._version for parameter in self.parameters()]
-        kept = self._kept.get(self._vocabulary)
-        if kept is None or kept[0] != versions:
-            # What is kept may be used in training later, and at another precision.
+        cached = self._cache.get(self._vocabulary)
+        if cached is None or cached[0] != versions:
+            # It may be used in training later, and at another precision.
             with torch.inference_mode(False), torch.no_grad(), torch.autocast(
                     self.contexts.device.type, enabled=False):
-                kept = versions, self._embed(self.contexts)[0]
-            if len(self._kept) >= NUM_KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[self._vocabulary] = kept
-        return kept[1]
+                cached = versions, self._embed(self.contexts)[0]
+            if len(self._cache) >= MAX_CACHED:
+                del self._cache[next(iter(self._cache))]
+            self._cache[self._vocabulary] = cached
+        return cached[1]
 
     def train(self, mode: bool = True):
-        """Also drops the embeddings: weights may be swapped between epochs."""
-        self._drop_embeddings()
+        """Also clears the cache: EMA hooks swap weights between epochs."""
+        self._clear_cache()
         return super().train(mode)
 
     def _apply(self, *args, **kwargs):
-        self._drop_embeddings()
+        self._clear_cache()
         return super()._apply(*args, **kwargs)
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:
-        self._drop_embeddings()
+        self._clear_cache()
         super()._load_from_state_dict(*args, **kwargs)
 
-    def _drop_embeddings(self) -> None:
-        self._kept: dict[Vocabulary, tuple[list[int], Tensor]] = {}
+    def _clear_cache(self) -> None:
+        self._cache: dict[Vocabulary, tuple[list[int], Tensor]] = {}
 
     def _learns(self) -> bool:
         return any(parameter.requires_grad for parameter in self.parameters())
 
-    def _may_keep(self) -> bool:
+    def _may_cache(self) -> bool:
         # Not in training without gradients: a momentum encoder is averaged there.
         if self._is_fixed and not self._learns():
             return True
