@@ -16,6 +16,7 @@ from mmcontrast.apis.data.make_shapes import make_shapes
 from mmcontrast.io.checkpoint import read_checkpoint
 from mmcontrast.io.manifest import read_manifest
 from mmcontrast.registry import MODELS
+from tests.helpers.denseclip_case import released_name
 from tests.helpers.runs import run, scalars
 
 ROOT = Path(__file__).parents[2]
@@ -59,10 +60,10 @@ def tensors(nested) -> list[torch.Tensor]:
 
 
 def fingerprint(state: dict) -> dict[str, float]:
-    """Sum of the absolute values by the first two words of the keys."""
+    """Sum of the absolute values by the first two words of the former keys."""
     sums = {}
     for key, value in state.items():
-        part = '.'.join(key.split('.')[:2])
+        part = '.'.join(released_name(key).split('.')[:2])
         sums[part] = sums.get(part, 0.) + value.double().abs().sum().item()
     return sums
 
