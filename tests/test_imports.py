@@ -49,15 +49,15 @@ def imports(path: Path, inside_functions: bool = True) -> list[tuple[str, str | 
 
 
 def defining_module(module: str, name: str | None) -> str:
-    """The module behind an import: a package hands on what its parts define."""
+    """The module behind an import: a package re-exports what its modules define."""
     known = modules()
     if name is None or module not in known:
         return module
     if f'{module}.{name}' in known:
         return f'{module}.{name}'
     if known[module].name == '__init__.py':
-        for source, handed_on in imports(known[module], inside_functions=False):
-            if handed_on == name and source in known:
+        for source, exported in imports(known[module], inside_functions=False):
+            if exported == name and source in known:
                 return defining_module(source, name)
     return module
 
@@ -92,7 +92,7 @@ def edges() -> list[tuple[str, str]]:
 
 
 def cycles(graph: dict[str, set[str]]) -> set[frozenset]:
-    """Groups of modules that import each other, directly or around a corner."""
+    """Groups of modules that import each other, directly or through others."""
     order, seen = [], set()
 
     def visit(start, neighbors, leave):
@@ -124,7 +124,7 @@ def cycles(graph: dict[str, set[str]]) -> set[frozenset]:
     return groups
 
 
-def test_a_cycle_is_found_also_around_a_corner():
+def test_indirect_cycles_are_found():
     assert cycles({'a': {'b'}, 'b': {'c'}, 'c': {'a'}, 'd': {'a'}, 'e': set()}) == {
         frozenset('abc')}
     assert cycles({'a': {'b', 'c'}, 'b': {'c'}, 'c': set()}) == set()
@@ -165,7 +165,7 @@ def test_a_method_imports_no_other_method():
 
 
 def test_tools_find_methods_by_registries_and_never_by_name():
-    """Benchmarks measure the parts of one method and say which."""
+    """Benchmarks, which measure the parts of one method, are the exception."""
     tools = [path for path in sorted((ROOT / 'tools').rglob('*.py'))
              if 'benchmark' not in path.relative_to(ROOT).parts]
     paths = [path for module, path in modules().items() if folder(module) == 'apis']

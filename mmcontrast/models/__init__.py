@@ -1,4 +1,4 @@
-"""What two or more methods use."""
+"""Modules that two or more methods use."""
 from .backbones import (
            CLIPResNet,
            CLIPResNetWithAttention,

@@ -1,4 +1,4 @@
-"""L2-normalize features and measure their spread, in float32 even under autocast."""
+"""L2-normalize features and measure their std, in float32 even under autocast."""
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Multiple-choice questions about the objects and scenes of the toy world."""
+"""Ask multiple-choice questions about the objects and scenes of the toy world."""
 from typing import NamedTuple
 
 from ...registry import DATASETS
