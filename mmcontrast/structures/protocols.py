@@ -34,7 +34,14 @@ class SetsClasses(Protocol):
 
 @runtime_checkable
 class MatchesText(Protocol):
-    """A model with a score map: where in an image each class text matches."""
+    """A model with a score map: where in an image each class text matches.
+
+    Its class texts are a :class:`~mmcontrast.models.text.ClassTexts` that it contains
+    as ``class_texts``.
+
+    Attributes:
+        class_names: The classes as they are set, in the order of the maps.
+    """
 
     class_names: list[str]
 

@@ -67,8 +67,8 @@ def score_maps(config: str, checkpoint: str, images: Sequence[str],
 
     Raises:
         FileNotFoundError: If a file is missing or a folder holds no image.
-        ValueError: If no image can be read, config, checkpoint or texts do not do, or
-            a number is out of range.
+        ValueError: If no image can be read, config, checkpoint or texts cannot be
+            used, or a number is out of range.
     """
     if batch_size < 1 or (limits is not None and not limits[0] < limits[1]):
         raise ValueError('batch_size must be 1 or more, and the lower limit lie below '
