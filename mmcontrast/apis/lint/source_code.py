@@ -51,6 +51,11 @@ def _modules(classes: Iterable[Callable]) -> Iterable[str]:
             module = getattr(base, '__module__', None) or 'builtins'
             if module.partition('.')[0] not in IGNORED:
                 yield module
+            parts = module.split('.')
+            if parts[:2] == ['mmcontrast', 'methods']:
+                # An argument may be meant for a part that the model builds.
+                package = '.'.join(parts[:3]) + '.'
+                yield from [name for name in sys.modules if name.startswith(package)]
 
 
 @cache
