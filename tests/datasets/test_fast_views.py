@@ -121,7 +121,7 @@ def test_other_files_take_the_way_of_load_image(scene, format, mode):
     assert gray_levels(slow(data, 1, size=96), fast(data, 1, size=96)).max() <= 1
 
 
-def test_a_sample_that_holds_an_array_or_a_picture_is_not_read(scene):
+def test_a_sample_that_holds_an_array_or_an_image_is_not_read(scene):
     for img in (scene, Image.fromarray(scene)):
         ours = FastTwoViews(64).transform(dict(img=img), random.Random(3))
         theirs = TwoViews(64, views='NULL').transform(
@@ -189,7 +189,7 @@ def test_nothing_moves_in_reduced_views(decoder, shrink, orientation):
         assert found[1] + crop.top == pytest.approx(at[1], abs=0.08 + shrink / 50)
 
 
-def test_no_view_is_enlarged_from_fewer_pixels_than_there_are(always_shrink):
+def test_no_view_is_upsampled_from_fewer_pixels_than_there_are(always_shrink):
     def shrink(*sides: int) -> int:
         crops = [Crop(0, 0, *sides[:2]), Crop(0, 0, *sides[2:])]
         return decoding.best_shrink((4000, 4000), crops, (100, 200))
@@ -200,13 +200,13 @@ def test_no_view_is_enlarged_from_fewer_pixels_than_there_are(always_shrink):
     assert shrink(50, 50, 4000, 4000) == 1
 
 
-def test_small_photographs_are_decoded_in_full():
+def test_small_images_are_decoded_in_full():
     crop = Crop(0, 0, 700, 700)
     assert decoding.best_shrink((500, 400), [crop, crop], (224, 224)) == 1
     assert decoding.best_shrink((4000, 3000), [crop, crop], (224, 224)) == 2
 
 
-def test_a_crop_is_found_in_the_stored_picture_by_hand():
+def test_a_crop_is_found_in_the_stored_image_by_hand():
     crop = Crop(left=1, top=2, width=3, height=4)   # of an upright image of 10 x 20
     def box(orientation, width, height):
         return stored_box(crop, DecodedImage(None, width, height, 1, orientation))

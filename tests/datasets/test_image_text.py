@@ -89,7 +89,7 @@ def test_a_centered_crop_has_the_region_in_its_middle(option):
     assert image[:, 0, 1].tolist() == list(range(25, 65))
 
 
-def test_a_crop_stays_in_the_picture():
+def test_a_crop_stays_in_the_image():
     image = cropped((90, 0, 100, 10), size=30, margin=(3, 3), centered=True)['img']
     assert image[0, :, 0].tolist() == list(range(70, 100))
     assert image[:, 0, 1].tolist() == list(range(30))
@@ -108,7 +108,7 @@ def test_every_crop_holds_the_whole_region():
     assert len(starts) > 10
 
 
-def test_a_region_larger_than_the_picture_gives_the_picture():
+def test_a_region_larger_than_the_image_gives_the_image():
     image = cropped((0, 0, 100, 100), size=100, margin=(1.5, 1.5))['img']
     np.testing.assert_array_equal(image, ramp())
 
@@ -145,7 +145,7 @@ def test_settings_out_of_range_are_named(settings, named):
 
 # Datasets.
 
-def test_a_training_item_is_a_picture_with_its_text():
+def test_a_training_item_is_an_image_with_its_text():
     dataset = ShapesDataset(
         4, combinations='seen', with_regions=True, cache=True,
         pipeline=[CropRegion(32, KINDS), PackImageText()])

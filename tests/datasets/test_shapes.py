@@ -131,7 +131,7 @@ def test_nearer_objects_hide_farther_ones(scenes):
     assert hidden > 5  # Otherwise this test would have seen no occlusion.
 
 
-def test_panoptic_segments_partition_the_picture(scenes):
+def test_panoptic_segments_partition_the_image(scenes):
     for scene in scenes:
         assert sum(segment.area for segment in scene.segments) == 128 * 128
         assert {segment.id for segment in scene.segments} == set(

@@ -18,7 +18,7 @@ def scores(predicted, labels, **groups):
     return metric.evaluate(len(metric.results))
 
 
-def test_a_group_is_scored_over_all_pictures_and_against_all_classes():
+def test_a_group_is_scored_over_all_images_and_against_all_classes():
     found = scores(
         predicted=[[0, 0, 1, 1], [1, 2, 2, 2]], labels=[[0, 0, 0, 1], [1, 1, 2, 255]],
         old=('sky', 'car'), new=('cat', 'dog'))

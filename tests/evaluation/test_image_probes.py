@@ -89,7 +89,7 @@ def test_accuracy_agrees_with_a_plain_loop():
 
 # ---- the linear layer
 
-def test_separable_features_are_told_apart_without_a_fault():
+def test_separable_features_are_classified_without_error():
     centers = 3 * torch.eye(8)[:6]
     parts = []
     for seed, count in ((0, 120), (1, 60)):

@@ -92,7 +92,7 @@ def test_our_model_sees_what_the_released_code_sees(name):
     assert conversion.meta['dataset_meta']['classes'] == list(CLASSES)
 
 
-def test_the_proof_finds_a_model_that_computes_something_else():
+def test_the_equality_check_finds_a_model_that_computes_something_else():
     cfg = tiny_config('seg_fpn-rn50_8xb4-80k_ade20k-512x512').model
     weights = random_weights(MODELS.build(cfg))
     # The same tensors, read as half as many heads as the released decoder has.

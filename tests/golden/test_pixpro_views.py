@@ -18,7 +18,7 @@ from tests.helpers.listed_choices import (
     ListedDraws,
     apply_choice,
     force_steps,
-    made_up_picture,
+    made_up_image,
 )
 from tests.helpers.pixpro_case import Case
 
@@ -49,7 +49,7 @@ VIEW_PIXELS = Case(FOLDER, 'view_pixels')
 
 @pytest.mark.parametrize('idx', range(len(VIEW_PIXELS.meta['rows'])))
 def test_pixels_of_a_view_follow_the_released_code(idx):
-    image, size = made_up_picture(VIEW_PIXELS), VIEW_PIXELS.meta['config']['size']
+    image, size = made_up_image(VIEW_PIXELS), VIEW_PIXELS.meta['config']['size']
     choices = [tuple(choice) for choice in VIEW_PIXELS.meta['rows'][idx]['choices']]
     (_, top, left, height, width), *changes = choices
     crop, flipped = Crop(left, top, width, height), ('hflip',) in changes
@@ -66,7 +66,7 @@ def test_pixels_of_a_view_follow_the_released_code(idx):
 def test_byol_recipe_replays_the_released_views(number):
     """The whole transform, its draws forced to what the reference chose."""
     size = VIEW_PIXELS.meta['config']['size']
-    image = made_up_picture(VIEW_PIXELS)
+    image = made_up_image(VIEW_PIXELS)
     for idx, row in enumerate(VIEW_PIXELS.meta['rows']):
         if row['view'] != number:
             continue

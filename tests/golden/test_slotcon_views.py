@@ -14,7 +14,7 @@ from mmcontrast.datasets.transforms import (
 from mmcontrast.methods.slotcon.alignment import overlaps
 from mmcontrast.models.preprocessor import TwoViewPreprocessor
 from mmcontrast.structures import View, ViewBatch
-from tests.helpers.listed_choices import ListedDraws, force_steps, made_up_picture
+from tests.helpers.listed_choices import ListedDraws, force_steps, made_up_image
 from tests.helpers.pixpro_case import Case
 
 FOLDER = str(Path(__file__).parent / 'slotcon')
@@ -58,7 +58,7 @@ def overlap_boxes(rows) -> torch.Tensor:
 
 @pytest.mark.parametrize('idx', range(len(VIEW_PIXELS.meta['rows'])))
 def test_the_whole_transform_replays_the_released_views(idx):
-    row, image = VIEW_PIXELS.meta['rows'][idx], made_up_picture(VIEW_PIXELS)
+    row, image = VIEW_PIXELS.meta['rows'][idx], made_up_image(VIEW_PIXELS)
     views = TwoViews(VIEW_PIXELS.meta['config']['size'], interpolation='bicubic')
     crops, flags = force(views, row)
     results = views.transform(dict(img=image), rng=FlipDraws(flags))

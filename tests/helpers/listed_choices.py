@@ -55,7 +55,7 @@ def force_steps(steps, choices):
         step.draw = lambda rng, value=value: value
 
 
-def made_up_picture(case):
+def made_up_image(case):
     """Colored blocks and a ramp, as the input ``image`` of a case describes them."""
     given = case.meta['inputs']['image']
     height, width, _ = given['shape']

@@ -7,7 +7,7 @@ from torch import nn
 from mmcontrast.models import MomentumEncoder
 
 
-def test_parameters_follow_and_buffers_stay_the_twins_own():
+def test_parameters_follow_and_buffers_stay_those_of_the_momentum_encoder():
     online = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     momentum_encoder = MomentumEncoder(net=online)
     with torch.no_grad():
@@ -21,7 +21,7 @@ def test_parameters_follow_and_buffers_stay_the_twins_own():
     assert momentum_encoder.net[1].running_mean.tolist() == [0, 0]
 
 
-def test_coefficient_one_leaves_the_twin():
+def test_coefficient_one_leaves_the_momentum_encoder():
     online = nn.Linear(2, 2)
     momentum_encoder = MomentumEncoder(net=online)
     before = copy.deepcopy(momentum_encoder.state_dict())
@@ -50,7 +50,7 @@ def test_init_weights_copies_what_the_online_init_made():
     assert momentum_encoder.net.running_var.tolist() == [7, 7, 7]
 
 
-def test_a_twin_without_a_coefficient_names_the_hook():
+def test_a_momentum_encoder_without_a_coefficient_names_the_hook():
     with pytest.raises(RuntimeError, match='MomentumHook'):
         MomentumEncoder(net=nn.Linear(2, 2)).update()
 

@@ -91,7 +91,7 @@ def test_every_color_survives_the_way_through_hsv(path):
 @paths
 @pytest.mark.parametrize('view', [0, 1])
 @pytest.mark.parametrize('recipe', ['BYOL', 'InstDisc', 'MoCov2', 'SimCLR'])
-def test_whole_recipes_give_the_pixels_of_the_pictures(path, recipe, view):
+def test_whole_recipes_give_the_pixels_of_the_images(path, recipe, view):
     """Promised: 0.5 gray levels in the mean and 2 at the 99th percentile."""
     steps = batched_recipe(recipe)[view]
     images = PHOTOGRAPHS * 5

@@ -56,7 +56,7 @@ def test_wrong_shapes_are_named():
         TwoViewPreprocessor(mean=(1, 2))
 
 
-def test_views_that_the_loader_recolored_are_left_as_they_are():
+def test_views_that_the_loader_augmented_are_left_as_they_are():
     views = [torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8) for _ in range(2)]
     preprocess = TwoViewPreprocessor(photometric='BYOL')
     plain = TwoViewPreprocessor()(dict(inputs=views))['inputs']
@@ -128,7 +128,7 @@ def test_one_view_for_two_lists_of_steps_is_refused():
         TwoViewPreprocessor(photometric='RandAug')
 
 
-def test_two_ranks_recolor_as_one_process_does_with_the_joint_batch():
+def test_two_ranks_augment_as_one_process_does_with_the_joint_batch():
     views = list(torch.randint(0, 256, (2, 4, 3, 8, 8), dtype=torch.uint8))
     preprocess = TwoViewPreprocessor(photometric='BYOL')
     torch.manual_seed(3)

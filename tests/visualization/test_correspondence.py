@@ -49,7 +49,7 @@ def test_lines_are_thinned_evenly_and_colors_follow_the_place():
     assert dots <= 5 * 4
 
 
-def test_pictures_without_matches_stay_as_they_are():
+def test_images_without_matches_stay_as_they_are():
     picture = np.array(draw_correspondence(GRAY, GRAY, [], [], side=100, gap=10))
     assert (picture[10:90, 10:90] == 90).all()
     with pytest.raises(ValueError, match='got 1 in image 1 and 0 in image 2'):
@@ -81,7 +81,7 @@ model = dict(backbone=dict(type='mmpretrain.ResNet', depth=18),
 """
 
 
-def test_tool_writes_one_picture_per_image(tmp_path):
+def test_tool_writes_one_sheet_per_image(tmp_path):
     config = tmp_path / 'toy.py'
     config.write_text(CONFIG.format(root=ROOT))
     files = browse_views(str(config), num=3, out=str(tmp_path / 'a'))

@@ -19,7 +19,7 @@ def maps(count: int) -> torch.Tensor:
     return torch.rand(count, 4, 6, generator=torch.Generator().manual_seed(0)) - 0.5
 
 
-def test_maps_are_enlarged_bilinearly():
+def test_maps_are_upsampled_bilinearly():
     found = upsample_to_image(maps(3), (96, 144))
     wanted = F.interpolate(maps(3)[None], (96, 144), mode='bilinear')[0]
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
@@ -62,7 +62,7 @@ def test_brighter_means_higher_in_the_whole_scale():
 
 
 @pytest.mark.parametrize('count', [1, 2, 5, 9, 40])
-def test_a_sheet_has_a_tile_for_the_photograph_and_each_text(count):
+def test_a_sheet_has_a_tile_for_the_image_and_each_text(count):
     sheet = np.asarray(score_map_sheet(
         GRAY, maps(count), ['car', *['a rather long text of many words'] * (count - 1)],
         'photo.jpg'))
