@@ -2,6 +2,7 @@
 import pytest
 
 from mmcontrast.apis.config import check_config, load_config
+from mmcontrast.registry import TRANSFORMS
 
 BASE = """
 default_scope = 'mmcontrast'
@@ -57,3 +58,9 @@ train_cfg = dict(by_epoch=True, max_epochs=1)
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
 """))
     check_config(cfg)
+
+
+def test_a_former_meta_key_of_packed_views_is_renamed():
+    """Else views that the pipeline has augmented would be augmented again."""
+    pack = TRANSFORMS.build(dict(type='PackViews', meta_keys=('label', 'recoloured')))
+    assert pack.meta_keys == ('label', 'photometric_done')

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from ...registry import TRANSFORMS
 
+#: Former names of result keys, which configs may list.
+FORMER_META_KEYS = {'recoloured': 'photometric_done'}
+
 
 @TRANSFORMS.register_module()
 class PackViews(BaseTransform):
@@ -24,7 +27,7 @@ class PackViews(BaseTransform):
     def __init__(self, meta_keys: tuple[str, ...] = (
             'img_path', 'sample_idx', 'ori_shape', 'img_shape', 'label',
             'photometric_done')) -> None:
-        self.meta_keys = tuple(meta_keys)
+        self.meta_keys = tuple(FORMER_META_KEYS.get(key, key) for key in meta_keys)
 
     def transform(self, results: dict) -> dict:
         sample = BaseDataElement(
