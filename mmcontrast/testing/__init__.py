@@ -1,1 +1,1 @@
-"""Helpers for the tests of methods, ours and those of users."""
+"""Helpers for the tests of methods: golden cases, gloo ranks, warm processes."""

@@ -19,8 +19,8 @@ from mmcontrast.datasets import (
     seed_worker,
 )
 from mmcontrast.datasets.transforms import LoadImage
+from mmcontrast.testing.ranks import on_ranks
 from tests.helpers.processes import run_python
-from tests.helpers.ranks import on_ranks
 
 
 def encoded(number, kind='PNG'):

@@ -9,8 +9,8 @@ from PIL import Image
 
 from mmcontrast.datasets import Reason, UnlabeledImages
 from mmcontrast.engine.hooks.bad_images import BadImagesHook
+from mmcontrast.testing.ranks import on_ranks
 from tests.helpers.processes import run_python
-from tests.helpers.ranks import on_ranks
 from tests.helpers.runs import Mean
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmcontrast.engine.hooks import DenseProbeHook, PretrainMonitorHook
-from tests.helpers.ranks import on_ranks
+from mmcontrast.testing.ranks import on_ranks
 
 CLASSES = ['dark', 'bright']
 

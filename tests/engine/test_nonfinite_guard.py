@@ -15,8 +15,8 @@ from mmcontrast.engine.nonfinite import NonFiniteError
 from mmcontrast.engine.nonfinite.step_guard import StepGuard
 from mmcontrast.engine.optim.lars import LARS
 from mmcontrast.registry import MODELS
+from mmcontrast.testing.ranks import on_ranks
 from tests.helpers.fragile import Fragile, WithMomentum, config, runner_of
-from tests.helpers.ranks import on_ranks
 
 pytestmark = pytest.mark.usefixtures('scope_as_it_was')
 

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmcontrast.engine.runner.reliable_runner import ReliableRunner
-from tests.helpers.ranks import on_ranks
+from mmcontrast.testing.ranks import on_ranks
 from tests.helpers.runs import Mean
 
 BATCH = 3

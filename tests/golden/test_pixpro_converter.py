@@ -12,7 +12,7 @@ from mmcontrast.apis.convert.export_backbone import export_backbone
 from mmcontrast.converters.equality import stage_maps
 from mmcontrast.methods.pixpro.convert import convert, infer_model
 from mmcontrast.registry import MODELS
-from tests.helpers.pixpro_case import Case
+from mmcontrast.testing.golden import Case
 
 FOLDER = str(Path(__file__).parent / 'pixpro')
 CASES = ('converter_resnet50', 'converter_resnet50_d')

@@ -13,11 +13,9 @@ from mmcontrast.methods.pixpro import (
     PixPro,
     positive_pairs,
 )
-from tests.helpers import (
-    fill,
-    stand_in,  # noqa: F401
-)
-from tests.helpers.pixpro_case import Case
+from mmcontrast.testing import fill
+from mmcontrast.testing.golden import Case
+from tests.helpers import stand_in  # noqa: F401
 
 FOLDER = str(Path(__file__).parent / 'pixpro')
 RENAMES = {

@@ -14,13 +14,13 @@ from mmcontrast.datasets.transforms import (
 from mmcontrast.methods.pixpro.pairs import published_coords
 from mmcontrast.models.preprocessor import TwoViewPreprocessor
 from mmcontrast.structures import View, ViewBatch
+from mmcontrast.testing.golden import Case
 from tests.helpers.listed_choices import (
     ListedDraws,
     apply_choice,
     force_steps,
     made_up_image,
 )
-from tests.helpers.pixpro_case import Case
 
 FOLDER = str(Path(__file__).parent / 'pixpro')
 

@@ -7,8 +7,8 @@ from mmengine.registry import DefaultScope
 
 from mmcontrast.methods.slotcon.convert import convert
 from mmcontrast.registry import MODELS
-from tests.helpers.fill import fill_state_dict
-from tests.helpers.pixpro_case import Case
+from mmcontrast.testing.fill import fill_state_dict
+from mmcontrast.testing.golden import Case
 
 HERE = Path(__file__).parent
 CASE = Case(str(HERE / 'slotcon'), 'converter_resnet50')

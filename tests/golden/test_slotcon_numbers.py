@@ -19,9 +19,9 @@ from mmcontrast.methods.slotcon import (
 )
 from mmcontrast.methods.slotcon.grouping import first_pixel
 from mmcontrast.models.layers import RowMLP
+from mmcontrast.testing.golden import Case
+from mmcontrast.testing.ranks import on_ranks
 from tests.helpers import stand_in  # noqa: F401
-from tests.helpers.pixpro_case import Case
-from tests.helpers.ranks import on_ranks
 
 FOLDER = str(Path(__file__).parent / 'slotcon')
 LAYERS = {'mlp.0': 'linear1', 'mlp.1': 'bn1', 'mlp.3': 'linear2', 'mlp.4': 'bn2',

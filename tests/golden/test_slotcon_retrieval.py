@@ -5,7 +5,7 @@ import torch
 
 from mmcontrast.methods.slotcon import SlotGrouping
 from mmcontrast.methods.slotcon.retrieval import SlotStatistics
-from tests.helpers.pixpro_case import Case
+from mmcontrast.testing.golden import Case
 
 FOLDER = str(Path(__file__).parent / 'slotcon')
 

@@ -14,8 +14,8 @@ from mmcontrast.datasets.transforms import (
 from mmcontrast.methods.slotcon.alignment import overlaps
 from mmcontrast.models.preprocessor import TwoViewPreprocessor
 from mmcontrast.structures import View, ViewBatch
+from mmcontrast.testing.golden import Case
 from tests.helpers.listed_choices import ListedDraws, force_steps, made_up_image
-from tests.helpers.pixpro_case import Case
 
 FOLDER = str(Path(__file__).parent / 'slotcon')
 VIEW_PIXELS = Case(FOLDER, 'view_pixels')

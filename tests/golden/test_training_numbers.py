@@ -7,8 +7,8 @@ from torch import nn
 
 from mmcontrast.engine import LARS, cosine_momentum, momentum_steps, warmup_cosine
 from mmcontrast.engine.optim import lars
-from tests.helpers import fill
-from tests.helpers.pixpro_case import Case
+from mmcontrast.testing import fill
+from mmcontrast.testing.golden import Case
 
 HERE = Path(__file__).parent
 METHODS = ['pixpro', 'slotcon']

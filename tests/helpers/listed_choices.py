@@ -10,7 +10,7 @@ from mmcontrast.datasets.transforms import (
     ViewGrayscale,
     ViewSolarize,
 )
-from tests.helpers import fill
+from mmcontrast.testing import fill
 
 
 class ListedDraws:

@@ -7,7 +7,7 @@ from mmengine.structures import BaseDataElement
 
 from mmcontrast.models.text import tokenize
 from mmcontrast.registry import MODELS
-from tests.helpers.ranks import on_ranks
+from mmcontrast.testing.ranks import on_ranks
 
 TEXTS = ('a red star', 'the sky', 'a striped blue circle', 'heart')
 TINY = dict(

@@ -8,7 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmcontrast.engine import LARS, two_groups
 from mmcontrast.methods.pixpro.propagation import PixelPropagation
 from mmcontrast.registry import MODELS
-from tests.helpers.ranks import on_ranks
+from mmcontrast.testing.ranks import on_ranks
 from tests.helpers.two_view_batches import RESNET18, batch
 
 

@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmcontrast.engine import LARS, two_groups
 from mmcontrast.registry import MODELS
 from mmcontrast.structures import View
-from tests.helpers.ranks import on_ranks
+from mmcontrast.testing.ranks import on_ranks
 from tests.helpers.runs import run, scalars
 from tests.helpers.two_view_batches import RESNET18, batch, sample
 

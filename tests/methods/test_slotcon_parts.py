@@ -19,7 +19,7 @@ from mmcontrast.methods.slotcon.grouping import agreement, slot_usage
 from mmcontrast.methods.slotcon.losses import gather_counts, gather_rows
 from mmcontrast.models.layers import RowMLP
 from mmcontrast.structures import View, ViewBatch
-from tests.helpers.ranks import on_ranks
+from mmcontrast.testing.ranks import on_ranks
 
 
 def region(*views: View) -> tuple[Overlap, Overlap]:
