@@ -1,6 +1,4 @@
-"""What training does around a model."""
-from ..io.checkpoint import read_checkpoint, write_checkpoint
-from ..io.safe_loading import use_safe_loading
+"""Train models: optimizers, hooks, the runner, exact resume, non-finite values."""
 from .hooks import CheckpointKeysHook, MomentumHook
 from .optim.lars import LARS
 from .optim.param_groups import TwoGroupConstructor, two_groups
@@ -19,7 +17,6 @@ from .runner.reliable_runner import ReliableRunner
 __all__ = [
     'CheckpointKeysHook', 'LARS', 'MomentumHook', 'ReliableRunner',
     'TwoGroupConstructor', 'WarmupCosineLR', 'WarmupPolyLR', 'WarmupStepLR',
-    'cosine_momentum', 'momentum_steps', 'read_checkpoint', 'two_groups',
-    'use_safe_loading', 'warmup_cosine', 'warmup_poly', 'warmup_steps',
-    'write_checkpoint',
+    'cosine_momentum', 'momentum_steps', 'two_groups', 'warmup_cosine',
+    'warmup_poly', 'warmup_steps',
 ]

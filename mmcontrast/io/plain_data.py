@@ -92,12 +92,22 @@ def from_plain(value: object) -> object:
         return value
     if KIND not in value:
         return {key: from_plain(item) for key, item in value.items()}
-    make = dict(dict=_dict_from, set=_set_from, array=_array_from, path=_path_from,
-                element=_element_from, object=_object_from, left_out=lambda _: None)
-    if value[KIND] not in make:
-        raise ValueError(f'Unknown kind {value[KIND]!r} in a saved batch; this version '
-                         f'knows {sorted(make)}.')
-    return make[value[KIND]](value)
+    match value[KIND]:
+        case 'dict':
+            return {from_plain(k): from_plain(item) for k, item in value['items']}
+        case 'set':
+            return {from_plain(item) for item in value['items']}
+        case 'path':
+            return Path(value['text'])
+        case 'array':
+            return _array_from(value)
+        case 'element':
+            return _element_from(value)
+        case 'object':
+            return _object_from(value)
+        case 'left_out':
+            return None
+    raise ValueError(f'Unknown kind {value[KIND]!r} in a saved batch.')
 
 
 def left_out(plain: object, path: str = '') -> Iterator[str]:
@@ -146,18 +156,6 @@ def _plain_dict(value: Mapping) -> dict:
         return items
     return {KIND: 'dict', 'items': [
         (to_plain(key), item) for key, item in items.items()]}
-
-
-def _dict_from(plain: dict) -> dict:
-    return {from_plain(key): from_plain(item) for key, item in plain['items']}
-
-
-def _set_from(plain: dict) -> set:
-    return {from_plain(item) for item in plain['items']}
-
-
-def _path_from(plain: dict) -> Path:
-    return Path(plain['text'])
 
 
 def _plain_array(array: np.ndarray | np.generic) -> dict:

@@ -44,7 +44,7 @@ def folder(tmp_path):
     return tmp_path / 'images'
 
 
-def test_run_goes_on_and_lists_the_bad_images(folder, tmp_path):
+def test_run_continues_and_lists_the_bad_images(folder, tmp_path):
     list_file = tmp_path / 'run' / 'bad_images.txt'
     list_file.parent.mkdir()
     list_file.write_text('from an earlier run')

@@ -165,7 +165,7 @@ def test_an_image_label_is_checked_too():
         check_labels(dict(head=head), [DataSample().set_gt_label(10)])
 
 
-def test_every_label_out_of_range_is_told_once():
+def test_every_label_out_of_range_is_reported_once():
     from mmengine.structures import BaseDataElement, PixelData
     head = torch.nn.Identity()
     head.num_classes, head.ignore_index = 3, 255

@@ -39,7 +39,7 @@ def train(config: Path, *args, before=None) -> subprocess.CompletedProcess:
         env=os.environ | dict(PYTHONPATH=str(ROOT)))
 
 
-def said(done: subprocess.CompletedProcess) -> str:
+def message(done: subprocess.CompletedProcess) -> str:
     """The last sentence of a tool that ended with one."""
     assert done.returncode == 1, done.stderr[-3000:]
     last = done.stderr.strip().splitlines()[-1]
@@ -71,13 +71,13 @@ def names(folder: Path) -> list[str]:
 def test_a_full_disk_ends_the_run_and_the_last_checkpoint_is_good(tmp_path, small_disk):
     config = write_config(tmp_path, epochs=6)
     work_dir = small_disk / 'run'
-    text = said(train(config, '--work-dir', work_dir))
+    text = message(train(config, '--work-dir', work_dir))
     assert f'{work_dir}/epoch_4.pth could not be written: too little space' in text
     assert 'MiB are free there, 1.0 MiB are needed. Free some' in text
     assert f'The last checkpoint, {work_dir}/epoch_3.pth, is intact' in text
     assert names(work_dir) == [
         f'epoch_{n}.pth{end}' for n in (1, 2, 3) for end in ('', '.json')]
-    # Room is made, and the run goes on to its end.
+    # Space is freed, and the run continues to its end.
     for path in work_dir.glob('epoch_[12].*'):
         path.unlink()
     run(str(config), work_dir, {'default_hooks.checkpoint.max_keep_ckpts': 1},
@@ -112,7 +112,7 @@ def test_a_disk_that_fills_up_during_a_write_leaves_the_old_file(small_disk):
     assert os.listdir(small_disk) == ['a.pth'] and path.read_bytes() == b'old'
 
 
-def test_too_little_room_is_noticed_before_anything_is_written(small_disk):
+def test_too_little_space_is_noticed_before_anything_is_written(small_disk):
     check_room(small_disk / 'not' / 'yet' / 'a.pth', 3 * 2**20)
     with pytest.raises(DiskError, match='too little space.*4.0 MiB are free there, 5'):
         check_room(small_disk / 'not' / 'yet' / 'a.pth', 5 * 2**20)
@@ -120,7 +120,7 @@ def test_too_little_room_is_noticed_before_anything_is_written(small_disk):
 
 def test_a_limit_on_file_sizes_ends_the_run_without_half_a_file(tmp_path):
     config = write_config(tmp_path)
-    text = said(train(config, '--work-dir', tmp_path / 'run',
+    text = message(train(config, '--work-dir', tmp_path / 'run',
                       before=limit_files(CHECKPOINT // 2)))
     assert f'{tmp_path}/run/epoch_1.pth could not be written: File too large' in text
     assert 'file size limit' in text and '1.0 MiB are needed' in text
@@ -129,7 +129,7 @@ def test_a_limit_on_file_sizes_ends_the_run_without_half_a_file(tmp_path):
 
 def test_a_log_that_cannot_be_written_ends_the_run(tmp_path):
     config = write_config(tmp_path, epochs=100)
-    text = said(train(
+    text = message(train(
         config, '--work-dir', tmp_path / 'run', '--cfg-options',
         'default_hooks.checkpoint.interval=-1', before=limit_files(16000)))
     log, = (tmp_path / 'run').glob('*/*.log')
@@ -235,7 +235,7 @@ def test_data_that_vanish_end_the_run_with_their_name(
                          'continue with --resume.')
 
 
-def test_one_image_that_vanishes_is_replaced_and_the_run_goes_on(tmp_path, images):
+def test_one_image_that_vanishes_is_replaced_and_the_run_continues(tmp_path, images):
     hook = f"dict(type='Harm', what='remove', path={str(images / 'a' / '04.png')!r})"
     config = write_config(tmp_path, dataset=own_images(images), hook=hook)
     runner = run(str(config), tmp_path / 'run', {})

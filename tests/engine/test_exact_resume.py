@@ -1,4 +1,4 @@
-"""A run that is killed and resumed is the unbroken run, bit by bit."""
+"""A run that is killed and resumed equals the uninterrupted run, bit by bit."""
 import os
 import random
 import shutil
@@ -68,14 +68,14 @@ KINDS = dict(
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_a_killed_run_ends_as_the_unbroken_one(kind, tmp_path):
+def test_a_killed_run_ends_as_the_uninterrupted_one(kind, tmp_path):
     in_processes(lambda pipe: train(KINDS[kind](), tmp_path / 'whole', pipe=pipe))
     killed_run(lambda pipe: train(KINDS[kind](), tmp_path / 'killed', True, pipe),
                kills(2, 10))
     same_run(tmp_path / 'killed', tmp_path / 'whole')
 
 
-def test_a_stream_is_read_again_up_to_the_place(tmp_path):
+def test_a_stream_is_read_again_up_to_the_position(tmp_path):
     def run(pipe, folder):
         loader = torch.utils.data.DataLoader(Stream(), BATCH, num_workers=2)
         train(dict(iterations(), train_dataloader=loader), tmp_path / folder, True,
@@ -85,7 +85,7 @@ def test_a_stream_is_read_again_up_to_the_place(tmp_path):
     same_run(tmp_path / 'killed', tmp_path / 'whole')
 
 
-def test_two_ranks_each_go_on_where_they_were(tmp_path):
+def test_two_ranks_each_resume_where_they_were(tmp_path):
     """Each has its own batch statistics and, within 3 steps, its own gradients."""
     def config():
         return epochs(accumulate=3, checkpoint=dict(by_epoch=False, interval=2))
@@ -177,7 +177,7 @@ def test_a_plain_mmseg_config_is_resumed_exactly(tmp_path, scope_as_it_was):
     same_run(tmp_path / 'killed', tmp_path / 'whole')
 
 
-def test_a_seed_that_was_drawn_is_gone_on_with(tmp_path):
+def test_a_drawn_seed_is_restored(tmp_path):
     def run(pipe, folder, seed):
         np.random.seed()  # A process draws its own.
         train(epochs(seed=seed, val=False), tmp_path / folder, True, pipe)
@@ -217,10 +217,10 @@ def test_a_changed_batch_size_is_warned_about_and_no_sample_is_seen_twice(tmp_pa
                                     pipe), kill_at=7)
     in_processes(lambda pipe: train(epochs(checkpoint=checkpoint, batch_size=2),
                                     tmp_path, True, pipe))
-    said = text_log(tmp_path)
-    assert 'not exact: batch_size 4 -> 2 since' in said
+    text = text_log(tmp_path)
+    assert 'not exact: batch_size 4 -> 2 since' in text
     # 4 batches of 4 were done: the 9th of 15 batches of 2 is next.
-    first = next(line for line in said.splitlines() if 'Epoch(train)' in line)
+    first = next(line for line in text.splitlines() if 'Epoch(train)' in line)
     assert '[ 9/15]' in first
 
 
@@ -235,7 +235,7 @@ def test_plain_mmengine_reads_our_checkpoints_and_we_read_its(tmp_path):
         assert 'resumed epoch: 0, iter: 4' in text_log(tmp_path / folder)
     assert 'not exact: the checkpoint was written without' in text_log(
         tmp_path / 'theirs')
-    # The place follows from the counts: 3 epochs of 8, none begun anew.
+    # The position follows from the counts: 3 epochs of 8, none started again.
     assert final(tmp_path / 'theirs')['meta']['iter'] == 24
 
 
@@ -287,7 +287,7 @@ def test_hooks_of_one_kind_each_keep_their_own_count(tmp_path):
     assert counts(runners[0])[0] != counts(runners[0])[1]
 
 
-def test_a_checkpoint_in_another_storage_is_gone_on_with(tmp_path):
+def test_a_checkpoint_in_another_storage_is_resumed(tmp_path):
     CheckpointLoader.register_scheme(
         'disk://', lambda name, map_location=None: read_checkpoint(name[7:]))
     work_dir = tmp_path / 'run'

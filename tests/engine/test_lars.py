@@ -109,9 +109,9 @@ def test_works_without_numba():
         LARS([w], lr=1.0, trust_coef=0.1).step()
         print(w.tolist())
     """
-    said = run_python([sys.executable, '-c', code], env=os.environ, check=True,
+    printed = run_python([sys.executable, '-c', code], env=os.environ, check=True,
                           capture_output=True, text=True).stdout
-    assert said.strip() == '[[3.0, 3.5]]'
+    assert printed.strip() == '[[3.0, 3.5]]'
 
 
 @pytest.mark.parametrize('name', ['lr', 'weight_decay', 'momentum'])

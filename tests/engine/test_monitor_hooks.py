@@ -16,7 +16,7 @@ from mmcontrast.testing.ranks import on_ranks
 CLASSES = ['dark', 'bright']
 
 
-class Pictures(Dataset):
+class Images(Dataset):
     def __init__(self, count=8):
         self.count = count
 
@@ -28,7 +28,7 @@ class Pictures(Dataset):
 
 
 class Tiny(BaseModel):
-    """A backbone that learns to give ones, and reports what it is told to."""
+    """A backbone that learns to give ones, and reports what its test sets."""
 
     def __init__(self, reports=None):
         super().__init__()
@@ -52,7 +52,7 @@ def train(work_dir, hooks, reports=None, epochs=2, resume=False, by_epoch=True,
     runner = Runner(
         (kind or Tiny)(reports), str(work_dir),
         train_dataloader=DataLoader(
-            Pictures(), batch_size=4, shuffle=True,
+            Images(), batch_size=4, shuffle=True,
             collate_fn=lambda items: dict(
                 inputs=torch.stack([x['inputs'] for x in items]),
                 data_samples=[x['data_samples'] for x in items])),

@@ -1,4 +1,4 @@
-"""Values that are not finite stop a run before they reach the weights."""
+"""Non-finite values stop a run before they reach the weights."""
 import json
 from copy import deepcopy
 from pathlib import Path
@@ -226,11 +226,11 @@ def test_a_step_to_leave_out_is_left_out_after_a_resume(tmp_path):
         made = config(tmp_path / name, **settings, **more)
         made['default_hooks']['checkpoint'] |= dict(interval=1, by_epoch=False)
         return made | dict(runner_type='mmcontrast.ReliableRunner')
-    unbroken = trained(cfg('a'))
+    whole = trained(cfg('a'))
     # Iteration 3 is the first of the two passes of a step.
     resumed = trained(cfg('b') | dict(
         resume=True, load_from=str(tmp_path / 'a' / 'iter_3.pth')))
-    assert_same(state(resumed), state(unbroken))
+    assert_same(state(resumed), state(whole))
     assert not (tmp_path / 'b' / 'nonfinite').exists()
 
 

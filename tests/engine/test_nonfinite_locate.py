@@ -1,4 +1,4 @@
-"""Which part of a model is named for values that are not finite."""
+"""Which part of a model is named as the origin of non-finite values."""
 import shlex
 
 import pytest
@@ -53,7 +53,7 @@ class OwnCode(BaseModel):
     ('child', 'ratio (Ratio), in its forward'),
     ('slope', 'the model itself (OwnCode), in the backward of its own code on what '
      'last (Linear), call 2 gave')])
-def test_code_between_modules_is_told_from_the_modules(trouble, origin):
+def test_code_between_modules_is_distinguished_from_the_modules(trouble, origin):
     torch.manual_seed(0)
     found = rerun_step(OwnCode(trouble), dict(inputs=torch.rand(3, 3)))
     assert found.origin.sentence == origin

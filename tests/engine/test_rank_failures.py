@@ -1,4 +1,4 @@
-"""A rank that fails or differs is named, and nobody waits for it."""
+"""A rank that fails or differs is named, and no other rank waits for it."""
 import os
 import signal
 import socket
@@ -44,7 +44,7 @@ def within(seconds: float):
     assert time.monotonic() - start < seconds
 
 
-def test_an_exception_on_one_rank_is_told_on_all(tmp_path):
+def test_an_exception_on_one_rank_is_reported_on_all(tmp_path):
     job = Job(tmp_path, lambda *where: train(
         *where, hooks=[At('before_train_iter', 2, boom, rank=1)]), ranks=2)
     with within(30):
@@ -75,7 +75,7 @@ def test_a_killed_rank_is_named_on_all(tmp_path):
         assert 'onnection' not in job.output(rank)
 
 
-def test_the_loss_of_rank_0_is_told_too(tmp_path):
+def test_the_loss_of_rank_0_is_reported_too(tmp_path):
     job = Job(tmp_path, lambda *where: train(
         *where, hooks=[At('before_train_iter', 2, kill)]), ranks=2)
     with within(30):
@@ -106,7 +106,7 @@ def test_ranks_that_end_at_different_times_are_no_failure(tmp_path, last):
     assert Job(tmp_path, function, ranks=2).codes() == [0, 0]
 
 
-def test_an_exception_in_a_script_that_does_not_know_us_is_told(tmp_path):
+def test_an_exception_in_a_script_that_does_not_know_us_is_reported(tmp_path):
     def function(folder, rank, ranks):
         start_failure_detection()
         if rank == 0:

@@ -102,7 +102,7 @@ def test_ranks_draw_differently():
     assert all(a[1:] != b[1:] for a, b in zip(mine[0], theirs[0], strict=True))
 
 
-def test_samples_draw_anew_and_do_not_share_numbers():
+def test_every_sample_draws_its_own_numbers():
     rows = [row for pass_index in (0, 1) for batch in
             batches(loader('default'), pass_index) for row in batch]
     for column in (1, 2, 3):

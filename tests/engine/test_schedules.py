@@ -75,7 +75,7 @@ def test_resumed_scheduler_continues():
     assert again.param_groups[0]['lr'] == full[5]
 
 
-def test_norms_and_biases_are_told_by_dimension_not_by_name():
+def test_norms_and_biases_are_recognized_by_dimension_not_by_name():
     model = nn.ModuleDict(dict(
         mlp=nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), frozen=nn.Linear(2, 2)))
     model['frozen'].requires_grad_(False)

@@ -1,4 +1,4 @@
-"""A run over tar shards that stops and is resumed sees what an unbroken one sees."""
+"""A stopped and resumed run over tar shards sees what an uninterrupted one sees."""
 import io
 import tarfile
 import uuid
@@ -104,7 +104,7 @@ def log_of(work_dir):
     # One long stream, over the end of an epoch.
     (ITERS, dict(by_epoch=False, interval=2), 5, 4),
     (ITERS, dict(by_epoch=False, interval=5), 11, 10)])
-def test_stop_and_resume_see_the_images_of_an_unbroken_run(
+def test_stop_and_resume_see_the_images_of_an_uninterrupted_run(
         shards, tmp_path, train_cfg, checkpoint, stop_after, kept, workers):
     whole = train(shards, tmp_path / 'whole', train_cfg, workers=workers)
     assert len(whole) == (21 if train_cfg is EPOCHS else 18)
@@ -156,7 +156,7 @@ def test_workers_batch_size_and_seed_may_change_on_resuming(
     assert sum(rest, [])[:8] == whole[12:20]
 
 
-def test_a_place_that_does_not_hold_starts_the_epoch_anew_and_says_why(
+def test_a_position_that_is_not_valid_restarts_the_epoch_and_says_why(
         shards, tmp_path):
     checkpoint = dict(by_epoch=False, interval=4)
     train(shards, tmp_path / 'run', EPOCHS, 4, checkpoint=checkpoint)
@@ -189,7 +189,7 @@ def _train_on_a_rank(rank, shards, folder):
     return whole, first, second
 
 
-def test_two_ranks_go_on_each_where_it_stopped(shards, tmp_path):
+def test_two_ranks_resume_each_where_it_stopped(shards, tmp_path):
     ranks = on_ranks(2, _train_on_a_rank, str(shards), str(tmp_path))
     for whole, first, second in ranks:
         # 11 images a rank and epoch, 3 batches of 3.

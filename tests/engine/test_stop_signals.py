@@ -22,10 +22,10 @@ def send(number):
     return lambda: os.kill(os.getpid(), number)
 
 
-def stopped(folder, place, step, rank=0, ranks=1, **kwargs):
-    """A job that gets SIGTERM at a place of its run, after it has ended."""
+def stopped(folder, moment, step, rank=0, ranks=1, **kwargs):
+    """A job that gets SIGTERM at a moment of its run, after it has ended."""
     def function(*where):
-        train(*where, hooks=[At(place, step, send(signal.SIGTERM), rank)], **kwargs)
+        train(*where, hooks=[At(moment, step, send(signal.SIGTERM), rank)], **kwargs)
     return Job(folder, function, ranks)
 
 
@@ -173,9 +173,9 @@ def test_a_checkpoint_that_is_there_is_not_written_again(tmp_path):
     assert 'epoch_1.pth' in job.output()
 
 
-def test_a_validation_is_broken_off_and_made_up_for(tmp_path):
+def test_a_validation_is_interrupted_and_repeated(tmp_path):
     """With averaged weights in the model, as they are during a validation."""
-    whole, broken = tmp_path / 'whole', tmp_path / 'broken'
+    whole, stopped_dir = tmp_path / 'whole', tmp_path / 'stopped'
     hooks = dict(custom_hooks=[EMAHook()], default_hooks=dict(
         checkpoint=dict(type='CheckpointHook', interval=1)))
     whole.mkdir()
@@ -184,25 +184,25 @@ def test_a_validation_is_broken_off_and_made_up_for(tmp_path):
     def function(folder, *_):
         at = At('after_val_iter', 2, send(signal.SIGTERM))
         train(folder, custom_hooks=[EMAHook(), StopSignalsHook(), at])
-    stopping = Job(broken, function)
+    stopping = Job(stopped_dir, function)
     assert job.codes() == [0] and stopping.codes() == [143]
     assert 'in the validation after epoch 1 (iteration 6)' in stopping.output()
-    saved = broken / 'work' / 'stopped_iter_6.pth'
+    saved = stopped_dir / 'work' / 'stopped_iter_6.pth'
     expected = read_checkpoint(whole / 'work' / 'epoch_1.pth')
     found = read_checkpoint(saved)
     for part in ('state_dict', 'ema_state_dict'):
         torch.testing.assert_close(found[part], expected[part], rtol=0, atol=0)
     assert found['meta']['epoch'] == 1
 
-    # Going on validates first, and ends in the weights of the unbroken run.
+    # Resuming validates first, and ends in the weights of the uninterrupted run.
     def resume_from(folder, *where):
         train(folder, *where, resume=True, custom_hooks=[
             EMAHook(), Steps(folder / 'steps_0')], default_hooks=hooks['default_hooks'])
-    resumed = Job(broken, resume_from)
+    resumed = Job(stopped_dir, resume_from)
     assert resumed.codes() == [0]
     assert resumed.steps()[:2] == ['validated 6', 'step 7']
     torch.testing.assert_close(
-        weights(broken / 'work' / 'epoch_2.pth'),
+        weights(stopped_dir / 'work' / 'epoch_2.pth'),
         weights(whole / 'work' / 'epoch_2.pth'), rtol=0, atol=0)
 
 
@@ -288,7 +288,7 @@ def test_signals_that_cannot_be_handled_are_refused():
         StopSignalsHook(['SIGKILL'])
 
 
-def test_the_command_to_go_on_resumes_the_newest():
+def test_the_command_to_resume_takes_the_newest():
     assert without_resume(['train.py', 'a.py', '--resume', 'old.pth', '--amp']) == [
         'train.py', 'a.py', '--amp']
     assert without_resume(['train.py', '--resume', '--amp', '--resume=b.pth']) == [
@@ -299,6 +299,6 @@ def test_the_command_to_go_on_resumes_the_newest():
     ('tools/train.py', 'python tools/train.py a.py --resume'),
     ('mmcontrast train', 'mmcontrast train a.py --resume'),
     ('mine.py', 'start the run again with resume=True')])
-def test_the_command_to_go_on_is_that_of_the_tool_that_runs(tool, command, monkeypatch):
+def test_the_command_to_resume_is_that_of_the_tool_in_use(tool, command, monkeypatch):
     monkeypatch.setattr(sys, 'argv', [tool, 'a.py'])
     assert resume_command() == command

@@ -55,8 +55,8 @@ def empty(path: Path) -> None:
 def test_a_checkpoint_has_a_manifest_that_describes_it(tmp_path):
     path = write(tmp_path, 'epoch_3.pth', step=12, epoch=3)
     content = json.loads((tmp_path / 'epoch_3.pth.json').read_text())
-    said = subprocess.check_output(['sha256sum', path], text=True).split()[0]
-    assert content['sha256'] == said and content['bytes'] == path.stat().st_size
+    expected = subprocess.check_output(['sha256sum', path], text=True).split()[0]
+    assert content['sha256'] == expected and content['bytes'] == path.stat().st_size
     assert content['file'] == path.name
     assert content['epoch'] == 3 and content['step'] == 12
     assert content['config'] == 'a = 1\n'
@@ -173,7 +173,7 @@ def test_an_earlier_run_in_the_folder_is_not_gone_on_with(tmp_path, manifests):
         return path
 
     old = [write_at(f'epoch_{n}.pth', n, n) for n in (8, 9)]
-    # Begun anew in the same folder, without --resume.
+    # Started again in the same folder, without --resume.
     new = [write_at(f'epoch_{n}.pth', n, 10 + n) for n in (1, 2, 3)]
     (tmp_path / 'last_checkpoint').write_text(str(new[1]))
     assert latest_good_checkpoint(tmp_path) == new[2]  # Killed before it was noted.

@@ -1,13 +1,15 @@
-"""The class texts that a model was trained with travel in its checkpoints."""
+"""Save the class texts of a model in its checkpoints, and compare them on loading."""
 from collections.abc import Sequence
 
 from torch import nn
+
+from ...errors import UserValueError
 
 KEY = 'class_texts'
 
 
 def note_class_texts(model: nn.Module, checkpoint: dict) -> None:
-    """Write the texts of a model that reads some into the ``meta`` of a checkpoint."""
+    """Write the texts of a model that has some into the ``meta`` of a checkpoint."""
     texts = getattr(model, 'class_texts', None)
     if texts is not None:
         checkpoint.setdefault('meta', {})[KEY] = texts.notes
@@ -16,8 +18,8 @@ def note_class_texts(model: nn.Module, checkpoint: dict) -> None:
 def check_class_texts(model: nn.Module, checkpoint: dict, path: str) -> None:
     """Compare the texts of a model with those that a checkpoint was trained with.
 
-    The class names of the data set do not tell: 'SignSymbol' may be read as 'traffic
-    sign'. Checkpoints that note no texts (converted ones) pass.
+    They may differ from the class names of the data set ('traffic sign' for
+    'SignSymbol'). Checkpoints without texts (converted ones) are not checked.
 
     Raises:
         ValueError: If they differ; names the first label that does.
@@ -31,12 +33,12 @@ def check_class_texts(model: nn.Module, checkpoint: dict, path: str) -> None:
         return
     label = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False))
                   if a != b), min(len(theirs), len(ours)))
-    raise ValueError(
+    raise UserValueError(
         f'{path} was trained with {len(theirs)} class texts, the model has '
         f'{len(ours)}; label {label} is {_entry(theirs, label)} in the file and '
         f'{_entry(ours, label)} in model.class_names. Write the texts of the training '
-        'there, in their order; other classes are told apart after set_classes (or '
-        '--classes of tools/test.py).')
+        'there, in their order; for other classes use set_classes (or --classes of '
+        'tools/test.py).')
 
 
 def check_order(model: nn.Module, classes: Sequence[str], split: str) -> None:
@@ -44,7 +46,7 @@ def check_order(model: nn.Module, classes: Sequence[str], split: str) -> None:
 
     Raises:
         ValueError: If both name the same classes in another order. Other names are
-            nobody's business but the user's.
+            allowed.
     """
     names = getattr(model, 'class_names', None)
     if not isinstance(names, list):
@@ -54,7 +56,7 @@ def check_order(model: nn.Module, classes: Sequence[str], split: str) -> None:
     if ours != theirs and sorted(ours) == sorted(theirs):
         label = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True))
                      if a != b)
-        raise ValueError(
+        raise UserValueError(
             f'model.class_names and the classes of {split}_dataloader are the same in '
             f'another order: label {label} is {names[label]!r} in the model and '
             f'{classes[label]!r} in the data set. Use the order of the data set.')

@@ -6,18 +6,7 @@ it in a folder. :class:`~mmcontrast.engine.hooks.NonFiniteGuardHook` connects th
 :mod:`mmcontrast.apis.analysis.replay` reads the folder.
 """
 from .message import NonFiniteError
-from .record import Record, read_record, write_record
-from .rerun import RerunResult, rerun_step
-from .step_guard import StepGuard
-from .step_snapshot import StepSnapshot
+from .record import read_record
+from .rerun import rerun_step
 
-__all__ = [
-    'RerunResult',
-    'NonFiniteError',
-    'Record',
-    'StepSnapshot',
-    'StepGuard',
-    'rerun_step',
-    'read_record',
-    'write_record',
-]
+__all__ = ['NonFiniteError', 'read_record', 'rerun_step']

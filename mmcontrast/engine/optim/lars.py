@@ -1,4 +1,4 @@
-"""LARS as PixPro and SlotCon use it."""
+"""Optimize with LARS as PixPro and SlotCon do."""
 import functools
 from collections.abc import Callable, Iterable
 from types import ModuleType

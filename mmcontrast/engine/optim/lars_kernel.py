@@ -1,9 +1,9 @@
-"""One weight's LARS step on a CPU, compiled by numba (the extra ``cpu``).
+"""Compile the LARS step of one weight for the CPU with numba (the extra ``cpu``).
 
-The update cannot begin before both norms are known, so that weight and gradient must
-be read twice. Torch needs an operation for each of |w|, |g| and w.g, the norms on one
-core; here all three come out of one pass on all cores, and the update finds part of
-the tensors still in the cache. ``tools/benchmark/run.py pixpro_step`` measures it.
+The update needs both norms first, so that weight and gradient must be read twice. Torch
+needs an operation for each of |w|, |g| and w.g, the norms on one core; here one pass on
+all cores computes all three, and the update finds part of the tensors still cached.
+``tools/benchmark/run.py pixpro_step`` measures it.
 """
 import math
 
@@ -14,8 +14,8 @@ from torch import Tensor
 
 # Sums in float32 within a block and in float64 across: exact enough for any length.
 _BLOCK = 8192
-# Below this many numbers, waking the other cores takes longer than the work.
-_ALONE = 100_000
+# Below this size, starting other cores takes longer than the work.
+_ONE_CORE_SIZE = 100_000
 
 
 def _step(weight, grad, buffer, lr, momentum, decay, trust_coef, eps):
@@ -65,7 +65,7 @@ _on_all_cores = numba.njit(parallel=True, fastmath=_FASTMATH)(_step)
 
 
 def takes(*tensors: Tensor) -> bool:
-    """Whether the kernel can walk these tensors as flat memory in the same order."""
+    """Whether these tensors are flat memory in the same order."""
     first = tensors[0]
     dense = first.is_contiguous() or (
         first.ndim == 4 and first.is_contiguous(memory_format=torch.channels_last))
@@ -81,13 +81,13 @@ def step(weight: Tensor, grad: Tensor, buffer: Tensor, group: dict) -> None:
     """
     threads = torch.get_num_threads()
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    run = _on_one_core if weight.numel() < _ALONE else _on_all_cores
-    # As floats: a setting of type int (eps=0) would compile the kernel once more.
+    run = _on_one_core if weight.numel() < _ONE_CORE_SIZE else _on_all_cores
+    # As floats: an int setting (eps=0) would compile the kernel once more.
     run(_flat(weight), _flat(grad), _flat(buffer), *(float(group[name]) for name in (
         'lr', 'momentum', 'weight_decay', 'trust_coef', 'eps')))
     if torch.get_num_threads() != threads:
-        # When numba starts its threads it sets OpenMP's number, which is torch's, too:
-        # sums of the first steps of a process would have other bits than later ones.
+        # Starting its threads, numba sets OpenMP's number, which is torch's, too: sums
+        # in the first steps of a process would differ in bits from later ones.
         torch.set_num_threads(threads)
 
 

@@ -1,4 +1,4 @@
-"""Parameter groups."""
+"""Split parameters into a group with weight decay and one without."""
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn

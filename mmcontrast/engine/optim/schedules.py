@@ -1,4 +1,4 @@
-"""Schedules as functions of the step, and the parameter schedulers that use them.
+"""Schedule learning rates and momentum as functions of the step.
 
 Source: PixPro (CVPR 2021) and SlotCon (NeurIPS 2022), released code; both share
 theirs. DenseCLIP (CVPR 2022), released code, for the polynomial one.
