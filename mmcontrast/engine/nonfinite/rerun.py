@@ -1,7 +1,7 @@
 """Run a batch again to find where its values become non-finite."""
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -62,12 +62,17 @@ def rerun_step(model: nn.Module, batch: object, *, loss_scale: float | None = No
            for name in wrappers or ['']}
     wrapper = OptimWrapperDict(**dry) if wrappers else dry['']
     result = RerunResult()
-    with (GradientTrace(model) as trace, _losses_into(result, model),
+    handle = model.register_forward_hook(
+        lambda module, args, output: result.losses.update(
+            {name: value.cpu() for name, value in loss_terms(output).items()}))
+    with (GradientTrace(model) as trace,
           frozen_momentum_encoders(model, momentum_updated)):
         try:
             model.train_step(batch, wrapper)
         except Exception as error:
             result.error = f'{type(error).__name__}: {error}'
+        finally:
+            handle.remove()
     result.calls = trace.calls
     result.backward_done = any(one.backward_done for one in dry.values())
     result.parameters = nonfinite_names(
@@ -119,15 +124,3 @@ def loss_terms(output: object) -> dict[str, Tensor]:
     if not isinstance(output, dict):
         return {}
     return {name: value.detach() for name, value in float_tensors(output)}
-
-
-@contextmanager
-def _losses_into(result: RerunResult, model: nn.Module) -> Iterator[None]:
-    def keep(module: nn.Module, args: tuple, output: object) -> None:
-        result.losses |= {k: v.cpu() for k, v in loss_terms(output).items()}
-
-    handle = model.register_forward_hook(keep)
-    try:
-        yield
-    finally:
-        handle.remove()
