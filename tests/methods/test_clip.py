@@ -94,7 +94,7 @@ def test_the_answer_is_the_text_with_the_largest_cosine():
     assert second.answers == {'pair': cosines[1, 2:].argmax().item(), 'one': 0}
 
 
-def test_residual_branches_start_at_zero_unless_told_otherwise():
+def test_residual_branches_start_at_zero_by_default():
     for settings, start in ((dict(zero_init_residual=True), 0), ({}, 1)):
         visual = tiny_clip(**settings).clip.visual
         assert (visual.layer4[0].bn3.weight == start).all()

@@ -94,7 +94,7 @@ def test_the_released_scale_of_detectors_is_an_argument():
         scaled.features[3][:, 128:], plain.features[3][:, 128:] / 0.07)
 
 
-def test_a_long_name_finds_room_and_leaves_the_others_alone():
+def test_a_long_name_gets_positions_and_leaves_the_others_unchanged():
     short, long = model().eval(), model(class_names=(*NAMES, 'a chest of drawers made '
                                                      'of very old and brittle wood'))
     assert short.class_texts.text_encoder.context_length == 8 + 5
@@ -132,7 +132,7 @@ def test_the_text_tower_runs_once_for_a_sliding_window():
     assert tower.count == 1
 
 
-def test_what_is_kept_equals_what_is_computed():
+def test_cached_embeddings_equal_computed_ones():
     net = model().eval()
     with torch.no_grad():
         kept = net.class_texts(), net.class_texts()
@@ -151,7 +151,7 @@ def test_what_is_kept_equals_what_is_computed():
     lambda net: net.class_texts.contexts.add_(1),
 ])
 @torch.no_grad()
-def test_kept_embeddings_are_dropped(change):
+def test_the_embedding_cache_is_cleared(change):
     net = model().eval()
     net.class_texts()
     tower = Calls(net.class_texts.text_encoder)
@@ -245,7 +245,7 @@ def test_a_head_that_makes_its_loss_otherwise_gets_no_scores():
 # Other names at test time.
 
 @torch.no_grad()
-def test_new_names_are_told_apart_by_the_score_map_alone():
+def test_other_classes_are_segmented_by_the_score_map_alone():
     net = model().eval()
     head = Calls(net.decode_head)
     net.set_classes('dog;a blue car;sky;tree')
@@ -268,7 +268,7 @@ def test_a_sliding_window_knows_the_new_number_of_classes():
 
 
 @torch.no_grad()
-def test_the_trained_names_bring_the_heads_back():
+def test_the_trained_classes_use_the_heads_again():
     net = model().eval()
     before = logits(net)
     net.set_classes('dog;cat')
@@ -281,7 +281,7 @@ def test_the_trained_names_bring_the_heads_back():
     assert not torch.allclose(net.encode_decode(images(), META), before)
 
 
-def test_weights_can_be_loaded_while_other_names_are_set():
+def test_weights_can_be_loaded_while_other_classes_are_set():
     net = model().eval()
     state = net.state_dict()
     net.set_classes('dog;cat')
@@ -290,7 +290,7 @@ def test_weights_can_be_loaded_while_other_names_are_set():
         net.loss(images(), samples())
 
 
-def test_names_at_test_time_that_cannot_work_are_refused():
+def test_invalid_classes_at_test_time_are_refused():
     net = model()
     with pytest.raises(ValueError, match=r"\['sky'\] is one class"):
         net.set_classes('sky;')
@@ -329,7 +329,7 @@ def test_half_precision_computes_cosines_and_losses_in_float32():
     torch.testing.assert_close(half.float(), exact, rtol=0, atol=0.05)
 
 
-def test_gamma_of_zero_takes_the_picture_out_of_the_texts():
+def test_gamma_of_zero_makes_the_texts_independent_of_the_image():
     net = model(gamma=0.).eval()
     net.prompting.gamma.data.zero_()
     with torch.no_grad():
@@ -349,7 +349,7 @@ def test_heads_are_initialized_as_mmseg_does_or_not_at_all():
     assert released.neck.lateral_convs[0].conv.weight.equal(neck)
 
 
-def test_paper_prompting_makes_contexts_of_each_picture():
+def test_paper_prompting_makes_contexts_from_each_image():
     net = model(prompting='pre')
     assert not hasattr(net.prompting, 'gamma')
     net.eval()
@@ -365,7 +365,7 @@ def test_paper_prompting_makes_contexts_of_each_picture():
         assert parameter.grad.abs().sum() > 0
 
 
-def test_empty_pictures_cost_nothing_and_keep_the_graph():
+def test_images_without_labels_cost_nothing_and_keep_the_graph():
     net = model()
     losses = net.loss(images(), samples(ignored=1.1))
     total = losses['decode.loss_ce'] + losses['aux_identity.loss_ce']
@@ -410,7 +410,7 @@ def test_towers_of_different_width_are_named():
 @pytest.mark.parametrize('names, message', [
     ([], 'names no class'), (['sky'], 'at least two'), (['sky', 'sky'], 'twice'),
     (['sky', 'word ' * 80], "'word word .*82 tokens")])
-def test_names_that_cannot_work_are_refused(names, message):
+def test_invalid_class_names_are_refused(names, message):
     with pytest.raises(ValueError, match=message):
         model(class_names=names)
 

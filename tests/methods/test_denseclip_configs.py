@@ -61,7 +61,7 @@ def test_other_models_make_room_for_the_scores(name, channels):
 
 
 @pytest.mark.parametrize('path', SEG, ids=lambda p: p.stem)
-def test_a_name_tells_batch_size_and_length(path):
+def test_config_names_match_batch_size_and_schedule(path):
     cfg = Config.fromfile(path)
     _, _, batch, *_ = path.stem.replace('_8xb', ' ').replace('_1xb', ' ').partition(' ')
     size, steps = batch.split('_')[0].split('-')

@@ -126,7 +126,7 @@ def parts(losses: dict) -> torch.Tensor:
 
 @pytest.mark.parametrize('build', [
     one_stage, lambda: two_stage('_base_/models/faster-rcnn_r50_fpn.py')])
-def test_a_training_step_looks_at_the_pictures_once(build):
+def test_a_training_step_runs_backbone_and_neck_once(build):
     model, calls = build().train(), []
     for module in (model.backbone, model.neck, model.prompting.context_decoder):
         module.register_forward_hook(lambda m, *_: calls.append(type(m).__name__))
@@ -138,7 +138,7 @@ def test_a_training_step_looks_at_the_pictures_once(build):
             if p.requires_grad and p.grad is None] == []
 
 
-def test_pictures_without_boxes_train_too():
+def test_images_without_boxes_train_too():
     losses = one_stage().train().loss(images(), samples(counts=(0, 0)))
     parts(losses).backward()
     assert losses['loss_seg'] == 0 and torch.isfinite(parts(losses))
@@ -168,7 +168,7 @@ def test_a_plain_backbone_is_guided_through_an_attention_pool():
 
 
 @torch.no_grad()
-def test_words_may_change_at_test_time_and_their_number_may_not():
+def test_classes_may_be_reworded_but_not_added_at_test_time():
     model = one_stage().eval()
     trained = model.extract_feat(images())[-1]
     model.set_classes('disc;red box;crescent')

@@ -130,7 +130,7 @@ def test_processes_that_read_change_nothing(infer, files):
         assert a.name == b.name and (a.labels == b.labels).all()
 
 
-def test_arrays_are_bgr_and_pictures_say_what_they_are(infer, files):
+def test_arrays_are_bgr_and_pil_images_know_their_mode(infer, files):
     path = photo(files, 'a.png')
     from_file = infer(path).labels
     found = infer([cv2.imread(path), Image.open(path).convert('RGBA')], progress=False)
@@ -235,7 +235,7 @@ def test_an_empty_folder_is_refused(infer, tmp_path):
     ('', 'names no class'), ([], 'names no class'), ('sky;Sky', "has 'Sky' twice"),
     ('sky;', 'is one class'), (['sky', 'very ' * 70], 'tokens'),
     ('sky, tree', 'neither a text file nor')])
-def test_texts_that_cannot_be_told_apart_are_refused(infer, files, classes, message):
+def test_duplicate_texts_are_refused(infer, files, classes, message):
     with pytest.raises(ValueError, match=message):
         infer(photo(files, 'a.png'), classes)
 

@@ -17,7 +17,7 @@ from mmcontrast.io.checkpoint import read_checkpoint
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'denseclip'
 DEBUG = str(CONFIGS / 'denseclip-seg_fpn-tinyrn_1xb8-300it_shapes-256x256_debug.py')
 # Ten texts for the ten labels.
-OTHER_WORDS = ('round disc;box;wedge;red star;hoop;plus sign;valentine;crescent;'
+OTHER_TEXTS = ('round disc;box;wedge;red star;hoop;plus sign;valentine;crescent;'
                'blue air;brown soil')
 
 
@@ -53,7 +53,7 @@ def test_training_lowers_both_losses_and_scores_the_validation_set(trained):
     assert 0 < history['val/mIoU'].data[0][-1] < 100
 
 
-def test_a_checkpoint_notes_the_texts_and_holds_no_kept_embeddings(trained):
+def test_a_checkpoint_notes_the_texts_and_holds_no_cached_embeddings(trained):
     folder, runner = trained
     checkpoint = read_checkpoint(folder / 'iter_12.pth')
     assert checkpoint['meta']['class_texts'][:2] == [['circle'], ['square']]
@@ -70,7 +70,7 @@ def score(root, trained, **kwargs) -> dict:
         cfg_options=options(root, **kwargs.pop('more', {})), **kwargs)
 
 
-def test_pictures_are_painted_by_the_visualization_hook(root, trained, tmp_path):
+def test_images_are_drawn_by_the_visualization_hook(root, trained, tmp_path):
     metrics = score(root, trained, show_dir=str(tmp_path))
     assert set(metrics) == {'aAcc', 'mIoU', 'mAcc'}
     assert len(list(tmp_path.rglob('*.png'))) == 3
@@ -84,7 +84,7 @@ def test_views_are_averaged_by_the_tta_model(root, trained):
 @pytest.mark.parametrize('tta', [False, True])
 def test_other_texts_at_test_time(root, trained, tta):
     own, other = (score(root, trained, classes=classes, tta=tta)
-                  for classes in (None, OTHER_WORDS))
+                  for classes in (None, OTHER_TEXTS))
     assert other['mIoU'] != own['mIoU']
 
 

@@ -52,7 +52,7 @@ def files(tmp_path_factory):
     return root
 
 
-def test_cosines_are_those_after_the_picture_corrected_the_texts(files):
+def test_cosines_are_those_of_the_image_conditioned_texts(files):
     inferencer = open_inferencer(str(files / 'config.py'), str(files / 'w.pth'), 'cpu')
     model = inferencer.model
     images = inferencer.inputs(list_images([str(files / f'{x}.png') for x in 'ab']))

@@ -155,7 +155,7 @@ def test_a_table_that_is_no_square_is_named():
         resize_positions(torch.zeros(7, 2), 3, 3)
 
 
-def test_fitted_positions_are_kept_while_nothing_changes():
+def test_fitted_positions_are_cached_while_nothing_changes():
     pool = DenseAttentionPool(8, 4, 2, grid_size=3).eval()
     with torch.no_grad():
         kept = pool.positions(2, 5)
@@ -188,7 +188,7 @@ def test_fitted_positions_are_dropped_when_weights_may_have_changed(change):
     torch.testing.assert_close(now, wanted)
 
 
-def test_positions_learn_after_a_forward_that_kept_them():
+def test_positions_learn_after_a_forward_that_cached_them():
     backbone = tiny_resnet().eval()
     with torch.no_grad():
         backbone(images(64, 96))
@@ -217,7 +217,7 @@ def test_without_attention_a_cell_knows_of_no_other():
         value(x)[1][0, :, 0, 2], value.c_proj(value.v_proj(token)))
 
 
-def test_only_a_few_sizes_are_kept():
+def test_only_a_few_sizes_are_cached():
     pool = DenseAttentionPool(8, 4, 2, grid_size=3).eval()
     with torch.no_grad():
         for width in range(1, 60):
@@ -269,7 +269,7 @@ def test_frozen_stages_and_norms_stay():
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_norms_follow_the_batch_unless_told_otherwise():
+def test_norms_use_batch_statistics_by_default():
     backbone = CLIPResNet(**TINY).train()
     backbone(images(64, 64))
     assert backbone.bn1.running_mean.abs().sum() > 0
@@ -291,7 +291,7 @@ def test_norms_follow_the_batch_unless_told_otherwise():
     (lambda: tiny_resnet(pos_mode='cut'), "'resize', 'crop'.*'cut'"),
     (lambda: DenseAttentionPool(10, 4, num_heads=3), 'in_channels=10 .*num_heads=3'),
     (lambda: DenseAttentionPool(8, 4, local='key'), "'attention' .* got 'key'")])
-def test_bad_sizes_are_told(build, message):
+def test_bad_sizes_are_named(build, message):
     with pytest.raises(ValueError, match=message):
         build()
 

@@ -79,7 +79,7 @@ def score_maps(config: str, checkpoint: str, images: Sequence[str],
     _check(config, model)
     if classes is not None:
         model.class_texts.set_vocabulary(classes)
-    texts = model.class_texts.class_names
+    texts = model.class_names
     stems = output_stems([source.name for source in sources])
     files, skipped = [], []
     for batch in iterate_batches(inferencer.inputs(sources), batch_size, workers,

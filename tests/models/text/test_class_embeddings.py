@@ -75,7 +75,7 @@ def test_other_weights_texts_or_activations_are_other_embeddings(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_tower_is_told_by_its_weights():
+def test_the_cache_key_of_a_tower_follows_its_weights():
     encoder = small_encoder()
     same = describe_tower(encoder)
     assert describe_tower(small_encoder()) == same
