@@ -20,6 +20,8 @@ OURS = sorted(path for folder in ('configs', 'projects/downstream',
               if '_base_' not in path.parts and 'suites' not in path.parts)
 PIXPRO = str(ROOT / 'configs/pixpro/pixpro_resnet18_1xb32-coslr-4e_shapes_debug.py')
 DETECTOR = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+DENSECLIP = str(ROOT / 'configs/denseclip'
+                / 'denseclip-seg_fpn-tinyrn_1xb8-300it_shapes-256x256_debug.py')
 SEGMENTOR = 'mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py'
 THEIRS = {
     mmdet: """
@@ -169,6 +171,15 @@ def test_an_argument_of_a_base_class_is_known_behind_kwargs():
     paths = [issue.path for issue in lint_config(cfg)]
     # FCNHead takes kernel_size, BaseDecodeHead align_corners, nobody conv_seg.
     assert paths == ['model.decode_head.conv_seg']
+
+
+def test_an_argument_of_a_part_is_known_behind_kwargs():
+    """DenseCLIP hands the arguments of its text side on to the class of that part."""
+    cfg = load_config(DENSECLIP)
+    cfg.model.update(num_contexts=4, temprature=0.1, concat_logits=True)
+    messages = {issue.path: issue.message for issue in lint_config(cfg)}
+    assert list(messages) == ['model.temprature']
+    assert "did you mean 'temperature'?" in messages['model.temprature']
 
 
 def test_all_errors_come_as_one_that_says_how_to_skip_them(tmp_path):

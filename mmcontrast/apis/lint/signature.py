@@ -35,8 +35,9 @@ def signature_of(target: Callable) -> Signature:
     """Arguments of a class or function, those behind ``**kwargs`` included.
 
     ``**kwargs`` that are only passed to ``super().__init__`` are followed to the base
-    classes; names that the code takes out of them (``kwargs.pop('name')``) count; if
-    they are used in any other way, the signature is open.
+    classes, and those that are only passed to the class of a part (``Part(**kwargs)``)
+    to that one; names that the code takes out of them (``kwargs.pop('name')``) count;
+    if they are used in any other way, the signature is open.
     """
     if isinstance(target, partial) or is_placeholder(target):
         return Signature(open=True)
@@ -144,12 +145,30 @@ def _add(signature: Signature, function: Callable, skip_self: bool = True,
     if uses is None:
         signature.open = True
         return None
-    taken, passed_on = uses
+    taken, passed_on, part = uses
     for name in taken:
         signature.hints.setdefault(name, ANYTHING)
-    if passed_on is None:
+    if part is not None:
+        _add_part(signature, function, part)
+    elif passed_on is None:
         signature.open = True
     return passed_on
+
+
+def _add_part(signature: Signature, function: Callable, call: ast.Call) -> None:
+    """Add the arguments of a class beside those that ``function`` calls it with."""
+    part = getattr(inspect.unwrap(function), '__globals__', {}).get(call.func.id)
+    if not inspect.isclass(part):
+        signature.open = True
+        return
+    inner = signature_of(part)
+    given = {*list(inner.hints)[:len(call.args)], *(k.arg for k in call.keywords)}
+    for name in inner.hints.keys() - given - signature.hints.keys():
+        signature.hints[name] = inner.hints[name]
+        if name in inner.defaults:
+            signature.defaults[name] = inner.defaults[name]
+    signature.required |= inner.required - given
+    signature.open |= inner.open
 
 
 def _hints(function: Callable) -> dict[str, object]:
@@ -179,26 +198,32 @@ def _former_names(function: Callable) -> set[str]:
     return names
 
 
-def _uses_of(init: Callable, keywords: str) -> tuple[set[str], Supplied | None] | None:
+def _uses_of(init: Callable, keywords: str
+             ) -> tuple[set[str], Supplied | None, ast.Call | None] | None:
     """What an ``__init__`` does with its ``**keywords``.
 
     Returns:
-        Names that it takes out of them, and what else it calls the base class with
-        (None if they are not passed on). None if their use cannot be followed.
+        Names that it takes out of them, what else it calls the base class with (None
+        if they are not passed on to it), and the call of another class that they are
+        passed to instead. None if their use cannot be followed.
     """
     try:
         source = inspect.getsource(inspect.unwrap(init))
         tree = ast.parse(textwrap.dedent(source))
     except (OSError, TypeError, SyntaxError):
         return None
-    taken, passed_on, known = set(), None, set()
+    taken, passed_on, part, known = set(), None, None, set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _is_base_init(node.func):
-            handed = [k.value for k in node.keywords if k.arg is None
-                      and isinstance(k.value, ast.Name) and k.value.id == keywords]
-            if handed:
-                known.add(id(handed[0]))
+        for handed in node.keywords if isinstance(node, ast.Call) else ():
+            if handed.arg is not None or not isinstance(
+                    handed.value, ast.Name) or handed.value.id != keywords:
+                continue
+            if _is_base_init(node.func):
+                known.add(id(handed.value))
                 passed_on = _supplied(node, node.func.value)
+            elif isinstance(node.func, ast.Name) and part is None:
+                known.add(id(handed.value))
+                part = node
         name = _taken_out(node, keywords)
         if name is not None:
             taken.add(name)
@@ -206,7 +231,9 @@ def _uses_of(init: Callable, keywords: str) -> tuple[set[str], Supplied | None] 
                       and n.id == keywords}
     others = [n for n in ast.walk(tree) if isinstance(n, ast.Name)
               and n.id == keywords and id(n) not in known]
-    return None if others else (taken, passed_on)
+    if others or (part and passed_on):
+        return None
+    return taken, passed_on, part
 
 
 def _is_base_init(func: ast.expr) -> bool:
