@@ -1,4 +1,4 @@
-"""Road scenes of CamVid on a CPU, without texts: pictures at half size."""
+"""Road scenes of CamVid on a CPU, without class texts, images at half size."""
 _base_ = ['../_base_/clip_seg_tiny.py', '../_base_/datasets/camvid_seg.py']
 
 scale, crop_size = (240, 180), (160, 160)
@@ -20,5 +20,5 @@ model = dict(
     decode_head=dict(
         num_classes=len(_base_.classes), ignore_index=_base_.ignore_index,
         loss_decode=loss))
-# Photographs are far from the pictures that the small CLIP was trained on.
+# Real images are far from those that the small CLIP was trained on.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=1.0))))

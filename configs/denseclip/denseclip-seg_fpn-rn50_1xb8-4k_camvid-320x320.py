@@ -24,7 +24,7 @@ model = dict(
         ignore_index=_base_.ignore_index, loss_decode=dict(loss, loss_weight=0.4)))
 
 max_iters = 4000
-# The published rate is for 32 pictures a step.
+# The published learning rate is for 32 images a step.
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4, weight_decay=1e-4),
     paramwise_cfg=dict(custom_keys=dict(

@@ -6,7 +6,7 @@ model = dict(
     class_names=_base_.classes,
     # The names as the small CLIP learned them, nothing before them.
     num_contexts=0,
-    # A class has two or three pictures: the texts tell them apart.
+    # A class has two or three images; the class texts have to distinguish them.
     score_weight=1.0,
     backbone=dict(
         type='mmcontrast.CLIPResNetWithAttention', embed_dims=128, input_size=64,

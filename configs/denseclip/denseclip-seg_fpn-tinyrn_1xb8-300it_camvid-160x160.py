@@ -1,4 +1,4 @@
-"""Road scenes of CamVid on a CPU: the small CLIP, pictures at half size."""
+"""Road scenes of CamVid on a CPU: the small CLIP, images at half size."""
 _base_ = './clip-seg_fpn-tinyrn_1xb8-300it_camvid-160x160.py'
 
 model = dict(

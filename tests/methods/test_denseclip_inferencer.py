@@ -156,7 +156,7 @@ def test_texts_are_encoded_once_for_all_images_and_calls(infer, files):
     assert calls.count == 1
 
 
-def test_a_folder_for_the_output_holds_pictures_labels_and_texts(
+def test_an_output_folder_holds_images_labels_and_texts(
         infer, files, tmp_path):
     found = infer(files / 'photos', 'grass;a red car', out=tmp_path, progress=False)
     written = sorted(str(path.relative_to(tmp_path))
@@ -172,7 +172,7 @@ def test_a_folder_for_the_output_holds_pictures_labels_and_texts(
     assert (again.labels == found[0].labels).all()
 
 
-def test_the_picture_shows_the_photograph_beside_its_labels(infer, files, tmp_path):
+def test_the_drawn_image_shows_the_input_beside_its_labels(infer, files, tmp_path):
     result = infer(photo(files, 'a.png'), out=tmp_path / 'new' / 'result.png')
     sheet = np.asarray(Image.open(tmp_path / 'new' / 'result.png'))
     # 113 x 71 pixels as wide as 640.
@@ -248,7 +248,7 @@ def test_numbers_out_of_range_are_refused(infer, files, changes, message):
         infer(photo(files, 'a.png'), **changes)
 
 
-def test_one_picture_file_for_many_images_is_refused(infer, files, tmp_path):
+def test_one_output_file_for_many_images_is_refused(infer, files, tmp_path):
     with pytest.raises(ValueError, match='is one image file, but there are 4 images'):
         infer(files / 'photos', out=tmp_path / 'all.png')
 

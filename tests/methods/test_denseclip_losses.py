@@ -22,7 +22,7 @@ def the_usual_way(logits, labels):
     ((1, 3, 9, 9), (4, 4), 12),                 # labels smaller than the map
     ((1, 7, 1, 1), (5, 6), 1),                  # one cell; a strip is never empty
     ((1, 4, 8, 8), (8, 8), 10 ** 9)])           # same size, one strip
-def test_value_and_gradient_are_those_of_enlarging_first(small, size, strip):
+def test_value_and_gradient_are_those_of_upsampling_first(small, size, strip):
     torch.manual_seed(0)
     logits = torch.randn(small, requires_grad=True)
     labels = torch.randint(small[1], (small[0], *size))
@@ -49,7 +49,7 @@ class Largest(TorchDispatchMode):
         return out
 
 
-def test_nothing_as_large_as_the_enlarged_logits_is_made():
+def test_nothing_as_large_as_the_upsampled_logits_is_allocated():
     logits = torch.randn(2, 50, 16, 16, requires_grad=True)
     labels = torch.randint(50, (2, 128, 128))
     whole = 2 * 50 * 128 * 128

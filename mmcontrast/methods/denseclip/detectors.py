@@ -28,7 +28,7 @@ ROI_SIZE, IOU_THRESHOLD = 7, 0.5
 
 
 class Extracted(NamedTuple):
-    """What a batch of images gave, to be used by all losses.
+    """Features and score map of a batch, shared by all losses.
 
     Attributes:
         features: Maps of the neck.
@@ -41,7 +41,7 @@ class Extracted(NamedTuple):
 
 
 class TextGuidedDetector(BaseDetector):
-    """What both kinds of detectors share; a base beside mmdet's class.
+    """Common base of the one-stage and two-stage detectors, beside mmdet's class.
 
     The score map goes to the neck and, supervised by the boxes, to a loss of its own.
     Heads and neck are built for the class list: ``num_classes`` of every head, and the
@@ -181,7 +181,7 @@ class TextGuidedDetector(BaseDetector):
         return self.neck(self.match_text(self.backbone(batch_inputs)).features)
 
     def extract(self, images: Tensor) -> Extracted:
-        """Everything the losses need, in one pass through the backbone."""
+        """Features and score map for the losses, in one pass through the backbone."""
         matched = self.match_text(self.backbone(images))
         logits = F.interpolate(matched.logits, matched.features[0].shape[2:],
                                mode='bilinear', align_corners=False)

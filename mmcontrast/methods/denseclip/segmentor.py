@@ -1,4 +1,4 @@
-"""DenseCLIP as a segmentor of mmseg: any backbone, neck and head, by its config."""
+"""Guide any segmentor of mmseg by class texts: DenseCLIP."""
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -184,7 +184,7 @@ class DenseCLIP(EncoderDecoder):
         return with_scores(logits, self._score_logits(matched))
 
     def _forward(self, inputs: Tensor, data_samples: Sequence | None = None) -> Tensor:
-        """(B, K, h, w) logits, as small as they come."""
+        """(B, K, h, w) logits, not upsampled."""
         matched = self.match_text(self.backbone(inputs))
         if not self.class_texts.is_trained_vocabulary:
             return matched.logits
