@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS
 
 from ...datasets.bad_images import BadImage
 from ...datasets.transforms.loading import read_image
-from ...engine.hooks.class_check import leaf_datasets
+from ...engine.distributed.unwrap import leaf_datasets
 from .machine import loaders
 from .report import Report, error_text, suppress_output
 

@@ -1,4 +1,4 @@
-"""Unwrap the model of a Runner."""
+"""Unwrap the model and the datasets of a Runner."""
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
@@ -8,3 +8,12 @@ def unwrap_model(model: nn.Module) -> nn.Module:
     if is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         return unwrap_model(model.module)
     return model
+
+
+def leaf_datasets(dataset: object) -> list:
+    """The datasets inside the wrappers of mmengine and mmdet, such as ConcatDataset."""
+    inner = getattr(dataset, 'datasets', None) or (
+        [dataset.dataset] if hasattr(dataset, 'dataset') else None)
+    if inner is None:
+        return [dataset]
+    return [part for child in inner for part in leaf_datasets(child)]

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from ...datasets.bad_images import ImageStatus, Reason
 from ...io.atomic import atomic_write
 from ...registry import HOOKS
+from ..distributed.unwrap import leaf_datasets
 
 _KEY = 'bad_images'
 
@@ -47,7 +48,9 @@ class BadImagesHook(Hook):
         self.saved = checkpoint.get(_KEY)
 
     def before_train(self, runner: Runner) -> None:
-        self.datasets = list(_with_status(runner.train_dataloader.dataset))
+        self.datasets = [
+            part for part in leaf_datasets(runner.train_dataloader.dataset)
+            if hasattr(part, 'status') and hasattr(part, 'bad_images')]
         self.path = Path(runner.work_dir) / self.file_name
         self.news = 0
         # A checkpoint of load_from gives weights, not a list.
@@ -111,13 +114,3 @@ def _restore_status(status: ImageStatus, saved: dict) -> None:
         status.table[torch.from_numpy(tried).bool()] = int(Reason.GOOD)
         for idx, reason in zip(saved['indices'], saved['reasons'], strict=True):
             status.set_bad(idx, Reason(reason))
-
-
-def _with_status(dataset):
-    """The data sets, inside of wrappers too, that keep a status of their images."""
-    if hasattr(dataset, 'status') and hasattr(dataset, 'bad_images'):
-        yield dataset
-    for name in ('dataset', '_dataset', 'datasets'):
-        inner = getattr(dataset, name, ())
-        for part in inner if isinstance(inner, (list, tuple)) else (inner,):
-            yield from _with_status(part)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...errors import UserValueError
 from ...registry import HOOKS
 from ...structures.protocols import HasIdleHeads
-from ..distributed.unwrap import unwrap_model
+from ..distributed.unwrap import leaf_datasets, unwrap_model
 from .class_texts import check_class_texts, check_order, note_class_texts
 
 # Heads of mmdet and mmseg whose num_classes does not count the classes of the data set:
@@ -176,15 +176,6 @@ def _labels(sample: object) -> Tensor | None:
     if 'gt_instances' in sample:
         return sample.gt_instances.get('labels')
     return sample.get('gt_label')
-
-
-def leaf_datasets(dataset: object) -> list:
-    """The datasets inside the wrappers of mmengine and mmdet, such as ConcatDataset."""
-    inner = getattr(dataset, 'datasets', None) or (
-        [dataset.dataset] if hasattr(dataset, 'dataset') else None)
-    if inner is None:
-        return [dataset]
-    return [part for child in inner for part in leaf_datasets(child)]
 
 
 def _last_word(name: str) -> str:

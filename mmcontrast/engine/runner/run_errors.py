@@ -16,6 +16,7 @@ from ...datasets.bad_images import ImagesGone
 from ...errors import DataError
 from ...io.checkpoint_files import latest_good_checkpoint
 from ...io.disk import FORBIDDEN, FULL, DiskError, cannot_write
+from ..distributed.unwrap import leaf_datasets
 
 # torch passes on an exception of a loader process as text.
 _IN_WORKER = re.compile(r'Caught \w+ in DataLoader worker process')
@@ -146,14 +147,14 @@ def _broken(path: str) -> str:
 
 def _first_empty(runner: Runner) -> str | None:
     """The first file of the training data without content."""
-    dataset = getattr(runner.train_dataloader, 'dataset', None)
-    while dataset is not None and not hasattr(dataset, 'get_data_info'):
-        dataset = getattr(dataset, 'dataset', None)
-    for idx in range(min(len(dataset or ()), _MAX_CHECKED)):
-        for key in ('img_path', 'seg_map_path'):
-            path = dataset.get_data_info(idx).get(key)
-            if path and os.path.isfile(path) and not os.path.getsize(path):
-                return path
+    for dataset in leaf_datasets(getattr(runner.train_dataloader, 'dataset', None)):
+        if not hasattr(dataset, 'get_data_info'):
+            continue
+        for idx in range(min(len(dataset), _MAX_CHECKED)):
+            info = dataset.get_data_info(idx)
+            for path in filter(None, map(info.get, ('img_path', 'seg_map_path'))):
+                if os.path.isfile(path) and not os.path.getsize(path):
+                    return path
     return None
 
 
