@@ -13,7 +13,9 @@ _HEAVY = (
     'mmcv.ops', 'mmcv.transforms', 'mmpretrain', 'mmpretrain.models',
     'mmpretrain.datasets', 'mmdet.models', 'mmdet.datasets', 'mmdet.evaluation',
     'mmdet.engine', 'mmdet.visualization', 'mmseg.models', 'mmseg.datasets',
-    'mmseg.evaluation', 'mmseg.engine', 'mmseg.visualization', 'mmcontrast.registry')
+    'mmseg.evaluation', 'mmseg.engine', 'mmseg.visualization', 'mmcontrast.registry',
+    'mmcontrast.datasets', 'mmcontrast.models', 'mmcontrast.evaluation',
+    'mmcontrast.engine', 'mmcontrast.methods', 'mmcontrast.apis.train')
 
 
 def warm_context() -> BaseContext:

@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 
 import pytest
@@ -109,7 +110,7 @@ def test_works_without_numba():
         LARS([w], lr=1.0, trust_coef=0.1).step()
         print(w.tolist())
     """
-    printed = run_python([sys.executable, '-c', code], env=os.environ, check=True,
+    printed = subprocess.run([sys.executable, '-c', code], env=os.environ, check=True,
                           capture_output=True, text=True).stdout
     assert printed.strip() == '[[3.0, 3.5]]'
 
