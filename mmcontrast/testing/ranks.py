@@ -1,4 +1,5 @@
 """Run a function on several real gloo processes, for tests and benchmarks."""
+import multiprocessing
 import os
 import socket
 import tempfile
@@ -44,6 +45,8 @@ def on_ranks(world_size: int, function: Callable, *args) -> list:
 
 def _worker(rank: int, world_size: int, port: int, folder: str, function, args):
     torch.set_num_threads(1)
+    # Data loaders fork, as in ranks that a launcher starts.
+    multiprocessing.set_start_method(None, force=True)
     os.environ |= dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank),
                        WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank))
     torch.distributed.init_process_group('gloo', rank=rank, world_size=world_size)

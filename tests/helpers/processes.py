@@ -6,6 +6,7 @@ script in this very process. That a tool starts in a new interpreter is worth on
 """
 import atexit
 import io
+import multiprocessing
 import os
 import runpy
 import subprocess
@@ -108,6 +109,7 @@ def _main(arguments: list, cwd: str, env: dict, out: str, err: str, before) -> N
     atexit._clear()
     atexit.register(util._exit_function)
     process.current_process().name = 'MainProcess'
+    multiprocessing.set_start_method(None, force=True)  # Its loaders fork.
     process._parent_process = None
     if before is not None:
         before()
