@@ -116,18 +116,18 @@ def similar_names(registry: roots.Registry, name: str, num: int) -> list[str]:
     """What a config may write in place of a misspelled type, the most similar first.
 
     Names of the registry and its root come before those of other libraries, which are
-    listed with their scope: a bare 'MaskRCNN' leads to 'mmdet.MaskRCNN'.
+    listed with their scope: 'MaskRCNN' without its scope leads to 'mmdet.MaskRCNN'.
     """
     own = {*registry.root.module_dict, *registry.module_dict,
            *getattr(registry, '_announced', ())}
     scoped = {f'{scope}.{held}' for scope, child in registry.root.children.items()
               if child is not registry for held in child.module_dict}
-    by_bare = {full.partition('.')[2]: full for full in sorted(scoped)}
-    near = [by_bare[name]] if name in by_bare else []
+    by_class_name = {full.partition('.')[2]: full for full in sorted(scoped)}
+    near = [by_class_name[name]] if name in by_class_name else []
     near += closest(name, own, num, cutoff=0.7)
     near += closest(name, scoped, num, cutoff=0.8)
-    near += [by_bare[bare] for bare in closest(
-        name.rpartition('.')[2], by_bare, num, cutoff=0.8)]
+    near += [by_class_name[held] for held in closest(
+        name.rpartition('.')[2], by_class_name, num, cutoff=0.8)]
     return list(dict.fromkeys(near))[:num]
 
 

@@ -308,7 +308,7 @@ def test_a_fitting_interpreter_passes_in_silence():
     assert python('tools/setup_env.py', '--check') == ''
 
 
-def test_an_interpreter_that_does_not_fit_is_told_why(tmp_path):
+def test_the_error_says_why_an_interpreter_does_not_fit(tmp_path):
     fake_dist(tmp_path, 'onedl-mmengine', '0.7.0')
     said = python('tools/setup_env.py', '--check', path=(tmp_path,), status=1)
     assert f'{sys.executable} is used as it is, and does not fit' in said

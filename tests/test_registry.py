@@ -46,7 +46,7 @@ def test_a_typo_behind_another_scope_is_looked_up_there():
     assert "'mmdet.MaskRCNN'" in str(caught.value)
 
 
-def test_a_bare_name_of_another_library_leads_to_its_scope():
+def test_a_name_of_another_library_without_its_scope_leads_to_its_scope():
     pytest.importorskip('mmdet')
     assert MODELS.get('mmdet.MaskRCNN').__name__ == 'MaskRCNN'
     with pytest.raises(KeyError, match="did you mean 'mmdet.MaskRCNN'"):

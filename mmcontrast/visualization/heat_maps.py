@@ -76,8 +76,8 @@ def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], nam
     low, high = limits or (float(large.min()), float(large.max()))
     font = ImageFont.load_default(_TEXT)
     captions = [_wrapped(text, width - _NUMBER, font) for text in texts]
-    words = _LINE * max(map(len, captions)) + _GAP
-    across, down = width + _GAP, height + words + _GAP
+    caption_height = _LINE * max(map(len, captions)) + _GAP
+    across, down = width + _GAP, height + caption_height + _GAP
     columns = _columns(count, across, down)
     sheet = Image.new('RGB', (
         _GAP + columns * across, _HEAD + math.ceil(count / columns) * down), 'white')
@@ -122,12 +122,12 @@ def _columns(count: int, across: int, down: int) -> int:
 def _scale(sheet: Image.Image, draw: ImageDraw.ImageDraw, font, low: float, high: float
            ) -> int:
     """The color scale at the top right; returns where it begins."""
-    words = f'cosine {low:.2f}', f'{high:.2f}'
-    right = sheet.width - _GAP - round(font.getlength(words[1]))
+    limits_text = f'cosine {low:.2f}', f'{high:.2f}'
+    right = sheet.width - _GAP - round(font.getlength(limits_text[1]))
     bar = Image.fromarray(np.repeat(HEAT[None, ::2], 14, axis=0))
-    left = right - bar.width - 6 - round(font.getlength(words[0])) - 6
-    draw.text((left, 8), words[0], _PALE, font)
-    draw.text((right, 8), words[1], _PALE, font)
+    left = right - bar.width - 6 - round(font.getlength(limits_text[0])) - 6
+    draw.text((left, 8), limits_text[0], _PALE, font)
+    draw.text((right, 8), limits_text[1], _PALE, font)
     sheet.paste(bar, (right - bar.width - 6, 10))
     return left
 

@@ -139,7 +139,7 @@ def test_files_are_read_through_mmengine(decoder, scene, tmp_path):
     assert gray_levels(read, fast(jpeg(scene), 0, size=64)).max() == 0
 
 
-def test_samples_say_where_colors_were_changed(scene):
+def test_samples_say_where_photometric_steps_were_applied(scene):
     def photometric_done(*steps):
         results = dict(img=scene)
         for step in (*steps, PackViews()):
@@ -229,7 +229,7 @@ def outcome(make, data: bytes):
 
 @pytest.mark.parametrize('options', [
     {}, dict(progressive=True), dict(restart_marker_rows=1)])
-def test_cut_off_files_are_refused_just_as_load_image_does(
+def test_cut_off_files_are_rejected_just_as_load_image_does(
         decoder, always_shrink, scene, options):
     data = jpeg(scene, **options)
     ends = [1, 2, 3, 20, 200, len(data) // 2, len(data) - 700, len(data) - 30]

@@ -192,6 +192,6 @@ def test_an_item_with_questions_shows_its_own_region():
 
 
 @pytest.mark.parametrize('num_captions', [1, 5, -2])
-def test_captions_that_cannot_be_asked_for_are_refused(num_captions):
+def test_captions_that_cannot_be_asked_for_are_rejected(num_captions):
     with pytest.raises(ValueError, match='num_captions'):
         ShapesQuestions(4, num_captions=num_captions)

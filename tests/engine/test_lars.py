@@ -116,7 +116,7 @@ def test_works_without_numba():
 
 
 @pytest.mark.parametrize('name', ['lr', 'weight_decay', 'momentum'])
-def test_negative_settings_are_refused_by_name(name):
+def test_negative_settings_are_rejected_by_name(name):
     with pytest.raises(ValueError, match=f'{name} must not be negative'):
         LARS([nn.Parameter(torch.zeros(2))], **({'lr': 1.0} | {name: -1.0}))
 

@@ -204,7 +204,7 @@ def test_a_spent_budget_stops_the_run(tmp_path):
     text, runner = stopped(config(tmp_path, dict(skip=dict(budget=1)), dark=[1, 9]))
     assert text.startswith('Iteration 3: ')
     assert '1 steps were skipped before; the budget of skip=dict(budget=1)' in text
-    assert runner.message_hub.get_info('finite_guard_skipped') == 1
+    assert runner.message_hub.get_info('nonfinite_guard_skipped') == 1
 
 
 def test_of_accumulated_gradients_the_whole_step_is_left_out(tmp_path):

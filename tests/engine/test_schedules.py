@@ -53,7 +53,7 @@ def test_polynomial_scheduler_ramps_to_the_decay():
     assert seen == pytest.approx([2, 3.1 * .75, 2.2, 1.3])
 
 
-def test_a_warmup_longer_than_the_run_is_refused():
+def test_a_warmup_longer_than_the_run_is_rejected():
     with pytest.raises(ValueError, match='does not fit'):
         rates(lambda o: WarmupCosineLR(o, warmup=5, end=5, by_epoch=False), 1)
 

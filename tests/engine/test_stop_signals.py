@@ -281,7 +281,7 @@ def test_ranks_with_fewer_batches_do_not_hold_up_a_validation(tmp_path):
     assert job.steps(1)[-1] == 'step 5'
 
 
-def test_signals_that_cannot_be_handled_are_refused():
+def test_signals_that_cannot_be_handled_are_rejected():
     with pytest.raises(ValueError, match="'SIGTEM'; expected names such as SIGTERM"):
         StopSignalsHook(['SIGTEM'])
     with pytest.raises(ValueError, match='no process can handle SIGKILL'):

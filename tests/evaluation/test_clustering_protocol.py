@@ -70,7 +70,7 @@ def test_no_center_stays_without_features():
     assert len(own.unique()) == 6 and cosines.min() > 1 - 1e-5
 
 
-def test_fewer_features_than_clusters_are_refused():
+def test_fewer_features_than_clusters_are_rejected():
     with pytest.raises(ValueError, match='3 features are too few for 5 clusters'):
         kmeans(torch.randn(3, 2), 5)
 

@@ -211,7 +211,7 @@ def test_folders_pair_by_stem_and_labels_follow_the_size(labeled_folder):
     assert found.classes == ('left', 'right')
 
 
-def test_a_limit_spreads_over_the_set(labeled_folder):
+def test_a_limit_takes_images_evenly_spaced_over_the_set(labeled_folder):
     found = load_labeled_images(labeled_folder, size=4, limit=2)
     assert found.images[:, 0, 0, 0].tolist() == [0, 200]
 
@@ -249,7 +249,7 @@ def test_missing_masks_images_and_folders_are_named(labeled_folder, tmp_path):
         load_labeled_images(labeled_folder | dict(ann_dir='nowhere'))
 
 
-def test_color_masks_and_masks_of_another_size_are_refused(labeled_folder, tmp_path):
+def test_color_masks_and_masks_of_another_size_are_rejected(labeled_folder, tmp_path):
     Image.new('RGB', (20, 10)).save(tmp_path / 'ann/town/0_labels.png')
     with pytest.raises(ValueError, match='mode RGB'):
         load_labeled_images(labeled_folder)

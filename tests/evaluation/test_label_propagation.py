@@ -195,7 +195,7 @@ def test_no_radius_is_a_radius_as_large_as_the_map():
     torch.testing.assert_close(whole, wide)
 
 
-def test_settings_that_make_no_sense_are_refused():
+def test_settings_that_make_no_sense_are_rejected():
     maps, first = [torch.randn(4, 3, 3)] * 2, torch.ones(1, 3, 3)
     with pytest.raises(ValueError, match='topk 1 or more'):
         list(propagate_labels(maps, first, topk=0))

@@ -101,7 +101,7 @@ def test_the_equality_check_finds_a_model_that_computes_something_else():
         convert(weights, cfg)
 
 
-def test_lost_keys_and_other_files_are_refused():
+def test_lost_keys_and_other_files_are_rejected():
     cfg = tiny_config('det_retinanet-rn50_8xb2-12e_coco').model
     weights = dict(random_weights(MODELS.build(cfg)))
     del weights['bbox_head.retina_cls.bias']

@@ -48,7 +48,7 @@ def test_mosaics_change_neither_keys_nor_what_whole_images_are():
     torch.testing.assert_close(model(images), plain(images))
 
 
-def test_a_batch_that_gives_no_whole_mosaic_is_refused():
+def test_a_batch_that_gives_no_whole_mosaic_is_rejected():
     model = tiny_clip(mosaics=(2,))
     with pytest.raises(ValueError, match='3 images .* 2 x 2'):
         model(torch.randn(3, 3, 32, 32), samples(TEXTS[:3]), mode='loss')
@@ -57,7 +57,7 @@ def test_a_batch_that_gives_no_whole_mosaic_is_refused():
 @pytest.mark.parametrize('mosaics, vision, message', [
     ((), {}, 'sides of 1 or more'), ((0, 1), {}, 'sides of 1 or more'),
     ((1, 2), dict(layers=1, patch_size=16), 'needs the attention pool of a ResNet')])
-def test_mosaics_that_cannot_work_are_refused(mosaics, vision, message):
+def test_mosaics_that_cannot_work_are_rejected(mosaics, vision, message):
     sizes = TINY | dict(vision_cfg=TINY['vision_cfg'] | dict(head_width=8) | vision)
     with pytest.raises(ValueError, match=message):
         tiny_clip(mosaics=mosaics, architecture=sizes)

@@ -290,7 +290,7 @@ def test_weights_can_be_loaded_while_other_classes_are_set():
         net.loss(images(), samples())
 
 
-def test_invalid_classes_at_test_time_are_refused():
+def test_invalid_classes_at_test_time_are_rejected():
     net = model()
     with pytest.raises(ValueError, match=r"\['sky'\] is one class"):
         net.set_classes('sky;')
@@ -410,12 +410,12 @@ def test_towers_of_different_width_are_named():
 @pytest.mark.parametrize('names, message', [
     ([], 'names no class'), (['sky'], 'at least two'), (['sky', 'sky'], 'twice'),
     (['sky', 'word ' * 80], "'word word .*82 tokens")])
-def test_invalid_class_names_are_refused(names, message):
+def test_invalid_class_names_are_rejected(names, message):
     with pytest.raises(ValueError, match=message):
         model(class_names=names)
 
 
-def test_a_concat_index_without_a_map_is_refused():
+def test_a_concat_index_without_a_map_is_rejected():
     with pytest.raises(ValueError, match=r'concat_index=4 .* neck.in_channels is'):
         model(concat_index=4)
     with pytest.raises(ValueError, match="'post' .* or 'pre' .*got 'mid'"):
@@ -423,7 +423,7 @@ def test_a_concat_index_without_a_map_is_refused():
 
 
 @pytest.mark.parametrize('load', ['torch', 'mmengine'])
-def test_weights_of_another_vocabulary_are_refused(load):
+def test_weights_of_another_vocabulary_are_rejected(load):
     """mmengine would load what fits and only log the rest."""
     from mmengine.runner.checkpoint import load_state_dict
     state = model(class_names=('a', 'b', 'c', 'd', 'e')).state_dict()
@@ -474,14 +474,14 @@ def test_checkpoints_written_before_the_class_texts_were_a_module_load(load):
     assert logits(net).equal(logits(former))
 
 
-def test_weights_of_longer_names_are_refused():
+def test_weights_of_longer_names_are_rejected():
     state = model(class_names=(*NAMES[:2], 'a very small red car')).state_dict()
     with pytest.raises(ValueError, match='15 text positions, this model 13: 8 contexts '
                        "and 5 for its longest class name, 'a red car'"):
         model().load_state_dict(state)
 
 
-def test_weights_of_another_model_are_refused():
+def test_weights_of_another_model_are_rejected():
     state = model().state_dict() | {'contexts': torch.zeros(1, 4, 16)}
     with pytest.raises(ValueError, match=(
             r'another model: prompting.class_texts.contexts \(1, 4, 16\) in')):

@@ -190,7 +190,7 @@ def test_scores_and_their_loss_stay_in_single_precision_under_autocast():
         images(), samples())['loss_seg'], rtol=0.02, atol=0)
 
 
-def test_a_neck_without_room_for_the_score_map_is_refused():
+def test_a_neck_without_room_for_the_score_map_is_rejected():
     with pytest.raises(ValueError, match='needs a neck'):
         one_stage(neck=None)
     with pytest.raises(ValueError, match='concat_index=7'):

@@ -221,12 +221,12 @@ def test_damaged_images_are_counted_and_left_out(infer, files, tmp_path):
     ([None], TypeError, r'images\[0\]: expected a file.*NoneType'),
     (np.zeros((4, 4), np.uint8), ValueError, r'in BGR.*got uint8 of shape \(4, 4\)'),
     (np.zeros((4, 4, 3)), ValueError, 'got float64')])
-def test_what_is_no_image_is_refused(infer, images, error, message):
+def test_what_is_no_image_is_rejected(infer, images, error, message):
     with pytest.raises(error, match=message):
         infer(images)
 
 
-def test_an_empty_folder_is_refused(infer, tmp_path):
+def test_an_empty_folder_is_rejected(infer, tmp_path):
     with pytest.raises(FileNotFoundError, match='No image in'):
         infer(tmp_path)
 
@@ -235,7 +235,7 @@ def test_an_empty_folder_is_refused(infer, tmp_path):
     ('', 'names no class'), ([], 'names no class'), ('sky;Sky', "has 'Sky' twice"),
     ('sky;', 'is one class'), (['sky', 'very ' * 70], 'tokens'),
     ('sky, tree', 'neither a text file nor')])
-def test_duplicate_texts_are_refused(infer, files, classes, message):
+def test_duplicate_texts_are_rejected(infer, files, classes, message):
     with pytest.raises(ValueError, match=message):
         infer(photo(files, 'a.png'), classes)
 
@@ -243,17 +243,17 @@ def test_duplicate_texts_are_refused(infer, files, classes, message):
 @pytest.mark.parametrize('changes, message', [
     (dict(score_thr=2), r'score_thr lie in \[0, 1\]'),
     (dict(batch_size=0), 'batch_size must be 1')])
-def test_numbers_out_of_range_are_refused(infer, files, changes, message):
+def test_numbers_out_of_range_are_rejected(infer, files, changes, message):
     with pytest.raises(ValueError, match=message):
         infer(photo(files, 'a.png'), **changes)
 
 
-def test_one_output_file_for_many_images_is_refused(infer, files, tmp_path):
+def test_one_output_file_for_many_images_is_rejected(infer, files, tmp_path):
     with pytest.raises(ValueError, match='is one image file, but there are 4 images'):
         infer(files / 'photos', out=tmp_path / 'all.png')
 
 
-def test_weights_that_do_not_fit_are_refused(files, tmp_path):
+def test_weights_that_do_not_fit_are_rejected(files, tmp_path):
     config = str(files / 'config.py')
     weights = torch.load(files / 'weights.pth', weights_only=True)['state_dict']
     four = tiny.model(class_names=('a', 'b', 'c', 'd'), text_encoder=dict(
@@ -272,7 +272,7 @@ def test_weights_that_do_not_fit_are_refused(files, tmp_path):
         DenseCLIPInferencer(config, str(tmp_path / 'texts.pth'), 'cpu')
 
 
-def test_models_without_texts_and_missing_files_are_refused(files, tmp_path):
+def test_models_without_texts_and_missing_files_are_rejected(files, tmp_path):
     weights = str(files / 'weights.pth')
     plain = ROOT / 'configs/denseclip/clip-seg_fpn-tinyrn_1xb8-300it_shapes-256x256.py'
     with pytest.raises(ValueError, match='EncoderDecoder reads no class texts; name'):

@@ -78,7 +78,7 @@ def test_without_gradients_only_the_value_is_computed():
     assert not found.loss.requires_grad
 
 
-def test_a_label_that_is_no_class_is_refused():
+def test_a_label_that_is_no_class_is_rejected():
     with pytest.raises(IndexError, match='out of bounds'):
         upsampled_cross_entropy(torch.randn(1, 5, 4, 4), torch.full((1, 8, 8), 7))
 

@@ -100,7 +100,7 @@ def test_a_sliding_window_runs_under_the_test_loop(root, trained):
     ('sky;tree', r'names 2 classes \(sky, tree\), but the test set has 10 labels'),
     ('sky;sky', "--classes: 'sky;sky' has 'sky' twice"),
     ('nothing.txt', 'No class list at nothing.txt')])
-def test_texts_that_do_not_fit_the_labels_are_refused(root, trained, classes, message):
+def test_texts_that_do_not_fit_the_labels_are_rejected(root, trained, classes, message):
     with pytest.raises((UsageError, FileNotFoundError), match=message):
         score(root, trained, classes=classes)
 
@@ -114,7 +114,7 @@ def test_a_model_without_texts_says_so(root, trained, tmp_path):
             root, **{'model.backbone.init_cfg': None}))
 
 
-def test_weights_trained_with_other_texts_are_refused(root, trained):
+def test_weights_trained_with_other_texts_are_rejected(root, trained):
     names = list(Config.fromfile(DEBUG).classes)
     with pytest.raises(ValueError, match=(
             "iter_12.pth was trained with 10 class texts, the model has 10; label 9 is "
@@ -122,7 +122,7 @@ def test_weights_trained_with_other_texts_are_refused(root, trained):
         score(root, trained, more={'model.class_names': [*names[:9], 'soil']})
 
 
-def test_texts_in_another_order_than_the_labels_are_refused(root, tmp_path):
+def test_texts_in_another_order_than_the_labels_are_rejected(root, tmp_path):
     names = list(Config.fromfile(DEBUG).classes)
     with pytest.raises(ValueError, match="another order: label 0 is 'ground' in"):
         train(DEBUG, str(tmp_path), cfg_options=options(

@@ -68,7 +68,7 @@ def test_any_backbone_with_a_feature_map_learns_through_the_loss(backbone, chann
     assert first not in silent
 
 
-def test_a_backbone_without_maps_is_refused():
+def test_a_backbone_without_maps_is_rejected():
     with pytest.raises(TypeError, match='must return feature maps'):
         MODELS.build(config(backbone=dict(
             type='mmpretrain.VisionTransformer', arch='deit-tiny', img_size=64,
@@ -108,7 +108,7 @@ def test_the_gradient_of_a_negative_similarity_is_right():
         assert torch.autograd.gradcheck(propagation, x.requires_grad_())
 
 
-def test_a_fractional_power_of_negative_similarities_is_refused():
+def test_a_fractional_power_of_negative_similarities_is_rejected():
     with pytest.raises(ValueError, match=r'power=2.5 is undefined .* clamp=-0.1'):
         PixelPropagation(power=2.5, clamp=-0.1)
     with pytest.raises(ValueError, match='power must be > 0, got 0'):
@@ -144,7 +144,7 @@ def test_tensor_and_predict_give_the_maps_of_the_first_view():
         model(views, samples, mode='train')
 
 
-def test_a_negative_instance_weight_is_refused():
+def test_a_negative_instance_weight_is_rejected():
     with pytest.raises(ValueError, match='instance_weight'):
         MODELS.build(config(instance_weight=-1.0))
 

@@ -26,7 +26,7 @@ def test_flip_swaps_the_ends_in_x():
     torch.testing.assert_close(coords(view), torch.tensor([[0.5, 0, 0.1, 0.5]]))
 
 
-def test_a_view_without_source_size_is_refused():
+def test_a_view_without_source_size_is_rejected():
     with pytest.raises(ValueError, match='source_width'):
         coords(View(0, 0, 10, 10))
 

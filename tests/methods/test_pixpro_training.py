@@ -38,7 +38,7 @@ def test_every_config_builds_and_gives_a_loss(name):
     assert losses['feature_std'] > 0
 
 
-def test_a_resumed_run_goes_on_with_rate_momentum_and_step(tmp_path):
+def test_a_resumed_run_continues_with_rate_momentum_and_step(tmp_path):
     straight, broken = tmp_path / 'straight', tmp_path / 'broken'
     options = SMALL | {'train_cfg.max_epochs': 4}
     run(DEBUG, straight, options)
@@ -57,7 +57,7 @@ def test_a_resumed_run_goes_on_with_rate_momentum_and_step(tmp_path):
         [cosine_momentum(k, 12) for k in range(12)])
 
 
-def test_the_twin_moves_once_an_optimizer_step_when_gradients_accumulate(tmp_path):
+def test_momentum_moves_once_an_optimizer_step_when_gradients_accumulate(tmp_path):
     run(DEBUG, tmp_path, SMALL | {
         'train_cfg.max_epochs': 2, 'optim_wrapper.accumulative_counts': 2})
     # Six iterations are three optimizer steps.

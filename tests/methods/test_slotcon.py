@@ -98,7 +98,7 @@ def test_one_prototype_leaves_instance_discrimination():
     assert losses['loss_slot'] > 0 and losses['slot_entropy'] == 0
 
 
-def test_the_twin_keeps_batch_statistics_of_its_own():
+def test_the_momentum_encoder_keeps_batch_statistics_of_its_own():
     model = build()
     with torch.no_grad():
         for p in model.backbone.parameters():
@@ -117,7 +117,7 @@ def test_the_twin_keeps_batch_statistics_of_its_own():
                                1.5 * model.momentum.backbone.bn1.running_mean)
 
 
-def test_prototypes_are_averaged_with_the_twin():
+def test_prototypes_are_averaged_with_the_momentum_encoder():
     model = build()
     before = model.momentum.grouping.prototypes.clone()
     with torch.no_grad():
@@ -157,7 +157,7 @@ def test_slot_scores_are_cosines_of_the_branch_asked_for():
         model.slot_scores(view, 'teacher')
 
 
-def test_predict_gives_the_maps_of_the_twin_which_is_exported():
+def test_predict_gives_the_maps_of_the_momentum_encoder_which_is_exported():
     model = build().eval()
     with torch.no_grad():
         for p in model.backbone.parameters():
@@ -173,7 +173,7 @@ def test_predict_gives_the_maps_of_the_twin_which_is_exported():
 @pytest.mark.parametrize('wrong', [
     dict(student_temperature=0.0), dict(contrast_temperature=-1.0),
     dict(center_momentum=1.5), dict(distill_weight=-0.1)])
-def test_settings_that_cannot_work_are_refused(wrong):
+def test_settings_that_cannot_work_are_rejected(wrong):
     with pytest.raises(ValueError, match=f'SlotCon: {next(iter(wrong))}'):
         MODELS.build(config(**wrong))
 

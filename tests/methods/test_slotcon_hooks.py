@@ -95,7 +95,7 @@ def test_the_probe_logs_its_scores_from_the_start(tmp_path):
     assert all(1 <= x <= 12 for x in history['in_use'])
 
 
-def test_a_model_without_slots_is_refused(tmp_path):
+def test_a_model_without_slots_is_rejected(tmp_path):
     from tests.engine.test_monitor_hooks import train as train_tiny
     with pytest.raises(TypeError, match='Tiny has no slots'):
         train_tiny(tmp_path / 'run', [SlotImagesHook()])

@@ -26,7 +26,7 @@ def region(*views: View) -> tuple[Overlap, Overlap]:
     return overlaps(*(ViewBatch.stack([view]) for view in views))
 
 
-def test_the_overlap_is_told_in_units_of_each_view():
+def test_the_overlap_is_given_in_coordinates_of_each_view():
     first, second = region(View(0, 0, 100, 100), View(50, 20, 250, 120))
     # The common region is 50 to 100 by 20 to 100.
     torch.testing.assert_close(first.boxes, torch.tensor([[0.5, 0.2, 1.0, 1.0]]))
@@ -211,6 +211,6 @@ def test_agreement_leaves_disjoint_pairs_out():
 
 
 @pytest.mark.parametrize('wrong', [dict(num_slots=0), dict(temperature=0.0)])
-def test_a_grouping_that_cannot_work_is_refused(wrong):
+def test_a_grouping_that_cannot_work_is_rejected(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SlotGrouping(4, **wrong)

@@ -34,7 +34,7 @@ def same_views(images: int) -> list[BaseDataElement]:
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_every_config_builds_and_equal_views_agree_with_their_twin(name):
+def test_every_config_builds_and_equal_views_agree_with_the_momentum_encoder(name):
     cfg = Config.fromfile(CONFIGS / name)
     fit_to_devices(cfg)
     model = MODELS.build(cfg.model).train()
@@ -102,7 +102,7 @@ def test_a_run_on_two_folders_draws_slots_of_both(tmp_path):
     assert Image.open(sheets[0]).height > 4 * 64
 
 
-def test_training_lowers_the_loss_and_resuming_keeps_center_and_twin(tmp_path):
+def test_training_lowers_the_loss_and_resuming_keeps_center_and_momentum(tmp_path):
     options = SMALL | {'train_cfg.max_epochs': 8}
     trained = run(DEBUG, tmp_path, options).model
     losses = [row['loss'] for row in scalars(tmp_path)]

@@ -339,7 +339,7 @@ def test_a_pool_alone_takes_clips():
     (clip_state(tiny_resnet(width=32)), r'shape: conv1.weight \(16, 3, 3, 3\) instead'),
     ({k: v for k, v in clip_state(tiny_resnet()).items() if 'conv3' not in k},
      'without a value in the file: conv3')])
-def test_weights_of_another_tower_are_refused_whole(state, message):
+def test_weights_of_another_tower_are_rejected_whole(state, message):
     backbone = tiny_resnet()
     before = {key: value.clone() for key, value in backbone.state_dict().items()}
     with pytest.raises(ValueError, match=message):

@@ -40,6 +40,6 @@ def test_drawn_weights_have_the_asked_width_and_no_bias():
         assert not layer.bias.any()
 
 
-def test_no_layer_is_refused():
+def test_no_layer_is_rejected():
     with pytest.raises(ValueError, match='num_layers'):
         ConvMLP(3, 5, 2, num_layers=0)

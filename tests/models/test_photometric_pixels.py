@@ -63,7 +63,7 @@ def same_for_all(n, *changes):
     (Op.SATURATION, 0.8), (Op.SATURATION, 1.8), (Op.SATURATION, 0.0),
     (Op.HUE, 0.1), (Op.HUE, -0.1), (Op.HUE, 0.5), (Op.HUE, -0.5), (Op.HUE, 0.0),
     (Op.GRAYSCALE, 0), (Op.SOLARIZE, 128), (Op.SOLARIZE, 0), (Op.SOLARIZE, 256)])
-def test_changes_of_color_give_the_same_pixels(path, op, value):
+def test_color_ops_give_the_same_pixels(path, op, value):
     """Not one gray level apart, but where a product falls on a whole number."""
     choices = same_for_all(len(PHOTOGRAPHS), (op, value))
     off = difference(path, PHOTOGRAPHS, choices)
@@ -130,7 +130,7 @@ def test_a_repeated_choice_gives_the_same_views():
     assert steps.apply(views, choices).equal(steps.apply(views, choices))
 
 
-def test_part_of_a_batch_is_changed_as_it_would_be_in_the_whole():
+def test_part_of_a_batch_is_augmented_as_it_would_be_in_the_whole():
     steps, views = batched_recipe('BYOL')[0], torch.randint(
         0, 256, (6, 3, 16, 16), dtype=torch.uint8)
     choices = steps.draw(6)

@@ -119,7 +119,7 @@ def test_lower_precision_around_it_leaves_photometric_work_alone():
                for a, b in zip(plain, mixed, strict=True))
 
 
-def test_one_view_for_two_lists_of_steps_is_refused():
+def test_one_view_for_two_lists_of_steps_is_rejected():
     preprocess = TwoViewPreprocessor(photometric='BYOL')
     view = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
     with pytest.raises(ValueError, match='steps of 2 views, the batch has 1'):

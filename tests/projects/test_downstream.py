@@ -135,7 +135,7 @@ def backbone_files(tmp_path_factory):
 
 # The variants with few labels have the model of their base.
 @each([path for path in CONFIGS if 'pct' not in path.name])
-def test_a_bare_backbone_file_fills_the_whole_backbone(path, backbone_files):
+def test_a_backbone_file_without_prefix_fills_the_whole_backbone(path, backbone_files):
     config = load(path)
     file = backbone_files[config.model.backbone.depth]
     parts = {'backbone': config.model.backbone}
@@ -288,7 +288,7 @@ def test_a_small_setting_trains_every_layer_and_validates(
 
 @pytest.mark.parametrize('share, step, count', [
     ('5pct', 20, 19), ('10pct', 10, 37), ('25pct', 4, 92)])
-def test_few_camvid_labels_are_spread_evenly(share, step, count, tmp_path):
+def test_few_camvid_labels_are_evenly_spaced(share, step, count, tmp_path):
     config = load(ROOT / 'mmseg' / FCN.name.replace('camvid', f'camvid-{share}'))
     for i in range(367):
         for folder, suffix in (('img_dir', 'jpg'), ('ann_dir', 'png')):
@@ -302,7 +302,7 @@ def test_few_camvid_labels_are_spread_evenly(share, step, count, tmp_path):
 
 
 @pytest.mark.parametrize('share, step, count', [('10pct', 10, 21), ('25pct', 4, 52)])
-def test_few_bccd_labels_are_spread_evenly(share, step, count, tmp_path):
+def test_few_bccd_labels_are_evenly_spaced(share, step, count, tmp_path):
     config = load(ROOT / 'mmdet' / FASTER_RCNN.name.replace('bccd', f'bccd-{share}'))
     (tmp_path / 'annotations').mkdir()
     (tmp_path / 'annotations' / 'train.json').write_text(json.dumps(dict(

@@ -44,7 +44,7 @@ def test_options_reach_the_suite(counting_suite):
     assert count.spread.values == [80]
 
 
-def test_unknown_suite_and_no_runs_are_refused(counting_suite):
+def test_unknown_suite_and_no_runs_are_rejected(counting_suite):
     with pytest.raises(KeyError, match='counting'):
         run_suite('cuonting', runs=1, progress=False)
     with pytest.raises(ValueError, match='at least 1, got 0'):

@@ -152,7 +152,7 @@ def test_keys_are_dropped_on_request_and_reported(tmp_path):
     assert 'instance' not in ''.join(written['state_dict'])
 
 
-def test_a_config_of_another_depth_is_refused(tmp_path):
+def test_a_config_of_another_depth_is_rejected(tmp_path):
     src = saved(released(18), tmp_path / 'src.pth')
     (tmp_path / 'config.py').write_text(
         "model = dict(type='PixPro', backbone=dict(type='mmpretrain.ResNet', depth=34),"

@@ -95,7 +95,7 @@ def test_a_sound_run_passes_and_nothing_is_left_behind(folder, capfd):
     assert files(folder) == before
 
 
-def test_broken_files_are_named_and_the_other_checks_go_on(folder):
+def test_broken_files_are_named_and_the_other_checks_continue(folder):
     whole = (folder / 'data/images/2.jpg').read_bytes()
     (folder / 'data/images/2.jpg').write_bytes(whole[:len(whole) // 2])
     (folder / 'data/images/3.jpg').write_bytes(b'')

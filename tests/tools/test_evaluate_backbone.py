@@ -375,7 +375,7 @@ def test_one_command_gives_the_same_figures_again(config, world):
         assert first == second
 
 
-def test_splits_with_other_classes_are_refused(by_color, tmp_path):
+def test_splits_with_other_classes_are_rejected(by_color, tmp_path):
     folder = tmp_path / 'images'
     for split, name in (('train', 'cat'), ('val', 'dog')):
         (folder / split / name).mkdir(parents=True)

@@ -198,7 +198,7 @@ def test_detectron2_strides_where_the_source_does(tmp_path):
     assert_same_maps(caffe.model.backbone, network)
 
 
-def test_what_detectron2_cannot_read_is_refused(resnet18, tmp_path):
+def test_what_detectron2_cannot_read_is_rejected(resnet18, tmp_path):
     with pytest.raises(ValueError, match=r'detectron2 reads .pkl files.*out.pth'):
         resnet18.export('detectron2', 'out.pth')
     deep = Pretrained(tmp_path, dict(type='mmpretrain.ResNetV1d', depth=18))
@@ -237,7 +237,7 @@ def test_a_deep_stem_without_pooled_shortcuts(tmp_path):
     assert "type='ResNet', deep_stem=True, depth=50" in source.report.summary()
 
 
-def test_what_a_library_cannot_express_is_refused(tmp_path):
+def test_what_a_library_cannot_express_is_rejected(tmp_path):
     caffe = Pretrained(tmp_path, dict(type='mmdet.ResNet', depth=50, style='caffe'))
     caffe.export('mmseg')
     with pytest.raises(ValueError, match="torchvision has no ResNet.*'style': 'caffe'"):
@@ -397,7 +397,7 @@ def test_a_neck_goes_to_mmdet_with_its_backbone(fpn):
         torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-5)
 
 
-def test_a_neck_without_a_place_is_refused(fpn, resnet18):
+def test_a_neck_without_a_place_is_rejected(fpn, resnet18):
     with pytest.raises(ValueError, match="got 'mmdet.FPN' to mmseg"):
         fpn.export('mmseg', with_neck=True)
     with pytest.raises(ValueError, match='got None to mmdet'):

@@ -90,7 +90,7 @@ def test_two_channels_leave_the_third_color_empty():
     assert found[0].shape == (3, 5, 5) and (found[0][2] == 0).all()
 
 
-def test_pictures_have_the_size_of_their_images_and_split_them_by_color():
+def test_feature_maps_have_the_size_of_their_images_and_split_them_by_color():
     backbone = nn.AvgPool2d(4)
     backbone.dummy = nn.Parameter(torch.zeros(()))
     left = torch.zeros(3, 32, 64)
@@ -196,7 +196,7 @@ def test_the_sheet_has_one_column_more_for_random_weights(
     assert Image.open(both).width == 8 + 4 * 268 and notes == []
 
 
-def test_images_come_from_files_and_folders_evenly_spread(photos):
+def test_images_come_from_files_and_folders_evenly_spaced(photos):
     assert [Path(p).name for p in find_images([str(photos)], 2)] == ['0.png', '2.png']
     single = str(photos / '4.png')
     assert find_images([single, str(photos)], 99)[0] == single

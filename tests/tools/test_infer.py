@@ -220,7 +220,7 @@ def test_what_no_inferencer_serves_is_named(files, tmp_path):
         infer(*files['fcn'], [files['photos']], str(tmp_path), 'sky;tree', 'cpu')
 
 
-def test_weights_of_another_shape_are_refused(files, tmp_path):
+def test_weights_of_another_shape_are_rejected(files, tmp_path):
     weights = torch.load(files['fcn'][1], weights_only=True)['state_dict']
     weights['decode_head.conv_seg.weight'] = torch.zeros(7, 8, 1, 1)
     torch.save(weights, tmp_path / 'seven.pth')

@@ -217,7 +217,7 @@ def test_removing_a_hook_under_a_misspelled_name_is_an_error():
     assert not found(PIXPRO, {'default_hooks.monitor': None})
 
 
-def test_the_tools_refuse_before_they_build_or_write_anything(tmp_path):
+def test_the_tools_stop_before_they_build_or_write_anything(tmp_path):
     config = tmp_path / 'mine.py'
     config.write_text("""
 default_scope = 'mmcontrast'

@@ -52,7 +52,7 @@ def test_coco_masks_and_boxes_are_those_of_the_scenes(world, capsys):
             assert (ann['attributes']['color'], thing.shape) in HELD_OUT_COMBINATIONS
 
 
-def test_pictures_are_those_of_the_scenes(world):
+def test_images_are_those_of_the_scenes(world):
     for folder in ('images', 'img_dir'):
         path = world / folder / 'train/000002.jpg'
         image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
@@ -61,7 +61,7 @@ def test_pictures_are_those_of_the_scenes(world):
         assert error.mean() < 8
 
 
-def test_captions_belong_to_their_pictures(world, capsys):
+def test_captions_belong_to_their_images(world, capsys):
     coco = COCO(world / 'annotations/captions_train.json')
     for index, image_id in enumerate(coco.getImgIds()):
         texts = [ann['caption'] for ann in coco.loadAnns(coco.getAnnIds(image_id))]
@@ -204,7 +204,7 @@ def test_overwrite_replaces_own_scenes_and_leaves_other_files(tmp_path):
     assert (tmp_path / 'notes.txt').read_text() == 'mine'
 
 
-def test_a_foreign_folder_is_refused_even_with_overwrite(tmp_path):
+def test_a_foreign_folder_is_rejected_even_with_overwrite(tmp_path):
     photos = tmp_path / 'images'
     photos.mkdir()
     with pytest.raises(FileExistsError, match='not written by make_shapes'):
@@ -212,7 +212,7 @@ def test_a_foreign_folder_is_refused_even_with_overwrite(tmp_path):
     assert photos.is_dir()
 
 
-def test_bad_arguments_are_refused_before_anything_is_removed(tmp_path):
+def test_bad_arguments_are_rejected_before_anything_is_removed(tmp_path):
     make_shapes(tmp_path, ['mmseg'], train=1, val=0, size=32, progress=False)
     for bad, message in ((dict(layouts=['voc']), 'voc'), (dict(size=8), 'at least 32'),
                          (dict(train=0, val=0), 'not all 0'),

@@ -289,7 +289,7 @@ def test_crops_are_the_middle_of_the_resized_image(tmp_path):
 
 # ---- what does not fit
 
-def test_weights_without_slots_are_refused(files, tmp_path):
+def test_weights_without_slots_are_rejected(files, tmp_path):
     weights = torch.load(files['checkpoint'])['state_dict']
     backbone = {k: v for k, v in weights.items() if k.startswith('backbone.')}
     torch.save(dict(state_dict=backbone), tmp_path / 'backbone.pth')
@@ -317,7 +317,7 @@ def test_numbers_out_of_range_are_named(files, tmp_path):
         show(files, tmp_path, top=0)
 
 
-def test_a_config_without_slots_is_refused(files):
+def test_a_config_without_slots_is_rejected(files):
     config = ROOT / 'configs/pixpro/pixpro_resnet18_1xb32-coslr-4e_shapes_debug.py'
     with pytest.raises(ValueError, match='PixPro has no slots'):
         load_slot_model(str(config), files['checkpoint'])

@@ -151,7 +151,7 @@ def test_the_rate_follows_the_batch_size(trained):
     assert 'Epoch(train) [1][1/2]  lr: 5.0000e-02' in trained[1]
 
 
-def test_training_goes_on_as_if_it_had_not_stopped(trained):
+def test_training_continues_as_if_it_had_not_stopped(trained):
     unbroken, _ = trained
     stopped = unbroken / 'work_dirs/stopped'
     stopped.mkdir()

@@ -110,7 +110,7 @@ def test_what_is_done_stays_and_what_changed_is_done_again(suite_file, tmp_path)
                     'done PixPro, probe, seed 4']
 
 
-def test_a_failing_run_is_named_and_the_others_go_on(suite_file, tmp_path):
+def test_a_failing_run_is_named_and_the_others_continue(suite_file, tmp_path):
     broken = tmp_path / 'tiny.py'
     broken.write_text(suite_file.read_text() + (
         "\nstarts = [dict(name='lost', checkpoint='no/such.pth'), starts[0]]\n"))
@@ -213,7 +213,7 @@ def test_a_row_may_have_tasks_seeds_and_options_of_its_own(tmp_path):
     (dict(seeds=['0']), 'seeds must be whole numbers'),
     (dict(tittle='x'), "unknown key 'tittle'.*'title'"),
 ])
-def test_suites_that_make_no_sense_are_refused(tmp_path, changes, message):
+def test_suites_that_make_no_sense_are_rejected(tmp_path, changes, message):
     with pytest.raises(UsageError, match=message):
         read_suite(write(tmp_path, **changes))
 

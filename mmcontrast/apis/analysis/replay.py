@@ -234,7 +234,7 @@ def _gradient_lines(call: Call) -> list[str]:
 
 def _mark(facts) -> str:
     """'!' beside values that are not finite."""
-    return ' ' if facts.finite else '!'
+    return ' ' if facts.is_finite else '!'
 
 
 def _by_gradient(calls: list[Call]) -> list[Call]:

@@ -27,7 +27,7 @@ def export_backbone(config: str | Path | Config, checkpoint: str | Path,
         config: Config of the trained model; its ``model.backbone`` is built.
         checkpoint: Checkpoint of that model.
         dst: File to write. mmdet, mmseg and mmpretrain get ``dict(state_dict, meta)``,
-            torchvision and timm a bare state dict, or safetensors if it ends so,
+            torchvision and timm a plain state dict, or safetensors if it ends so,
             detectron2 a ``.pkl`` of arrays.
         to: ``mmdet``, ``mmseg``, ``mmpretrain``, ``torchvision``, ``timm`` or
             ``detectron2``.
@@ -51,10 +51,10 @@ def export_backbone(config: str | Path | Config, checkpoint: str | Path,
 
 def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
             branch: str | None, with_neck: bool, drop: Sequence[str]) -> KeyReport:
-    bare = to in ('torchvision', 'timm')
+    weights_only = to in ('torchvision', 'timm')
     if to == 'detectron2' and Path(dst).suffix != '.pkl':
         raise ValueError(f'detectron2 reads .pkl files; let DST end so, got {dst}.')
-    if Path(dst).suffix == '.safetensors' and not bare:
+    if Path(dst).suffix == '.safetensors' and not weights_only:
         raise ValueError(f'{to} reads no safetensors; let DST end in .pth.')
     branch = branch or default_branch(config.model)
     everything = read_weights(checkpoint)
@@ -77,7 +77,7 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
         prefix, usage = 'backbone.', "load_from = '{path}'  # in the detector's config"
     state = {prefix + key: value for key, value in state.items()}
     state |= neck if with_neck else {}
-    write_weights(state, dst, bare, dict(
+    write_weights(state, dst, weights_only, dict(
         provenance(checkpoint), exported_from=Path(checkpoint).name, branch=branch,
         to=to, backbone=Config(dict(backbone=cfg)).pretty_text))
     if target.without:

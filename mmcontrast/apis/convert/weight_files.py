@@ -16,7 +16,7 @@ def provenance(source: str | Path) -> dict[str, str]:
                 torch_version=str(torch.__version__))
 
 
-def write_weights(state: dict[str, Tensor], dst: str | Path, bare: bool,
+def write_weights(state: dict[str, Tensor], dst: str | Path, weights_only: bool,
                   meta: dict[str, str]) -> None:
     """Write weights atomically.
 
@@ -24,7 +24,7 @@ def write_weights(state: dict[str, Tensor], dst: str | Path, bare: bool,
         state: The weights.
         dst: A ``.safetensors`` file, with ``meta`` in its header; a ``.pkl`` file of
             detectron2; or a file of ``torch.save``.
-        bare: Whether ``torch.save`` gets the weights alone, not
+        weights_only: Whether ``torch.save`` gets the weights alone, not
             ``dict(state_dict, meta)``.
         meta: Where the weights come from.
     """
@@ -41,6 +41,7 @@ def write_weights(state: dict[str, Tensor], dst: str | Path, bare: bool,
             __author__='mmcontrast', matching_heuristics=True, meta=meta))
     with atomic_write(dst) as file:
         if content is None:
-            torch.save(state if bare else dict(state_dict=state, meta=meta), file)
+            torch.save(state if weights_only else dict(state_dict=state, meta=meta),
+                       file)
         else:
             file.write(content)

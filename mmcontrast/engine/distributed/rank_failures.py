@@ -154,7 +154,7 @@ class _FailureDetector:
         if isinstance(error, RuntimeError):
             text = str(error).lower()
             return isinstance(error, getattr(dist, 'DistError', ())) or any(
-                word in text for word in _ECHOES)
+                echo in text for echo in _ECHOES)
         return isinstance(error, ConnectionError | TimeoutError)
 
     def _describe(self, failure: RankFailure) -> str:

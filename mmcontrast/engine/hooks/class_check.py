@@ -101,8 +101,8 @@ def class_heads(model: nn.Module) -> dict[str, nn.Module]:
             if isinstance(module, HasIdleHeads) for name in module.idle_heads}
     return {
         name: module for name, module in model.named_modules()
-        if _last_word(name).endswith('head') and module not in idle
-        and not _last_word(name).endswith(_OTHER_NAMES)
+        if _last_part(name).endswith('head') and module not in idle
+        and not _last_part(name).endswith(_OTHER_NAMES)
         and type(module).__name__ not in _OTHER_TYPES
         and getattr(module, 'predicts_dataset_classes', True)
         and isinstance(getattr(module, 'num_classes', None), int)}
@@ -178,10 +178,10 @@ def _labels(sample: object) -> Tensor | None:
     return sample.get('gt_label')
 
 
-def _last_word(name: str) -> str:
+def _last_part(name: str) -> str:
     """``roi_head.bbox_head.0`` -> ``bbox_head``."""
-    words = [word for word in name.split('.') if not word.isdigit()]
-    return words[-1] if words else ''
+    parts = [part for part in name.split('.') if not part.isdigit()]
+    return parts[-1] if parts else ''
 
 
 def _shorten(names: Sequence[str], most: int = 12) -> str:

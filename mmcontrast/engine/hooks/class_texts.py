@@ -62,5 +62,5 @@ def check_order(model: nn.Module, classes: Sequence[str], split: str) -> None:
             f'{classes[label]!r} in the data set. Use the order of the data set.')
 
 
-def _entry(words: list, label: int) -> str:
-    return '; '.join(words[label]).join("''") if label < len(words) else 'nothing'
+def _entry(notes: list, label: int) -> str:
+    return '; '.join(notes[label]).join("''") if label < len(notes) else 'nothing'

@@ -15,7 +15,9 @@ from ..nonfinite.step_snapshot import StepSnapshot
 from ..nonfinite.tensors import nonfinite_names
 
 # Keys in checkpoints, so that a resumed run continues to count.
-SKIPPED, DROPPING = 'finite_guard_skipped', 'finite_guard_dropping'
+SKIPPED, DROPPING = 'nonfinite_guard_skipped', 'nonfinite_guard_dropping'
+# The same in checkpoints of earlier versions.
+_FORMER_SKIPPED, _FORMER_DROPPING = 'finite_guard_skipped', 'finite_guard_dropping'
 
 
 @HOOKS.register_module()
@@ -111,7 +113,8 @@ class NonFiniteGuardHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if runner._resume:
-            self._dropping = checkpoint.get(DROPPING, [])
+            self._dropping = checkpoint.get(
+                DROPPING, checkpoint.get(_FORMER_DROPPING, []))
 
     def after_train(self, runner: Runner) -> None:
         self._remove()
@@ -159,7 +162,7 @@ class NonFiniteGuardHook(Hook):
 
     def _stop_or_skip(self, report: RankReport, source_ranks: list[int]) -> bool:
         hub, logger = self.runner.message_hub, self.runner.logger
-        spent = hub.get_info(SKIPPED, 0)
+        spent = hub.get_info(SKIPPED, hub.get_info(_FORMER_SKIPPED, 0))
         if report.alarm != 'scale' and spent < self.budget:
             hub.update_info(SKIPPED, spent + 1)
             self._skipped = True

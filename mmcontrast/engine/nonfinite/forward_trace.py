@@ -153,4 +153,4 @@ def _input_tensors(args: tuple, kwargs: dict):
 
 
 def _nonfinite(stats: list[TensorStats]) -> bool:
-    return not all(s.finite for s in stats)
+    return not all(s.is_finite for s in stats)

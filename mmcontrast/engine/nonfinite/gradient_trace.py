@@ -54,7 +54,7 @@ class GradientTrace(ForwardTrace):
     @property
     def first_event(self) -> GradientEvent | None:
         """The first non-finite gradient."""
-        return next((e for e in self.events if not e.stats.finite), None)
+        return next((e for e in self.events if not e.stats.is_finite), None)
 
     def on_input(self, call: Call, tensor: Tensor) -> None:
         if tensor.requires_grad:
@@ -72,7 +72,7 @@ class GradientTrace(ForwardTrace):
         The backward pass of one of them gave the event. Of nested calls, the innermost.
         """
         readers = [call for call in self._readers[event.tensor]
-                   if _finite_at_output(call)]
+                   if _is_finite_at_output(call)]
         outer = [call.parent for call in readers]
         return [call for call in readers if all(call is not one for one in outer)]
 
@@ -89,9 +89,9 @@ class GradientTrace(ForwardTrace):
         return record
 
 
-def _finite_at_output(call: Call) -> bool:
+def _is_finite_at_output(call: Call) -> bool:
     stats = [stats for kind, stats in call.gradients if kind == 'output']
-    return bool(stats) and all(s.finite for s in stats)
+    return bool(stats) and all(s.is_finite for s in stats)
 
 
 def _identity(tensor: Tensor) -> tuple:

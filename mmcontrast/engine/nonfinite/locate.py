@@ -148,7 +148,7 @@ def _gradients(call: Call) -> list[str]:
 
 def _lines(what: str, stats: list[TensorStats], most: int = 4) -> list[str]:
     # Non-finite ones first.
-    stats = sorted(stats, key=lambda s: s.finite)
+    stats = sorted(stats, key=lambda s: s.is_finite)
     more = [f'... {len(stats) - most} more'] if len(stats) > most else []
     return [f'{what}: {s}' for s in stats[:most]] + more
 

@@ -16,8 +16,8 @@ class TensorStats:
     """A line of a report about one tensor.
 
     Attributes:
-        label: Its path in its container, e.g. ``loss_cls`` or ``[1]``; '' for a bare
-            tensor.
+        label: Its path in its container, e.g. ``loss_cls`` or ``[1]``; '' if it
+            is in none.
         shape, dtype: As the tensor's.
         low, high, mean: Of its finite values; None without any.
         nan, inf: Number of such values.
@@ -33,7 +33,7 @@ class TensorStats:
     inf: int
 
     @property
-    def finite(self) -> bool:
+    def is_finite(self) -> bool:
         """Whether all values are finite."""
         return not (self.nan or self.inf)
 

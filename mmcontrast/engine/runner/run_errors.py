@@ -89,11 +89,11 @@ def resume_command() -> str:
 def without_resume(argv: Sequence[str]) -> list[str]:
     """A command line without ``--resume`` and its value."""
     kept, skip = [], False
-    for word in argv:
-        if word == '--resume' or word.startswith('--resume='):
-            skip = word == '--resume'
-        elif not skip or word.startswith('-'):
-            kept.append(word)
+    for argument in argv:
+        if argument == '--resume' or argument.startswith('--resume='):
+            skip = argument == '--resume'
+        elif not skip or argument.startswith('-'):
+            kept.append(argument)
             skip = False
         else:
             skip = False

@@ -102,8 +102,9 @@ def augment_together(images: Tensor, params: AugmentParams) -> Tensor:
         all_of_them = len(rows) == len(out)
         views = out if all_of_them else out.index_select(0, rows)
         # uint8 between the ops, as in Pillow: the fraction is truncated.
-        changed = function(views.float(), values.view(-1, 1, 1, 1)).to(torch.uint8)
-        out = changed if all_of_them else out.index_copy_(0, rows, changed)
+        augmented = function(views.float(), values.view(-1, 1, 1, 1)).to(torch.uint8)
+        out = augmented if all_of_them else out.index_copy_(
+            0, rows, augmented)
     return out
 
 

@@ -95,7 +95,7 @@ class Harmful:
         return print, ('this must not be printed',)
 
 
-def test_an_archive_whose_pickle_calls_a_function_is_refused_by_its_name(
+def test_an_archive_whose_pickle_calls_a_function_is_rejected_by_its_name(
         tmp_path, capsys):
     write_script_archive(clip_state(), tmp_path / 'clip.pt')
     changed(tmp_path / 'clip.pt', tmp_path / 'bad.pt', '/data.pkl',
@@ -163,7 +163,7 @@ def test_init_cfg_fills_a_tower_in_every_scope(scope, tmp_path):
     assert not encoder.text_projection.requires_grad
 
 
-def test_weights_of_another_activation_are_refused():
+def test_weights_of_another_activation_are_rejected():
     encoder = CLIPTextEncoder(**SIZES)
     with pytest.raises(ValueError, match='s34b_b88k was .* set quick_gelu=False'):
         CLIPPretrained('ViT-B-16/laion2b_s34b_b88k')(encoder)
@@ -179,7 +179,7 @@ def test_a_module_without_a_place_for_clip_weights_is_named(tmp_path):
     (dict(width=16), r'another text tower.*embed_dims=4, width=16, layers=2'),
     (dict(layers=3), r'another text tower: transformer.resblocks.2.*layers=3'),
     (dict(context_length=5), r'_embedding \(5, 8\) where .*_length=5 or less')])
-def test_weights_of_another_tower_are_refused(sizes, message):
+def test_weights_of_another_tower_are_rejected(sizes, message):
     encoder = CLIPTextEncoder(**SIZES)
     before = encoder.ln_final.weight.clone()
     with pytest.raises(ValueError, match=message):

@@ -29,9 +29,9 @@ def pixpro_step(images: int = 4, size: int = 224, turns: int = 3):
     step = Step(images, size)
 
     def run() -> Iterator[Row]:
-        whole = time_in_turns(dict(bare=step.bare, step=step.whole), turns)
+        whole = time_in_turns(dict(passes=step.passes, step=step.whole), turns)
         yield row('bare passes (student forward and backward, teacher forward)',
-                  whole.times['bare'], 's')
+                  whole.times['passes'], 's')
         yield row('whole step', whole.times['step'], 's',
                   reference=f'2.44 s (fastest 2.31) at 2 x 4 x 224, {_SPEC}')
         yield row('whole step / bare passes', whole.ratios['step'], 'x')
@@ -71,7 +71,7 @@ class Step:
         self.model.losses_of(self.views, self.coords)['loss_pixel'].backward()
         self.optimizer.step()
 
-    def bare(self):
+    def passes(self):
         """Backbone and projector: both views through both branches, with backward."""
         model, momentum_encoder = self.model, self.model.momentum
         self.optimizer.zero_grad(set_to_none=False)

@@ -235,7 +235,7 @@ class Step:
         losses = self.model.losses_of(self.views, self.overlaps)
         (losses['loss_distill'] + losses['loss_slot']).backward()
 
-    def bare(self):
+    def passes(self):
         """Backbone, projector, predictor: both views and branches, with backward."""
         model, momentum_encoder = self.model, self.model.momentum
         model.zero_grad(set_to_none=False)
@@ -249,9 +249,9 @@ class Step:
 
 
 def step_rows(step: Step, turns: int) -> Iterator[Row]:
-    found = time_in_turns(dict(bare=step.bare, step=step.whole), turns)
+    found = time_in_turns(dict(passes=step.passes, step=step.whole), turns)
     yield Row('bare passes (both branches, projector, predictor), forward and backward',
-              found.times['bare'].values, 's')
+              found.times['passes'].values, 's')
     yield Row('whole step without the optimizer', found.times['step'].values, 's',
               reference=f'3.36 s (fastest 3.24) with LARS at 2 x 4 x 224, {_SPEC}')
     yield Row('whole step / bare passes', found.ratios['step'].values, 'x')
