@@ -95,7 +95,7 @@ def test_an_installed_wheel_resolves_our_configs(site, tmp_path):
     assert inherited_by(tmp_path, site).startswith(str(site))
 
 
-WORDS = """
+RUN_COMMAND = """
 import contextlib, io, sys, time
 started = time.monotonic()
 from mmcontrast_command import find_tools, main
@@ -120,7 +120,7 @@ def test_the_installed_command_lists_its_tools_without_loading_torch(site, tmp_p
     shutil.copy(site / 'bin' / 'mmcontrast', command)
     said = python(command, '--version', path=(site,), cwd=tmp_path)
     assert said.strip() == __version__
-    python('-c', WORDS + """
+    python('-c', RUN_COMMAND + """
 listed = said('--help')
 assert time.monotonic() - started < 5, 'a second, and room for a busy machine'
 assert not {'torch', 'mmengine', 'mmcontrast'} & set(sys.modules)
@@ -142,7 +142,7 @@ assert 'mmcontrast --help lists all' in said('zzz', fails=True)
 def test_every_tool_of_the_installed_command_runs_outside_a_checkout(site, tmp_path):
     pytest.importorskip('mmseg')
     pytest.importorskip('open_clip')
-    python('-c', WORDS + """
+    python('-c', RUN_COMMAND + """
 CONFIG = ('mmcontrast::denseclip/'
           'denseclip-seg_fpn-tinyrn_1xb8-300it_shapes-256x256_debug.py')
 OPTIONS = ('--cfg-options train_dataloader.batch_size=2 train_cfg.max_iters=2 '

@@ -29,17 +29,17 @@ from mmcontrast.datasets.transforms.resampling import (
 ORIENTATION = 0x0112
 
 
-def jpeg(picture: np.ndarray, orientation: int = 1, **options) -> bytes:
+def jpeg(image: np.ndarray, orientation: int = 1, **options) -> bytes:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, 'jpeg', **dict(quality=92, exif=exif) | options)
+    Image.fromarray(image).save(file, 'jpeg', **dict(quality=92, exif=exif) | options)
     return file.getvalue()
 
 
 @pytest.fixture(scope='module')
 def scene() -> np.ndarray:
-    """A drawn photograph, (300, 401, 3): no multiple of a block."""
+    """A drawn image, (300, 401, 3): no multiple of a block."""
     return draw_scene(scene_seed('train', 3), 401).image[:300]
 
 
@@ -180,7 +180,7 @@ def test_nothing_moves_in_reduced_views(decoder, shrink, orientation):
     pixels = decoding.decode_jpeg(data, image, 'a.jpg', shrink)
     assert (pixels.shrink, pixels.orientation) == (shrink, orientation)
     for crop in (Crop(100, 41, 241, 233), Crop(87, 30, 255, 222), Crop(0, 0, 403, 299)):
-        # Half a pixel of the reduced picture would be shrink / 2.
+        # Half a pixel of the reduced image would be shrink / 2.
         view = crop_decoded(pixels, crop, False, (28, 30))[..., 0].double()
         weights = view / view.sum()
         found = ((weights.sum(0) * (torch.arange(30) + 0.5)).sum() * crop.width / 30,
@@ -287,7 +287,7 @@ def test_workers_use_one_thread_and_repeat_with_the_seed(scene, tmp_path):
     assert (first['threads'] == 1).all()
     assert all(first[key].equal(again[key]) for key in first)
     assert not first['boxes'].equal(other['boxes'])
-    # The same picture eight times, drawn anew each time, in both workers.
+    # The same image eight times, drawn anew each time, in both workers.
     assert len(first['boxes'].flatten(1).unique(dim=0)) == 8
 
 

@@ -1,4 +1,4 @@
-"""Pairs of pictures and texts: regions, their wordings, crops and questions."""
+"""Pairs of images and texts: regions, their wordings, crops and questions."""
 import random
 
 import numpy as np
@@ -27,7 +27,7 @@ def scenes():
 
 
 def ramp(side=100):
-    """A picture whose red is the column and whose green is the row."""
+    """An image whose red is the column and whose green is the row."""
     rows, columns = np.mgrid[:side, :side].astype(np.uint8)
     return np.stack([columns, rows, np.zeros_like(rows)], -1)
 
@@ -40,7 +40,7 @@ def cropped(box, rng=random, **settings):
 
 # Regions.
 
-def test_words_of_an_object_are_true_and_never_texture_alone(scenes):
+def test_descriptions_of_an_object_are_true_and_never_texture_alone(scenes):
     for scene in scenes:
         for thing, region in zip(scene.objects, regions(scene)['object'], strict=True):
             assert region.box_xyxy == thing.box_xyxy
@@ -185,8 +185,8 @@ def test_an_item_with_questions_shows_its_own_region():
         CropRegion(24, dict(object=1), (1, 1), centered=True), PackImageText()])
     item, info = dataset[0], dataset.get_data_info(0)
     left, top, right, bottom = info['region'].box_xyxy
-    picture = draw_scene(scene_seed('val', info['scene_idx'])).image
-    mean = picture[top:bottom, left:right].mean((0, 1))
+    image = draw_scene(scene_seed('val', info['scene_idx'])).image
+    mean = image[top:bottom, left:right].mean((0, 1))
     assert np.abs(item['inputs'].float().mean((1, 2)).numpy() - mean).max() < 25
     assert item['data_samples'].questions == info['questions']
 

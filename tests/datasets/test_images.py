@@ -80,9 +80,9 @@ def test_text_list_takes_dots_spaces_and_labels(folder):
     dataset = UnlabeledImages(str(folder), ann_file='list.txt', with_label=True)
     assert paths(dataset) == [str(folder / 'a/x y.z.bmp'), str(folder / 'b/1.jpg')]
     assert [dataset.get_data_info(i)['label'] for i in range(2)] == [7, 3]
-    (folder / 'bare.txt').write_text(f'{folder / "0.JPEG"}\n1.jpg\n')
+    (folder / 'list.txt').write_text(f'{folder / "0.JPEG"}\n1.jpg\n')
     dataset = UnlabeledImages(
-        str(folder), ann_file='bare.txt', data_prefix=dict(img_path='b'))
+        str(folder), ann_file='list.txt', data_prefix=dict(img_path='b'))
     assert paths(dataset) == [str(folder / '0.JPEG'), str(folder / 'b/1.jpg')]
 
 

@@ -63,7 +63,7 @@ def test_a_seed_shows_the_same_scene_at_every_size(scenes):
     large = draw_scene(3, 256)
     assert [thing.shape for thing in large.objects] == [
         thing.shape for thing in scenes[3].objects]
-    # A box edge moves by a pixel at most when the picture doubles.
+    # A box edge moves by a pixel at most when the image doubles.
     np.testing.assert_allclose(large.boxes_xyxy / 2, scenes[3].boxes_xyxy, atol=1.5)
 
 

@@ -24,7 +24,7 @@ from mmcontrast.testing.ranks import on_ranks
 
 
 def encoded(number, kind='PNG'):
-    """A picture that tells its number by its color."""
+    """An image that shows its number by its color."""
     data = io.BytesIO()
     Image.new('RGB', (24, 16), (number % 256, number // 256, 7)).save(data, kind)
     return data.getvalue()
@@ -89,7 +89,7 @@ def test_one_image_a_sample_by_the_order_of_the_suffixes(tmp_path):
     write_tar(tmp_path / 'a.tar', {
         'x/1.seg.png': encoded(1), 'x/1.png': encoded(2), 'x/1.JPG': encoded(3),
         'x/1.json': b'{}', 'x/2.txt': b'', 'x/._3.png': b'apple',
-        # Dots in a name are no ending: two photographs.
+        # Dots in a name are no ending: two images.
         'x/my.first.png': encoded(4), 'x/my.second.png': encoded(5)})
     assert numbers(sharded(tmp_path)) == [3, 4, 5]
     assert numbers(sharded(tmp_path, suffixes=['.png'])) == [2, 4, 5]

@@ -21,7 +21,7 @@ from mmcontrast.datasets.transforms import (
 )
 from mmcontrast.structures import View
 
-# A picture whose red is the column and whose green is the row of each pixel.
+# An image whose red is the column and whose green is the row of each pixel.
 ROWS, COLS = 200, 250
 
 

@@ -22,7 +22,7 @@ def photos(folder: Path):
 
 
 def trained(folder: Path, name: str):
-    """A photograph, and a checkpoint where training leaves it."""
+    """An image, and a checkpoint where training leaves it."""
     Image.new('RGB', (90, 70), (50, 90, 40)).save(folder / 'photo.jpg')
     cfg = Config.fromfile(ROOT / 'configs' / 'denseclip' / f'{name}.py')
     with DefaultScope.overwrite_default_scope('mmseg'):

@@ -98,9 +98,9 @@ def test_a_segmentor_that_fits_trains(tmp_path):
 def test_a_segmentation_head_with_other_classes_is_named_with_both_counts(tmp_path):
     with pytest.raises(ValueError) as error:
         segmentation(tmp_path, 5, ('cat', 'dog')).train()
-    for word in ('model.decode_head', 'num_classes=5', '2 classes: cat, dog',
+    for part in ('model.decode_head', 'num_classes=5', '2 classes: cat, dog',
                  'train_dataloader', 'model.decode_head.num_classes=2'):
-        assert word in str(error.value)
+        assert part in str(error.value)
 
 
 def test_a_label_beyond_the_classes_is_named_with_its_file(tmp_path):

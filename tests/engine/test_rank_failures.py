@@ -144,9 +144,9 @@ def test_strangers_do_not_disturb_the_meeting(tmp_path, monkeypatch):
             genuine = socket.create_connection
 
             def connect(address, *args):
-                for words in (b'GET / HTTP/1.1\n', b'{"token": "?", "rank": 1}\n', b''):
+                for data in (b'GET / HTTP/1.1\n', b'{"token": "?", "rank": 1}\n', b''):
                     with genuine(address) as stranger:
-                        stranger.sendall(words)
+                        stranger.sendall(data)
                 return genuine(address, *args)
             monkeypatch.setattr(socket, 'create_connection', connect)
         with broadcast_failures():

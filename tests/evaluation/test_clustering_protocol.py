@@ -15,12 +15,12 @@ from mmcontrast.evaluation.mask_protocols import (
 )
 
 
-def bundles(count, per_bundle, channels=6, spread=0.1, seed=0):
+def bundles(count, per_bundle, channels=6, std=0.1, seed=0):
     """Directions around ``count`` axes, and the axis of each."""
     generator = torch.Generator().manual_seed(seed)
     owner = torch.arange(count).repeat_interleave(per_bundle)
     noise = torch.randn(len(owner), channels, generator=generator)
-    return torch.eye(channels)[owner] + spread * noise, owner
+    return torch.eye(channels)[owner] + std * noise, owner
 
 
 def labeled_maps(permutation, images=4, side=6, noise=0.0, seed=0):
@@ -44,19 +44,19 @@ def test_kmeans_finds_bundles_of_directions_whatever_their_length():
 
 
 def test_a_center_is_the_direction_of_the_mean_of_its_features():
-    features, _ = bundles(4, 30, spread=0.4)
+    features, _ = bundles(4, 30, std=0.4)
     centers = kmeans(features, 4)
-    unit = F.normalize(features, dim=1)
-    _, own = nearest_center(unit, centers)
+    normalized = F.normalize(features, dim=1)
+    _, own = nearest_center(normalized, centers)
     for i in range(4):
-        mean = unit[own == i].mean(0)
+        mean = normalized[own == i].mean(0)
         torch.testing.assert_close(centers[i], F.normalize(mean, dim=0))
 
 
 def test_more_restarts_never_fit_worse_and_one_seed_gives_one_result():
     features = torch.randn(300, 5, generator=torch.Generator().manual_seed(0))
-    unit = F.normalize(features, dim=1)
-    fits = [nearest_center(unit, kmeans(features, 12, restarts))[0].mean().item()
+    normalized = F.normalize(features, dim=1)
+    fits = [nearest_center(normalized, kmeans(features, 12, restarts))[0].mean().item()
             for restarts in (1, 3, 9)]
     assert fits == sorted(fits) and fits[0] < fits[-1]
     assert torch.equal(kmeans(features, 12, seed=4), kmeans(features, 12, seed=4))

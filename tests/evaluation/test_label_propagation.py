@@ -58,7 +58,7 @@ def test_f_of_a_square_moved_within_the_tolerance_is_one_and_beyond_it_is_not():
 def test_f_counts_the_parts_of_the_outline_that_fit():
     """A bar of 20 rows against one of 40 on the same columns, with a disk of 1 pixel.
 
-    Outlines: both long sides and, inside the picture, the ends. The short one fits but
+    Outlines: both long sides and, inside the image, the ends. The short one fits but
     for its lower end; the long one fits where the short one is.
     """
     truth, found = np.zeros((2, 60, 80), bool)

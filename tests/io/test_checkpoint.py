@@ -205,10 +205,10 @@ def test_a_file_has_its_name_only_when_it_is_complete(tmp_path):
 
 def test_no_matching_key_names_what_is_there_and_what_to_do():
     model = nn.ModuleDict(dict(backbone=nn.Linear(2, 3), head=nn.Linear(3, 1)))
-    bare = nn.Linear(2, 3).state_dict()
+    backbone = nn.Linear(2, 3).state_dict()
     with pytest.raises(KeyError, match=r'a.pth: no weight fits.*weight \(1\).*'
                                        r'wants backbone. \(2\), head. \(2\).*init_cfg'):
-        check_matching_keys(bare, model, 'a.pth')
+        check_matching_keys(backbone, model, 'a.pth')
     with pytest.raises(KeyError):  # Names alone do not make a fit.
         check_matching_keys({'head.weight': torch.ones(5, 5)}, model, 'a.pth')
 

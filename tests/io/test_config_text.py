@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_dumped_config_comes_back_as_it_was():
     settings = dict(
         model=dict(type='PixPro', backbone=dict(depth=18, out_indices=(3,)), neck=None),
-        lr=-1.5e-3, big=float('inf'), low=-float('inf'), flag=True, words=['a', "b'c"],
+        lr=-1.5e-3, big=float('inf'), low=-float('inf'), flag=True, names=['a', "b'c"],
         one=(1,), nested=[dict(x=1), [2, (3, [4])]], note='line\nnext', empty={},
         odd={'a b': 1, 'c': {'0': 2}}, numbers={'x': {1, 2}})
     assert parse_config_text(Config(settings).pretty_text) == settings

@@ -113,10 +113,10 @@ def test_our_towers_read_the_export(exported, model):
     with torch.no_grad():
         whole, dense = tower.eval()(image())[-1]
         assert dense.shape == (1, 128, 2, 2)
-        unit = torch.nn.functional.normalize
-        torch.testing.assert_close(unit(whole, dim=1), model(image()))
+        normalize = torch.nn.functional.normalize
+        torch.testing.assert_close(normalize(whole, dim=1), model(image()))
         torch.testing.assert_close(
-            unit(text(tokenize(TEXTS, 48)), dim=1), model.encode_texts(TEXTS))
+            normalize(text(tokenize(TEXTS, 48)), dim=1), model.encode_texts(TEXTS))
 
 
 def test_a_plain_file_holds_the_same_weights(exported, trained, tmp_path):

@@ -225,13 +225,13 @@ def test_training_and_mmdets_own_test_tool(scenes, tmp_path):
     history = runner.message_hub.get_scalar('train/loss').data[0]
     assert history[-1] < history[0]
     assert 'val/coco/bbox_mAP' in runner.message_hub.log_scalars
-    # mmdet's script as it is: COCO metric, flips merged by DetTTAModel, pictures.
+    # mmdet's script as it is: COCO metric, flips merged by DetTTAModel, drawn boxes.
     done = run_python(
         [sys.executable, MMDET / 'tools/test.py', runner.cfg.filename,
          tmp_path / 'epoch_2.pth', '--tta', '--work-dir', tmp_path / 'test',
-         '--show-dir', 'pictures', '--cfg-options',
+         '--show-dir', 'drawn', '--cfg-options',
          *(f'{key}={value}' for key, value in debug_options(scenes).items())],
         capture_output=True, text=True, env=os.environ | dict(PYTHONPATH=str(ROOT)))
     assert done.returncode == 0, done.stderr[-2000:]
     assert re.search(r'coco/bbox_mAP: \S+', done.stdout + done.stderr)
-    assert len(list((tmp_path / 'test').rglob('pictures/*.jpg'))) == 4
+    assert len(list((tmp_path / 'test').rglob('drawn/*.jpg'))) == 4

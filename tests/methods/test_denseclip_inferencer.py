@@ -47,7 +47,7 @@ pytestmark = pytest.mark.usefixtures('scope_as_it_was')
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
-    """Config, checkpoint and photographs of two shapes."""
+    """Config, checkpoint and images of two shapes."""
     root = tmp_path_factory.mktemp('infer')
     # Nothing but the checkpoint is read: there is no such file of CLIP weights.
     nowhere = dict(type='CLIPPretrained', checkpoint='nowhere.pt')

@@ -120,7 +120,7 @@ def instances(boxes: list, scores: list) -> InstanceData:
 
 
 def test_a_box_gets_the_text_with_the_highest_mean_inside():
-    # Three texts on 8 x 8 cells of 32 pixels; the photograph was enlarged twice.
+    # Three texts on 8 x 8 cells of 32 pixels; the image was upsampled twice.
     scores = torch.full((3, 8, 8), 0.1)
     scores[2, :4, :4], scores[0, 4:, 4:] = 0.5, 0.5
     scores[1, 0, 0] = 1  # a single hot cell

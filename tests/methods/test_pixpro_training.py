@@ -65,7 +65,7 @@ def test_momentum_moves_once_an_optimizer_step_when_gradients_accumulate(tmp_pat
         [cosine_momentum(k, 3) for k in (0, 0, 1, 1, 2, 2)])
 
 
-def photographs(folder: Path, count: int):
+def write_images(folder: Path, count: int):
     folder.mkdir(parents=True)
     for i in range(count):
         pixels = np.random.default_rng(i).integers(0, 255, (40, 48, 3), dtype=np.uint8)
@@ -94,7 +94,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_a_folder_without_images_says_what_was_looked_for(tmp_path):
     (tmp_path / 'empty').mkdir()
-    (tmp_path / 'empty' / 'notes.txt').write_text('no picture')
+    (tmp_path / 'empty' / 'notes.txt').write_text('no image')
     with pytest.raises((FileNotFoundError, ValueError), match=r'empty.*(jpg|image)'):
         run(DEBUG, tmp_path / 'run', without_pipeline(
             folder_options(tmp_path / 'empty')))
@@ -103,7 +103,7 @@ def test_a_folder_without_images_says_what_was_looked_for(tmp_path):
 def test_a_set_of_broken_images_stops_with_the_first_of_them(tmp_path):
     (tmp_path / 'broken').mkdir()
     for i in range(8):
-        (tmp_path / 'broken' / f'{i}.jpg').write_bytes(b'\xff\xd8\xff not a picture')
+        (tmp_path / 'broken' / f'{i}.jpg').write_bytes(b'\xff\xd8\xff not an image')
     with pytest.raises(Exception, match=r'8 of 8|\.jpg') as error:
         run(DEBUG, tmp_path / 'run', without_pipeline(
             folder_options(tmp_path / 'broken')))
@@ -111,7 +111,7 @@ def test_a_set_of_broken_images_stops_with_the_first_of_them(tmp_path):
 
 
 def test_a_broken_image_among_good_ones_is_skipped_and_listed(tmp_path):
-    photographs(tmp_path / 'photos', 30)
+    write_images(tmp_path / 'photos', 30)
     (tmp_path / 'photos' / 'bad.jpg').write_bytes(b'')
     runner = run(DEBUG, tmp_path / 'run', without_pipeline(
         folder_options(tmp_path / 'photos')))

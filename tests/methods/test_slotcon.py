@@ -15,7 +15,7 @@ from tests.helpers.two_view_batches import RESNET18, batch, sample
 
 DEBUG = str(Path(__file__).parents[2] / 'configs' / 'slotcon'
             / 'slotcon_resnet18_1xb32-coslr-4e_shapes_debug.py')
-WATCHED = {'slots_per_image', 'shared_slots', 'slots_alive', 'slot_entropy',
+LOGGED = {'slots_per_image', 'shared_slots', 'slots_alive', 'slot_entropy',
            'agreement', 'center_norm', 'no_pair_share', 'feature_std'}
 
 
@@ -45,9 +45,9 @@ def silent(model) -> set[str]:
 def test_the_loss_has_named_parts_and_health():
     model = build()
     losses = model(*batch(), mode='loss')
-    assert set(losses) == {'loss_distill', 'loss_slot'} | WATCHED
+    assert set(losses) == {'loss_distill', 'loss_slot'} | LOGGED
     assert all(losses[name].ndim == 0 and not losses[name].requires_grad
-               for name in WATCHED)
+               for name in LOGGED)
     (losses['loss_distill'] + losses['loss_slot']).backward()
     assert not silent(model)
     assert model.grouping.prototypes.grad.abs().sum() > 0
@@ -78,7 +78,8 @@ def test_a_batch_that_shares_no_slots_still_reaches_every_parameter():
     model = build(num_slots=2)
     with torch.no_grad():
         for branch, sign in ((model, 1.0), (model.momentum, -1.0)):
-            # All features point one way: the student's slot 0 has them, the twin's 1.
+            # All features point one way: to slot 0 of the student, slot 1 of the
+            # momentum encoder.
             branch.projector.linear3.weight.zero_()
             branch.projector.linear3.bias.fill_(1.0)
             branch.grouping.prototypes[0], branch.grouping.prototypes[1] = sign, -sign
@@ -218,4 +219,4 @@ def test_a_run_logs_how_the_slots_are_used(tmp_path):
         'param_scheduler.warmup': 0, 'default_hooks.logger.interval': 1,
         'model.backbone.base_channels': 8, 'model.backbone.stem_channels': 8})
     rows = scalars(tmp_path)
-    assert len(rows) == 2 and set(rows[0]) >= WATCHED | {'loss_distill', 'loss_slot'}
+    assert len(rows) == 2 and set(rows[0]) >= LOGGED | {'loss_distill', 'loss_slot'}

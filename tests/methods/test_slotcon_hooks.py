@@ -55,10 +55,10 @@ def test_sheets_come_at_the_start_at_intervals_and_at_the_end(tmp_path):
 def test_training_is_the_same_with_and_without_the_hooks(tmp_path):
     plain = train(tmp_path / 'plain', [])
     hooks = [SlotImagesHook(num_images=2, size=64), SlotProbeHook(TOY, num_images=2)]
-    watched = train(tmp_path / 'watched', hooks)
-    assert watched.model.training
+    with_hooks = train(tmp_path / 'with_hooks', hooks)
+    assert with_hooks.model.training
     for name, weight in plain.model.state_dict().items():
-        assert torch.equal(weight, watched.model.state_dict()[name]), name
+        assert torch.equal(weight, with_hooks.model.state_dict()[name]), name
 
 
 def test_given_files_and_folders_of_images_can_be_drawn(tmp_path):
@@ -115,7 +115,7 @@ def test_nothing_is_drawn_of_a_stream_and_the_log_says_why(tmp_path):
     class Slots(Tiny):
         slot_scores = slot_prototypes = check_slot_weights = Tiny.forward
 
-    # The tiny run feeds a plain Dataset, which has no pictures to load.
+    # The tiny run feeds a plain Dataset, which has no images to load.
     train_tiny(tmp_path / 'run', [SlotImagesHook()], kind=Slots)
     text = log_text(tmp_path)
     assert text.count('SlotImagesHook cannot pick images of a Pictures') == 1

@@ -43,7 +43,7 @@ def test_every_config_builds_and_equal_views_agree_with_the_momentum_encoder(nam
     with torch.no_grad():
         losses = model([view, view], same_views(2), mode='loss')
     assert all(value.isfinite() for value in losses.values())
-    # The twin starts as a copy: it finds the same slots in the same places.
+    # The momentum encoder starts as a copy: it finds the same slots in the same places.
     assert losses['agreement'] == 1 and losses['no_pair_share'] == 0
     assert losses['shared_slots'] == losses['slots_per_image'] >= 1
     # Weight times two directions; a step so early knows no slot from another.

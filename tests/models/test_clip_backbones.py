@@ -209,7 +209,7 @@ def test_without_attention_a_cell_knows_of_no_other():
              for name, pool in pools.items()}
     assert moved['attention'].all()
     assert moved['value'].nonzero().tolist() == [[2, 1]]
-    # The picture as a whole is seen by attention either way.
+    # The image as a whole is seen by attention either way.
     torch.testing.assert_close(pools['value'](x)[0], pools['attention'](x)[0])
     value = pools['value']
     token = x[0, :, 0, 2] + value.positional_embedding[3]

@@ -28,31 +28,31 @@ PATHS = dict(together=augment_together, compiled=compiled)
 paths = pytest.mark.parametrize('path', PATHS.values(), ids=PATHS)
 
 
-def photograph(seed, height=96, width=120):
+def natural_image(seed, height=96, width=120):
     """Light that varies at all scales, as in photographs, and an edge."""
     rng = np.random.default_rng(seed)
-    picture = np.zeros((height, width, 3))
+    image = np.zeros((height, width, 3))
     for size in (2, 4, 8, 16, 32, 64):
         noise = rng.normal(size=(size, size, 3)) + rng.normal(size=(size, size, 1))
         layers = [Image.fromarray(noise[..., c].astype(np.float32)).resize(
             (width, height), Image.Resampling.BICUBIC) for c in range(3)]
-        picture += np.stack(layers, -1) / size ** 0.7
-    picture[:, width // 3:] += rng.normal(size=3)
-    return Image.fromarray(np.clip(128 + 60 * picture, 0, 255).astype(np.uint8))
+        image += np.stack(layers, -1) / size ** 0.7
+    image[:, width // 3:] += rng.normal(size=3)
+    return Image.fromarray(np.clip(128 + 60 * image, 0, 255).astype(np.uint8))
 
 
-PHOTOGRAPHS = [photograph(seed) for seed in range(6)]
+NATURAL_IMAGES = [natural_image(seed) for seed in range(6)]
 
 
 def difference(path, images, choices):
-    """Gray levels between a path and the steps that work on one picture."""
+    """Gray levels between a path and the steps that work on one image."""
     batch = torch.stack([image_to_tensor(image) for image in images])
     expected = augment_one_by_one(batch, choices, augment_with_pillow)
     return (path(batch, choices).float() - expected.float()).abs()
 
 
-def same_for_all(n, *changes):
-    ops, values = zip(*changes, strict=True)
+def same_for_all(n, *steps):
+    ops, values = zip(*steps, strict=True)
     return AugmentParams(torch.tensor([ops] * n), torch.tensor([values] * n).float())
 
 
@@ -65,8 +65,8 @@ def same_for_all(n, *changes):
     (Op.GRAYSCALE, 0), (Op.SOLARIZE, 128), (Op.SOLARIZE, 0), (Op.SOLARIZE, 256)])
 def test_color_ops_give_the_same_pixels(path, op, value):
     """Not one gray level apart, but where a product falls on a whole number."""
-    choices = same_for_all(len(PHOTOGRAPHS), (op, value))
-    off = difference(path, PHOTOGRAPHS, choices)
+    choices = same_for_all(len(NATURAL_IMAGES), (op, value))
+    off = difference(path, NATURAL_IMAGES, choices)
     assert off.max() <= 1 and off.mean() < 1e-4
 
 
@@ -74,8 +74,8 @@ def test_color_ops_give_the_same_pixels(path, op, value):
 @pytest.mark.parametrize('sigma', [0.0, 0.1, 0.3, 0.7, 1.0, 1.31, 1.74, 2.0, 3.3, 6.0])
 def test_blur_gives_the_same_pixels(path, sigma):
     """Pillow rounds in fixed point: ties, frequent at 2, may fall the other way."""
-    choices = same_for_all(len(PHOTOGRAPHS), (Op.BLUR, sigma))
-    off = difference(path, PHOTOGRAPHS, choices)
+    choices = same_for_all(len(NATURAL_IMAGES), (Op.BLUR, sigma))
+    off = difference(path, NATURAL_IMAGES, choices)
     assert off.max() <= 2 and off.mean() < (0.1 if sigma == 2 else 1e-2)
 
 
@@ -94,7 +94,7 @@ def test_every_color_survives_the_way_through_hsv(path):
 def test_whole_recipes_give_the_pixels_of_the_images(path, recipe, view):
     """Promised: 0.5 gray levels in the mean and 2 at the 99th percentile."""
     steps = batched_recipe(recipe)[view]
-    images = PHOTOGRAPHS * 5
+    images = NATURAL_IMAGES * 5
     choices = steps.draw(len(images), torch.Generator().manual_seed(view))
     off = difference(path, images, choices)
     assert off.mean() < 0.05 and off.flatten().kthvalue(int(off.numel() * 0.99))[0] <= 1
@@ -103,7 +103,7 @@ def test_whole_recipes_give_the_pixels_of_the_images(path, recipe, view):
 @paths
 @pytest.mark.parametrize('height, width', [(1, 1), (1, 7), (5, 1), (33, 17)])
 def test_views_may_have_any_size(path, height, width):
-    images = [photograph(k, height, width) for k in range(3)]
+    images = [natural_image(k, height, width) for k in range(3)]
     choices = batched_recipe('BYOL')[0].draw(3, torch.Generator().manual_seed(0))
     assert difference(path, images, choices).max() <= 2
 
@@ -140,7 +140,7 @@ def test_part_of_a_batch_is_augmented_as_it_would_be_in_the_whole():
 
 @pytest.mark.parametrize('recipe', ['BYOL', 'SimCLR'])
 def test_kernels_and_tensor_operations_agree_to_the_last_bit(recipe):
-    views = torch.stack([image_to_tensor(image) for image in PHOTOGRAPHS * 5])
+    views = torch.stack([image_to_tensor(image) for image in NATURAL_IMAGES * 5])
     for steps in batched_recipe(recipe):
         choices = steps.draw(len(views), torch.Generator().manual_seed(2))
         assert compiled(views, choices).equal(augment_together(views, choices))
@@ -149,19 +149,19 @@ def test_kernels_and_tensor_operations_agree_to_the_last_bit(recipe):
 def test_pillow_repeats_choices_as_the_steps_themselves_would():
     """What the other tests compare with."""
     jitter, gray, blur, solarize = (type(step).apply for step in view_steps('BYOL')[1])
-    picture = PHOTOGRAPHS[0]
-    expected = jitter(picture, [('hue', 0.06), ('contrast', 1.3), ('brightness', 0.8),
+    image = NATURAL_IMAGES[0]
+    expected = jitter(image, [('hue', 0.06), ('contrast', 1.3), ('brightness', 0.8),
                                 ('saturation', 0.9)])
     expected = solarize(blur(expected, 1.5), 100)
     choices = same_for_all(
         1, (Op.HUE, 0.06), (Op.CONTRAST, 1.3), (Op.BRIGHTNESS, 0.8),
         (Op.SATURATION, 0.9), (Op.SKIP, 0.5), (Op.BLUR, 1.5), (Op.SOLARIZE, 100))
-    view = image_to_tensor(picture)[None]
+    view = image_to_tensor(image)[None]
     found = augment_one_by_one(view, choices, augment_with_pillow)
     assert found[0].equal(image_to_tensor(expected))
     found = augment_one_by_one(
         view, same_for_all(1, (Op.GRAYSCALE, 0)), augment_with_pillow)
-    assert found[0].equal(image_to_tensor(gray(picture)))
+    assert found[0].equal(image_to_tensor(gray(image)))
 
 
 def test_the_host_never_waits_for_the_device():

@@ -119,7 +119,7 @@ def test_void_is_one_number_in_crop_padding_heads_and_metric(path):
 
 @pytest.fixture(scope='module')
 def backbone_files(tmp_path_factory):
-    """Exported-looking files: bare torchvision names under ``state_dict``."""
+    """Exported-looking files: torchvision names under ``state_dict``."""
     folder, files = tmp_path_factory.mktemp('backbones'), {}
     for depth in (18, 50):
         network = getattr(torchvision.models, f'resnet{depth}')(
@@ -230,7 +230,7 @@ def camvid(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def bccd(tmp_path_factory):
-    """BCCD's layout: three cells a picture, as filled circles."""
+    """BCCD's layout: three cells an image, as filled circles."""
     root = tmp_path_factory.mktemp('bccd')
     (root / 'images').mkdir()
     (root / 'annotations').mkdir()
@@ -313,8 +313,8 @@ def test_few_bccd_labels_are_evenly_spaced(share, step, count, tmp_path):
         categories=[dict(id=i, name=name)
                     for i, name in enumerate(('RBC', 'WBC', 'Platelets'), start=1)])))
     dataset = DATASETS.build(moved(config, tmp_path).train_dataloader.dataset)
-    pictures = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
-    assert pictures == list(range(0, 205, step)) and len(pictures) == count
+    image_ids = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
+    assert image_ids == list(range(0, 205, step)) and len(image_ids) == count
 
 
 def test_plain_libraries_read_a_dumped_setting_without_mmcontrast(tmp_path):

@@ -77,8 +77,8 @@ def test_former_options_are_accepted_and_not_shown(name, former, arguments, comm
         main([*name.split(), *arguments, *former.split()])
     assert str(end.value.code).startswith(f'mmcontrast {name}: ')
     capsys.readouterr()
-    words = [*name.split(), *(arguments[:1] if 'evaluate' in name else [])]
-    assert former.split()[0] not in help_of(' '.join(words), capsys)
+    command = [*name.split(), *(arguments[:1] if 'evaluate' in name else [])]
+    assert former.split()[0] not in help_of(' '.join(command), capsys)
 
 
 def test_defaults_worth_showing_are_shown(capsys):

@@ -218,12 +218,12 @@ def test_inspection_tells_prefixes_shapes_and_meta(tmp_path, run_tool):
     torch.save(dict(state_dict={'backbone.a': torch.ones(2, 3), 'momentum.backbone.a':
                                 torch.ones(2, 3), 'backbone.b': torch.ones(1)},
                     meta=dict(epoch=7, cfg='x = 1\ny = 2')), tmp_path / 'a.pth')
-    told, sentence = run_tool('inspect_checkpoint.py', tmp_path / 'a.pth',
+    output, sentence = run_tool('inspect_checkpoint.py', tmp_path / 'a.pth',
                               '--keys', 'backbone.*')
     assert sentence is None
-    assert '3 tensors' in told and 'meta.epoch: 7' in told
-    assert 'backbone. (2), momentum.backbone. (1)' in told
-    assert 'backbone.a  [2, 3] float32' in told and '    y = 2' in told
+    assert '3 tensors' in output and 'meta.epoch: 7' in output
+    assert 'backbone. (2), momentum.backbone. (1)' in output
+    assert 'backbone.a  [2, 3] float32' in output and '    y = 2' in output
 
 
 def test_inspection_runs_nothing(tmp_path):
@@ -240,15 +240,16 @@ def test_inspection_shows_the_manifest_and_checks_the_hash(tmp_path, run_tool):
     path = tmp_path / 'epoch_7.pth'
     write_training_checkpoint(dict(state_dict={'a': torch.ones(999)}), path, epoch=7,
                               step=70, config_text='x = 1')
-    told, sentence = run_tool('inspect_checkpoint.py', path)
-    assert sentence is None and 'manifest: epoch 7, step 70, written 2' in told
-    assert f'torch {torch.__version__.partition("+")[0]}' in told
-    assert f'{file_sha256(path)}, as its manifest says' in told
+    output, sentence = run_tool('inspect_checkpoint.py', path)
+    assert sentence is None and 'manifest: epoch 7, step 70, written 2' in output
+    assert f'torch {torch.__version__.partition("+")[0]}' in output
+    assert f'{file_sha256(path)}, as its manifest says' in output
     content = bytearray(path.read_bytes())
     content[content.index(torch.ones(9).numpy().tobytes())] ^= 1
     path.write_bytes(content)
-    told, sentence = run_tool('inspect_checkpoint.py', path)
-    assert not told and 'epoch_7.pth is damaged: its content is not the one' in sentence
+    output, sentence = run_tool('inspect_checkpoint.py', path)
+    assert not output
+    assert 'epoch_7.pth is damaged: its content is not the one' in sentence
 
 
 def test_all_weights_go_into_a_safetensors_file_and_back(tmp_path, run_tool):
@@ -258,9 +259,9 @@ def test_all_weights_go_into_a_safetensors_file_and_back(tmp_path, run_tool):
                'mask': torch.tensor([True, False])}
     torch.save(dict(state_dict=weights, meta=dict(epoch=3, cfg='x = 1')),
                tmp_path / 'a.pth')
-    told, sentence = run_tool('to_safetensors.py', tmp_path / 'a.pth',
+    output, sentence = run_tool('to_safetensors.py', tmp_path / 'a.pth',
                               tmp_path / 'a.safetensors')
-    assert sentence is None and '6 tensors, read back and equal' in told
+    assert sentence is None and '6 tensors, read back and equal' in output
     read = read_checkpoint(tmp_path / 'a.safetensors')
     for key, value in weights.items():
         torch.testing.assert_close(read['state_dict'][key], value, rtol=0, atol=0,

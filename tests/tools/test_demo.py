@@ -24,7 +24,7 @@ def test_the_demo_leaves_one_page_with_its_figures(tmp_path, warm_tools):
     for start in ('random', 'pretrained'):
         assert len(result['miou'][start]) == 1
         assert f'<b>{result["mean"][start]:.1f}</b>' in text
-    # Self-contained: pictures inside, nothing fetched.
+    # Self-contained: images inside, nothing fetched.
     assert text.count('src="data:image/png;base64,') == 6
     assert 'src="http' not in text and 'href=' not in text
     # The commands are those of the steps, in the words of a user in the checkout.

@@ -53,7 +53,7 @@ default_hooks = dict(checkpoint=dict(
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, scope_as_it_was):
-    """Eight pictures with label maps and a config, and we stand beside them."""
+    """Eight images with label maps and a config, and we stand beside them."""
     rng = np.random.default_rng(0)
     for name in ('images', 'labels'):
         (tmp_path / 'data' / name).mkdir(parents=True)

@@ -192,21 +192,22 @@ def test_random_weights_follow_the_seed(config):
 
 
 def test_what_cannot_be_a_backbone_is_said(config, trained, tmp_path):
-    torch.save(dict(state_dict=dict(w=torch.zeros(2))), tmp_path / 'bare.pth')
+    torch.save(dict(state_dict=dict(w=torch.zeros(2))), tmp_path / 'no_config.pth')
     torch.save(dict(state_dict=dict(w=torch.zeros(2)), meta=dict(
         cfg="import os\nx = os.listdir('.')")), tmp_path / 'runs.pth')
-    bare, runs, nowhere = (str(tmp_path / f'{x}.pth') for x in ('bare', 'runs', 'no'))
-    for network, weights, kind, words in (
+    no_config, runs, nowhere = (
+        str(tmp_path / f'{x}.pth') for x in ('no_config', 'runs', 'no'))
+    for network, weights, kind, message in (
             (config, None, ValueError, '--weights FILE, or --weights random'),
-            (bare, None, ValueError, 'carries no config'),
+            (no_config, None, ValueError, 'carries no config'),
             (runs, None, ValueError, 'nothing in a checkpoint is run'),
             (nowhere, None, FileNotFoundError, 'no.pth does not exist'),
-            (config, bare, KeyError, 'no weight fits'),
+            (config, no_config, KeyError, 'no weight fits'),
             (trained, 'gone.pth', FileNotFoundError, 'gone.pth'),
             ('timm:resnt18', 'random', ValueError, 'knows no model'),
             ('torchvision:vit_b_16', 'random', ValueError, 'timm:NAME'),
             ('torchvision:nothing', 'random', ValueError, 'knows no model')):
-        with pytest.raises(kind, match=words):
+        with pytest.raises(kind, match=message):
             open_backbone(BackboneChoice(network, weights))
     with pytest.raises(ValueError, match='has the layers 0 to 3, got 4'):
         open_backbone(BackboneChoice('torchvision:resnet18', 'random', 4))
@@ -274,7 +275,7 @@ def test_published_linear_probes_keep_their_rates_and_freeze_all_stages(
     assert cfg.optim_wrapper.optimizer.weight_decay == 0
     assert cfg.train_cfg.max_epochs == epochs
     assert cfg.model.backbone.frozen_stages == 4
-    # A bare backbone, as the exporter writes it.
+    # A backbone alone, as the exporter writes it.
     assert 'prefix' not in cfg.model.backbone.init_cfg
 
 
@@ -311,10 +312,10 @@ def by_hue(tmp_path_factory):
             image = draw_scene(scene_seed(split, i), 64).image
             blocks = image.reshape(16, 4, 16, 4, 3).mean((1, 3))
             mask = blocks.argmax(2).repeat(4, 0).repeat(4, 1).astype(np.uint8)
-            for part, picture in (('img_dir', image), ('ann_dir', mask)):
+            for part, content in (('img_dir', image), ('ann_dir', mask)):
                 path = folder / part / split / f'{i}.png'
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture).save(path)
+                Image.fromarray(content).save(path)
     return dict(data=str(folder), num_classes=3, img_suffix='.png')
 
 
@@ -408,11 +409,11 @@ def test_the_tool_runs_a_protocol_beside_random_weights(
 
 
 def test_the_tool_ends_in_a_sentence(trained, world, tool):
-    for arguments, words in (
+    for arguments, message in (
             (['dense-knn', trained, '--data', f'{world}/nowhere'], 'no such folder'),
             (['knn', trained, '--data', world], 'No folder'),
             (['propagate', trained, '--data', world, '--split', 'x'], 'ImageSets')):
-        with pytest.raises(SystemExit, match=words):
+        with pytest.raises(SystemExit, match=message):
             tool(arguments)
 
 

@@ -285,8 +285,8 @@ def test_the_file_is_plain_tensors_and_text(resnet18):
     assert set(read) == {'state_dict', 'meta'}
     assert all(type(value) is str for value in read['meta'].values())
     assert len(read['meta']['source_sha256']) == 64
-    bare = torch.load(resnet18.export('torchvision'), weights_only=True)
-    assert all(isinstance(value, Tensor) for value in bare.values())
+    weights = torch.load(resnet18.export('torchvision'), weights_only=True)
+    assert all(isinstance(value, Tensor) for value in weights.values())
 
 
 def test_the_report_names_every_key_and_how_to_load(resnet18):

@@ -155,11 +155,11 @@ def test_a_training_checkpoint_and_an_exported_backbone_give_the_same_weights(
     from mmcontrast.apis.config import load_config
     cfg = load_config(config)
     weights = torch.load(checkpoint)['state_dict']
-    bare = {k.removeprefix('backbone.'): v for k, v in weights.items()
-            if k.startswith('backbone.')}
-    torch.save(dict(state_dict=bare, meta={}), tmp_path / 'bare.pth')
+    alone = {k.removeprefix('backbone.'): v for k, v in weights.items()
+             if k.startswith('backbone.')}
+    torch.save(dict(state_dict=alone, meta={}), tmp_path / 'alone.pth')
     first, note = load_backbone(cfg, checkpoint)
-    second, _ = load_backbone(cfg, str(tmp_path / 'bare.pth'))
+    second, _ = load_backbone(cfg, str(tmp_path / 'alone.pth'))
     assert note is None
     assert all(torch.equal(v, second.state_dict()[k])
                for k, v in first.state_dict().items())
@@ -209,7 +209,7 @@ def test_images_come_from_files_and_folders_evenly_spaced(photos):
 def test_the_tool_ends_in_sentences_where_weights_or_maps_do_not_fit(
         config, checkpoint, photos, tmp_path):
     torch.save(dict(state_dict={'head.weight': torch.zeros(2)}), tmp_path / 'no.pth')
-    for start, args, words in (
+    for start, args, message in (
             (subprocess.run, [config, str(tmp_path / 'no.pth'), str(photos)],
              'no weight fits'),
             (run_python, [config, checkpoint, str(photos), '--out-index', '7', '--size',
@@ -218,5 +218,5 @@ def test_the_tool_ends_in_sentences_where_weights_or_maps_do_not_fit(
             [sys.executable, 'tools/analysis/feature_maps.py', *args], cwd=ROOT,
             env={'PYTHONPATH': str(ROOT), 'PATH': '', 'OMP_NUM_THREADS': '1'},
             capture_output=True, text=True)
-        assert found.returncode == 1 and words in found.stderr
+        assert found.returncode == 1 and message in found.stderr
         assert 'Traceback' not in found.stderr

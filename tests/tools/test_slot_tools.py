@@ -265,7 +265,7 @@ def test_broken_images_are_left_out_and_named(files, tmp_path):
     folder.mkdir()
     for path in Path(files['scenes'], 'img_dir/test').glob('*.jpg'):
         (folder / path.name).symlink_to(path)
-    (folder / '000000a.jpg').write_bytes(b'no picture')
+    (folder / '000000a.jpg').write_bytes(b'no image')
     found = show(files, tmp_path / 'out', images=[str(folder)])
     assert found.statistics.num_images == 6
     assert found.notes == [
@@ -279,9 +279,9 @@ def test_broken_images_are_left_out_and_named(files, tmp_path):
 
 def test_crops_are_the_middle_of_the_resized_image(tmp_path):
     # 200 x 100 becomes 64 x 32: the middle 32 columns are the source's 50 to 150.
-    picture = np.zeros((100, 200, 3), np.uint8)
-    picture[:, 60:140] = 255
-    Image.fromarray(picture).save(tmp_path / 'a.png')
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[:, 60:140] = 255
+    Image.fromarray(image).save(tmp_path / 'a.png')
     crop = CenterCroppedImages([str(tmp_path / 'a.png')], 32, 32)[0]
     assert crop.shape == (3, 32, 32)
     assert crop[:, :, 5:27].min() > 250 and crop[:, :, :2].max() < 5

@@ -22,11 +22,11 @@ GRAY = Image.new('RGB', (100, 100), (90, 90, 90))
 
 def test_line_joins_the_matched_points():
     # Pictures of 200 px with 50 between, the second 20 lower, no matches elsewhere.
-    picture = np.array(draw_correspondence(
+    sheet = np.array(draw_correspondence(
         GRAY, GRAY, [(10, 50)], [(90, 80)], side=200, gap=50, drop=20)).astype(int)
-    assert picture.shape == (220, 450, 3)
+    assert sheet.shape == (220, 450, 3)
     start, end = np.array([20, 100]), np.array([250 + 180, 20 + 160])
-    colored = np.ptp(picture, axis=-1) > 40  # neither gray nor white
+    colored = np.ptp(sheet, axis=-1) > 40  # neither gray nor white
     for share in (0, 0.2, 0.45, 0.8, 1):
         x, y = (start + share * (end - start)).round().astype(int)
         assert colored[y - 2:y + 3, x - 2:x + 3].any(), share
@@ -40,9 +40,9 @@ def test_line_joins_the_matched_points():
 
 def test_lines_are_thinned_evenly_and_colors_follow_the_place():
     points = np.stack([np.linspace(5, 95, 300), np.full(300, 30)], 1)
-    picture = np.array(draw_correspondence(
+    sheet = np.array(draw_correspondence(
         GRAY, GRAY, points, points, side=100, gap=10, drop=0, max_lines=5)).astype(int)
-    row = picture[30, 8:92]
+    row = sheet[30, 8:92]
     # Red to the left, green in the middle, violet to the right; thinned to 5 dots.
     assert row[:4, 0].max() > 150 and row[-4:, 2].max() > 120
     dots = np.abs(np.diff((row.sum(-1) > 700).astype(int))).sum()
@@ -50,18 +50,18 @@ def test_lines_are_thinned_evenly_and_colors_follow_the_place():
 
 
 def test_images_without_matches_stay_as_they_are():
-    picture = np.array(draw_correspondence(GRAY, GRAY, [], [], side=100, gap=10))
-    assert (picture[10:90, 10:90] == 90).all()
+    sheet = np.array(draw_correspondence(GRAY, GRAY, [], [], side=100, gap=10))
+    assert (sheet[10:90, 10:90] == 90).all()
     with pytest.raises(ValueError, match='got 1 in image 1 and 0 in image 2'):
         draw_correspondence(GRAY, GRAY, [(1, 1)], [])
 
 
 def test_frames_lie_on_the_crop_edges():
-    picture = np.array(draw_crops(GRAY, [(10, 20, 60, 90), (40, 0, 100, 50)], 200))
+    sheet = np.array(draw_crops(GRAY, [(10, 20, 60, 90), (40, 0, 100, 50)], 200))
     first, second = (ImageColor.getrgb(color) for color in VIEW_COLORS)
-    assert tuple(picture[100, 20]) == tuple(picture[178, 60]) == first
-    assert tuple(picture[60, 199]) == tuple(picture[0, 150]) == second
-    assert tuple(picture[100, 18]) == (90, 90, 90)
+    assert tuple(sheet[100, 20]) == tuple(sheet[178, 60]) == first
+    assert tuple(sheet[60, 199]) == tuple(sheet[0, 150]) == second
+    assert tuple(sheet[100, 18]) == (90, 90, 90)
 
 
 def test_nearest_pair_of_a_mirrored_view_is_the_mirrored_cell():

@@ -26,7 +26,7 @@ def test_maps_are_upsampled_bilinearly():
 
 
 def test_padding_is_cut_off():
-    # The picture fills the upper three quarters and the left half of the input.
+    # The image fills the upper three quarters and the left half of the input.
     found = upsample_to_image(maps(3), (72, 72), covered=(0.75, 0.5))
     wanted = F.interpolate(maps(3)[None], (96, 144), mode='bilinear')[0, :, :72, :72]
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
@@ -40,7 +40,7 @@ def test_overlays_are_brightest_where_their_map_peaks():
     scores = upsample_to_image(maps(5), (96, 144)).numpy()
     found = heat_overlays(GRAY, scores, float(scores.min()), float(scores.max()))
     for overlay, score in zip(found, scores, strict=True):
-        # The photograph has one gray, so that the heat alone tells places apart.
+        # The image has one gray, so that the heat alone tells places apart.
         brightness = overlay.sum(2, dtype=int)
         assert brightness.flat[score.argmax()] >= brightness.max() - 3
         assert brightness.flat[score.argmin()] <= brightness.min() + 3
