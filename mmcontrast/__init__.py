@@ -1,4 +1,4 @@
-"""Dense contrastive and vision-language methods for OpenMMLab."""
+"""Extend OpenMMLab by dense contrastive and vision-language methods."""
 from ._compat import check_versions, repair_config_scopes
 from .version import __version__
 

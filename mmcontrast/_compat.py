@@ -1,4 +1,4 @@
-"""Which versions of our neighbors fit, and how their configs are found.
+"""Check the versions of the OpenMMLab libraries and help them find their configs.
 
 OpenMMLab exists twice under the same import names: the original distributions
 (``mmengine``, ``mmcv``, ``mmdet``, ...) and the maintained ``onedl-*`` ones. Neither

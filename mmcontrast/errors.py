@@ -1,4 +1,4 @@
-"""Define errors whose text is all that a user needs, and suggest correct names."""
+"""Define errors that are shown to the user without a traceback; suggest names."""
 import difflib
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The entry point by which mmengine's hub and inferencers find our modules."""
+"""Let mmengine's hub and inferencers find our modules."""
 from mmengine.registry import DefaultScope
 
 from . import registry

@@ -1,4 +1,4 @@
-"""Run a trained model on images and write what it finds: ``tools/infer.py``."""
+"""Run a trained model on images and write the results: ``tools/infer.py``."""
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

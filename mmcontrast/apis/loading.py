@@ -121,14 +121,14 @@ def load_backbone(cfg: Config, checkpoint: str | None, prefix: str | None = None
 
 
 def load_clip(weights: str) -> tuple[nn.Module, nn.Module, dict]:
-    """Build both towers of a CLIP that ``tools/convert/export_clip.py`` wrote.
+    """Build both towers of a CLIP written by ``tools/convert/export_clip.py``.
 
     Returns:
-        Image tower and text tower in eval mode, and the sizes in open_clip's terms,
-        from the ``.json`` beside the weights.
+        Image tower and text tower in eval mode, and the model config in the format of
+        open_clip, read from the ``.json`` beside the weights.
 
     Raises:
-        FileNotFoundError: If the weights or their sizes are missing.
+        FileNotFoundError: If the weights or the ``.json`` are missing.
     """
     state = load_clip_state(existing_file(weights, 'CLIP weights'))
     sizes = json.loads(Path(existing_file(

@@ -1,4 +1,4 @@
-"""Run one of our tools in a process of its own, as a user would."""
+"""Run one of our tools in a process of its own, as from the command line."""
 import os
 import re
 import subprocess

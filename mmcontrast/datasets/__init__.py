@@ -1,4 +1,4 @@
-"""Datasets: unlabeled and sharded images, labeled images, the toy world."""
+"""Provide datasets: unlabeled and sharded images, labeled images, the toy world."""
 from .bad_images import BadImage, ImageStatus, Reason
 from .images import UnlabeledImages
 from .shapes import ShapesDataset, ShapesQuestions

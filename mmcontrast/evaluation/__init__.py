@@ -1,4 +1,4 @@
-"""Metrics, probes and clustering scores of dense features."""
+"""Evaluate dense features by metrics, probes and clustering."""
 from .cluster_scores import (
     ClusterCounts,
     foreground_ari,

@@ -1,4 +1,4 @@
-"""Modules that two or more methods use."""
+"""Provide modules that two or more methods use."""
 from .backbones import (
            CLIPResNet,
            CLIPResNetWithAttention,

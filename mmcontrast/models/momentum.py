@@ -1,4 +1,4 @@
-"""Keep momentum (EMA) encoders of modules."""
+"""Average the weights of modules: momentum (EMA) encoders."""
 from copy import deepcopy
 
 import torch

@@ -1,4 +1,4 @@
-"""Provide the base class of methods that learn from two views of an image."""
+"""Define the base class of methods that learn from two views of an image."""
 from abc import abstractmethod
 from collections.abc import Sequence
 

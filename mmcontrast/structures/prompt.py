@@ -1,4 +1,4 @@
-"""Describe what a user points at in an image, or says about it."""
+"""Represent a user's prompt: clicks, strokes, boxes, masks, texts, other regions."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
@@ -32,7 +32,7 @@ class ReferenceRegion:
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """A question about an image: clicks, boxes, strokes, masks, regions, texts.
+    """What a user points at or names in an image: clicks, boxes, strokes, masks, regions, texts.
 
     Coordinates are (x, y) in pixels of the image as it was given, continuous, with
     (0, 0) at the top-left corner of the first pixel. Kinds may be combined; at least

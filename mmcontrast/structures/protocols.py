@@ -1,4 +1,4 @@
-"""Define what a tool may ask of a model that offers it.
+"""Define protocols: the methods by which tools, hooks and inferencers use a model.
 
 A tool, hook or inferencer serves every model of a kind, whichever method it belongs
 to: it tests ``isinstance(model, Protocol)`` and calls the members below. A protocol

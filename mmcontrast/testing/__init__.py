@@ -1,1 +1,1 @@
-"""Helpers for the tests of methods: golden cases, gloo ranks, warm processes."""
+"""Help to test methods: golden cases, gloo ranks, preloaded processes."""

@@ -1,4 +1,4 @@
-"""Draw score maps as heat maps over the image, one tile per text, on one scale."""
+"""Draw score maps as heat maps over an image, one tile per text, one color scale."""
 import math
 import textwrap
 from collections.abc import Sequence
@@ -56,18 +56,18 @@ def heat_overlays(image: np.ndarray, scores: np.ndarray, low: float, high: float
 def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], name: str,
                     covered: tuple[float, float] = (1.0, 1.0),
                     limits: tuple[float, float] | None = None) -> Image.Image:
-    """An image and, beside it, where each text matches.
+    """Draw an image and one heat map per text beside it.
 
-    A ring marks the peak of each map; its cosine stands below, after the text.
+    A ring marks the peak of each map; the caption gives the text and the peak's cosine.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         scores: (K, h, w) cosines.
         texts: One per map.
-        name: Of the image.
+        name: Caption of the image.
         covered: See :func:`upsample_to_image`.
-        limits: Cosines of the darkest and brightest color; lowest and highest of these
-            maps if None.
+        limits: Cosines of the darkest and the brightest color. Default: the lowest and
+            the highest cosine of these maps.
     """
     count = len(texts) + 1
     width, height = fitted_size(image.shape, _tile(count))

@@ -1,1 +1,1 @@
-"""The functions behind `tools/analysis/`."""
+"""Analyze trained models: the functions behind ``tools/analysis/``."""

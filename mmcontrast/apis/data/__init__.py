@@ -1,1 +1,1 @@
-"""The functions behind `tools/data/`."""
+"""Write data sets to disk: the functions behind ``tools/data/``."""

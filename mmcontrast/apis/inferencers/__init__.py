@@ -1,4 +1,4 @@
-"""Run trained models on images, in three lines."""
+"""Run trained models on images from Python, in three lines."""
 from .base import Inferencer, open_inferencer
 from .denseclip import DenseCLIPInferencer
 from .detector import DetectorInferencer

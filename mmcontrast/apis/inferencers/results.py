@@ -1,4 +1,4 @@
-"""Hold what an inferencer found in one image, draw it and write it to files."""
+"""Store the result of an inferencer for one image, draw it and write it to files."""
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence

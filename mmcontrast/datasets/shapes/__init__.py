@@ -1,4 +1,4 @@
-"""The toy world: scenes of textured colored shapes, drawn from a seed."""
+"""Draw the toy world: scenes of textured colored shapes, each from a seed."""
 from .clip import Clip, draw_clip
 from .dataset import ShapesDataset
 from .objects import SceneObject

@@ -29,8 +29,8 @@ def draw_clip(seed: int, frames: int = 8, size: int = 128, *, combinations: str 
               num_objects: tuple[int, int] = (2, 6)) -> Clip:
     """Draw a clip whose first frame is ``draw_scene`` with the same arguments.
 
-    Objects go left and right, nearer (and larger) and farther, rock a little, pass in
-    front of each other and turn back at the edges.
+    Objects move left and right, toward the viewer (growing) and away, tilt slightly,
+    occlude each other and turn back at the edges of the image.
 
     Args:
         seed, size, combinations, num_objects: As for ``draw_scene``.

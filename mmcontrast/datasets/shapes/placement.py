@@ -49,9 +49,13 @@ class Placement:
         return is_plausible(self._thing, box, self.background.plan)
 
     def compose(self, box_xyxy: Sequence[float]) -> np.ndarray:
-        """(S, S, 3) uint8 image with the object in a box, shadow and light included.
+        """Render the scene with the object in a box, with its shadow and lighting.
 
-        Only the height and the foot of the box are used: the object keeps its shape.
+        The object keeps its aspect ratio: it has the height of the box and stands on
+        the middle of its bottom edge; the width of the box is ignored.
+
+        Returns:
+            (S, S, 3) uint8 RGB image.
         """
         left, top, right, bottom = (side / self.scene.size for side in box_xyxy)
         height = self._thing.box[3] - self._thing.box[1]

@@ -1,4 +1,4 @@
-"""Plan a scene: make every random choice, and draw no pixel.
+"""Sample the layout of a scene: every random choice, before any pixel is drawn.
 
 Lengths are shares of the image side, so one plan can be drawn at any size.
 """

@@ -17,11 +17,11 @@ PAIR_TEXTS = tuple(
 
 
 class Question(NamedTuple):
-    """A choice between texts.
+    """A multiple-choice question: which text describes the image?
 
     Attributes:
-        choices: One of them is right.
-        answer: Its index.
+        choices: Texts, exactly one of which is right.
+        answer: Index of the right one.
     """
 
     choices: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Transforms: read images, make views, pack them for the model."""
+"""Transform samples: read images, make views, pack them for the model."""
 from .crops import CenterCrops, Crop, IndependentCrops, OverlapCrops, RandomResizedCrops
 from .fast_views import FastTwoViews
 from .image_text import CropRegion, PackImageText

@@ -1,1 +1,1 @@
-"""Communication between the ranks of a run: failures, consistency, shared flags."""
+"""Communicate between the ranks of a run: failures, consistency, shared flags."""

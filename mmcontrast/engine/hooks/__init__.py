@@ -1,4 +1,4 @@
-"""Hooks of mmengine's Runner."""
+"""Provide hooks for mmengine's Runner."""
 from .bad_images import BadImagesHook
 from .checkpoint_keys import CheckpointKeysHook
 from .class_check import ClassCheckHook, check_classes

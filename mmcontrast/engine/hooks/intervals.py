@@ -1,4 +1,4 @@
-"""Run an inspection of the network at intervals, on one rank."""
+"""Define the base class of hooks that inspect the network at intervals."""
 from abc import abstractmethod
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Keep stop signals away from loader workers."""
+"""Let data loader workers ignore stop signals."""
 import multiprocessing
 import os
 import signal

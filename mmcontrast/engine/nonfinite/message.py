@@ -66,7 +66,7 @@ class RankReport:
 
     @property
     def is_source(self) -> bool:
-        """Whether the batch of this rank caused it."""
+        """Whether the batch of this rank caused the non-finite step."""
         return self.origin is not None or not all(
             bool(value.isfinite().all()) for value in self.losses.values())
 

@@ -1,1 +1,1 @@
-"""Optimizers, parameter groups and schedules."""
+"""Provide optimizers, parameter groups and schedules."""

@@ -1,9 +1,9 @@
 """Compile the LARS step of one weight for the CPU with numba (the extra ``cpu``).
 
-The update needs both norms first, so that weight and gradient must be read twice. Torch
-needs an operation for each of |w|, |g| and w.g, the norms on one core; here one pass on
-all cores computes all three, and the update finds part of the tensors still cached.
-``tools/benchmark/run.py pixpro_step`` measures it.
+LARS needs the norms of weight and gradient before it can update, so both are read
+twice. Torch computes |w|, |g| and w.g in three operations, the norms on one core only.
+This kernel computes all three in one pass on all cores, and the update that follows
+finds part of the tensors in the cache. ``tools/benchmark/run.py pixpro_step`` times it.
 """
 import math
 

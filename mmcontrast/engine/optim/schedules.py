@@ -67,16 +67,17 @@ def warmup_poly(step: int, total: int, warmup: int, peak: float, power: float = 
                 minimum: float = 0.0, warmup_ratio: float = 1e-6) -> float:
     """Polynomial decay from ``peak`` to ``minimum``, times a linear warm-up.
 
-    The formula of mmcv 1.x, whose warm-up ramps to the decay as it is by then. No chain
-    of mmengine's ``LinearLR`` and ``PolyLR`` equals it.
+    The formula of mmcv 1.x: during the warm-up the decayed value is multiplied by a
+    factor that grows linearly to 1. mmengine's ``LinearLR`` and ``PolyLR`` in sequence
+    do not give the same values.
 
     Args:
         step: Iteration, counted from 0.
         total: Number of iterations of the whole run.
         warmup: Iterations of the warm-up.
-        peak: Value at step 0 but for the warm-up. Below ``minimum`` the schedule rises:
-            a group with rate 0 ends at ``minimum``.
-        power: Of the decay.
+        peak: Value at step 0 without warm-up. If it is below ``minimum``, the schedule
+            rises: a group with learning rate 0 ends at ``minimum``.
+        power: Exponent of the decay.
         minimum: Value at step ``total``.
         warmup_ratio: Factor of the warm-up at step 0.
     """

@@ -1,1 +1,1 @@
-"""Resume exactly: a killed run ends like the uninterrupted one."""
+"""Resume exactly: a resumed run gives the same weights as an uninterrupted one."""

@@ -1,1 +1,1 @@
-"""The Runner that `tools/train.py` uses."""
+"""Provide the Runner that ``tools/train.py`` uses."""

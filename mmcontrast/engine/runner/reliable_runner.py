@@ -75,14 +75,14 @@ class ReliableRunner(Runner):
             self.cfg.get('env_cfg', {}).get('rank_failures', True))
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Set up the processes, see mmengine, and detect rank failures from here on."""
+        """Set up the processes as mmengine does and start to detect rank failures."""
         super().setup_env(env_cfg)
         if self.detects_rank_failures:
             start_failure_detection()
 
     def wrap_model(self, model_wrapper_cfg: dict | None,
                    model: nn.Module) -> nn.Module:
-        """Wrap the model, see mmengine, after comparing it across ranks."""
+        """Compare the model across ranks, then wrap it as mmengine does."""
         if self.detects_rank_failures:
             check_rank_consistency(self.cfg.pretty_text, model)
         return super().wrap_model(model_wrapper_cfg, model)

@@ -1,4 +1,4 @@
-"""CLIP (ICML 2021): contrastive language-image pretraining, from scratch."""
+"""Pretrain image and text towers from scratch: CLIP (ICML 2021)."""
 from ...registry import MODELS
 from .multiple_choice import MultipleChoiceAccuracy
 

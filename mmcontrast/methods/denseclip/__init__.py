@@ -1,4 +1,4 @@
-"""DenseCLIP (CVPR 2022): class texts guide segmentors and detectors.
+"""Guide segmentors and detectors by class texts: DenseCLIP (CVPR 2022).
 
 The models are subclasses of mmseg's and mmdet's, which are imported when a config names
 one of them.

@@ -1,4 +1,4 @@
-"""PixPro (CVPR 2021): pretraining by agreement of pixels."""
+"""Pretrain by pixel-level consistency: PixPro (CVPR 2021)."""
 from .losses import PairConsistencyLoss, PixContrastLoss
 from .pairs import pooled_keys, positive_pairs, published_coords
 from .pixpro import PixPro

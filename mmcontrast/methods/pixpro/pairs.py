@@ -1,4 +1,4 @@
-"""Find the cells of two views that show the same place of the image."""
+"""Find the cells of two views that show the same part of the image."""
 from collections.abc import Sequence
 
 import torch

@@ -1,4 +1,4 @@
-"""SlotCon (NeurIPS 2022): pretraining by semantic grouping."""
+"""Pretrain by semantic grouping: SlotCon (NeurIPS 2022)."""
 from .alignment import Aligner, Overlap, overlaps
 from .grouping import SlotGrouping, Slots
 from .losses import distillation, slot_contrast, update_center

@@ -1,4 +1,4 @@
-"""Layers that several methods share."""
+"""Provide layers that several methods share."""
 from .conv_mlp import ConvMLP, RowMLP
 
 __all__ = ['ConvMLP', 'RowMLP']

@@ -1,4 +1,4 @@
-"""Photometric augmentation of a whole batch of views, on the device of the model."""
+"""Augment a batch of views photometrically, on the device of the model."""
 from .params import AugmentParams, Op
 from .steps import BatchedSteps, batched_recipe
 

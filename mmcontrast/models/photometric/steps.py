@@ -28,7 +28,12 @@ class BatchedSteps:
         self.draw(0)    # an error now rather than in the first batch
 
     def draw(self, n: int, generator: Generator | None = None) -> AugmentParams:
-        """Parameters for ``n`` views, from torch's CPU generator or the one given."""
+        """Draw the parameters of ``n`` views.
+
+        Args:
+            n: Number of views.
+            generator: Default: torch's global generator on the CPU.
+        """
         return AugmentParams.join(
             [draw_params(step, n, generator) for step in self.steps], n)
 

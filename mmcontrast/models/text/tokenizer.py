@@ -1,4 +1,4 @@
-"""Tokenize texts with CLIP's byte pair encoding; refuse those that are too long."""
+"""Tokenize texts with CLIP's byte pair encoding; reject texts that are too long."""
 import functools
 from collections.abc import Sequence
 

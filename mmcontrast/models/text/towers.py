@@ -82,7 +82,11 @@ def tower_sizes(tower: str) -> TextSizes:
 
 
 def build_tower(sizes: TextSizes, quick_gelu: bool) -> dict[str, nn.Module]:
-    """The parts of open_clip's text transformer under OpenAI's names."""
+    """Build open_clip's text transformer.
+
+    Returns:
+        Its submodules and parameters, by their names in OpenAI's CLIP.
+    """
     open_clip()
     from open_clip.transformer import QuickGELU, TextTransformer
     whole = TextTransformer(

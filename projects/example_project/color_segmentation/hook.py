@@ -1,4 +1,4 @@
-"""A hook that shows what the model has learned."""
+"""Draw the learned class colors during training."""
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper

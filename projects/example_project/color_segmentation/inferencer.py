@@ -1,4 +1,4 @@
-"""How tools/infer.py runs the model."""
+"""Run the model in tools/infer.py."""
 import numpy as np
 from torch import nn
 

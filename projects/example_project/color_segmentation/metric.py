@@ -1,4 +1,4 @@
-"""The score of the method."""
+"""Score segmentations by pixel accuracy."""
 from mmengine.evaluator import BaseMetric
 
 from mmcontrast.registry import METRICS

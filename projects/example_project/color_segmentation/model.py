@@ -1,4 +1,4 @@
-"""The model, and the transform that packs its samples."""
+"""Define the model and the transform that packs its samples."""
 import torch
 import torch.nn.functional as F
 from mmcv.transforms import BaseTransform

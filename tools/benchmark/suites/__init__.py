@@ -1,1 +1,1 @@
-"""One file a suite; ``tools/benchmark/timing/frame.py`` shows how to write one."""
+"""Define timing suites, one per file; ``timing/frame.py`` shows how to write one."""

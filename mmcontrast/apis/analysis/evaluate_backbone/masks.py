@@ -1,4 +1,4 @@
-"""Probes and clusters of dense features against masks: the functions behind the tool.
+"""Evaluate dense features against masks, by probes and by clustering.
 """
 from collections.abc import Iterator, Sequence
 from functools import partial
