@@ -32,7 +32,7 @@ class ReferenceRegion:
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What a user points at or names in an image: clicks, boxes, strokes, masks, regions, texts.
+    """What a user points at or names in an image: clicks, boxes, strokes, masks, texts.
 
     Coordinates are (x, y) in pixels of the image as it was given, continuous, with
     (0, 0) at the top-left corner of the first pixel. Kinds may be combined; at least
