@@ -249,7 +249,7 @@ def test_inspection_shows_the_manifest_and_checks_the_hash(tmp_path, run_tool):
     path.write_bytes(content)
     output, sentence = run_tool('inspect_checkpoint.py', path)
     assert not output
-    assert 'epoch_7.pth is damaged: its content is not the one' in sentence
+    assert 'epoch_7.pth is damaged: its content does not match' in sentence
 
 
 def test_all_weights_go_into_a_safetensors_file_and_back(tmp_path, run_tool):
