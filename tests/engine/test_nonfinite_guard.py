@@ -232,6 +232,13 @@ def test_a_step_to_leave_out_is_left_out_after_a_resume(tmp_path):
         resume=True, load_from=str(tmp_path / 'a' / 'iter_3.pth')))
     assert_same(state(resumed), state(whole))
     assert not (tmp_path / 'b' / 'nonfinite').exists()
+    # An earlier version wrote the same under another name.
+    checkpoint = torch.load(tmp_path / 'a' / 'iter_3.pth', weights_only=False)
+    checkpoint['finite_guard_dropping'] = checkpoint.pop('nonfinite_guard_dropping')
+    torch.save(checkpoint, tmp_path / 'former.pth')
+    resumed = trained(cfg('c') | dict(
+        resume=True, load_from=str(tmp_path / 'former.pth')))
+    assert_same(state(resumed), state(whole))
 
 
 def test_two_optimizers_with_a_train_step_of_their_own_are_guarded(tmp_path):

@@ -29,7 +29,7 @@ def counting_suite():
     del SUITES['counting']
 
 
-def test_warm_up_does_not_count_and_median_and_spread_are_kept(counting_suite):
+def test_warm_up_does_not_count_and_median_and_range_are_kept(counting_suite):
     count, pair = run_suite('counting', runs=3, progress=False)
     assert count.spread.values == [10, 20, 30]
     assert (count.spread.median, count.spread.least, count.spread.greatest) == (

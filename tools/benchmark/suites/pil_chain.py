@@ -36,9 +36,9 @@ class PILChain:
 
     def stages(self) -> list[tuple[str, Callable]]:
         """Names and operations, in their order."""
-        def on(k: int, change: Callable) -> Callable:
+        def on(k: int, transform: Callable) -> Callable:
             def apply(item: Views) -> Views:
-                item[0][k] = change(item[0][k])
+                item[0][k] = transform(item[0][k])
                 return item
             return apply
 
