@@ -4,7 +4,6 @@ import os
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..engine.distributed.rank_failures import broadcast_failures
@@ -18,6 +17,7 @@ from ..engine.hooks import (
 from ..engine.runner.reliable_runner import ReliableRunner
 from ..engine.runner.run_errors import explained_errors
 from ..io.disk import check_work_dir
+from ..registry import RUNNERS
 from .config import UsageError, check_config, existing_file, load_config
 from .lint.top_level import DEFAULT_HOOKS
 

@@ -1,7 +1,10 @@
 """Configs with the names of earlier versions keep working."""
+from importlib import import_module
+
 import pytest
 
 from mmcontrast.apis.config import check_config, load_config
+from mmcontrast.engine.runner.reliable_runner import ReliableRunner
 from mmcontrast.registry import TRANSFORMS
 
 BASE = """
@@ -64,3 +67,14 @@ def test_a_former_meta_key_of_packed_views_is_renamed():
     """Else views that the pipeline has augmented would be augmented again."""
     pack = TRANSFORMS.build(dict(type='PackViews', meta_keys=('label', 'recoloured')))
     assert pack.meta_keys == ('label', 'photometric_done')
+
+
+@pytest.mark.parametrize('name', [
+    'ReliableRunner', 'TrustedRunner', 'mmcontrast.TrustedRunner'])
+def test_a_runner_is_found_without_its_scope(name, config, monkeypatch):
+    built, module = [], import_module('mmcontrast.apis.train')
+    monkeypatch.setattr(ReliableRunner, 'from_cfg', built.append)
+    monkeypatch.setattr(module, '_OUR_HOOKS', {})
+    monkeypatch.setattr(module, 'fit_to_devices', lambda cfg: [])
+    module.build_runner(load_config(config(f'runner_type = {name!r}')))
+    assert len(built) == 1
