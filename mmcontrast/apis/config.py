@@ -1,4 +1,5 @@
 """Read a config as the tools do: apply overrides, check it, choose a work dir."""
+from importlib.util import find_spec
 from pathlib import Path
 
 from mmengine.config import Config
@@ -30,10 +31,7 @@ def load_config(path: str, options: dict | None = None,
         FileNotFoundError: If there is no such file; suggests similar names.
         UsageError: If a key looks like a typo of a known one.
     """
-    if '::' in path:
-        config = get_config(path)
-    else:
-        config = Config.fromfile(existing_file(path, 'config'))
+    config = read_config(path)
     _raise_if_any(misspelled_keys(config), config)
     _rename_hooks(config)
     if options:
@@ -48,6 +46,35 @@ def load_config(path: str, options: dict | None = None,
     default = f'work_dirs/{Path(path.rpartition("::")[2]).stem}'
     config.work_dir = work_dir or config.get('work_dir') or default
     return config
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a config as it is written.
+
+    Args:
+        path: File, or ``mmcontrast::pixpro/...`` for one of an installed package.
+
+    Raises:
+        FileNotFoundError: If there is no such file or package; suggests similar names.
+    """
+    package, scoped, name = str(path).partition('::')
+    if not scoped:
+        return Config.fromfile(existing_file(str(path), 'config'))
+    if find_spec(package) is None:
+        # mmengine would install a package of that name from the network.
+        raise FileNotFoundError(
+            f'config {path} does not exist: there is no package {package} here.')
+    try:
+        return get_config(str(path))
+    except (FileNotFoundError, ValueError) as error:  # the latter without a folder
+        folder = Path(find_spec(package).origin).parent / '.mim' / 'configs'
+        if (folder / name).is_file():
+            raise
+        configs = [file.relative_to(folder).as_posix()
+                   for file in folder.rglob('*.py')]
+        hint = suggest(f'{package}::{near}' for near in closest(name, configs, 3))
+        raise FileNotFoundError(f'config {path} does not exist' + (
+            hint or f': no config in {folder} has a similar name.')) from error
 
 
 def _rename_hooks(config: Config) -> None:

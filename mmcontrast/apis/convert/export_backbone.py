@@ -14,6 +14,7 @@ from ...converters.targets import Target, build_target
 from ...io.checkpoint import count_prefixes
 from ...registry import MODELS
 from ...structures.protocols import ExportsBranch
+from ..config import read_config
 from ..loading import build_model, read_weights
 from .weight_files import provenance, write_weights
 
@@ -42,7 +43,7 @@ def export_backbone(config: str | Path | Config, checkpoint: str | Path,
         ValueError: If keys would be lost, outputs differ or ``to`` lacks the network.
         KeyError: If the checkpoint has no such branch.
     """
-    config = config if isinstance(config, Config) else Config.fromfile(config)
+    config = config if isinstance(config, Config) else read_config(config)
     # Independent of the default scope that an earlier Runner left.
     scope = config.get('default_scope') or 'mmcontrast'
     with DefaultScope.overwrite_default_scope(scope):

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from ...converters.report import Conversion, KeyReport
 from ...errors import did_you_mean
 from ...io.checkpoint import find_state_dict, read_checkpoint, write_checkpoint
+from ..config import read_config
 from .weight_files import provenance
 
 # By name: a method is imported only when it is asked for.
@@ -42,7 +43,7 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
                          f'There is one for: {", ".join(names)}.')
     convert = import_module(f'{METHODS}.{method}.convert').convert
     checkpoint = read_checkpoint(src)
-    model = Config.fromfile(config).model if config else None
+    model = read_config(config).model if config else None
     conversion: Conversion = convert(
         find_state_dict(checkpoint, src), model, drop, checkpoint.get('meta'))
     report = conversion.report
