@@ -60,6 +60,9 @@ def _as_list(items=(), max_length=None) -> list:
 def unsafe_file_message(path: Path, error: Exception) -> str:
     """Message for a file that holds more than data: what was found, what to do."""
     text = str(error)
+    if 'Unsupported operand' in text:  # an image, a web page, another pickle protocol
+        return (f'{path} cannot be read as a checkpoint: it is no file of torch.save, '
+                'or one of a pickle protocol that torch reads only by executing it.')
     found = text.partition('GLOBAL ')[2].split(' was ')[0].split(' whose ')[0]
     found = found or text.partition('Unpickler error: ')[2] or text
     found = found.split('\n')[0]

@@ -329,3 +329,10 @@ def test_only_manifests_without_their_checkpoint_are_removed(tmp_path):
     assert clean_up(tmp_path) == [manifest_path(paths[0])]
     assert (tmp_path / 'notes.pth.json').exists()
     assert read_manifest(paths[1]).step == 8
+
+
+@pytest.mark.parametrize('content', [b'\x89PNG\r\n\x1a\n', b'<html>'])
+def test_a_file_that_is_no_checkpoint_is_not_called_code(tmp_path, content):
+    (tmp_path / 'image.pth').write_bytes(content)
+    with pytest.raises(ValueError, match='image.pth cannot be read as a checkpoint'):
+        read_checkpoint(tmp_path / 'image.pth')
