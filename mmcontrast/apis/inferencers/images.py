@@ -149,7 +149,8 @@ class InputImages(Dataset):
         size = image.shape[:2]
         path = source.image if isinstance(source.image, str) else source.name
         packed = self.pipeline(dict(
-            img=np.ascontiguousarray(image[..., ::-1] if self.bgr else image),
+            # A copy: Pillow's arrays are read-only, and transforms may write.
+            img=np.array(image[..., ::-1] if self.bgr else image, order='C'),
             img_path=path, img_id=index, img_shape=size, ori_shape=size, seg_fields=[],
             reduce_zero_label=False))
         return InputImage(index, source.name, image, packed['inputs'],
