@@ -2,7 +2,6 @@
 import gzip
 import io
 import os
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -21,6 +20,7 @@ from mmcontrast.datasets import (
 )
 from mmcontrast.datasets.transforms import LoadImage
 from mmcontrast.testing.ranks import on_ranks
+from tests.helpers.processes import run_python
 
 
 def encoded(number, kind='PNG'):
@@ -342,7 +342,6 @@ def test_a_shard_that_shrinks_or_goes_during_a_run_ends_it_by_name(tmp_path):
 def test_globs_need_no_library_and_braces_say_which(tmp_path):
     write_shards(tmp_path, [2])
     code = f"""
-import subprocess
 import sys
 sys.modules['braceexpand'] = sys.modules['webdataset'] = None
 from mmcontrast.datasets import ShardedImages
@@ -352,6 +351,6 @@ try:
 except ImportError as error:
     print(error)
 """
-    said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    said = run_python([sys.executable, '-c', code], capture_output=True, text=True)
     assert said.stdout.startswith('2\n'), said.stderr
     assert "pip install 'mmcontrast[shards]'" in said.stdout

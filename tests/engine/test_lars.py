@@ -1,5 +1,4 @@
 import os
-import subprocess
 import sys
 
 import pytest
@@ -110,7 +109,7 @@ def test_works_without_numba():
         LARS([w], lr=1.0, trust_coef=0.1).step()
         print(w.tolist())
     """
-    printed = subprocess.run([sys.executable, '-c', code], env=os.environ, check=True,
+    printed = run_python([sys.executable, '-c', code], env=os.environ, check=True,
                           capture_output=True, text=True).stdout
     assert printed.strip() == '[[3.0, 3.5]]'
 
