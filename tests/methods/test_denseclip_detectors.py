@@ -20,7 +20,6 @@ from mmdet.structures import DetDataSample  # noqa: E402
 from mmdet.structures.mask import BitmapMasks  # noqa: E402
 
 from tests.helpers.processes import run_python  # noqa: E402
-from tests.helpers.processes import run_python
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs' / 'denseclip'
