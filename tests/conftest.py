@@ -13,6 +13,7 @@ from types import SimpleNamespace  # noqa: E402
 import pytest  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
+from mmengine.visualization import Visualizer  # noqa: E402
 
 from tests.helpers import processes  # noqa: E402
 
@@ -32,6 +33,19 @@ def scope_as_it_was():
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture(autouse=True)
+def no_visualizer_of_a_deleted_folder():
+    """mmengine keeps visualizers by name; the folder of a test that passed is gone."""
+    kinds = [Visualizer]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        for name, visualizer in list(kind._instance_dict.items()):
+            folders = [backend._save_dir for backend in
+                       getattr(visualizer, '_vis_backends', {}).values()]
+            if not all(folder and os.path.isdir(folder) for folder in folders):
+                del kind._instance_dict[name]
 
 
 @pytest.fixture

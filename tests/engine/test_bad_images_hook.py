@@ -54,7 +54,9 @@ def test_run_continues_and_lists_the_bad_images(folder, tmp_path):
         f'{folder}/11.png\tnot an image Pillow knows']
     log = next((tmp_path / 'run').rglob('*.log')).read_text()
     assert '2 of 24 images could not be used' in log and str(list_file) in log
-    assert log.count('Bad image, replaced by another one') == 2
+    # Two workers may meet the same one at the same moment.
+    assert len({line.rpartition('WARNING')[2] for line in log.splitlines()
+                if 'Bad image, replaced by another one' in line}) == 2
 
     # Repaired files leave no old list behind.
     for name in ('03', '11'):

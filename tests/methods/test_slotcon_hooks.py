@@ -118,5 +118,5 @@ def test_nothing_is_drawn_of_a_stream_and_the_log_says_why(tmp_path):
     # The tiny run feeds a plain Dataset, which has no images to load.
     train_tiny(tmp_path / 'run', [SlotImagesHook()], kind=Slots)
     text = log_text(tmp_path)
-    assert text.count('SlotImagesHook cannot pick images of a Pictures') == 1
+    assert text.count('SlotImagesHook cannot pick images of a Images') == 1
     assert not sheets(tmp_path)
