@@ -156,6 +156,11 @@ def test_safetensors_for_torchvision_say_where_they_come_from(resnet18):
     assert parse_config_text(meta['backbone'])['backbone']['depth'] == 18
 
 
+def test_the_target_and_not_the_suffix_says_how_weights_are_written(resnet18):
+    path = resnet18.export('mmdet', 'out.pkl')
+    assert 'conv1.weight' in torch.load(path, weights_only=True)['state_dict']
+
+
 @pytest.mark.parametrize('name', ['out.pth', 'out.safetensors'])
 def test_resnet_in_timm(resnet18, name):
     import timm

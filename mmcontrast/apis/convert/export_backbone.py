@@ -52,10 +52,11 @@ def export_backbone(config: str | Path | Config, checkpoint: str | Path,
 
 def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
             branch: str | None, with_neck: bool, drop: Sequence[str]) -> KeyReport:
-    weights_only = to in ('torchvision', 'timm')
+    layout = dict(torchvision='weights', timm='weights', detectron2='detectron2').get(
+        to, 'checkpoint')
     if to == 'detectron2' and Path(dst).suffix != '.pkl':
         raise ValueError(f'detectron2 reads .pkl files; let DST end so, got {dst}.')
-    if Path(dst).suffix == '.safetensors' and not weights_only:
+    if Path(dst).suffix == '.safetensors' and layout != 'weights':
         raise ValueError(f'{to} reads no safetensors; let DST end in .pth.')
     branch = branch or default_branch(config.model)
     everything = read_weights(checkpoint)
@@ -78,9 +79,9 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
         prefix, usage = 'backbone.', "load_from = '{path}'  # in the detector's config"
     state = {prefix + key: value for key, value in state.items()}
     state |= neck if with_neck else {}
-    write_weights(state, dst, weights_only, dict(
+    write_weights(state, dst, dict(
         provenance(checkpoint), exported_from=Path(checkpoint).name, branch=branch,
-        to=to, backbone=Config(dict(backbone=cfg)).pretty_text))
+        to=to, backbone=Config(dict(backbone=cfg)).pretty_text), layout)
     if target.without:
         report.checks.append(
             f'Trained with {target.without}, verified without: the network of {to} has '

@@ -58,7 +58,7 @@ def export_clip(config: str, checkpoint: str | Path, dst: str | Path) -> KeyRepo
         for key, value in weights.items()])
     architecture = cfg.model.architecture.to_dict()
     report.checks += _verify(model, state, architecture)
-    write_weights(state, dst, weights_only=True, meta=dict(
+    write_weights(state, dst, meta=dict(
         provenance(checkpoint), exported_from=Path(checkpoint).name))
     sizes = dst.with_suffix('.json')
     with atomic_write(sizes) as file:

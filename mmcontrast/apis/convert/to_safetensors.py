@@ -33,7 +33,7 @@ def to_safetensors(checkpoint: str | Path, dst: str | Path) -> str:
     content = read_checkpoint(checkpoint)
     weights = _untied(find_state_dict(content, checkpoint), checkpoint)
     meta = content.get('meta') if isinstance(content.get('meta'), dict) else {}
-    write_weights(weights, dst, weights_only=True, meta=dict(
+    write_weights(weights, dst, meta=dict(
         {key: str(meta[key]) for key in _META_KEYS if key in meta}, format='pt',
         exported_from=Path(checkpoint).name, **provenance(checkpoint)))
     again = read_checkpoint(dst)['state_dict']
