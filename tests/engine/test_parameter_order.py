@@ -1,10 +1,11 @@
-"""A run goes on exactly although parts of its model have moved."""
+"""A run resumes exactly although parts of its model have moved."""
 import copy
 from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.optim import OptimWrapper
+from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 from torch.optim.lr_scheduler import MultiStepLR
 
@@ -83,3 +84,26 @@ def test_moments_and_rates_stay_with_their_parameters(groups):
     wanted = former[0].state_dict()
     for key, value in model.state_dict().items():
         assert value.equal(wanted[key.removeprefix('head.')]), key
+
+
+class Smaller(Current):
+    def __init__(self):
+        super().__init__()
+        del self.body
+
+
+@pytest.mark.parametrize(('kind', 'wrap'), [
+    (Smaller, OptimWrapper),
+    (Current, lambda optimizer: OptimWrapperDict(body=OptimWrapper(optimizer)))])
+def test_weights_load_where_the_optimizer_is_another(kind, wrap):
+    """As with ``load_from``, which has no use for the optimizer in the file."""
+    former, model = Former(), kind()
+    saved = torch.optim.AdamW(former.parameters()).state_dict()
+    checkpoint = copy.deepcopy(dict(
+        state_dict=former.state_dict(), optimizer=saved))
+    runner = SimpleNamespace(
+        model=model, optim_wrapper=wrap(torch.optim.AdamW(model.parameters())),
+        logger=MMLogger.get_current_instance())
+    CheckpointKeysHook().after_load_checkpoint(runner, checkpoint)
+    assert checkpoint['state_dict']['head.scale'].equal(former.scale)
+    assert checkpoint['optimizer'] == saved

@@ -2,7 +2,7 @@
 import os
 
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
 
@@ -65,8 +65,11 @@ def _use_current_keys(checkpoint: dict, model: nn.Module, runner: Runner):
     if 'ema_state_dict' in checkpoint:
         checkpoint['ema_state_dict'] = current_keys(
             checkpoint['ema_state_dict'], model, prefix='module.')
-    if 'optimizer' in checkpoint and isinstance(runner.optim_wrapper, OptimWrapper):
-        reorder_optimizer(checkpoint, model, runner.optim_wrapper.optimizer)
+    wrapper = runner.optim_wrapper
+    # An OptimWrapperDict has the states of several optimizers.
+    if ('optimizer' in checkpoint and isinstance(wrapper, OptimWrapper)
+            and not isinstance(wrapper, OptimWrapperDict)):
+        reorder_optimizer(checkpoint, model, wrapper.optimizer)
 
 
 def _pretrained_cfgs(module: nn.Module) -> list[dict]:

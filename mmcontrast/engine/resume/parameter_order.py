@@ -20,19 +20,20 @@ def reorder_optimizer(checkpoint: dict, model: nn.Module, optimizer: Optimizer) 
             parameters, or with fewer groups that each keep this order.
     """
     name_of = {parameter: name for name, parameter in model.named_parameters()}
-    place = {name: i for i, name in enumerate(checkpoint['state_dict'])}
+    saved_idx = {name: i for i, name in enumerate(checkpoint['state_dict'])}
     groups = [[name_of[parameter] for parameter in group['params']]
               for group in optimizer.param_groups]
     saved = checkpoint['optimizer']
-    if (len(saved['param_groups']) != len(groups)
-            or not all(name in place for group in groups for name in group)):
-        return  # another optimizer or model: loading it says so
+    sizes = [len(group['params']) for group in saved['param_groups']]
+    if (sizes != [len(group) for group in groups]
+            or not all(name in saved_idx for group in groups for name in group)):
+        return  # Another optimizer or model: resuming reports it.
     order = list(range(len(groups)))
     if all(len(group) == 1 for group in groups):
-        order.sort(key=lambda i: place[groups[i][0]])
+        order.sort(key=lambda i: saved_idx[groups[i][0]])
     former, numbers = dict(zip(order, saved['param_groups'], strict=True)), {}
     for i, group in former.items():
-        names = sorted(groups[i], key=place.__getitem__)
+        names = sorted(groups[i], key=saved_idx.__getitem__)
         numbers |= zip(names, group['params'], strict=True)
     saved['param_groups'] = [
         former[i] | dict(params=[numbers[name] for name in group])
