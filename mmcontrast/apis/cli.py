@@ -12,7 +12,7 @@ from mmengine.config import DictAction
 from ..errors import UserError
 
 #: Built-in errors that the functions behind our tools raise for wrong arguments.
-INPUT_ERRORS = (FileExistsError, ImportError, KeyError, ValueError)
+INPUT_ERRORS = (FileExistsError, ImportError, ValueError)
 
 
 def tool_parser(script: str, description: str) -> argparse.ArgumentParser:
@@ -67,7 +67,7 @@ def error_exit(parser: argparse.ArgumentParser,
     try:
         yield
     except (UserError, FileNotFoundError, *input_errors) as error:
-        sys.exit(f'{parser.prog}: {_message(error)}')
+        sys.exit(f'{parser.prog}: {error}')
 
 
 def run(function: Callable, parser: argparse.ArgumentParser,
@@ -130,8 +130,3 @@ def add_ask_arguments(parser: argparse.ArgumentParser) -> None:
     add('--workers', type=int, default=2, metavar='N',
         help='processes that read images')
     add_cfg_options(parser, 'model.test_cfg.mode=whole')
-
-
-def _message(error: Exception) -> str:
-    # str() of a KeyError is quoted.
-    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)

@@ -16,7 +16,7 @@ def describe_machine() -> dict:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else float('nan')
     return dict(
-        cpu=_cpu_name(), cores=_usable_cores(),
+        cpu=_cpu_name(), cores=usable_cores(),
         torch_threads=torch.get_num_threads(), load_average=round(load, 1),
         omp_wait_policy=os.environ.get('OMP_WAIT_POLICY', ''), gpu=gpu,
         system=platform.platform(), python=platform.python_version(),
@@ -45,7 +45,8 @@ def _cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Processors that this process may use."""
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -7,7 +7,7 @@ from mmengine.model.weight_init import update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
-from ..errors import did_you_mean
+from ..errors import UserKeyError, did_you_mean
 from ..io.checkpoint import count_prefixes, find_state_dict, read_checkpoint
 from ..io.script_archive import is_script_archive, read_script_archive
 from ..registry import WEIGHT_INITIALIZERS
@@ -51,7 +51,7 @@ def load_clip_state(source: str | Path) -> dict[str, Tensor]:
     # open_clip keeps the text tower under 'text.' in its newer class.
     state = {key.removeprefix('text.'): value for key, value in state.items()}
     if not any(name in state for name in REQUIRED_KEYS):
-        raise KeyError(
+        raise UserKeyError(
             f'{path} holds no CLIP model: expected {" or ".join(REQUIRED_KEYS)}, found '
             f'{count_prefixes(state)}. A tower taken out of its model lacks the '
             'prefixes; a DenseCLIP checkpoint goes through tools/convert/official.py.')

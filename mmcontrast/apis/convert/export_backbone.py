@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...converters.equality import verify_outputs, verify_stages
 from ...converters.report import KeyReport, rename_keys
 from ...converters.targets import Target, build_target
+from ...errors import UserKeyError
 from ...io.checkpoint import count_prefixes
 from ...registry import MODELS
 from ...structures.protocols import ExportsBranch
@@ -63,7 +64,8 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
     weights = _part(everything, branch, 'backbone', checkpoint)
     cfg = {k: v for k, v in config.model.backbone.items() if k != 'init_cfg'}
     source = build_model(config, 'backbone')
-    _check_fits(source, weights, checkpoint, config.filename)
+    load_exactly(source, weights, checkpoint,
+                 f'the backbone of {config.filename or "CONFIG"}')
     target = build_target(cfg, source, to)
     if target.without:
         source = MODELS.build({k: v for k, v in cfg.items() if k not in target.without})
@@ -105,19 +107,28 @@ def _part(weights: Mapping[str, Tensor], branch: str, module: str, path: str | P
     prefix = f'momentum.{module}.' if branch == 'momentum' else f'{module}.'
     part = {k[len(prefix):]: v for k, v in weights.items() if k.startswith(prefix)}
     if not part:
-        raise KeyError(f'{path}: no weight of the {branch} {module} ({prefix}*). It '
-                       f'holds {count_prefixes(weights)}. Try the other --branch, or '
-                       f'python tools/convert/inspect_checkpoint.py {path}')
+        raise UserKeyError(
+            f'{path}: no weight of the {branch} {module} ({prefix}*). It holds '
+            f'{count_prefixes(weights)}. Try the other --branch, or python '
+            f'tools/convert/inspect_checkpoint.py {path}')
     return part
 
 
-def _check_fits(source: nn.Module, weights: Mapping[str, Tensor], path: str | Path,
-                config: str | None):
+def load_exactly(network: nn.Module, weights: Mapping[str, Tensor], path: str | Path,
+                 role: str) -> None:
+    """Load weights into the network that they were trained in.
+
+    Args:
+        path, role: The file and what the network is, for the message.
+
+    Raises:
+        ValueError: If a weight is missing, unknown or of another shape.
+    """
     try:
-        source.load_state_dict(weights)
+        network.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f'{path} does not fit the backbone of {config or "CONFIG"}; '
-                         f'give the config it was trained with. {error}') from error
+        raise ValueError(f'{path} does not fit {role}; give the config it was trained '
+                         f'with. {error}') from error
 
 
 def _renamed(weights: Mapping[str, Tensor], target: Target, title: str,

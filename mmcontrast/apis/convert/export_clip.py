@@ -14,6 +14,7 @@ from ...models.clip_weights import open_clip
 from ...models.text import tokenize
 from ..config import load_config
 from ..loading import build_model, read_weights
+from .export_backbone import load_exactly
 from .weight_files import provenance, write_weights
 
 SUFFIXES = ('.safetensors', '.pt', '.pth')
@@ -47,11 +48,7 @@ def export_clip(config: str, checkpoint: str | Path, dst: str | Path) -> KeyRepo
     cfg = load_config(config)
     model = _build(cfg, config)
     weights = read_weights(checkpoint)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f'{checkpoint} does not fit the model of {config}; give the '
-                         f'config it was trained with. {error}') from error
+    load_exactly(model, weights, checkpoint, f'the model of {config}')
     state = {key.removeprefix(PREFIX): value for key, value in weights.items()}
     report = KeyReport(f'{Path(checkpoint).name}, CLIP -> open_clip', [
         (key, key.removeprefix(PREFIX), tuple(value.shape))

@@ -4,6 +4,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...engine.nonfinite.record import bit_equal
 from ...io.checkpoint import find_state_dict, read_checkpoint
 from .weight_files import provenance, write_weights
 
@@ -38,7 +39,7 @@ def to_safetensors(checkpoint: str | Path, dst: str | Path) -> str:
         exported_from=Path(checkpoint).name, **provenance(checkpoint)))
     again = read_checkpoint(dst)['state_dict']
     assert set(again) == set(weights)
-    assert all(_same(again[key], value) for key, value in weights.items())
+    assert all(bit_equal(again[key], value) for key, value in weights.items())
     return f'{dst}: {len(again)} tensors, read back and equal to those of {checkpoint}'
 
 
@@ -49,14 +50,7 @@ def _untied(weights: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
         if value.layout is not torch.strided or value.is_quantized:
             raise ValueError(f'{path}: {key} is {value.layout}, quantized: '
                              f'{value.is_quantized}; safetensors are dense and plain.')
-        place = value.untyped_storage().data_ptr()
-        untied[key] = value.clone() if place in seen else value
-        seen.add(place)
+        address = value.untyped_storage().data_ptr()
+        untied[key] = value.clone() if address in seen else value
+        seen.add(address)
     return untied
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Equal bit by bit; NaN equals itself."""
-    return (one.dtype == other.dtype and one.shape == other.shape
-            and torch.equal(one.contiguous().view(-1).view(torch.uint8),
-                            other.contiguous().view(-1).view(torch.uint8)))

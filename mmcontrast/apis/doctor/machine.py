@@ -1,5 +1,4 @@
 """Check versions, devices, memory and limits of this machine."""
-import os
 import resource
 import shutil
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ import torch
 from mmengine.config import Config
 
 from ..._compat import NEIGHBORS, find, problem_of
+from ..machine import usable_cores
 from .report import Report
 
 GIB, MIB = 2 ** 30, 2 ** 20
@@ -46,7 +46,7 @@ def check_devices(report: Report) -> None:
                 report.ok(text)
     else:
         report.ok('no GPU that torch can use; everything runs on the CPU')
-    report.ok(f'{processors()} processor(s) for this process, torch uses '
+    report.ok(f'{usable_cores()} processor(s) for this process, torch uses '
               f'{torch.get_num_threads()} thread(s); {_memory()}')
 
 
@@ -54,13 +54,13 @@ def check_limits(report: Report, cfg: Config) -> None:
     """Number of workers against processors; limit of open files."""
     workers = max([loader.get('num_workers', 0) or 0 for _, loader in loaders(cfg)],
                   default=0)
-    if workers > processors():
+    if workers > usable_cores():
         report.warn(
-            f'num_workers={workers}, but this process may use {processors()} '
+            f'num_workers={workers}, but this process may use {usable_cores()} '
             'processor(s): they take turns. Set num_workers to that number, or less if '
             'training runs on the CPU too.')
     else:
-        report.ok(f'num_workers={workers} for {processors()} processor(s)')
+        report.ok(f'num_workers={workers} for {usable_cores()} processor(s)')
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
         report.warn(f'at most {hard} open files are allowed (ulimit -Hn); many workers '
@@ -95,13 +95,6 @@ def loaders(cfg: Config) -> Iterator[tuple[str, dict]]:
         for part in loader if isinstance(loader, list) else [loader]:
             if isinstance(part, dict):
                 yield name, part
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory() -> str:

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from ...errors import UserKeyError
 from ...registry import MODELS
 from .packing import PackedTexts, finish_block, packed_attention
 from .towers import TextSizes, build_tower, text_sizes
@@ -115,7 +116,7 @@ class CLIPTextEncoder(BaseModule):
                  if key.split('.')[0] in parts and not key.endswith('attn_mask')}
         missing = sorted(ours.keys() - state)
         if missing:
-            raise KeyError(
+            raise UserKeyError(
                 f'The weights lack {len(missing)} of the text tower: {missing[:4]}. '
                 'Expected those of a whole CLIP model, or fewer layers.')
         positions = state['positional_embedding']

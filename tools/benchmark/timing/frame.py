@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 import torch
 
 from mmcontrast.apis.progress import run_bars
+from mmcontrast.errors import UserKeyError
 
 SUITES: dict[str, 'Suite'] = {}
 
@@ -148,7 +149,7 @@ def run_suite(name: str, runs: int = 5, progress: bool = True,
     if runs < 1:
         raise ValueError(f'runs must be at least 1, got {runs}.')
     if name not in SUITES:
-        raise KeyError(f'no suite {name!r}; there are {sorted(SUITES)}.')
+        raise UserKeyError(f'no suite {name!r}; there are {sorted(SUITES)}.')
     found: dict[str, list[Row]] = {}
     with run_bars(progress) as bar:
         task = bar.add_task(f'{name}: set-up', total=runs + 1)

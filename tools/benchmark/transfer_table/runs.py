@@ -14,7 +14,8 @@ from mmengine.config import Config
 from mmcontrast.apis.machine import describe_machine, git_commit
 from mmcontrast.apis.run_files import last_checkpoint, read_scalars, read_scores
 from mmcontrast.apis.tool_process import run_tool
-from mmcontrast.io.checkpoint import atomic_write
+from mmcontrast.errors import UserKeyError
+from mmcontrast.io.atomic import atomic_write
 from transfer_table.suite import Start, Task, TransferSuite
 
 Progress = Callable[[int, int], None]
@@ -201,8 +202,9 @@ def _evaluate_frozen(run: Run, tool: Callable) -> dict:
 def _scored(run: Run, scores: dict[str, float]) -> dict:
     task = run.task
     if task.metric not in scores:
-        raise KeyError(f'{run.title}: the test reports no metric {task.metric!r}, only '
-                       f'{", ".join(sorted(scores))}.')
+        raise UserKeyError(
+            f'{run.title}: the test reports no metric {task.metric!r}, only '
+            f'{", ".join(sorted(scores))}.')
     return dict(metric=task.metric, value=scores[task.metric] * task.scale,
                 scores=scores)
 

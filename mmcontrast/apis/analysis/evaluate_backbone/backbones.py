@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import nn
 
+from ....errors import UserKeyError
 from ....evaluation.features import FrozenBackbone
 from ....io.checkpoint import check_matching_keys
 from ....registry import MODELS
@@ -16,7 +17,6 @@ from ...convert.export_backbone import default_branch
 from ...loading import (
     config_in_checkpoint,
     load_backbone,
-    load_weights,
     read_weights,
     with_prefix,
 )
@@ -139,8 +139,8 @@ def _fill(model: nn.Module, choice: BackboneChoice) -> str | None:
     wanted = model.state_dict()
     fitting = {k: v for k, v in part.items()
                if k in wanted and v.shape == wanted[k].shape}
-    load_weights(model, fitting, path)
-    # A classifier that the file has and we leave out is nothing to speak of.
+    model.load_state_dict(fitting, strict=False)
+    # A classifier in the file that the network lacks is no loss.
     return note if set(wanted) - set(fitting) else None
 
 
@@ -162,7 +162,7 @@ def _branch_prefix(cfg: Config, choice: BackboneChoice) -> str | None:
     prefix = 'momentum.backbone.'
     found = any(key.startswith(prefix) for key in read_weights(path))
     if choice.branch == 'momentum' and not found:
-        raise KeyError(f'{path}: no weight of a momentum branch ({prefix}*).')
+        raise UserKeyError(f'{path}: no weight of a momentum branch ({prefix}*).')
     return prefix if found else None
 
 

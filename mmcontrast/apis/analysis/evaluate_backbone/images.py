@@ -50,7 +50,7 @@ def evaluate_images(choice: BackboneChoice, data: str, protocol: str = 'knn',
         out: JSON file for the result.
 
     Returns:
-        See :func:`~mmcontrast.apis.evaluate.results.evaluate`.
+        See :func:`~.results.evaluate`.
 
     Raises:
         FileNotFoundError: If a folder or file is missing.

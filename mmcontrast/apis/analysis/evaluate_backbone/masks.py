@@ -52,7 +52,7 @@ def evaluate_masks(choice: BackboneChoice, data: str, protocol: str = 'dense-knn
         workers, baseline, out: See :func:`evaluate_images`.
 
     Returns:
-        See :func:`~mmcontrast.apis.evaluate.results.evaluate`.
+        See :func:`~.results.evaluate`.
     """
     if protocol not in ('dense-knn', 'dense-linear'):
         raise ValueError(

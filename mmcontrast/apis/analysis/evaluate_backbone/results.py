@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ....evaluation.features import FrozenBackbone
-from ....io.checkpoint import atomic_write
+from ....io.atomic import atomic_write
 from ...machine import describe_machine, git_commit
 from .backbones import RANDOM, BackboneChoice, open_backbone
 

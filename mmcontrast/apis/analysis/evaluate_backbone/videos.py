@@ -47,8 +47,8 @@ def evaluate_videos(choice: BackboneChoice, data: str, split: str = 'val',
         workers, baseline, out: See :func:`~.images.evaluate_images`.
 
     Returns:
-        See :func:`~mmcontrast.apis.evaluate.results.evaluate`; scores are means over
-        all objects of all clips.
+        See :func:`~.results.evaluate`; scores are means over all objects of all
+        clips.
     """
     clips = list_clips(data, split)
     clips = [clips[i] for i in evenly_spaced(len(clips), max_clips)]
