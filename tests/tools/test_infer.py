@@ -220,6 +220,12 @@ def test_what_no_inferencer_serves_is_named(files, tmp_path):
         infer(*files['fcn'], [files['photos']], str(tmp_path), 'sky;tree', 'cpu')
 
 
+@pytest.mark.parametrize('make', [SegmentorInferencer, open_inferencer])
+def test_a_config_without_a_checkpoint_is_rejected(files, make):
+    with pytest.raises(ValueError, match='fcn.py: give a checkpoint of its training'):
+        make(files['fcn'][0], None)
+
+
 def test_weights_of_another_shape_are_rejected(files, tmp_path):
     weights = torch.load(files['fcn'][1], weights_only=True)['state_dict']
     weights['decode_head.conv_seg.weight'] = torch.zeros(7, 8, 1, 1)

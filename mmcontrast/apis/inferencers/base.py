@@ -56,8 +56,8 @@ class Inferencer(ABC):
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the model is of another kind, the weights do not fit it, or the
-            device is not there.
+        ValueError: If a config comes without a checkpoint, the model is of another
+            kind, the weights do not fit it, or the device is not there.
     """
 
     #: Which config to name instead, for the message about a model of another kind.
@@ -72,12 +72,12 @@ class Inferencer(ABC):
     def __init__(self, config: str | LoadedModel, checkpoint: str | None = None,
                  device: str | None = None, cfg_options: dict | None = None) -> None:
         if not isinstance(config, LoadedModel):
-            config = load_model(config, checkpoint, device, cfg_options,
+            config = load_model(config, _given(checkpoint, config), device, cfg_options,
                                 wanted=self.wanted,
                                 check=partial(self._check, config))
         self.loaded, self.model = config, config.model
         self._pipeline = input_pipeline(config.config, self.scope)
-        self._trained_classes = self.classes
+        self._trained_classes = self._training_classes()
         self.skipped: list[str] = []
 
     @classmethod
@@ -92,6 +92,10 @@ class Inferencer(ABC):
     @property
     def classes(self) -> list[str]:
         """The classes as they are set, in the order of the labels."""
+        return (list(self.model.class_names) if isinstance(self.model, SetsClasses)
+                else self._trained_classes)
+
+    def _training_classes(self) -> list[str]:
         if isinstance(self.model, SetsClasses):
             return list(self.model.class_names)
         heads = class_heads(self.model).values()
@@ -138,8 +142,8 @@ class Inferencer(ABC):
                 the classes of the training.
             out: For a single image an image file; else a folder, see :meth:`stream`.
             score_thr: Detectors leave out boxes with a lower score.
-            batch_size: Most images to pass at a time; only neighbors that go into the
-                network at one size share a batch.
+            batch_size: Maximum number of images to pass at a time; only neighbors that
+                go into the network at one size share a batch.
             workers: Processes that read images, where there are many.
             progress: Show a bar where there are several images.
 
@@ -166,6 +170,8 @@ class Inferencer(ABC):
                batch_size: int = 4, workers: int = 2, progress: bool = True
                ) -> Iterator[Result]:
         """Yield the results one by one, for more images than memory holds.
+
+        Boxes that are written to ``out`` are kept in memory until the end.
 
         Args:
             images, classes, score_thr, batch_size, workers, progress: As of a call.
@@ -230,8 +236,17 @@ def open_inferencer(config: str, checkpoint: str, device: str | None = None,
                 f'are {", ".join(sorted(INFERENCERS.module_dict))}; a subclass of '
                 'mmcontrast.apis.inferencers.Inferencer adds one.')
 
-    loaded = load_model(config, checkpoint, device, cfg_options, check=check)
+    loaded = load_model(config, _given(checkpoint, config), device, cfg_options,
+                        check=check)
     return max(serving(loaded.model), key=lambda cls: len(cls.__mro__))(loaded)
+
+
+def _given(checkpoint: str | None, config: str) -> str:
+    if checkpoint is None:
+        raise UserValueError(
+            f'{config}: give a checkpoint of its training, too; or, for random '
+            'weights, the model that load_model(config, None) builds.')
+    return checkpoint
 
 
 def serving(model: nn.Module) -> list[type[Inferencer]]:
