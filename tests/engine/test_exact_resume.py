@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import CheckpointLoader, Runner
 from PIL import Image
 
@@ -16,6 +17,7 @@ from mmcontrast.engine.runner.reliable_runner import ReliableRunner
 from mmcontrast.io.checkpoint import read_checkpoint
 from tests.helpers.exact_runs import (
     BATCH,
+    Data,
     KillItself,
     Shuffled,
     Stream,
@@ -83,6 +85,16 @@ def test_a_stream_is_read_again_up_to_the_position(tmp_path):
     in_processes(lambda pipe: run(pipe, 'whole'))
     killed_run(lambda pipe: run(pipe, 'killed'), kills(1, 16))
     same_run(tmp_path / 'killed', tmp_path / 'whole')
+
+
+def test_a_loader_of_another_class_is_named_with_what_it_costs(tmp_path):
+    class OwnLoader(torch.utils.data.DataLoader):
+        pass
+    runner = ReliableRunner(work_dir=str(tmp_path), **dict(
+        epochs(), train_dataloader=OwnLoader(Data(), BATCH)))
+    assert not runner.train_loop.repeatable
+    text = next(tmp_path.glob('*/*.log')).read_text()
+    assert text.count('Batches of a OwnLoader of Data cannot be numbered') == 1
 
 
 def test_two_ranks_each_resume_where_they_were(tmp_path):
@@ -197,11 +209,15 @@ def test_a_validation_that_was_due_is_made_up_for(tmp_path):
     assert [step for is_train, step in log(tmp_path) if not is_train] == [8, 16, 24]
 
 
-def test_the_last_checkpoint_stays_until_the_next_is_written(tmp_path):
+@pytest.mark.parametrize('built', [False, True])
+def test_the_last_checkpoint_stays_until_the_next_is_written(tmp_path, built):
     keep = dict(by_epoch=False, interval=2, max_keep_ckpts=1)
 
     def run(pipe, hooks=()):
-        train(epochs(checkpoint=keep, hooks=hooks), tmp_path, True, pipe)
+        config = epochs(checkpoint=keep, hooks=hooks)
+        if built:
+            config['default_hooks']['checkpoint'] = CheckpointHook(**keep)
+        train(config, tmp_path, True, pipe)
     in_processes(lambda pipe: run(pipe, [KillItself('before_save_checkpoint', 2)]),
                  dies=True)
     assert sorted(path.name for path in tmp_path.glob('iter_*')) == [

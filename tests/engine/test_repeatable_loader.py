@@ -1,6 +1,7 @@
 """Batches follow from (seed, rank, pass, number), wherever a loader starts."""
 import random
 from itertools import islice
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from mmcontrast.engine.resume.rng_state import (
     rng_state_to_data,
     seed_cpu,
 )
+from mmcontrast.engine.resume.seeded_samples import NumberedBatches
 from mmcontrast.engine.runner.run_errors import DataError
 
 
@@ -138,6 +140,19 @@ def test_streams_are_left_alone():
             return iter(range(5))
     assert repeatable_loader(DataLoader(Stream(), 2), 0, 0) is None
     assert repeatable_loader([1, 2], 0, 0) is None
+
+
+def test_batches_of_mmdet_switch_generators_once_a_pass():
+    sampler = pytest.importorskip('mmdet.datasets.samplers').AspectRatioBatchSampler
+    data = Data()
+    data.get_data_info = lambda k: dict(width=k % 3, height=1)
+    numbered = NumberedBatches(sampler(DefaultSampler(data), 2), seed=0, rank=0)
+    batches = iter(numbered)
+    next(batches)
+    state = torch.default_generator.get_state()
+    with mock.patch.object(OwnStream, '__enter__', side_effect=AssertionError):
+        assert len(list(batches)) == 10
+    assert torch.equal(state, torch.default_generator.get_state())
 
 
 def test_states_survive_a_checkpoint(tmp_path):

@@ -12,6 +12,13 @@ class KeepingCheckpointHook(CheckpointHook):
     writes loses everything, and one whose disk is full loses its best checkpoint.
     """
 
+    @classmethod
+    def like(cls, hook: CheckpointHook) -> 'KeepingCheckpointHook':
+        """A hook with the settings of mmengine's."""
+        made = cls()
+        vars(made).update(vars(hook))
+        return made
+
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
         backend, self.file_backend = self.file_backend, _RemovesLater(self.file_backend)
         try:

@@ -23,6 +23,12 @@ class _Resumable:
         runner = self.runner
         self.dataloader = repeatable_loader(
             self.dataloader, runner.seed, runner.rank) or self.dataloader
+        if not self.repeatable:
+            runner.logger.warning(
+                f'Batches of a {type(self.dataloader).__name__} of '
+                f'{type(self.dataloader.dataset).__name__} cannot be numbered. A '
+                'resumed run loads those before its position again and drops them: '
+                'exact only with the same number of workers, at least one.')
         self.validated_step = 0
         self.training_rng: RNGState | None = None
         self._pass, self._done = 0, 0

@@ -20,6 +20,9 @@ from .rng_state import OwnStream, preserved_rng, seed_cpu
 # say so in a class attribute draws_at_start_only.
 _DRAW_AT_START = (BatchSampler, SequentialSampler, RandomSampler, DistributedSampler,
                   DefaultSampler, InfiniteSampler)
+# By name: mmdet need not be installed.
+_DRAW_AT_START_NAMES = (
+    'mmdet.datasets.samplers.batch_sampler.AspectRatioBatchSampler',)
 
 
 class SeededIndices(NamedTuple):
@@ -48,9 +51,10 @@ class NumberedBatches:
         self.sampler, self.seed, self.rank = sampler, seed, rank
         self.pass_index, self.start = 0, 0
         self._draws_later = not all(
-            type(part) in _DRAW_AT_START
-            or getattr(type(part), 'draws_at_start_only', False)
-            for part in self.samplers())
+            kind in _DRAW_AT_START
+            or f'{kind.__module__}.{kind.__qualname__}' in _DRAW_AT_START_NAMES
+            or getattr(kind, 'draws_at_start_only', False)
+            for kind in map(type, self.samplers()))
 
     def samplers(self) -> Iterator[Sampler]:
         """The sampler, the one it draws from, and so on."""

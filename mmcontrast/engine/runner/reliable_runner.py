@@ -97,6 +97,8 @@ class ReliableRunner(Runner):
         """Register a hook, see mmengine; ours replaces a configured CheckpointHook."""
         if isinstance(hook, dict) and _class_of(hook, HOOKS) is CheckpointHook:
             hook = dict(hook, type=KeepingCheckpointHook)
+        elif type(hook) is CheckpointHook:
+            hook = KeepingCheckpointHook.like(hook)
         super().register_hook(hook, priority)
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
