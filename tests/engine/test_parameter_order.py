@@ -4,12 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
+from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 from torch.optim.lr_scheduler import MultiStepLR
 
 from mmcontrast.engine.hooks.checkpoint_keys import CheckpointKeysHook
+from mmcontrast.engine.resume.rank_state import restore_rank_state
+from mmcontrast.engine.resume.rng_state import get_rng_state
 
 
 class Former(nn.Module):
@@ -107,3 +111,25 @@ def test_weights_load_where_the_optimizer_is_another(kind, wrap):
     CheckpointKeysHook().after_load_checkpoint(runner, checkpoint)
     assert checkpoint['state_dict']['head.scale'].equal(former.scale)
     assert checkpoint['optimizer'] == saved
+
+
+def test_buffers_of_a_rank_come_back_under_their_current_keys():
+    """Of the model and of its average, which differ between ranks."""
+    class Normed(nn.Module):
+        former_keys = dict(norm='head.norm')
+
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Module()
+            self.head.norm = nn.BatchNorm1d(2)
+
+    model, average = Normed(), EMAHook()
+    average.ema_model = ExponentialMovingAverage(Normed())
+    runner = SimpleNamespace(
+        model=model, hooks=[average], logger=MMLogger.get_current_instance(),
+        optim_wrapper=OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.)))
+    restore_rank_state(runner, dict(gradients={}, buffers={
+        'norm.running_mean': torch.tensor([1., 2.]),
+        'ema0:module.norm.running_mean': torch.tensor([3., 4.])}), get_rng_state())
+    assert model.head.norm.running_mean.tolist() == [1., 2.]
+    assert average.ema_model.module.head.norm.running_mean.tolist() == [3., 4.]

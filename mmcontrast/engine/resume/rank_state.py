@@ -57,8 +57,10 @@ def restore_rank_state(runner: Runner, saved: dict, states: RNGState) -> None:
     # where it leaves that to the model, from 0.
     for part, count in zip(_wrappers(runner), saved.get('counts', ()), strict=False):
         part._inner_count = count
-    buffers = dict(_buffers(runner))
-    for name, value in saved['buffers'].items():
+    buffers, kept = dict(_buffers(runner)), current_keys(saved['buffers'], model)
+    for prefix in _averages(runner):
+        kept = current_keys(kept, model, f'{prefix}module.')
+    for name, value in kept.items():
         if name in buffers and buffers[name].shape == value.shape:
             buffers[name].copy_(value)
     restore_rng_state(states)
@@ -94,15 +96,19 @@ def _own_buffers(runner: Runner) -> dict[str, Tensor]:
 
 def _buffers(runner: Runner) -> Iterator[tuple[str, Tensor]]:
     """Persistent buffers of the model and of its EMA models."""
-    modules: dict[str, nn.Module] = {'': unwrap_model(runner.model)}
-    averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
-    modules |= {f'ema{k}:': hook.ema_model for k, hook in enumerate(averages)
-                if hasattr(hook, 'ema_model')}
+    modules = {'': unwrap_model(runner.model), **_averages(runner)}
     for prefix, module in modules.items():
         saved = module.state_dict().keys()
         for name, buffer in module.named_buffers():
             if name in saved:
                 yield prefix + name, buffer
+
+
+def _averages(runner: Runner) -> dict[str, nn.Module]:
+    """EMA models, by the prefix of their buffers."""
+    hooks = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+    return {f'ema{k}:': hook.ema_model for k, hook in enumerate(hooks)
+            if hasattr(hook, 'ema_model')}
 
 
 def _checksum(buffer: Tensor) -> int:
