@@ -55,9 +55,9 @@ class Registry(roots.Registry):
             UnknownTypeError: If there is none. The message suggests similar names, or
                 says how to install the library that the class needs.
         """
-        key = self._current_name(key)
         found = super().get(key)
         if found is None:
+            key = self._current_name(key)
             self._import_announced(key)
             found = super().get(key)
         if found is None:

@@ -108,6 +108,16 @@ def test_a_former_name_leads_to_the_class_of_today(former, our_scope):
         assert asked.get(former) is kind
 
 
+def test_a_class_of_the_user_with_a_former_name_is_found(our_scope):
+    @ROOT_MODELS.register_module(name='CentreCrops')
+    class Own:
+        pass
+    try:
+        assert MODELS.get('CentreCrops') is Own
+    finally:
+        del ROOT_MODELS.module_dict['CentreCrops']
+
+
 # Configs of the neighbors, inherited by scope, and a value that each is known for.
 SCOPED = {
     'mmcontrast::_base_/runtime.py': lambda c: c.log_processor.type == 'LogProcessor',
