@@ -1,6 +1,7 @@
 """ClassCheckHook: heads, class list and labels, with real mmseg and mmdet parts."""
 import json
 import re
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -154,6 +155,15 @@ def test_models_without_class_heads_pass_unseen():
     hook.heads = class_heads(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1)))
     assert hook.heads == {}
     hook.before_train_iter(None, 0, data_batch=None)
+
+
+def test_a_list_called_class_texts_is_no_vocabulary_of_ours():
+    model, checkpoint = torch.nn.Linear(1, 1), dict(meta=dict(class_texts=[['sky']]))
+    model.class_texts = ['sky', 'tree']
+    hook, runner = ClassCheckHook(), SimpleNamespace(model=model)
+    hook.after_load_checkpoint(runner, checkpoint)
+    hook.before_save_checkpoint(runner, checkpoint)
+    assert checkpoint == dict(meta=dict(class_texts=[['sky']]))
 
 
 def test_an_image_label_is_checked_too():

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from ...errors import UserValueError
+from ...models.text.class_texts import ClassTexts
 
 KEY = 'class_texts'
 
@@ -11,7 +12,7 @@ KEY = 'class_texts'
 def note_class_texts(model: nn.Module, checkpoint: dict) -> None:
     """Write the texts of a model that has some into the ``meta`` of a checkpoint."""
     texts = getattr(model, 'class_texts', None)
-    if texts is not None:
+    if isinstance(texts, ClassTexts):
         checkpoint.setdefault('meta', {})[KEY] = texts.notes
 
 
@@ -26,7 +27,7 @@ def check_class_texts(model: nn.Module, checkpoint: dict, path: str) -> None:
     """
     texts = getattr(model, 'class_texts', None)
     theirs = (checkpoint.get('meta') or {}).get(KEY)
-    if texts is None or theirs is None:
+    if not isinstance(texts, ClassTexts) or theirs is None:
         return
     ours = texts.notes
     if theirs == ours:
