@@ -117,7 +117,7 @@ class HasCollapseSigns(Protocol):
     """A model that says by which of its logged scalars a collapse is seen.
 
     Attributes:
-        collapse_signs: Scalar to ``below`` or ``above``, ``means`` and ``do``.
+        collapse_signs: Scalar to ``below``, ``means`` and ``do``.
     """
 
     collapse_signs: Mapping[str, dict]
