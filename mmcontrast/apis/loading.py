@@ -23,6 +23,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..engine.hooks.class_texts import check_class_texts
+from ..engine.resume.rng_state import preserved_rng
 from ..errors import UserValueError
 from ..io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
 from ..io.config_text import parse_config_text
@@ -174,9 +175,9 @@ def build_model(cfg: Config, part: str | None = None, seed: int = 0,
             owner.pop('init_cfg', None)
     use_safe_loading()  # A part may bring a Pretrained of its own.
     scope = cfg.get('default_scope') or 'mmcontrast'
-    with (torch.random.fork_rng(devices=[]), without_init_log(),
+    with (preserved_rng(cuda=False), without_init_log(),
           DefaultScope.overwrite_default_scope(scope)):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed: the GPU too
         # Ours are found in configs of any scope, others as the Runner finds them.
         registry = MODELS if settings.get('type') in MODELS else ROOT_MODELS
         model = registry.build(settings)
@@ -225,6 +226,17 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: str,
             f'{note} {config} needs all of its weights; missing are '
             f'{", ".join(missing[:3])}{", ..." * (len(missing) > 3)}. {advice}')
     return note
+
+
+def has_baseline(baseline: str | None) -> bool:
+    """Whether the same network with random weights is asked for, too.
+
+    Raises:
+        ValueError: If ``baseline`` is neither ``'random'`` nor None.
+    """
+    if baseline not in (None, 'random'):
+        raise UserValueError(f"baseline must be 'random' or None, got {baseline!r}.")
+    return baseline is not None
 
 
 def select_device(name: str | None) -> torch.device:
@@ -288,7 +300,7 @@ def tested_dataset(cfg: Config) -> dict:
 
 @contextmanager
 def without_init_log() -> Iterator[None]:
-    """mmengine logs how each parameter was initialized: pages nobody asked for."""
+    """Silence mmengine, which logs how each parameter was initialized."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(logging.WARNING)

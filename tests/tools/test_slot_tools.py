@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mmcontrast.apis.analysis.feature_maps import feature_map_sheet
 from mmcontrast.apis.analysis.score_slots import score_slots, slot_table
 from mmcontrast.apis.analysis.show_slots import show_slots
 from mmcontrast.apis.analysis.slots import load_slot_model
@@ -315,6 +316,15 @@ def test_numbers_out_of_range_are_named(files, tmp_path):
         show(files, tmp_path, crop=65)
     with pytest.raises(ValueError, match='top must be 1 or more, got 0'):
         show(files, tmp_path, top=0)
+    with pytest.raises(ValueError, match='the side of the crop must be 1 or more'):
+        show(files, tmp_path, crop=0)
+
+
+def test_a_misspelled_baseline_is_no_silent_none():
+    with pytest.raises(ValueError, match="'random' or None, got 'Random'"):
+        score_slots('no.py', 'no.pth', 'nowhere', baseline='Random')
+    with pytest.raises(ValueError, match="'random' or None, got True"):
+        feature_map_sheet('no.py', 'no.pth', [], baseline=True)
 
 
 def test_a_config_without_slots_is_rejected(files):

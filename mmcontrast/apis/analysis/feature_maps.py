@@ -9,7 +9,7 @@ from ...datasets.transforms.loading import read_image
 from ...evaluation.features import IMAGENET_MEAN, IMAGENET_STD, network_input
 from ...visualization.pca import draw_feature_maps, feature_pca_maps
 from ..config import load_config
-from ..loading import load_backbone
+from ..loading import has_baseline, load_backbone
 
 
 def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
@@ -40,14 +40,16 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
     Raises:
         FileNotFoundError: If a file or all images are missing.
         KeyError: If no weight fits the backbone.
+        ValueError: If ``baseline`` is something else.
     """
+    beside_random = has_baseline(baseline)
     paths = find_images(images, max_images)
     shown = [read_image(path) for path in paths]
     cfg = load_config(config)
     mean, std = normalization(cfg)
     inputs = [network_input(image, size).to(device) for image in shown]
     columns, notes = {}, []
-    for title, path in _sources(checkpoint, beside, baseline):
+    for title, path in _sources(checkpoint, beside, beside_random):
         backbone, note = load_backbone(cfg, path, prefix, seed)
         notes += [note] if note else []
         found = feature_pca_maps(backbone.to(device), inputs, out_index, mean, std)
@@ -77,14 +79,14 @@ def find_images(images: Sequence[str], max_images: int | None = None) -> list[st
     return [paths[int(i * step)] for i in range(min(len(paths), max_images))]
 
 
-def _sources(checkpoint: str, beside: str | None, baseline: str | None
+def _sources(checkpoint: str, beside: str | None, beside_random: bool
              ) -> list[tuple[str, str | None]]:
     """Titles and files of the columns; None stands for random weights."""
     sources: list = [(Path(checkpoint).name, checkpoint)]
     if beside:
         same = Path(beside).name == Path(checkpoint).name
         sources.append((beside if same else Path(beside).name, beside))
-    return sources + [('random weights', None)] * (baseline == 'random')
+    return sources + [('random weights', None)] * beside_random
 
 
 def normalization(cfg: Config) -> tuple[Sequence[float], Sequence[float]]:

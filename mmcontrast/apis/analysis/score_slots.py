@@ -12,6 +12,7 @@ from ...datasets.segmented_images import (
     open_segmented_images,
 )
 from ...registry import FUNCTIONS
+from ..loading import has_baseline
 from .slots import load_slot_model
 
 
@@ -54,13 +55,15 @@ def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
 
     Raises:
         FileNotFoundError: If a file or folder is missing.
-        ValueError: If config, checkpoint and data do not fit.
+        ValueError: If config, checkpoint and data do not fit, or ``baseline`` is
+            something else.
     """
+    with_untrained = has_baseline(baseline)
     scenes = open_segmented_images(data, split, num_classes, ignore_index)
     picks = evenly_spaced(len(scenes), max_images)
     model, note = load_slot_model(config, checkpoint, branch, seed, device)
     untrained = None
-    if baseline == 'random':
+    if with_untrained:
         untrained, _ = load_slot_model(config, None, branch, seed, device)
 
     def read(what: str) -> Iterator[SegmentedImage]:

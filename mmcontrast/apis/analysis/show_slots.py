@@ -59,11 +59,13 @@ def show_slots(config: str, checkpoint: str, images: Sequence[str],
         FileNotFoundError: If a file or all images are missing.
         ValueError: If config or checkpoint have no slots, or a number is out of range.
     """
-    for name, value in dict(top=top, max_slots=max_slots, crop=crop).items():
+    side = 'the side of the crop'  # --size of the tool
+    for name, value in {'top': top, 'max_slots': max_slots, side: crop}.items():
         if value < 1:
             raise ValueError(f'{name} must be 1 or more, got {value}.')
     if resize < crop:
-        raise ValueError(f'resize ({resize}) must not be smaller than crop ({crop}).')
+        raise ValueError(
+            f'resize ({resize}) must not be smaller than {side} ({crop}).')
     paths = find_images(images, max_images)
     model, note = load_slot_model(config, checkpoint, branch, device=device)
     crops = CenterCroppedImages(paths, resize, crop)

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import nn
 
+from ....engine.resume.rng_state import preserved_rng
 from ....errors import UserKeyError
 from ....evaluation.features import FrozenBackbone
 from ....io.checkpoint import check_matching_keys
@@ -121,8 +122,8 @@ def _from_config(cfg: Config, choice: BackboneChoice
 
 def _from_library(library: str, name: str, choice: BackboneChoice
                   ) -> tuple[FrozenBackbone, str | None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(choice.seed)
+    with preserved_rng(cuda=False):
+        torch.default_generator.manual_seed(choice.seed)
         build = timm_backbone if library == 'timm' else torchvision_backbone
         pyramid = build(name, choice.layer)
     note = None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ....evaluation.features import FrozenBackbone
 from ....io.atomic import atomic_write
+from ...loading import has_baseline
 from ...machine import describe_machine, git_commit
 from .backbones import RANDOM, BackboneChoice, open_backbone
 
@@ -29,9 +30,7 @@ def evaluate(protocol: str, choice: BackboneChoice, settings: Mapping,
         gave, with ``seconds``), ``notes`` on weights that did not fit, ``machine`` with
         the versions of the packages, ``commit``.
     """
-    if baseline not in (None, 'random'):
-        raise ValueError(f"baseline must be 'random' or None, got {baseline!r}.")
-    beside = baseline is not None and choice.weights != RANDOM
+    beside = has_baseline(baseline) and choice.weights != RANDOM
     rows, notes = {}, []
     for one in [choice, *[choice.randomly()] * beside]:
         start = time.perf_counter()
