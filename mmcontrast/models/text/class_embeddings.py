@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...io.checkpoint import read_checkpoint, write_checkpoint
 from ..functional import l2_normalize
+from .class_texts import mean_by_class
 from .encoder import CLIPTextEncoder
 from .templates import fill_templates, read_templates
 from .tokenizer import tokenize
@@ -137,11 +138,9 @@ def _mean_embeddings(encoder: CLIPTextEncoder, prompts: list[list[str]],
                      batch_size: int) -> Tensor:
     texts = [text for group in prompts for text in group]
     tokens = tokenize(texts, encoder.context_length)
-    embeds = l2_normalize(
-        torch.cat([encoder(part) for part in tokens.split(batch_size)])
-    )
-    groups = embeds.split([len(group) for group in prompts])
-    return l2_normalize(torch.stack([group.mean(0) for group in groups]))
+    embeds = torch.cat([encoder(part) for part in tokens.split(batch_size)])
+    counts = torch.tensor([len(group) for group in prompts], device=embeds.device)
+    return l2_normalize(mean_by_class(l2_normalize(embeds, dim=-1), counts), dim=-1)
 
 
 def _warn(message: str) -> None:

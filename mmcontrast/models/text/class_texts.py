@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ..functional import l2_normalize
+from ..functional import at_least_float, l2_normalize
 from .templates import fill_templates, read_templates
 from .tokenizer import token_lengths, tokenize
 from .vocabulary import Vocabulary, read_vocabulary
@@ -77,8 +77,9 @@ class ClassTexts(BaseModule):
                                      requires_grad=num_contexts > 0)
         nn.init.trunc_normal_(self.contexts)
         self._is_fixed = num_contexts == 0 and not self._learns()
-        # A buffer, to move along with the model; not among the weights.
+        # Buffers, to move along with the model; not among the weights.
         self.register_buffer('_tokens', None, persistent=False)
+        self.register_buffer('_counts', None, persistent=False)
         self._clear_cache()
         self.set_vocabulary(self.trained_vocabulary)
 
@@ -129,7 +130,8 @@ class ClassTexts(BaseModule):
         tokens = tokenize(
             prompts, self.text_encoder.context_length - self.contexts.shape[1])
         self._tokens = tokens[:, :max(token_lengths(prompts))].to(self.contexts.device)
-        self._counts, self._vocabulary = counts, vocabulary
+        self._counts = torch.tensor(counts, device=self.contexts.device)
+        self._vocabulary = vocabulary
 
     @contextmanager
     def temporarily(
@@ -207,12 +209,34 @@ class ClassTexts(BaseModule):
 
     def _embed(self, contexts: Tensor) -> Tensor:
         """(B, N, width) contexts -> (B, K, D)."""
-        embeds = torch.cat([self.text_encoder(tokens, contexts=contexts)
-                            for tokens in self._tokens.split(BATCH_SIZE)], dim=1)
-        if self.normalize:
-            embeds = l2_normalize(embeds, dim=-1)
-        if len(self._counts) == embeds.shape[1]:
-            return embeds
-        means = torch.stack([prompts.mean(1) for prompts in
-                             embeds.split(self._counts, dim=1)], dim=1)
-        return l2_normalize(means, dim=-1) if self.normalize else means
+        # Whole in training: parts would save no memory there, and the encoder packs the
+        # tokens of a tensor only once.
+        parts = ([self._tokens] if torch.is_grad_enabled() else
+                 self._tokens.split(BATCH_SIZE))
+        embeds = torch.cat(
+            [self.text_encoder(tokens, contexts=contexts) for tokens in parts], dim=1)
+        if not self.normalize:
+            return mean_by_class(embeds, self._counts)
+        means = mean_by_class(l2_normalize(embeds, dim=-1), self._counts)
+        return l2_normalize(means, dim=-1)
+
+
+def mean_by_class(embeds: Tensor, counts: Tensor) -> Tensor:
+    """Average the embeddings of the prompts of each class.
+
+    Args:
+        embeds: (..., P, D), class by class.
+        counts: (K, ) int64, prompts of each class; their sum is P.
+
+    Returns:
+        (..., K, D), averaged in float32 or more.
+    """
+    num_classes, num_prompts = len(counts), embeds.shape[-2]
+    if num_classes == num_prompts:
+        return embeds
+    classes = torch.arange(num_classes, device=counts.device).repeat_interleave(
+        counts, output_size=num_prompts)
+    embeds_float = at_least_float(embeds)
+    sums = embeds_float.new_zeros(*embeds.shape[:-2], num_classes, embeds.shape[-1])
+    means = sums.index_add(-2, classes, embeds_float) / counts[:, None]
+    return means.to(embeds.dtype)

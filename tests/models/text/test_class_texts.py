@@ -7,7 +7,8 @@ from torch import nn
 
 pytest.importorskip('open_clip')
 from mmcontrast.models.text import embed_classes, tokenize
-from mmcontrast.models.text.class_texts import ClassTexts
+from mmcontrast.models.text.class_texts import ClassTexts, mean_by_class
+from mmcontrast.models.text.packing import PackedTexts
 from mmcontrast.registry import MODELS
 from tests.helpers.tiny_denseclip import Calls
 
@@ -49,6 +50,41 @@ def test_many_prompts_pass_in_parts_and_give_the_same(monkeypatch):
     calls = Calls(texts.text_encoder)
     torch.testing.assert_close(texts(), whole)
     assert calls.count == 5  # 24 prompts
+
+
+def test_tokens_are_packed_once_a_vocabulary_in_training(monkeypatch):
+    packed, pack = [], PackedTexts.of
+    monkeypatch.setattr(
+        PackedTexts, 'of', lambda tokens: packed.append(len(tokens)) or pack(tokens))
+    monkeypatch.setattr('mmcontrast.models.text.class_texts.BATCH_SIZE', 2)
+    texts = class_texts(num_contexts=2).train()
+    for _ in range(3):
+        texts().sum().backward()
+        texts(torch.randn(2, 2, 16))
+        texts.double().float().to('cpu')
+    assert packed == [3]
+    texts.set_vocabulary(['sky', 'sea'])
+    texts()
+    texts()
+    assert packed == [3, 2]
+
+
+def test_means_of_classes_are_those_of_a_loop():
+    embeds = torch.randn(2, 6, 5, dtype=torch.double, requires_grad=True)
+    counts = [3, 1, 2]
+    wanted = torch.stack([part.mean(1) for part in embeds.split(counts, dim=1)], 1)
+    found = mean_by_class(embeds, torch.tensor(counts))
+    torch.testing.assert_close(found, wanted)
+    weight = torch.randn_like(wanted)
+    torch.testing.assert_close(torch.autograd.grad((found * weight).sum(), embeds),
+                               torch.autograd.grad((wanted * weight).sum(), embeds))
+
+
+def test_means_of_half_precision_are_accumulated_in_single():
+    # A sum in float16 stops at 2048.
+    embeds = torch.ones(5000, 1, dtype=torch.half)
+    assert mean_by_class(embeds, torch.tensor([4999, 1])).tolist() == [[1], [1]]
+    assert mean_by_class(embeds, torch.tensor([4999, 1])).dtype == torch.half
 
 
 def test_contexts_of_the_caller_replace_the_learned_ones():
