@@ -92,9 +92,14 @@ class SlotModel(Protocol):
     def slot_prototypes(self, branch: str = 'momentum') -> Tensor:
         """(K, C) learned prototypes of a branch."""
 
+
+@runtime_checkable
+class ChecksSlotWeights(Protocol):
+    """A slot model that knows which weights of a file its slots need."""
+
     def check_slot_weights(self, weights: Mapping[str, Tensor], branch: str,
                            checkpoint: str, config: str) -> None:
-        """Check that a file holds all that :meth:`slot_scores` of a branch needs.
+        """Check that a file holds all that ``slot_scores`` of a branch needs.
 
         Raises:
             ValueError: If weights are missing or of another shape.

@@ -95,10 +95,17 @@ def test_the_probe_logs_its_scores_from_the_start(tmp_path):
     assert all(1 <= x <= 12 for x in history['in_use'])
 
 
-def test_a_model_without_slots_is_rejected(tmp_path):
+@pytest.mark.parametrize('hook', [SlotImagesHook(), SlotProbeHook(TOY)])
+def test_a_model_without_slots_is_rejected(hook, tmp_path):
+    from tests.engine.test_monitor_hooks import Tiny
     from tests.engine.test_monitor_hooks import train as train_tiny
-    with pytest.raises(TypeError, match='Tiny has no slots'):
-        train_tiny(tmp_path / 'run', [SlotImagesHook()])
+
+    class Half(Tiny):
+        slot_scores = Tiny.forward
+
+    with pytest.raises(TypeError, match=f'{type(hook).__name__}: Half has no slots.*'
+                                        'slot_scores and slot_prototypes'):
+        train_tiny(tmp_path / 'run', [hook], kind=Half)
 
 
 def test_bad_settings_are_named():
@@ -113,7 +120,7 @@ def test_nothing_is_drawn_of_a_stream_and_the_log_says_why(tmp_path):
     from tests.engine.test_monitor_hooks import train as train_tiny
 
     class Slots(Tiny):
-        slot_scores = slot_prototypes = check_slot_weights = Tiny.forward
+        slot_scores = slot_prototypes = Tiny.forward
 
     # The tiny run feeds a plain Dataset, which has no images to load.
     train_tiny(tmp_path / 'run', [SlotImagesHook()], kind=Slots)

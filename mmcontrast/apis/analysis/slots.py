@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from ...errors import UserValueError
-from ...structures.protocols import SlotModel
+from ...structures.protocols import ChecksSlotWeights, SlotModel
 from ..loading import load_model
 
 _WANTED = 'name the config of a method with slots, such as one of configs/slotcon.'
@@ -30,7 +30,7 @@ def load_slot_model(config: str, checkpoint: str | None, branch: str = 'momentum
         if not isinstance(model, SlotModel):
             raise UserValueError(
                 f'{config}: {type(model).__name__} has no slots; {_WANTED}')
-        if weights is not None:
+        if weights is not None and isinstance(model, ChecksSlotWeights):
             model.check_slot_weights(weights, branch, checkpoint, config)
 
     loaded = load_model(config, checkpoint, device, complete=False, seed=seed,

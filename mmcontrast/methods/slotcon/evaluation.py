@@ -47,6 +47,18 @@ def slot_scores(model: SlotModel, images: Tensor, branch: str = 'momentum',
                                  prototypes).float()
 
 
+def check_slot_model(model: nn.Module, hook: str) -> None:
+    """Check that a hook can use the model.
+
+    Raises:
+        TypeError: If the model has no slots.
+    """
+    if not isinstance(model, SlotModel):
+        raise TypeError(
+            f'{hook}: {type(model).__name__} has no slots: it lacks the '
+            'methods slot_scores and slot_prototypes or one of them. Remove the hook.')
+
+
 def slot_labels(model: SlotModel, image: Tensor, branch: str = 'momentum'
                 ) -> np.ndarray:
     """(H, W) slot that wins each pixel of a (3, H, W) image in gray levels."""

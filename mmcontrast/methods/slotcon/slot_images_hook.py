@@ -14,14 +14,13 @@ from torch.utils.data import ConcatDataset
 
 from ...datasets.labeled_images import evenly_spaced
 from ...datasets.transforms.loading import LoadImage, read_image
-from ...engine.distributed.unwrap import unwrap_model
+from ...engine.distributed.unwrap import leaf_datasets, unwrap_model
 from ...engine.hooks.intervals import IntervalHook
 from ...engine.resume.rng_state import preserved_rng
 from ...evaluation.features import network_input
 from ...registry import HOOKS
-from ...structures.protocols import SlotModel
 from ...visualization.label_maps import draw_label_maps, label_colors
-from .evaluation import slot_labels
+from .evaluation import check_slot_model, slot_labels
 
 
 @HOOKS.register_module()
@@ -61,13 +60,10 @@ class SlotImagesHook(IntervalHook):
     def act(self, runner: Runner, step: int) -> None:
         """Draw and hand to the visualizer."""
         self._drawn_at = step
+        model = unwrap_model(runner.model)
+        check_slot_model(model, 'SlotImagesHook')
         if not is_main_process():
             return
-        model = unwrap_model(runner.model)
-        if not isinstance(model, SlotModel):
-            raise TypeError(
-                f'SlotImagesHook: {type(model).__name__} has no slots (no method '
-                'slot_scores); remove the hook from default_hooks.')
         with preserved_rng():
             if self._pixels is None:
                 self._pixels = self._read(runner)
@@ -125,16 +121,13 @@ def training_images(runner: Runner, num_images: int) -> list[tuple[str, Image.Im
 
     None, and a warning, if the set is a stream that nothing can be picked from.
     """
-    dataset = runner.train_dataloader.dataset
-    while hasattr(dataset, 'dataset'):  # RepeatDataset and the like
-        dataset = dataset.dataset
-    parts = getattr(dataset, 'datasets', [dataset])  # of mmengine's ConcatDataset
-    if not all(isinstance(part, BaseDataset) for part in parts):
+    parts = [copy(part) for part in leaf_datasets(runner.train_dataloader.dataset)]
+    other = [type(part).__name__ for part in parts if not isinstance(part, BaseDataset)]
+    if other:
         runner.logger.warning(
-            f'SlotImagesHook cannot pick images of a {type(dataset).__name__} and '
-            'draws none; name some: images=[...].')
+            f'SlotImagesHook cannot pick images of a {other[0]} and draws none; name '
+            'some: images=[...].')
         return []
-    parts = [copy(part) for part in parts]
     for part in parts:
         part.pipeline = Compose([LoadImage()])
     whole = ConcatDataset(parts)

@@ -14,7 +14,7 @@ from ...engine.distributed.unwrap import unwrap_model
 from ...engine.hooks.intervals import IntervalHook, on_rank_0
 from ...engine.resume.rng_state import preserved_rng
 from ...registry import HOOKS
-from .evaluation import count_slots
+from .evaluation import check_slot_model, count_slots
 
 
 @HOOKS.register_module()
@@ -51,6 +51,7 @@ class SlotProbeHook(IntervalHook):
         """Measure and log after ``step`` iterations."""
         start = time.perf_counter()
         model = unwrap_model(runner.model)
+        check_slot_model(model, 'SlotProbeHook')
         found = on_rank_0(lambda: self._measure(model), 'slot probe')
         scalars = {f'slots/{name}': value for name, value in found.items()
                    if value is not None}
