@@ -6,9 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .segmented_images import UNLABELED, DatasetImages, MaskImages
-
-IGNORE = 255
+from .segmented_images import IGNORE, UNLABELED, DatasetImages, MaskImages
 
 
 @dataclass(frozen=True)

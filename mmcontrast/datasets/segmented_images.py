@@ -16,8 +16,8 @@ from .transforms.loading import read_image
 
 #: Label of pixels that are ignored.
 UNLABELED = -1
-# The same in files and registered datasets, whatever else is ignored there.
-_IGNORE = 255
+#: The same in files and registered datasets, whatever else is ignored there.
+IGNORE = 255
 
 
 @dataclass(frozen=True)
@@ -192,9 +192,9 @@ class MaskImages:
 
     def __init__(self, img_dir: str, ann_dir: str, classes: Sequence[str] | None = None,
                  num_classes: int | None = None, img_suffix: str = '.jpg',
-                 seg_map_suffix: str = '.png', ignore_index: int = _IGNORE,
+                 seg_map_suffix: str = '.png', ignore_index: int = IGNORE,
                  reduce_zero_label: bool = False) -> None:
-        if classes is None and not num_classes:
+        if not classes and not num_classes:
             raise ValueError(
                 f'{ann_dir}: give classes=[...] or num_classes=..., the masks do not '
                 'tell how many there are.')
@@ -248,7 +248,7 @@ class DatasetImages:
             raise ValueError(
                 f"{name}: a probe needs 'img' and 'gt_seg_map', the item holds "
                 f'{sorted(item)}; is with_annotations=True set and the pipeline empty?')
-        labels = _checked_labels(name, item['gt_seg_map'], self.classes, _IGNORE)
+        labels = _checked_labels(name, item['gt_seg_map'], self.classes, IGNORE)
         instances = None
         if (masks := item.get('gt_masks')) is not None:
             ids = np.arange(1, len(masks) + 1, dtype=np.int32)[:, None, None]
@@ -300,14 +300,14 @@ def _read_pair(image_path: Path, mask_path: Path, reduce_zero_label: bool
             f'{mask_path} is {mask.shape[1]} x {mask.shape[0]}, its image {image_path} '
             f'{image.size[0]} x {image.size[1]}; they must be of one size.')
     if reduce_zero_label:
-        mask = np.where((mask == 0) | (mask == _IGNORE), _IGNORE, mask - 1)
+        mask = np.where((mask == 0) | (mask == IGNORE), IGNORE, mask - 1)
     return str(mask_path), image, mask
 
 
 def _checked_labels(name: str, mask: np.ndarray, classes: Sequence[str], ignore: int
                     ) -> np.ndarray:
     """Labels as int32, with -1 for what is ignored."""
-    ignored = (mask == ignore) | (mask == _IGNORE)
+    ignored = (mask == ignore) | (mask == IGNORE)
     bad = np.unique(mask[(mask >= len(classes)) & ~ignored | (mask < 0)])
     if bad.size:
         raise ValueError(

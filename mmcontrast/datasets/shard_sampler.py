@@ -38,7 +38,7 @@ class ShardSampler(Sampler):
 
     def __init__(self, dataset: ShardedImages, shuffle: bool = True,
                  buffer_size: int = 10000, seed: int | None = None) -> None:
-        if not hasattr(dataset, 'shard_starts'):
+        if not isinstance(dataset, ShardedImages):
             raise TypeError(
                 f'ShardSampler reads ShardedImages, got {type(dataset).__name__}. For '
                 "other datasets: sampler=dict(type='DefaultSampler', shuffle=True).")

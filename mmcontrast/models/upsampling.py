@@ -74,7 +74,7 @@ def rows_needed(rows: slice, height: int, target: int, align_corners: bool = Fal
 
 def strips(channels: int, height: int, width: int, most: int) -> list[slice]:
     """Rows of a (channels, height, width) map in parts of at most ``most`` elements."""
-    step = max(1, most // (channels * width))
+    step = max(1, most // max(1, channels * width))
     return [slice(start, min(start + step, height))
             for start in range(0, height, step)]
 

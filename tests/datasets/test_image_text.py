@@ -89,6 +89,12 @@ def test_a_centered_crop_has_the_region_in_its_middle(option):
     assert image[:, 0, 1].tolist() == list(range(25, 65))
 
 
+def test_a_child_config_switches_centering_off_by_the_former_name():
+    kinds = dict(object=1)
+    assert not CropRegion(8, kinds, centered=True, centred=False).centered
+    assert CropRegion(8, kinds, centered=True).centered
+
+
 def test_a_crop_stays_in_the_image():
     image = cropped((90, 0, 100, 10), size=30, margin=(3, 3), centered=True)['img']
     assert image[0, :, 0].tolist() == list(range(70, 100))

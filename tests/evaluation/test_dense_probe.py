@@ -259,7 +259,10 @@ def test_color_masks_and_masks_of_another_size_are_rejected(labeled_folder, tmp_
 
 
 def test_classes_must_be_given_for_folders(labeled_folder):
-    cfg = dict(labeled_folder, classes=None)
+    cfg = dict(labeled_folder, classes=[])
+    with pytest.raises(ValueError, match='give classes=.* or num_classes'):
+        load_labeled_images(cfg)
+    cfg['classes'] = None
     with pytest.raises(ValueError, match='num_classes'):
         load_labeled_images(cfg)
     assert len(load_labeled_images(cfg | dict(num_classes=2)).classes) == 2

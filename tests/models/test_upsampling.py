@@ -23,3 +23,7 @@ def test_many_slots_of_many_images_in_strips_give_the_winners_of_all():
     # Strips of one row of one image, of some rows, of two images, and of all.
     for strip in (1, 50 * 7 * 4, 50 * 63 * 2, 10 ** 9):
         assert torch.equal(upsampled_argmax(scores, (9, 7), strip=strip), whole)
+
+
+def test_an_empty_batch_has_no_labels():
+    assert upsampled_argmax(torch.randn(0, 6, 9, 7), (37, 50)).shape == (0, 37, 50)

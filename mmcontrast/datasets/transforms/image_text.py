@@ -31,7 +31,7 @@ class CropRegion(BaseTransform):
 
     def __init__(self, size: int, kinds: Mapping[str, float],
                  margin: tuple[float, float] = (1.05, 1.8), centered: bool = False,
-                 centred: bool = False) -> None:
+                 centred: bool | None = None) -> None:
         if size < 1:
             raise ValueError(f'size must be 1 pixel or more, got {size}.')
         if not kinds or min(kinds.values()) <= 0:
@@ -40,7 +40,8 @@ class CropRegion(BaseTransform):
         if not 0 < margin[0] <= margin[1]:
             raise ValueError(f'margin must be 0 < low <= high, got {margin}.')
         self.size, self.kinds = size, dict(kinds)
-        self.margin, self.centered = tuple(margin), centered or centred
+        self.margin = tuple(margin)
+        self.centered = centered if centred is None else centred
 
     def transform(self, results: dict, rng: random.Random = random) -> dict:
         region = self._choose(results, rng)
