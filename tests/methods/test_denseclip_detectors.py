@@ -138,6 +138,24 @@ def test_a_training_step_runs_backbone_and_neck_once(build):
             if p.requires_grad and p.grad is None] == []
 
 
+@pytest.mark.parametrize('call', ['loss', 'predict'])
+def test_methods_of_mmdet_get_the_images_and_extract_anew_afterwards(call, monkeypatch):
+    model, given = one_stage().train(call == 'loss'), images()
+    model.label_boxes_by(['moon', 'tree'])
+    before, seen = getattr(SingleStageDetector, call), []
+
+    def stop(self, batch_inputs, *args):
+        seen.append(batch_inputs)
+        before(self, batch_inputs, *args)
+        raise RuntimeError('stop')
+
+    monkeypatch.setattr(SingleStageDetector, call, stop)
+    with pytest.raises(RuntimeError, match='stop'):
+        getattr(model, call)(given, samples())
+    assert seen[0] is given
+    assert not torch.equal(model.extract_feat(given)[0], model.extract_feat(-given)[0])
+
+
 def test_images_without_boxes_train_too():
     losses = one_stage().train().loss(images(), samples(counts=(0, 0)))
     parts(losses).backward()

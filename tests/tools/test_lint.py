@@ -176,7 +176,7 @@ def test_an_argument_of_a_base_class_is_known_behind_kwargs():
 def test_an_argument_of_a_part_is_known_behind_kwargs():
     """DenseCLIP hands the arguments of its text side on to the class of that part."""
     cfg = load_config(DENSECLIP)
-    cfg.model.update(num_contexts=4, temprature=0.1, concat_logits=True)
+    cfg.model.update(num_contexts=4, temprature=0.1, prompting='pre')
     messages = {issue.path: issue.message for issue in lint_config(cfg)}
     assert list(messages) == ['model.temprature']
     assert "did you mean 'temperature'?" in messages['model.temprature']

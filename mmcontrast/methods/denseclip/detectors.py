@@ -1,5 +1,6 @@
 """Guide any one-stage or two-stage detector of mmdet by class texts: DenseCLIP."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,13 +13,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torchvision.ops import batched_nms, roi_align
 
-from ...models.text.class_texts import ClassTexts
 from ...models.text.vocabulary import Vocabulary, read_vocabulary
 from ...registry import MODELS
 from .box_targets import pixel_text_loss
 from .head_configs import add_score_channels, set_num_classes
-from .prompting import Matched, PixelTextPrompting
-from .weights import FORMER_KEYS, prepare_state_dict, skip_init_weights
+from .prompting import PixelTextPrompting
+from .text_guided import TextGuided
 
 Classes = str | Path | Sequence | Mapping | Vocabulary
 
@@ -40,7 +40,7 @@ class Extracted(NamedTuple):
     logits: Tensor
 
 
-class TextGuidedDetector(BaseDetector):
+class TextGuidedDetector(TextGuided, BaseDetector):
     """Common base of the one-stage and two-stage detectors, beside mmdet's class.
 
     The score map goes to the neck and, supervised by the boxes, to a loss of its own.
@@ -48,11 +48,11 @@ class TextGuidedDetector(BaseDetector):
     neck's ``in_channels``, which the config gives without the score map.
     """
 
-    former_keys = FORMER_KEYS
     #: Name of the loss on the score map.
     aux_loss_name = 'loss_seg'
     #: Labels the boxes instead of the trained classes, see `label_boxes_by`.
     box_vocabulary: Vocabulary | None = None
+    _features: tuple[Tensor, ...] | None = None
 
     def __init__(self, *, backbone: dict, neck: dict, class_names: Classes,
                  bbox_head: dict | None = None, rpn_head: dict | None = None,
@@ -60,7 +60,7 @@ class TextGuidedDetector(BaseDetector):
                  concat_index: int = 3, init_heads: bool = True,
                  train_cfg: dict | None = None, test_cfg: dict | None = None,
                  data_preprocessor: dict | None = None,
-                 init_cfg: dict | list | None = None, **prompting) -> None:
+                 init_cfg: dict | list | None = None, **text_options) -> None:
         if neck is None:
             raise ValueError(f'{type(self).__name__} needs a neck: it takes the score '
                              "map along with the backbone's maps.")
@@ -80,12 +80,7 @@ class TextGuidedDetector(BaseDetector):
         self.prompting = PixelTextPrompting(
             self.backbone, class_names=vocabulary, concat_index=concat_index,
             # The released detectors divide the map before they use it.
-            concat_logits=True, **prompting)
-
-    @property
-    def class_texts(self) -> ClassTexts:
-        """Vocabulary and text encoder."""
-        return self.prompting.class_texts
+            concat_logits=True, **text_options)
 
     @property
     def class_names(self) -> list[str]:
@@ -130,11 +125,6 @@ class TextGuidedDetector(BaseDetector):
         unchanged = vocabulary == self.class_texts.vocabulary
         self.box_vocabulary = None if unchanged else vocabulary
 
-    def match_text(self, outputs: Sequence) -> Matched:
-        """Match what the backbone returned with the class texts, see
-        :meth:`PixelTextPrompting.forward`."""
-        return self.prompting(outputs)
-
     def predict(self, batch_inputs: Tensor, batch_data_samples: Sequence,
                 rescale: bool = True) -> Sequence:
         """Boxes as mmdet gives them; labeled as :meth:`label_boxes_by` asks."""
@@ -143,8 +133,8 @@ class TextGuidedDetector(BaseDetector):
         outputs = self.backbone(batch_inputs)
         with self.class_texts.temporarily(self.box_vocabulary):
             scores = self.match_text(outputs).score_map
-        features = tuple(self.neck(self.match_text(outputs).features))
-        samples = super().predict(features, batch_data_samples, rescale)
+        with self._extracted(tuple(self.neck(self.match_text(outputs).features))):
+            samples = super().predict(batch_inputs, batch_data_samples, rescale)
         for sample, score in zip(samples, scores, strict=True):
             factor = sample.scale_factor if rescale else (1.0, 1.0)
             sample.pred_instances = relabel(sample.pred_instances, score, map_scale(
@@ -159,7 +149,8 @@ class TextGuidedDetector(BaseDetector):
             batch_data_samples: mmdet's ``DetDataSample`` with ``gt_instances``.
         """
         extracted = self.extract(batch_inputs)
-        losses = super().loss(extracted.features, batch_data_samples)
+        with self._extracted(extracted.features):
+            losses = super().loss(batch_inputs, batch_data_samples)
         losses[self.aux_loss_name] = self.aux_loss(
             extracted.logits, batch_data_samples, batch_inputs.shape[-2:])
         return losses
@@ -172,13 +163,20 @@ class TextGuidedDetector(BaseDetector):
             logits, [_coordinates(x.bboxes) for x in truth], [x.labels for x in truth],
             image_size)
 
-    def extract_feat(self, batch_inputs: Tensor | tuple[Tensor, ...]
-                     ) -> tuple[Tensor, ...]:
-        """Maps of the neck, of images; maps that are already extracted pass through.
-        """
-        if isinstance(batch_inputs, tuple):
-            return batch_inputs
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """Maps of the neck."""
+        if self._features is not None:
+            return self._features
         return self.neck(self.match_text(self.backbone(batch_inputs)).features)
+
+    @contextmanager
+    def _extracted(self, features: tuple[Tensor, ...]) -> Iterator[None]:
+        """Let mmdet's methods get features that are extracted already."""
+        self._features = features
+        try:
+            yield
+        finally:
+            self._features = None
 
     def extract(self, images: Tensor) -> Extracted:
         """Features and score map for the losses, in one pass through the backbone."""
@@ -186,17 +184,6 @@ class TextGuidedDetector(BaseDetector):
         logits = F.interpolate(matched.logits, matched.features[0].shape[2:],
                                mode='bilinear', align_corners=False)
         return Extracted(tuple(self.neck(matched.features)), logits)
-
-    def init_weights(self) -> None:
-        """Initialize as mmengine does; neck and heads only if ``init_heads``."""
-        if not self.init_heads:
-            skip_init_weights(getattr(self, name, None) for name in (
-                'neck', 'bbox_head', 'rpn_head', 'roi_head'))
-        super().init_weights()
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        prepare_state_dict(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 @MODELS.register_module()
@@ -220,8 +207,9 @@ class DenseCLIPSingleStage(TextGuidedDetector, SingleStageDetector):
         init_heads: Whether :meth:`init_weights` initializes neck and heads by their
             ``init_cfg``, as mmdet does. The released code does not.
         train_cfg, test_cfg, data_preprocessor, init_cfg: See mmdet.
-        prompting: Further arguments of :class:`PixelTextPrompting`: ``text_encoder``,
-            ``context_decoder`` and others.
+        text_options: Further arguments of :class:`PixelTextPrompting`:
+            ``text_encoder``, ``context_decoder``, ``prompting`` (``post`` or ``pre``)
+            and others.
     """
 
 

@@ -96,6 +96,7 @@ class PixelTextPrompting(BaseModule):
         self.context_decoder = MODELS.build(dict(
             context_decoder, visual_dim=encoder.embed_dims,
             text_dim=encoder.embed_dims if prompting == 'post' else encoder.width))
+        self.attention_pool = None
         if attention_pool is not None:
             self.attention_pool = MODELS.build(dict(
                 dict(in_channels=feature_channels(backbone)[-1]) | attention_pool,
@@ -131,7 +132,7 @@ class PixelTextPrompting(BaseModule):
 
     def _split(self, outputs: Sequence) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
         """Maps, and the pair of global and local features."""
-        if hasattr(self, 'attention_pool'):
+        if self.attention_pool is not None:
             return list(outputs), self.attention_pool(outputs[-1])
         *maps, pair = outputs
         wanted = self.class_texts.text_encoder.embed_dims

@@ -8,17 +8,16 @@ from mmseg.models.utils import resize
 from mmseg.utils import add_prefix
 from torch import Tensor
 
-from ...models.text.class_texts import ClassTexts
 from ...models.text.vocabulary import Vocabulary, read_vocabulary
 from ...registry import MODELS
 from .head_configs import add_score_channels, set_num_classes
 from .head_loss import head_loss, with_scores
 from .prompting import Matched, PixelTextPrompting
-from .weights import FORMER_KEYS, prepare_state_dict, skip_init_weights
+from .text_guided import TextGuided
 
 
 @MODELS.register_module()
-class DenseCLIP(EncoderDecoder):
+class DenseCLIP(TextGuided, EncoderDecoder):
     """A segmentor of mmseg, guided by class texts.
 
     The score map of the class texts goes to the neck (without one, to the head) along
@@ -49,11 +48,10 @@ class DenseCLIP(EncoderDecoder):
         init_heads: Whether :meth:`init_weights` initializes neck and heads by their
             ``init_cfg``, as mmseg does. The released code does not.
         pretrained, train_cfg, test_cfg, data_preprocessor, init_cfg: See mmseg.
-        prompting: Further arguments of :class:`PixelTextPrompting`: ``text_encoder``,
-            ``context_decoder`` and others.
+        text_options: Further arguments of :class:`PixelTextPrompting`:
+            ``text_encoder``, ``context_decoder``, ``prompting`` (``post`` or ``pre``)
+            and others.
     """
-
-    former_keys = FORMER_KEYS
 
     def __init__(self, *, backbone: dict, decode_head: dict,
                  class_names: str | Path | Sequence | Mapping | Vocabulary,
@@ -62,7 +60,7 @@ class DenseCLIP(EncoderDecoder):
                  concat_index: int = 3, init_heads: bool = True,
                  pretrained: str | None = None, train_cfg: dict | None = None,
                  test_cfg: dict | None = None, data_preprocessor: dict | None = None,
-                 init_cfg: dict | list | None = None, **prompting) -> None:
+                 init_cfg: dict | list | None = None, **text_options) -> None:
         vocabulary = read_vocabulary(class_names)
         num_classes = len(vocabulary)
         if num_classes < 2:
@@ -88,12 +86,7 @@ class DenseCLIP(EncoderDecoder):
         self.score_weight, self.init_heads = score_weight, init_heads
         self.prompting = PixelTextPrompting(
             self.backbone, class_names=vocabulary, concat_index=concat_index,
-            **prompting)
-
-    @property
-    def class_texts(self) -> ClassTexts:
-        """Vocabulary and text encoder."""
-        return self.prompting.class_texts
+            **text_options)
 
     @property
     def class_names(self) -> list[str]:
@@ -125,27 +118,11 @@ class DenseCLIP(EncoderDecoder):
         self.num_classes = self.out_channels = len(vocabulary)
         self.identity_head.num_classes = len(vocabulary)
 
-    def match_text(self, outputs: Sequence) -> Matched:
-        """Match what the backbone returned with the class texts, see
-        :meth:`PixelTextPrompting.forward`."""
-        return self.prompting(outputs)
-
     @property
     def idle_heads(self) -> tuple[str, ...]:
         """Heads that take no part with the current vocabulary."""
         return () if self.class_texts.is_trained_vocabulary else (
             'decode_head', 'auxiliary_head')
-
-    def init_weights(self) -> None:
-        """Initialize as mmengine does; neck and heads only if ``init_heads``."""
-        if not self.init_heads:
-            skip_init_weights(getattr(self, name, None) for name in (
-                'neck', 'decode_head', 'auxiliary_head'))
-        super().init_weights()
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        prepare_state_dict(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def loss(self, inputs: Tensor, data_samples: Sequence) -> dict[str, Tensor]:
         """Losses of the heads, ``decode.*``, and of the score map, ``aux_identity.*``.

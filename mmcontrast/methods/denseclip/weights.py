@@ -1,7 +1,4 @@
-"""Load and initialize the weights of a model that contains class texts."""
-from collections.abc import Iterable
-
-from mmengine.model import BaseModule
+"""Check and rename the weights of a model that contains class texts."""
 from torch import Tensor, nn
 
 from ...io.former_keys import rename_former_keys
@@ -54,13 +51,6 @@ def prepare_state_dict(model: nn.Module, state_dict: dict[str, Tensor],
         f'built for {len(names)}: {_shortened(names)} ({shapes}). Build it with the '
         'class names of the training; it tells other classes apart after set_classes '
         '(or --classes of tools/test.py).')
-
-
-def skip_init_weights(modules: Iterable[nn.Module | None]) -> None:
-    """Let mmengine's ``init_weights`` leave these modules as they were built."""
-    for module in nn.ModuleList(x for x in modules if x is not None).modules():
-        if isinstance(module, BaseModule):
-            module.is_init = True
 
 
 def _length_message(texts: ClassTexts, theirs: int) -> str:
