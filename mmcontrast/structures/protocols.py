@@ -36,14 +36,13 @@ class SetsClasses(Protocol):
 class MatchesText(Protocol):
     """A model with a score map: where in an image each class text matches.
 
-    Its class texts are a :class:`~mmcontrast.models.text.ClassTexts` that it contains
-    as ``class_texts``.
-
     Attributes:
         class_names: The classes as they are set, in the order of the maps.
+        class_texts: The :class:`~mmcontrast.models.text.ClassTexts` that it contains.
     """
 
     class_names: list[str]
+    class_texts: Any
 
     def match_text(self, outputs: Sequence) -> Any:
         """Compare what the backbone returned with the class texts.
