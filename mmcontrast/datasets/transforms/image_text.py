@@ -91,7 +91,7 @@ class PackImageText(BaseTransform):
 
     ``inputs`` is the (3, H, W) uint8 RGB image. The sample holds those of ``keys`` that
     exist: ``text``, and ``questions`` (see
-    :class:`~mmcontrast.evaluation.MultipleChoiceAccuracy`).
+    :class:`~mmcontrast.methods.clip.MultipleChoiceAccuracy`).
 
     Args:
         keys: Result keys that become fields of the sample.

@@ -29,7 +29,7 @@ class ClassTexts(BaseModule):
 
     The embeddings are computed once and cached where no gradient is needed: in eval
     mode under ``torch.no_grad``, and always if the encoder is frozen and there are no
-    contexts. The cache is cleared by :meth:`train` and :meth:`eval`, new weights, an
+    contexts. The cache is cleared by :meth:`train` and ``eval()``, new weights, an
     optimizer step and a move to another device or type.
 
     Args:
