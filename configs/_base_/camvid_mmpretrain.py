@@ -5,7 +5,7 @@ _base_ = './camvid_pretraining.py'
 
 default_hooks = dict(
     momentum=None,      # they move their momentum encoders themselves
-    monitor=None)       # and report no spread of features
+    monitor=None)       # and log no feature std
 
 custom_imports = dict(imports=['mmpretrain.models'])
 model = dict(

@@ -1,4 +1,4 @@
-"""What the segmentors on CLIP's towers share: ADE20K, 80 000 steps of 32 pictures."""
+"""What the segmentors on CLIP's towers share: ADE20K, 80 000 steps of 32 images."""
 _base_ = [
     'mmseg::_base_/models/fpn_r50.py', 'mmseg::_base_/datasets/ade20k.py',
     'mmseg::_base_/default_runtime.py', 'mmseg::_base_/schedules/schedule_80k.py',
@@ -15,7 +15,7 @@ model = dict(
     decode_head=dict(channels=256),
     test_cfg=dict(mode='slide', crop_size=_base_.crop_size, stride=(341, 341)))
 
-# Ratios of the scale, as published; mmseg's own are ratios of the picture.
+# Ratios of the scale, as published; mmseg's own are ratios of the image.
 tta_scales = [(int(2048 * r), int(512 * r)) for r in _base_.img_ratios]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),

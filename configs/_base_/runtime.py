@@ -1,4 +1,4 @@
-# What every run shares: logging, checkpoints, seed, pictures.
+# What every run shares: logging, checkpoints, seed, visualizer.
 default_scope = 'mmcontrast'
 
 default_hooks = dict(

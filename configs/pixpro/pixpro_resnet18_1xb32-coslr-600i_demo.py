@@ -1,4 +1,4 @@
-# What `make demo` runs: a few minutes of PixPro on a CPU, on any folder of pictures.
+# What `make demo` runs: a few minutes of PixPro on a CPU, on any folder of images.
 # Counted in iterations, so that the time does not depend on how many there are.
 _base_ = [
     '../_base_/datasets/folder_two_views.py',

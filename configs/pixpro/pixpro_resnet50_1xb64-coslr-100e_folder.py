@@ -1,6 +1,6 @@
-# Your own pictures on one GPU: set train_dataloader.dataset.data_root to a folder, a
+# Your own images on one GPU: set train_dataloader.dataset.data_root to a folder, a
 # zip or (with ann_file) a list. The published recipe with the rate of the smaller
-# batch; epochs are passes over your pictures, so raise them when there are few.
+# batch; epochs are passes over your images, so raise them when there are few.
 _base_ = [
     '../_base_/datasets/folder_two_views.py',
     '../_base_/models/pixpro_resnet50.py',

@@ -1,5 +1,5 @@
 # The released recipe with the released code's way to make views: Pillow decodes in
-# full, and colors change one picture after the other, in the loader. Slower.
+# full, and color jitter runs image by image, in the loader. Slower.
 _base_ = './pixpro_resnet50_8xb128-coslr-100e_in1k.py'
 
 train_pipeline = [

@@ -3,7 +3,7 @@
 _base_ = './slotcon_resnet18_1xb32-coslr-4e_shapes_debug.py'
 
 # Close-ups: an object has cells of its own. Judge the slots at the same scale, images
-# of 128 pixels enlarged to 256.
+# of 128 pixels upsampled to 256.
 train_pipeline = _base_.train_pipeline
 train_pipeline[0].update(scale=(0.05, 0.4))
 # Colors stay: they tell the objects of a scene apart. Where the jitter hides them, the

@@ -105,7 +105,7 @@ def test_every_crop_holds_the_whole_region():
     rng = random.Random(0)
     starts = set()
     for _ in range(100):
-        # Shrinking and enlarging keep the edges of the ramp to within a pixel or two.
+        # Resizing keeps the edges of the ramp to within a pixel or two.
         image = cropped((40, 50, 60, 62), rng, size=64, margin=(1, 2))['img']
         red, green = image[0, :, 0], image[:, 0, 1]
         assert red[0] <= 41 and red[-1] >= 58

@@ -93,7 +93,7 @@ def photo(files, name: str) -> str:
 def test_labels_are_the_highest_probabilities_that_mmseg_gives(
         infer, files, name, classes):
     result = infer(photo(files, name), classes)
-    # mmseg reads the file, turns the colors and enlarges the logits by itself.
+    # mmseg reads the file, swaps the channels and upsamples the logits by itself.
     infer.model.cfg = Config.fromfile(files / 'config.py')
     with DefaultScope.overwrite_default_scope('mmseg'):
         theirs = inference_model(infer.model, photo(files, name))

@@ -39,6 +39,6 @@ def test_the_transcription_agrees_and_every_promise_is_measured(tmp_path):
     assert gradient['spread']['median'] < 1e-3
     assert [row['target'] for row in report['rows'] if row['target']] == [
         'at least 1.8', 'at least 2.5', 'at least 1.3', 'at most 0.8']
-    # 9 x 64 x 64 logits enlarged in float32, and at least one copy of them.
+    # 9 x 64 x 64 logits upsampled in float32, and at least one copy of them.
     peak = 'cross entropy of maps of stride 32, peak memory, as written'
     assert rows[peak]['spread']['median'] > 2 * 9 * 64 * 64 * 4 / 1e6

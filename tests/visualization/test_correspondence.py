@@ -1,4 +1,4 @@
-"""Pictures of crops and matched pixels."""
+"""Drawings of crops and matched pixels."""
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ GRAY = Image.new('RGB', (100, 100), (90, 90, 90))
 
 
 def test_line_joins_the_matched_points():
-    # Pictures of 200 px with 50 between, the second 20 lower, no matches elsewhere.
+    # Images of 200 px with 50 between, the second 20 lower, no matches elsewhere.
     sheet = np.array(draw_correspondence(
         GRAY, GRAY, [(10, 50)], [(90, 80)], side=200, gap=50, drop=20)).astype(int)
     assert sheet.shape == (220, 450, 3)

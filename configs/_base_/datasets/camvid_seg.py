@@ -11,7 +11,7 @@ class_texts = [['sky'], ['building'], ['pole', 'column'], ['road'],
                ['pavement', 'sidewalk'], ['tree'], ['traffic sign', 'traffic light'],
                ['fence'], ['car'], ['pedestrian', 'person'], ['bicyclist', 'cyclist']]
 # Void is written as the label after the last class (11), not as mmseg's usual 255:
-# crop, padding, heads and metric must all be told.
+# crop, padding, heads and metric need it as ignore_index.
 ignore_index = len(classes)
 
 scale, crop_size = (480, 360), (320, 320)

@@ -1,4 +1,4 @@
-# Pairs of picture and text from the toy world: parts of scenes and true words for them.
+# Image-text pairs from the toy world: regions of scenes and texts that describe them.
 # The color-shape pairs in HELD_OUT_COMBINATIONS are neither shown nor named.
 train_pipeline = [
     dict(type='CropRegion', size=64, margin=(1.05, 1.5),

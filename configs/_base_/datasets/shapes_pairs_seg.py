@@ -18,7 +18,7 @@ classes = tuple(
 palette = [[40 + 25 * (i % 8), 40 + 25 * (i // 8), 200 - 3 * i] for i in range(66)]
 metainfo = dict(classes=classes, palette=palette[:len(classes)])
 
-# Pictures twice as large, labels as they are: a quarter of the loss's work.
+# Images twice as large, labels as they are: a quarter of the loss's work.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(256, 256)),

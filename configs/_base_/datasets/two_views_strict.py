@@ -1,5 +1,5 @@
 # The per-image chain of the released codes, in the loader: Pillow decodes in full, and
-# colors change one picture after the other. Slower, the same distribution.
+# color jitter runs image by image. Slower, the same distribution.
 _base_ = './two_views.py'
 
 train_pipeline = [

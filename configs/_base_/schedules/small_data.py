@@ -1,6 +1,7 @@
 # Short runs on few images: AdamW instead of LARS, whose layer-wise rates are made for
 # batches of a thousand and a hundred thousand steps. Let the momentum start at 0.95
-# then (default_hooks.momentum.start): a twin at 0.99 lags behind a run of some hundred.
+# then (default_hooks.momentum.start): a momentum encoder at 0.99 lags behind a run of
+# some hundred.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='TwoGroupConstructor',

@@ -31,7 +31,7 @@ class Op(IntEnum):
 class AugmentParams:
     """The operations on N views, L each, in the order in which they apply.
 
-    Applying them draws empty, so recorded parameters can be repeated.
+    Applying them draws nothing, so recorded parameters can be repeated.
 
     Attributes:
         ops: (N, L) int64 on the CPU, members of :class:`Op`.

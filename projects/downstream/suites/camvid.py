@@ -105,7 +105,7 @@ notes = """
   Training shows other frames of the first two drives (56 and 17 % of its frames) and
   none of the third. PixPro gained most at dusk.
 - **MoCo v2, BYOL and DenseCL are held back by so few steps.** Their probe peaks early
-  or rises slowly (last picture, scores on validation frames). They were given what
+  or rises slowly (last image, scores on validation frames). They were given what
   helped: with mmpretrain's `zero_init_residual=False` the probe of MoCo v2 began at
   28.5 mIoU and fell to 19.9 in 220 steps; with True it rises. All rows have True.
 - **Epochs**: PixPro's probe is where it stays after 110 steps, SlotCon's after 330.

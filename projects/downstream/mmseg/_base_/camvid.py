@@ -13,7 +13,7 @@ palette = [[128, 128, 128], [128, 0, 0], [192, 192, 128], [128, 64, 128], [60, 4
            [0, 128, 192]]
 metainfo = dict(classes=classes, palette=palette)
 # Void is written as the label after the last class (11), not as mmseg's usual 255:
-# crop, padding, heads and metric must all be told.
+# crop, padding, heads and metric need it as ignore_index.
 ignore_index = len(classes)
 
 crop_size = (160, 160)
