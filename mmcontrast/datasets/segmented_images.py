@@ -150,7 +150,7 @@ class PanopticImages:
                 f'{mask_path} is {rgb.shape[1]} x {rgb.shape[0]}, its image {path} is '
                 f'{image.width} x {image.height}.')
         ids, inverse = np.unique(rgb @ np.array([1, 256, 65536], np.int32),
-                                return_inverse=True)
+                                 return_inverse=True)
         labels, instances = self._tables(ids, segments)
         inverse = inverse.reshape(rgb.shape[:2])
         return SegmentedImage(str(path), image, labels[inverse], instances[inverse])

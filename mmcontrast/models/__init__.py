@@ -1,9 +1,9 @@
 """Provide modules that two or more methods use."""
 from .backbones import (
-           CLIPResNet,
-           CLIPResNetWithAttention,
-           CLIPVisionTransformer,
-           DenseAttentionPool,
+    CLIPResNet,
+    CLIPResNetWithAttention,
+    CLIPVisionTransformer,
+    DenseAttentionPool,
 )
 from .clip_weights import CLIPPretrained, load_clip_state
 from .inspection import feature_channels

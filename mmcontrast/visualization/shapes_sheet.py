@@ -104,7 +104,7 @@ def _placement_row(row: np.ndarray, placement: Placement) -> None:
     row[2].imshow(placement.scene.image)
     _box(row[2], placement.box_xyxy, 'white')
     for axis, boxes, color in ((row[3], placement.positives, '#35d04f'),
-                                (row[4], placement.negatives, '#ff4040')):
+                               (row[4], placement.negatives, '#ff4040')):
         axis.imshow(background)
         for box in boxes:
             _box(axis, box, color)

@@ -131,14 +131,14 @@ def test_list_beside_a_zip_names_paths_inside(archive):
     """The layout of the released PixPro code: train.zip and train_map.txt."""
     (archive.parent / 'train_map.txt').write_text('b/1.jpg\t5\na/x y.z.bmp\t1\n')
     dataset = UnlabeledImages(str(archive), ann_file='train_map.txt', with_label=True,
-                               data_prefix=dict(img_path='train'))
+                              data_prefix=dict(img_path='train'))
     assert [pixel(dataset, i)[0] for i in range(2)] == [10, 20]
     assert dataset.get_data_info(0)['label'] == 5
 
 
 def test_class_folders_inside_of_a_zip_give_labels(archive):
     dataset = UnlabeledImages(str(archive), with_label=True, suffixes=['.png', '.jpg'],
-                               data_prefix=dict(img_path='train'))
+                              data_prefix=dict(img_path='train'))
     assert dataset.metainfo['classes'] == ('b',)
 
 
@@ -340,7 +340,7 @@ def test_all_images_corrupt_is_an_error_not_a_loop(tmp_path, num_images, max_bad
     for k in range(num_images):
         (tmp_path / f'{k:02}.jpg').write_bytes(b'x')
     dataset = UnlabeledImages(str(tmp_path), pipeline=[load_only],
-                               max_bad_share=max_bad_share)
+                              max_bad_share=max_bad_share)
     with pytest.raises(ValueError, match='cannot be used'):
         dataset[0]
 

@@ -54,7 +54,7 @@ def test_prefix_and_class_folders_work_as_in_a_zip(database):
     part = UnlabeledImages(str(database), data_prefix=dict(img_path='b'))
     assert levels(part) == [30, 40]
     labeled = UnlabeledImages(str(database), with_label=True,
-                                suffixes=['.bmp', '.jpg', '.webp'])
+                              suffixes=['.bmp', '.jpg', '.webp'])
     assert labeled.metainfo['classes'] == ('a', 'b')
     assert [labeled.get_data_info(k)['label'] for k in range(3)] == [0, 0, 1]
 
@@ -62,7 +62,7 @@ def test_prefix_and_class_folders_work_as_in_a_zip(database):
 def test_list_beside_a_database_names_keys(database):
     (database.parent / 'list.txt').write_text('1.jpg\t5\n2.PNG\t1\n')
     dataset = UnlabeledImages(f'{database}/', ann_file='list.txt', with_label=True,
-                               data_prefix=dict(img_path='b'))
+                              data_prefix=dict(img_path='b'))
     assert levels(dataset) == [30, 40]
     assert dataset.get_data_info(0)['label'] == 5
 

@@ -16,7 +16,7 @@ from tests.helpers.two_view_batches import RESNET18, batch, sample
 DEBUG = str(Path(__file__).parents[2] / 'configs' / 'slotcon'
             / 'slotcon_resnet18_1xb32-coslr-4e_shapes_debug.py')
 LOGGED = {'slots_per_image', 'shared_slots', 'slots_alive', 'slot_entropy',
-           'agreement', 'center_norm', 'no_pair_share', 'feature_std'}
+          'agreement', 'center_norm', 'no_pair_share', 'feature_std'}
 
 
 def config(num_slots: int = 24, norm_cfg: dict | None = None, **changes) -> dict:

@@ -20,7 +20,7 @@ def test_three_layers_have_a_norm_after_all_but_the_last():
 
 def test_rows_are_maps_of_one_pixel():
     maps, rows = (kind(3, 5, 2, num_layers=3, act_cfg=GELU) for kind in (ConvMLP,
-                                                                      RowMLP))
+                                                                         RowMLP))
     rows.load_state_dict({key: value.flatten(1) if value.ndim == 4 else value
                           for key, value in maps.state_dict().items()})
     x = torch.randn(6, 3)

@@ -151,7 +151,7 @@ def test_pillow_repeats_choices_as_the_steps_themselves_would():
     jitter, gray, blur, solarize = (type(step).apply for step in view_steps('BYOL')[1])
     image = NATURAL_IMAGES[0]
     expected = jitter(image, [('hue', 0.06), ('contrast', 1.3), ('brightness', 0.8),
-                                ('saturation', 0.9)])
+                              ('saturation', 0.9)])
     expected = solarize(blur(expected, 1.5), 100)
     choices = same_for_all(
         1, (Op.HUE, 0.06), (Op.CONTRAST, 1.3), (Op.BRIGHTNESS, 0.8),

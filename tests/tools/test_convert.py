@@ -93,7 +93,7 @@ def test_the_tool_prints_every_key_and_writes_a_file_that_the_model_loads(tmp_pa
     assert f'{len(weights)} keys converted, 0 dropped, 0 not in the file' in run.stdout
     assert 'not converted: epoch, opt, optimizer' in run.stdout
 
-    # Plain data: torch reads it with its own list of what is harmless.
+    # Plain data: torch reads it with its own safe globals.
     written = torch.load(tmp_path / 'dst.pth', weights_only=True)
     assert all(isinstance(value, str) for value in written['meta'].values())
     with DefaultScope.overwrite_default_scope('mmcontrast'):
@@ -219,7 +219,7 @@ def test_inspection_tells_prefixes_shapes_and_meta(tmp_path, run_tool):
                                 torch.ones(2, 3), 'backbone.b': torch.ones(1)},
                     meta=dict(epoch=7, cfg='x = 1\ny = 2')), tmp_path / 'a.pth')
     output, sentence = run_tool('inspect_checkpoint.py', tmp_path / 'a.pth',
-                              '--keys', 'backbone.*')
+                                '--keys', 'backbone.*')
     assert sentence is None
     assert '3 tensors' in output and 'meta.epoch: 7' in output
     assert 'backbone. (2), momentum.backbone. (1)' in output
@@ -260,7 +260,7 @@ def test_all_weights_go_into_a_safetensors_file_and_back(tmp_path, run_tool):
     torch.save(dict(state_dict=weights, meta=dict(epoch=3, cfg='x = 1')),
                tmp_path / 'a.pth')
     output, sentence = run_tool('to_safetensors.py', tmp_path / 'a.pth',
-                              tmp_path / 'a.safetensors')
+                                tmp_path / 'a.safetensors')
     assert sentence is None and '6 tensors, read back and equal' in output
     read = read_checkpoint(tmp_path / 'a.safetensors')
     for key, value in weights.items():

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('checkpoint', help='its checkpoint')
     parser.add_argument(
         'dst', help='the file to write: .pkl for detectron2, else .pth; '
-             'for torchvision and timm also .safetensors')
+        'for torchvision and timm also .safetensors')
     parser.add_argument('--to', required=True, choices=LIBRARIES,
                         help='library that is to load the file')
     parser.add_argument('--branch', choices=['online', 'momentum'],

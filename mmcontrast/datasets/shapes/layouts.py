@@ -109,7 +109,7 @@ class SegmentationWriter:
         _write_image(
             self.root / 'ann_dir' / self.split / f'{name}.png', scene.semantic_map)
         _write_image(self.root / 'ann_dir_things' / self.split / f'{name}.png',
-                       THINGS_LABELS[scene.semantic_map])
+                     THINGS_LABELS[scene.semantic_map])
         _write_image(
             self.root / 'ann_dir_pairs' / self.split / f'{name}.png', pair_map(scene))
 

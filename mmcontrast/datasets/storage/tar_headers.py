@@ -134,7 +134,7 @@ def _cut_short(path: str, last: tarfile.TarInfo | None, end: int, have: int) -> 
 
 
 def _not_a_tar(path: str, file: BinaryIO, last: tarfile.TarInfo | None,
-            error: Exception) -> str:
+               error: Exception) -> str:
     have = os.fstat(file.fileno()).st_size
     if last is not None:
         end = last.offset_data + -(-last.size // _BLOCK) * _BLOCK

@@ -103,7 +103,7 @@ def _vit(weights: Weights, image: Tensor) -> tuple:
             pyramid.append(x[:, 1:].transpose(1, 2).unflatten(2, (rows, cols)))
     maps = [F.group_norm(level, 1, weights[f'{name}.weight'], weights[f'{name}.bias'])
             for level, name in zip(pyramid, ('fpn1.0', 'fpn2.0', 'fpn3', 'fpn4.0'),
-                                 strict=True)]
+                                   strict=True)]
     bn = part(weights, 'fpn1.2')
     maps[0] = _double(F.gelu(F.batch_norm(
         _double(maps[0], weights, 'fpn1.1'), bn['running_mean'], bn['running_var'],

@@ -230,7 +230,7 @@ class SlotCon(TwoViewModel):
 
     @torch.no_grad()
     def _monitored(self, directions: Sequence[tuple[Grouped, Grouped]], exists: Tensor
-               ) -> dict[str, Tensor]:
+                   ) -> dict[str, Tensor]:
         student, teacher = directions[0]
         return dict(
             **slot_usage([(x.slots, y.slots) for x, y in directions]),

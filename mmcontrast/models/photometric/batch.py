@@ -103,8 +103,7 @@ def augment_together(images: Tensor, params: AugmentParams) -> Tensor:
         views = out if all_of_them else out.index_select(0, rows)
         # uint8 between the ops, as in Pillow: the fraction is truncated.
         augmented = function(views.float(), values.view(-1, 1, 1, 1)).to(torch.uint8)
-        out = augmented if all_of_them else out.index_copy_(
-            0, rows, augmented)
+        out = augmented if all_of_them else out.index_copy_(0, rows, augmented)
     return out
 
 

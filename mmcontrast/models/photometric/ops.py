@@ -83,7 +83,7 @@ def blur(views: Tensor, sigma: Tensor, reach: int) -> Tensor:
     inner = 1 / (2 * radius + 1)
     edge = (1 - (2 * whole + 1) * inner) / 2
     weights = [torch.where(k <= whole, inner, edge * (k <= whole + 1))
-            for k in range(reach + 1)]
+               for k in range(reach + 1)]
     for axis in (3, 2):
         for _ in range(BOXES):
             views = _box(views, weights, axis)

@@ -61,7 +61,7 @@ def fast_stages(dataset: UnlabeledImages) -> list[Stage]:
         pixels = item.pop('pixels')
         item['img'] = [
             crop_decoded(pixels, crop, view.flipped, two_views.size,
-                       two_views.interpolation)
+                         two_views.interpolation)
             for crop, view in zip(item['crops'], item['views'], strict=True)]
         return item
 

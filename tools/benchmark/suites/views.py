@@ -66,7 +66,7 @@ class Bench:
     def __init__(self, data: str, images: int, batch: int) -> None:
         self.strict, self.fast = (
             UnlabeledImages(data, pipeline=[dict(type=f'mmcontrast.{name}')
-                                             for name in (*steps, 'PackViews')])
+                                            for name in (*steps, 'PackViews')])
             for steps in (('LoadImage', 'TwoViews'), ('FastTwoViews', )))
         self.chain = PILChain()
         self.preprocessor = TwoViewPreprocessor(photometric='BYOL')

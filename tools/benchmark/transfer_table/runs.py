@@ -99,7 +99,7 @@ def list_runs(suite: TransferSuite, work_dir: Path) -> list[Run]:
 
 
 def execute_run(run: Run, root: Path, threads: int, progress: Progress | None = None,
-              keep_weights: bool = False) -> dict:
+                keep_weights: bool = False) -> dict:
     """Execute a run, resuming an earlier attempt with the same settings.
 
     Args:
