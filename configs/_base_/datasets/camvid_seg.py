@@ -6,7 +6,7 @@ palette = [[128, 128, 128], [128, 0, 0], [192, 192, 128], [128, 64, 128], [60, 4
            [128, 128, 0], [192, 128, 128], [64, 64, 128], [64, 0, 128], [64, 64, 0],
            [0, 128, 192]]
 metainfo = dict(classes=classes, palette=palette)
-# The same as words that a text tower knows.
+# Class texts: the same classes, named as a text tower knows them.
 class_texts = [['sky'], ['building'], ['pole', 'column'], ['road'],
                ['pavement', 'sidewalk'], ['tree'], ['traffic sign', 'traffic light'],
                ['fence'], ['car'], ['pedestrian', 'person'], ['bicyclist', 'cyclist']]
