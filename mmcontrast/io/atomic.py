@@ -31,20 +31,14 @@ def atomic_write(path: str | Path, needed: int | None = None):
     path = Path(path).expanduser()
     partial = _partial(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, 'wb') as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        _sync(path.parent)
-    except DiskError:
-        raise
-    except OSError as error:
-        about = error.filename and Path(os.fsdecode(error.filename))
-        if about and about not in (partial, path, *path.parents):
-            raise  # Of something else inside the block.
-        raise cannot_write(path, error, needed) from error
+        with _disk_errors(path, partial, needed):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(partial, 'wb') as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+            _sync(path.parent)
     finally:
         with suppress(OSError):
             partial.unlink()
@@ -59,20 +53,24 @@ def atomic_folder(path: str | Path, overwrite: bool = False):
     Args:
         path: The folder.
         overwrite: Whether an older folder of that name is removed, at the end. Else
-            ``OSError`` is raised then, unless it is empty.
+            it must be empty.
+
+    Raises:
+        DiskError: If it cannot be written, or is there and not empty.
     """
     path = Path(path).expanduser()
     partial = _partial(path)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
-        yield partial
-        for file in filter(Path.is_file, partial.rglob('*')):
-            _sync(file)
-        if overwrite:
-            shutil.rmtree(path, ignore_errors=True)
-        os.replace(partial, path)
-        _sync(path.parent)
+        with _disk_errors(path, partial):
+            partial.mkdir(parents=True)
+            yield partial
+            for part in (*partial.rglob('*'), partial):
+                _sync(part)
+            if overwrite:
+                shutil.rmtree(path, ignore_errors=True)
+            os.replace(partial, path)
+            _sync(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -94,6 +92,21 @@ def remove_partial_files(folder: str | Path) -> list[Path]:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
                 removed.append(path)
     return removed
+
+
+@contextmanager
+def _disk_errors(path: Path, partial: Path, needed: int | None = None):
+    """Explain errors of writing; those of something else inside the block pass."""
+    try:
+        yield
+    except DiskError:
+        raise
+    except OSError as error:
+        about = error.filename and Path(os.fsdecode(error.filename))
+        if error.errno is None or about and about not in (
+                path, *path.parents) and partial not in (about, *about.parents):
+            raise
+        raise cannot_write(path, error, needed) from error
 
 
 def _is_dead(path: Path, host: str, pid: int) -> bool:

@@ -1,6 +1,7 @@
 """Reading and writing of checkpoints."""
 import argparse
 import datetime
+import errno
 import os
 import pickle
 from collections import defaultdict, deque
@@ -19,6 +20,7 @@ from mmengine.runner.checkpoint import CheckpointLoader, load_from_local
 from torch import nn
 
 from mmcontrast.engine.hooks.checkpoint_keys import CheckpointKeysHook
+from mmcontrast.io import atomic
 from mmcontrast.io.checkpoint import (
     atomic_write,
     check_matching_keys,
@@ -26,6 +28,7 @@ from mmcontrast.io.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from mmcontrast.io.disk import DiskError
 from mmcontrast.io.safe_loading import use_safe_loading
 
 
@@ -193,6 +196,31 @@ def test_an_error_about_another_file_is_not_taken_for_one_of_writing(tmp_path):
             atomic_write(tmp_path / 'a') as file:
         file.write((tmp_path / 'other.txt').read_bytes())
     assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    done, target = [], tmp_path / 'a'
+    monkeypatch.setattr(atomic, '_sync', done.append)
+    with atomic.atomic_folder(target) as folder:
+        (folder / 'inner').mkdir()
+        (folder / 'inner' / 'b').write_bytes(b'x')
+        assert not target.exists()
+    assert done == [folder / 'inner', folder / 'inner' / 'b', folder, tmp_path]
+    assert os.listdir(tmp_path) == ['a'] and (target / 'inner' / 'b').is_file()
+
+
+def test_a_folder_that_cannot_be_written_is_explained(tmp_path):
+    (tmp_path / 'file').write_bytes(b'')
+    with pytest.raises(DiskError, match='file/a could not be written'), \
+            atomic.atomic_folder(tmp_path / 'file' / 'a'):
+        pytest.fail('there is no folder to write to')
+    with pytest.raises(FileNotFoundError, match='other.txt'), \
+            atomic.atomic_folder(tmp_path / 'a'):
+        (tmp_path / 'other.txt').read_bytes()
+    with pytest.raises(DiskError, match='a could not be written: No space left'), \
+            atomic.atomic_folder(tmp_path / 'a') as folder:
+        raise OSError(errno.ENOSPC, 'No space left', str(folder / 'b'))
+    assert os.listdir(tmp_path) == ['file']
 
 
 def test_a_file_has_its_name_only_when_it_is_complete(tmp_path):
