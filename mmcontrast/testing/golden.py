@@ -9,10 +9,10 @@ drawn by name (:mod:`mmcontrast.testing.fill`), so both stay small::
     loss = model(case.input('im_1'), case.input('im_2'))
     case.check(dict(loss=loss))                     # any subset of the outputs
 
-Cases of several makers are read. What differs is a name, and stands in one place:
-the keys of a recipe in :func:`build`, the places of a tolerance in
-:meth:`Case.tolerance`, the ways of storing an output in :meth:`Case.stored`. A kind of
-input of your own is a function in :data:`RECIPES`, ``f(recipe) -> tensor``.
+Case files of several makers are read: :func:`build` knows the keys of a recipe,
+:meth:`Case.tolerance` where a tolerance is given, :meth:`Case.stored` how an output is
+stored. A kind of input of your own is a function in :data:`RECIPES`,
+``f(recipe) -> tensor``.
 """
 import fnmatch
 import json
@@ -44,7 +44,7 @@ class Tolerance:
     Attributes:
         rtol: Share of the reference value, element by element.
         atol: Absolute.
-        atol_rel: Share of the largest absolute reference value of the output.
+        atol_rel: Share of the largest finite absolute reference value of the output.
         bad_fraction: Share of the elements that may lie outside; the only one that
             counts for integers and booleans, which must be equal.
     """
@@ -99,17 +99,17 @@ class Case:
                 weights[key.removeprefix(prefix)] = value
         return weights
 
-    def input(self, name: str, **place):
+    def input(self, name: str, **fields):
         """An input, built from its recipe.
 
         Args:
             name: ``'a/b'`` reaches into a nested recipe.
-            place: Fills ``<step>`` and the like in the name that a recipe draws by.
+            fields: Fills ``<step>`` and the like in the name that a recipe draws by.
         """
         recipe = self.meta['inputs']
         for part in [name] if name in recipe else name.split('/'):
             recipe = recipe[part]
-        return build(recipe, **place)
+        return build(recipe, **fields)
 
     def inputs(self) -> dict:
         """All inputs by name."""
@@ -146,7 +146,7 @@ class Case:
         return self.arrays[name], lambda x: x.ravel()[::step]
 
     def compare(self, name: str, value) -> str:
-        """What is wrong with one output, '' if nothing is."""
+        """How one output differs from the reference; '' if it is within tolerance."""
         output = self.outputs[name]
         if 'value' in output:
             same = value == output['value']
@@ -169,13 +169,13 @@ class Case:
         assert not lines, '\n'.join(lines)
 
 
-def build(recipe, **place):
-    """Make an input of its recipe.
+def build(recipe, **fields):
+    """Build an input from its recipe.
 
     Args:
         recipe: A dict that names its function under ``fn``, ``gen`` or ``make``, or
             holds its ``value``; a list stands for a tensor, anything else for itself.
-        place: See :meth:`Case.input`.
+        fields: See :meth:`Case.input`.
     """
     if isinstance(recipe, list):
         return torch.tensor(recipe)
@@ -186,7 +186,7 @@ def build(recipe, **place):
         return made.reshape(recipe['shape']) if 'shape' in recipe else made
     kind = next(recipe[key] for key in ('fn', 'gen', 'make') if key in recipe)
     drawn_by = _name(recipe)
-    for key, value in place.items():
+    for key, value in fields.items():
         drawn_by = drawn_by.replace(f'<{key}>', str(value))
     made = RECIPES[kind.removeprefix('fill.')](recipe | dict(key=drawn_by))
     return made + recipe['shift'] if 'shift' in recipe else made
@@ -203,14 +203,18 @@ def _dtype(recipe: dict) -> torch.dtype:
 
 
 def _difference(got: np.ndarray, want: np.ndarray, tolerance: Tolerance) -> str:
-    """What is wrong with ``got``, '' if nothing is."""
+    """How ``got`` differs from ``want``; '' if it is within tolerance."""
     if want.dtype.kind == 'f':
         got, want = got.astype(np.float64), want.astype(np.float64)
-        error = np.abs(got - want)
-        limit = (tolerance.atol + tolerance.rtol * np.abs(want)
-                 + tolerance.atol_rel * np.nanmax(np.abs(want), initial=0))
-        # NaN where the reference has it, and nowhere else.
-        bad = np.where(np.isnan(want), ~np.isnan(got), ~(error <= limit))
+        finite = np.isfinite(want)
+        largest = np.abs(want[finite]).max(initial=0)
+        with np.errstate(invalid='ignore'):  # inf - inf and 0 * inf
+            error = np.abs(got - want)
+            limit = (tolerance.atol + tolerance.rtol * np.abs(want)
+                     + tolerance.atol_rel * largest)
+        # NaN and infinities where the reference has them, and nowhere else.
+        same = (got == want) | (np.isnan(got) & np.isnan(want))
+        bad = np.where(finite, ~(error <= limit), ~same)
     else:
         error, bad = np.abs(got.astype(np.float64) - want), got != want
     share = float(bad.mean()) if bad.size else 0.0

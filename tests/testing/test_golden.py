@@ -51,6 +51,20 @@ def test_nan_belongs_where_the_reference_has_it(tmp_path):
     assert case.compare('x', [2., np.nan]) and case.compare('x', [2., 2.])
 
 
+def test_infinities_belong_where_the_reference_has_them(tmp_path):
+    # Tolerances are of the finite values: 0.1 * 2 = 0.2, whatever is infinite.
+    case = write(tmp_path, dict(x=dict(shape=[3])),
+                 dict(x=np.array([np.inf, -np.inf, 2.])),
+                 tolerance=dict(rtol=0.0, atol_rel=0.1))
+    assert not case.compare('x', [np.inf, -np.inf, 2.1])
+    for wrong in ([np.inf, -np.inf, 2.3], [np.inf, np.inf, 2.], [9., -np.inf, 2.],
+                  [np.inf, np.nan, 2.], [np.inf, -np.inf, np.inf]):
+        assert '33.3%' in case.compare('x', wrong)
+    case.meta['tolerance'] = dict(rtol=0.1)
+    assert not case.compare('x', [np.inf, -np.inf, 2.1])
+    assert '33.3%' in case.compare('x', [np.inf, -9., 2.])
+
+
 @pytest.mark.parametrize('stored, arrays', [
     (dict(store='slice+stats', stride=3), dict(x__slice=np.arange(0., 10, 3))),
     (dict(stored='flat[::stride]', stride=3), dict(x=np.arange(0., 10, 3))),
