@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--samples', type=int, default=16, metavar='N',
                         help='images to open of each dataset')
     parser.add_argument('--steps', type=int, default=4, metavar='N',
-                        help='most training steps to time')
+                        help='maximum number of training steps to time')
     add_cfg_options(parser, 'train_dataloader.batch_size=8')
     report = doctor(**vars(parser.parse_args(argv)))
     return int(bool(report.count('FAIL')))

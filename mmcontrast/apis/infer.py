@@ -58,7 +58,7 @@ def infer(config: str, checkpoint: str, images: Sequence[str],
             or a dataset's name; those of the training if None.
         device: 'cpu', 'cuda:1', ...; a GPU if there is one if None.
         score_thr: Detectors leave out boxes with a lower score.
-        batch_size: Most images to pass at a time.
+        batch_size: Maximum number of images to pass at a time.
         workers: Processes that read images, where there are many.
         cfg_options: Overrides of the config, dotted keys.
         progress: Show a bar where there are several images.

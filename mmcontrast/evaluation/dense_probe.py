@@ -24,7 +24,7 @@ def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tens
         num_classes: K; labels lie in [0, K), or are ``ignore_index``.
         kind: ``knn``, votes of the most similar training cells, or ``linear``,
             multinomial logistic regression on standardized features.
-        max_cells: Most training cells; of more, a random subset.
+        max_cells: Maximum number of training cells; of more, a random subset.
         k, temperature: Neighbors, and the scale of ``exp(cosine / temperature)``, the
             weight of a vote.
         penalty: Weight of the squared norm of the linear weights.

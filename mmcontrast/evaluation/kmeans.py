@@ -20,7 +20,8 @@ def kmeans(features: Tensor, count: int, restarts: int = 5, steps: int = 50,
         features: (A, C) of any length.
         count: Number of centers.
         restarts: Runs; the one with the greatest mean cosine is kept.
-        steps: Most iterations of a run; it ends when no feature changes its center.
+        steps: Maximum number of iterations of a run; it ends when no feature changes
+            its center.
 
     Returns:
         (count, C) unit vectors.

@@ -141,7 +141,7 @@ def score_clusters(batches: Callable[[], Batches], num_images: int, num_classes:
         clusters: Number of clusters; as many as classes if None. With more, unmatched
             clusters count as wrong in ``miou``, and the ``majority`` scores give each
             cluster its most frequent class.
-        max_cells: Most cells to fit the centers to, labeled or not.
+        max_cells: Maximum number of cells to fit the centers to, labeled or not.
 
     Returns:
         ``miou``, ``accuracy``, ``majority_miou``, ``majority_accuracy``,

@@ -91,7 +91,7 @@ class LinearScores:
         features: (B, C) of the training set; standardized inside.
         targets: (B,) their labels in [0, ``num_classes``).
         penalty: Weight of the squared norm of the weights.
-        steps: Most L-BFGS iterations.
+        steps: Maximum number of L-BFGS iterations.
     """
 
     def __init__(self, features: Tensor, targets: Tensor, num_classes: int,

@@ -130,7 +130,7 @@ def check_matching_keys(state_dict: Mapping[str, Tensor], model: nn.Module,
         raise UserKeyError(
             f'{named}: no weight fits {type(model).__name__}. The file holds '
             f'{count_prefixes(state_dict)}; the model wants {count_prefixes(wanted)}. '
-            'A bare backbone goes into the backbone: backbone=dict(..., init_cfg='
+            'The weights of a backbone go into it alone: backbone=dict(..., init_cfg='
             "dict(type='Pretrained', checkpoint=...)), with prefix='backbone.' if its "
             'keys carry one; a released file goes through tools/convert/official.py. '
             f'To look inside: python tools/convert/inspect_checkpoint.py {path}')

@@ -27,7 +27,8 @@ def draw_correspondence(image1: Image.Image, image2: Image.Image, points1: np.nd
         gap: Pixels between them.
         drop: Pixels by which image 2 is drawn lower, so that lines between the same
             rows of both are not horizontal.
-        max_lines: Most lines; of more matches, evenly spaced ones are drawn.
+        max_lines: Maximum number of lines; of more matches, evenly spaced ones are
+            drawn.
 
     Raises:
         ValueError: If the points do not match in number.

@@ -102,7 +102,7 @@ def draw_label_maps(images: Sequence[np.ndarray], maps: Sequence[np.ndarray],
         colors: (K, 3) uint8, one table for all rows.
         width: Of an image, in pixels; tall ones are made narrower.
         title: Line above the rows.
-        max_named: Most labels in the legend of a row, the largest first.
+        max_named: Maximum number of labels in the legend of a row, the largest first.
         called: Function that names a label, for the legend.
         mark: Written on the larger regions, see :func:`label_overlay`.
     """

@@ -123,7 +123,8 @@ def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     _add_mask_data(add)
     add('--split', default='val', help='split that is clustered and scored')
-    add('--max-images', type=int, metavar='N', help='most images; default: all')
+    add('--max-images', type=int, metavar='N',
+        help='maximum number of images; default: all')
     add('--clusters', type=int, metavar='K', help='default: as many as classes')
     add('--restarts', type=int, default=5, metavar='N',
         help='starts of k-means, of which the best is kept')
@@ -143,7 +144,8 @@ def add_video_arguments(parser: argparse.ArgumentParser) -> None:
         help='cells whose labels are averaged')
     add('--temperature', type=float, default=0.1, metavar='T',
         help='of the softmax over cells')
-    add('--max-clips', type=int, metavar='N', help='most clips; default: all')
+    add('--max-clips', type=int, metavar='N',
+        help='maximum number of clips; default: all')
     add('--masks-out', metavar='FOLDER',
         help="write the predicted masks as DAVIS' own evaluation reads them")
     add('--sheet', metavar='FILE.png',
@@ -168,7 +170,7 @@ def _add_splits(add) -> None:
     add('--train-split', default='train', help='split that is learned from')
     add('--val-split', default='val', help='split that is scored')
     add('--max-images', type=int, metavar='N',
-        help='most images of each split; default: all')
+        help='maximum number of images of each split; default: all')
 
 
 def _add_mask_data(add) -> None:
@@ -177,7 +179,7 @@ def _add_mask_data(add) -> None:
     add('--size', type=int, metavar='PIXELS',
         help='short side of the images (default: as they are)')
     add('--max-cells', type=int, default=20_000, metavar='N',
-        help='most feature cells to learn from')
+        help='maximum number of feature cells to learn from')
     add('--ann-dir', default='ann_dir', help='folder of masks, e.g. ann_dir_things')
     add('--num-classes', type=int, help='where there is no classes.json')
     add('--ignore-index', type=int, default=255,

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--size', type=int, default=448, metavar='PIXELS',
                         help='short side of the images; larger gives finer maps')
     parser.add_argument('--max-images', type=int, default=8, metavar='N',
-                        help='most images to draw')
+                        help='maximum number of images to draw')
     add_baseline_option(parser, 'a column')
     parser.add_argument('--beside', metavar='CHECKPOINT',
                         help='add a column with another checkpoint')

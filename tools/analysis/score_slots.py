@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--size', type=int, metavar='PIXELS',
                         help='short side of the images; default: as they are')
     parser.add_argument('--max-images', type=int, metavar='N',
-                        help='most images to use; default: all')
+                        help='maximum number of images to use; default: all')
     parser.add_argument('--random-prototypes', type=int, default=3, metavar='N',
                         help='sets of random prototypes to score on the same '
                         'features; their mean is shown')

@@ -18,11 +18,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--top', type=int, default=5, metavar='N',
                         help='nearest images of a slot')
     parser.add_argument('--max-slots', type=int, default=48, metavar='N',
-                        help='most slots to draw, by usage')
+                        help='maximum number of slots to draw, by usage')
     parser.add_argument('--overlay', type=int, default=8, metavar='N',
                         help='images to draw with all of their slots')
     parser.add_argument('--max-images', type=int, metavar='N',
-                        help='most images to use, evenly spread; default: all')
+                        help='maximum number of images, evenly spread; default: all')
     parser.add_argument('--resize', type=int, default=256, metavar='PIXELS',
                         help='short side of the images before the crop')
     parser.add_argument('--size', dest='crop', type=int, default=224, metavar='PIXELS',

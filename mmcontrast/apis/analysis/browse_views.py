@@ -106,8 +106,8 @@ def _pairs(views, map_size: tuple[int, int], pos_ratio: float) -> np.ndarray:
 def _nearest(pairs: np.ndarray, views, map_size: tuple[int, int]
              ) -> tuple[np.ndarray, np.ndarray]:
     """Of each cell of view 1 that has pairs, the one closest in the source image."""
-    places = [view.grid(*map_size).flatten(0, 1) for view in views]
-    distance = torch.cdist(*places).numpy()
+    centers = [view.grid(*map_size).flatten(0, 1) for view in views]
+    distance = torch.cdist(*centers).numpy()
     distance[~pairs] = np.inf
     cells = pairs.any(1).nonzero()[0]
     return cells, distance[cells].argmin(1)

@@ -94,14 +94,14 @@ def _judged(scores: Tensor, scene: Scene) -> Iterator[tuple[str, tuple]]:
     for thing, mask, pair in zip(scene.objects, scene.masks, pairs, strict=True):
         if pairs.count(pair) > 1 or not is_clearly_visible(thing, scene.size):
             continue
-        place = PAIRS.index(pair)
-        row, column = divmod(int(scores[place].argmax()), scene.size)
+        label = PAIRS.index(pair)
+        row, column = divmod(int(scores[label].argmax()), scene.size)
         left, top, right, bottom = thing.box_xyxy
         share = (right - left) * (bottom - top) / scene.size ** 2
         means = scores[:, torch.from_numpy(mask)].mean(1)
         yield ('held_out' if pair in HELD_OUT_COMBINATIONS else 'seen', (
             left <= column < right and top <= row < bottom, share,
-            int(means.argmax()) == place))
+            int(means.argmax()) == label))
 
 
 def _summary(rows: np.ndarray) -> dict:

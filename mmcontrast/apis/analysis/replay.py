@@ -224,17 +224,17 @@ def _table(title: str, calls: list[Call], origin: Origin | None, rows: int, line
 
 
 def _forward_lines(call: Call) -> list[str]:
-    return [f'{_mark(f)} {kind:6} {f}' for kind, facts in (
-        ('input', call.inputs), ('output', call.outputs)) for f in facts[:6]]
+    return [f'{_mark(f)} {kind:6} {f}' for kind, stats in (
+        ('input', call.inputs), ('output', call.outputs)) for f in stats[:6]]
 
 
 def _gradient_lines(call: Call) -> list[str]:
     return [f'{_mark(f)} of {kind:6} {f}' for kind, f in call.gradients[:6]]
 
 
-def _mark(facts) -> str:
+def _mark(stats) -> str:
     """'!' beside values that are not finite."""
-    return ' ' if facts.is_finite else '!'
+    return ' ' if stats.is_finite else '!'
 
 
 def _by_gradient(calls: list[Call]) -> list[Call]:

@@ -60,7 +60,7 @@ def score_maps(config: str, checkpoint: str, images: Sequence[str],
         device: 'cpu', 'cuda:1', ...; a GPU if there is one if None.
         limits: Cosines of the darkest and the brightest color, to compare sheets; if
             None each sheet spans its own range.
-        batch_size: Most images to pass at a time.
+        batch_size: Maximum number of images to pass at a time.
         workers: Processes that read images, where there are many.
         cfg_options: Overrides of the config, dotted keys.
         progress: Show a bar where there are several images.

@@ -46,7 +46,8 @@ def show_slots(config: str, checkpoint: str, images: Sequence[str],
         out: Folder for ``nearest_*.png`` (slots by usage), ``overlays.png`` and
             ``slots.json``.
         top: Images to show of each slot.
-        max_slots: Most slots to show; those that win no cell are never shown.
+        max_slots: Maximum number of slots to show; those that win no cell are never
+            shown.
         overlay: Images to show with all of their slots, evenly spread.
         max_images: Use so many images, evenly spread; all if None.
         resize, crop: Short side of an image, and side of the square cut out of its

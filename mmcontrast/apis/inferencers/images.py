@@ -52,7 +52,7 @@ class InputImage(NamedTuple):
     """One image for the network.
 
     Attributes:
-        index: Its place among the sources.
+        index: Its position among the sources.
         name: Of its source.
         image: (H, W, 3) uint8 RGB as it was read; None for a bad one.
         inputs: (3, h, w) uint8 BGR, resized as for testing.
@@ -185,8 +185,8 @@ def iterate_batches(images: InputImages, batch_size: int, workers: int, progress
     Padding to a common size would change what the network sees.
 
     Args:
-        batch_size: Most images in a batch.
-        workers: Most processes that read images; short lists need none.
+        batch_size: Maximum number of images in a batch.
+        workers: Maximum number of processes that read images; short lists need none.
         progress: Show a bar where there are several images.
         skipped: Takes a sentence for each image that cannot be read.
 

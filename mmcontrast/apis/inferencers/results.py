@@ -147,7 +147,7 @@ def add_to_coco(dataset: dict, result: Segmentation | Detection) -> None:
 
 
 def write_coco(dataset: dict, path: Path) -> None:
-    """Write a :func:`coco_dataset` as JSON, whole or not at all."""
+    """Write a :func:`coco_dataset` as JSON, atomically."""
     with atomic_write(path) as file:
         file.write(json.dumps(dataset, ensure_ascii=False).encode())
 

@@ -14,7 +14,7 @@ from ...io.manifest import versions
 
 # Keys that may differ between ranks.
 _MAY_DIFFER = ('work_dir', 'experiment_name', 'local_rank', 'gpu_id', 'gpu_ids',
-        'model_wrapper_cfg.device_ids')
+               'model_wrapper_cfg.device_ids')
 _MAX_LINES = 10
 
 
@@ -38,13 +38,13 @@ def check_rank_consistency(cfg_text: str, model: nn.Module) -> None:
     """
     if get_world_size() == 1:
         return
-    facts = dict(config=config_values(cfg_text), model=tensor_specs(model),
-                 versions=_versions())
-    hashes = all_gather_object({part: _hash(facts[part]) for part in facts})
-    differing = [part for part in facts if len({h[part] for h in hashes}) > 1]
+    compared = dict(config=config_values(cfg_text), model=tensor_specs(model),
+                    versions=_versions())
+    hashes = all_gather_object({part: _hash(compared[part]) for part in compared})
+    differing = [part for part in compared if len({h[part] for h in hashes}) > 1]
     if differing:
         found = all_gather_object(
-            (socket.gethostname(), {part: facts[part] for part in differing}))
+            (socket.gethostname(), {part: compared[part] for part in differing}))
         raise RankMismatchError(_describe(found))
 
 
@@ -104,14 +104,14 @@ def _versions() -> dict[str, str]:
             if name not in ('python', 'numpy')}
 
 
-def _hash(facts: dict) -> str:
-    return hashlib.sha256(json.dumps(list(facts.items())).encode()).hexdigest()
+def _hash(values: dict) -> str:
+    return hashlib.sha256(json.dumps(list(values.items())).encode()).hexdigest()
 
 
 def _describe(found: list[tuple[str, dict]]) -> str:
     (_, first), lines = found[0], {}
-    for rank, (other_host, facts) in enumerate(found[1:], 1):
-        for part, values in facts.items():
+    for rank, (other_host, compared) in enumerate(found[1:], 1):
+        for part, values in compared.items():
             for line in _differences(first[part], values):
                 lines.setdefault(f'{part}: {line}', []).append(
                     f'{rank} ({other_host})')

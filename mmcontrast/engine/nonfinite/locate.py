@@ -46,8 +46,8 @@ def origin_in_weights(model: nn.Module, expected: Iterable[str] = ()) -> Origin 
         return None
     more = f' and {len(bad) - 1} more' if len(bad) > 1 else ''
     return Origin('weights', bad[0],
-                 f'the weights themselves, before the forward pass: {bad[0]}{more}',
-                 [str(describe(tensors[name], name)) for name in bad[:5]])
+                  f'the weights themselves, before the forward pass: {bad[0]}{more}',
+                  [str(describe(tensors[name], name)) for name in bad[:5]])
 
 
 def origin_in_batch(batch: object) -> Origin | None:
@@ -64,7 +64,7 @@ def origin_in_batch(batch: object) -> Origin | None:
             names.append(image_name(samples[i]) if i < len(samples) else f'image {i}')
             lines.append(f'{names[-1]}: {describe(tensor, label)}')
     return Origin('batch', names[0], 'the images, as the data pipeline gave them: '
-                 + ', '.join(dict.fromkeys(names)), lines)
+                  + ', '.join(dict.fromkeys(names)), lines)
 
 
 def notes_on_annotations(batch: object) -> list[str]:
@@ -117,17 +117,17 @@ def origin_of_backward(trace: GradientTrace, model: nn.Module) -> Origin | None:
     if event.kind == 'parameter':
         owner = event.name.rpartition('.')[0]
         return Origin('backward', event.name,
-                     f'the gradient of the parameter {event.name}',
-                     [f'gradient: {event.stats}', *_weights(model, owner)])
+                      f'the gradient of the parameter {event.name}',
+                      [f'gradient: {event.stats}', *_weights(model, owner)])
     readers = trace.readers(event)
     if readers:
         call = readers[0]
         others = ', or that of '.join(['', *(other.title for other in readers[1:])])
         return Origin('backward', call.name,
-                     f'{call.title}, in its backward{others}', [
-                         *_gradients(call), *_lines('input', call.inputs),
-                         *_lines('output', call.outputs), *_weights(model, call.name)],
-                     call.number)
+                      f'{call.title}, in its backward{others}', [
+                          *_gradients(call), *_lines('input', call.inputs),
+                          *_lines('output', call.outputs), *_weights(model, call.name)],
+                      call.number)
     return _between(trace, event, model)
 
 
@@ -136,10 +136,10 @@ def _between(trace: GradientTrace, event: GradientEvent, model: nn.Module) -> Or
     producer = trace.producer(event) or event.call
     owner = producer.parent or producer
     return Origin('backward', owner.name,
-                 f'{owner.title}, in the backward of its own code on what '
-                 f'{producer.title} gave',
-                 [f'gradient of that: {event.stats}',
-                  *_lines(f'{producer.name} gave', producer.outputs)], owner.number)
+                  f'{owner.title}, in the backward of its own code on what '
+                  f'{producer.title} gave',
+                  [f'gradient of that: {event.stats}',
+                   *_lines(f'{producer.name} gave', producer.outputs)], owner.number)
 
 
 def _gradients(call: Call) -> list[str]:

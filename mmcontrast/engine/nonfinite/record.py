@@ -90,7 +90,7 @@ def restore_state(state: dict, model: nn.Module) -> None:
 
 def write_record(folder: Path, batch: object, state: dict, config_text: str,
                  report: str) -> list[str]:
-    """Write a record; the folder appears complete or not at all.
+    """Write a record, a folder, atomically.
 
     A folder of that name, of an earlier run in the same work dir, is replaced.
 

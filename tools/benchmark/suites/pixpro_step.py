@@ -30,11 +30,11 @@ def pixpro_step(images: int = 4, size: int = 224, turns: int = 3):
 
     def run() -> Iterator[Row]:
         whole = time_in_turns(dict(passes=step.passes, step=step.whole), turns)
-        yield row('bare passes (student forward and backward, teacher forward)',
+        yield row('model passes only (online forward and backward, momentum forward)',
                   whole.times['passes'], 's')
         yield row('whole step', whole.times['step'], 's',
                   reference=f'2.44 s (fastest 2.31) at 2 x 4 x 224, {_SPEC}')
-        yield row('whole step / bare passes', whole.ratios['step'], 'x')
+        yield row('whole step / model passes', whole.ratios['step'], 'x')
         yield from own_part_rows(step, whole, turns)
         yield from update_rows(
             'momentum', step.momentum_functions(), 7, '9.0 ms for ResNet-50 alone')

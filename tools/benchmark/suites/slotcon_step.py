@@ -250,8 +250,9 @@ class Step:
 
 def step_rows(step: Step, turns: int) -> Iterator[Row]:
     found = time_in_turns(dict(passes=step.passes, step=step.whole), turns)
-    yield Row('bare passes (both branches, projector, predictor), forward and backward',
+    yield Row('model passes only (both branches, projector, predictor), forward and '
+              'backward',
               found.times['passes'].values, 's')
     yield Row('whole step without the optimizer', found.times['step'].values, 's',
               reference=f'3.36 s (fastest 3.24) with LARS at 2 x 4 x 224, {_SPEC}')
-    yield Row('whole step / bare passes', found.ratios['step'].values, 'x')
+    yield Row('whole step / model passes', found.ratios['step'].values, 'x')

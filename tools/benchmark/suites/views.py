@@ -38,7 +38,7 @@ def views(data: str = '', images: int = 100, batch: int = 32):
 
     --data    folder of images; by default scenes of the toy world, written as JPEGs
               of 500 x 400 pixels, quality 90
-    --images  most images to use
+    --images  maximum number of images
     --batch   batch size
     """
     folder = None

@@ -105,8 +105,8 @@ def _bar_panel(axes: Axes, suite: TransferSuite, task: Task, rows: Sequence[str]
 def _fractions(suite: TransferSuite, tasks: Sequence[Task], values: Values) -> Figure:
     groups = list(dict.fromkeys(task.group for task in tasks))
     figure = Figure(figsize=(4.6 * len(groups), 3.4))
-    for place, group in enumerate(groups):
-        axes = figure.add_subplot(1, len(groups), place + 1)
+    for column, group in enumerate(groups, 1):
+        axes = figure.add_subplot(1, len(groups), column)
         mine = sorted((task for task in tasks if task.group == group),
                       key=lambda task: task.fraction)
         for start in suite.starts:
@@ -135,8 +135,8 @@ def _fractions(suite: TransferSuite, tasks: Sequence[Task], values: Values) -> F
 def _probes(suite: TransferSuite, results: Sequence[dict]) -> Figure:
     names = list(dict.fromkeys(name for r in results for name in r['probe']))
     figure = Figure(figsize=(4.6 * len(names), 3.2))
-    for place, name in enumerate(names):
-        axes = figure.add_subplot(1, len(names), place + 1)
+    for column, name in enumerate(names, 1):
+        axes = figure.add_subplot(1, len(names), column)
         for result in results:
             if curve := result['probe'].get(name):
                 steps, scores = zip(*curve, strict=True)

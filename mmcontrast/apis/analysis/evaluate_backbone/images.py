@@ -42,7 +42,7 @@ def evaluate_images(choice: BackboneChoice, data: str, protocol: str = 'knn',
             see :func:`~mmcontrast.evaluation.image_probes.linear_accuracy`.
         size: Side of the middle crop in pixels.
         resize: Short side before the crop; ``size * 256 / 224`` if None.
-        max_images: Most images of each split, evenly spread.
+        max_images: Maximum number of images of each split, evenly spread.
         ks, temperature: Of kNN.
         penalties: Of the linear probe.
         workers: Processes that read images.

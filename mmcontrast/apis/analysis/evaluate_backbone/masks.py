@@ -44,8 +44,9 @@ def evaluate_masks(choice: BackboneChoice, data: str, protocol: str = 'dense-knn
         protocol: ``dense-knn`` or ``dense-linear``.
         size: Short side of the images in pixels; their own if None.
         fraction: Share of the training images whose labels are used, evenly spread.
-        max_images: Most images of each split, evenly spread, before ``fraction``.
-        max_cells: Most training cells, as many of each image.
+        max_images: Maximum number of images of each split, evenly spread, before
+            ``fraction``.
+        max_cells: Maximum number of training cells, as many of each image.
         resolution: ``input`` judges every pixel of the masks, ``feature`` every cell.
         k, temperature: Of kNN.
         penalties: Of the linear probe; the cells of every fifth image pick one.

@@ -40,7 +40,7 @@ def evaluate_videos(choice: BackboneChoice, data: str, split: str = 'val',
         size: Short side of the frames in pixels; their own if None.
         context, radius, topk, temperature: See
             :func:`~mmcontrast.evaluation.label_propagation.propagate_labels`.
-        max_clips: Most clips, evenly spread.
+        max_clips: Maximum number of clips, evenly spread.
         masks_out: Folder for the masks found, ``CLIP/*.png``, as DAVIS' own evaluation
             reads them (those of the baseline are not written).
         sheet: File for a sheet of some clips.
@@ -114,7 +114,7 @@ def follow(maps: Iterable[Tensor], first: np.ndarray, context: int, radius: int 
              .to(torch.uint8).cpu().numpy() for labels in carried]
     # The first frame is given.
     return np.stack([ids[one_hot.argmax(0).cpu().numpy()],
-                     *(ids[places] for places in found[1:])])
+                     *(ids[labels] for labels in found[1:])])
 
 
 class _Frames(Dataset):
