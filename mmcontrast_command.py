@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGE = Path(__file__).with_name('mmcontrast')
+#: A link to the checkout (also of an editable install), or files in a wheel.
+TOOLS = PACKAGE / '.mim' / 'tools'
 #: Folders of tools, and what they are for; '' stands for ``tools/`` itself.
 PURPOSES = {
     '': 'Train and use a model', 'data': 'Prepare data',
@@ -31,16 +33,20 @@ torchrun --nproc-per-node N -m mmcontrast train CONFIG --launcher pytorch
 def main(argv: Sequence[str] | None = None) -> int | None:
     """Run ``mmcontrast ARGV...``; returns the exit status of the tool."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] in (['-V'], ['--version']):
+        print(runpy.run_path(str(PACKAGE / 'version.py'))['__version__'])
+        return None
     tools = find_tools()
+    if not tools:
+        sys.exit(f'mmcontrast: there is no tool in {TOOLS}. In a checkout that is a '
+                 'link to tools/, which git writes with core.symlinks=true only: clone '
+                 'again with it, or run python tools/NAME.py.')
     if not words or words[0] in ('-h', '--help', 'help'):
         print(f'{USAGE}\n{overview(tools)}')
         return None
-    if words[0] in ('-V', '--version'):
-        print(runpy.run_path(str(PACKAGE / 'version.py'))['__version__'])
-        return None
     group = {name: script for name, script in tools.items()
              if name.split()[0] == _spelled(words[0])}
-    if _spelled(words[0]) in PURPOSES and (
+    if group and _spelled(words[0]) in PURPOSES and (
             len(words) == 1 or words[1] in ('-h', '--help')):
         print(overview(group))
         return None
@@ -53,9 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 
 def find_tools() -> dict[str, Path]:
     """The scripts by the names of their commands, such as ``data make-shapes``."""
-    # Links to the checkout (also of an editable install), or files in a wheel.
-    folder = (PACKAGE / '.mim' / 'tools').resolve()
-    tools = {}
+    folder, tools = TOOLS.resolve(), {}
     for purpose in PURPOSES:
         for script in sorted((folder / purpose).glob('*.py')):
             if script.stem not in DEVELOPER_SCRIPTS:

@@ -56,6 +56,17 @@ def test_both_spellings_of_a_tool_are_accepted(command, capsys):
     assert 'mmcontrast convert inspect-checkpoint epoch_100.pth --keys' in texts[0]
 
 
+def test_an_empty_name_and_a_checkout_without_links_end_in_a_sentence(
+        monkeypatch, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="mmcontrast: no tool is called ''; "):
+        main([''])
+    monkeypatch.setattr('mmcontrast_command.TOOLS', tmp_path / 'tools')
+    for words in ([], ['--help'], ['train', 'config.py']):
+        with pytest.raises(SystemExit, match='there is no tool in .*core.symlinks'):
+            main(words)
+    assert main(['--version']) is None and capsys.readouterr().out.strip()
+
+
 def test_a_script_names_itself(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         runpy.run_path(str(TOOLS['train']))['main'](['--help'])
