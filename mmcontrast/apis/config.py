@@ -8,9 +8,7 @@ from mmengine.hub import get_config
 from ..engine.runner.reliable_runner import drop_function_scopes
 from ..errors import UserValueError, closest, suggest
 from .lint import check_options, describe, lint_config, misspelled_keys
-
-#: Earlier names of entries of ``default_hooks``.
-FORMER_HOOK_KEYS = {'finite_guard': 'nonfinite_guard', 'slot_pictures': 'slot_images'}
+from .lint.top_level import FORMER_HOOK_KEYS
 
 
 class UsageError(UserValueError):

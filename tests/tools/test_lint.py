@@ -215,6 +215,10 @@ def test_removing_a_hook_under_a_misspelled_name_is_an_error():
     messages = found(PIXPRO, {'default_hooks.chekpoint': None})
     assert "did you mean 'checkpoint'?" in messages['default_hooks.chekpoint']
     assert not found(PIXPRO, {'default_hooks.monitor': None})
+    # A typo of the former name of a hook.
+    messages = found(PIXPRO, {'default_hooks.finite_gard': None})
+    assert "did you mean 'nonfinite_guard'?" in messages['default_hooks.finite_gard']
+    assert not found(PIXPRO, {'default_hooks.nonfinite_guard': None})
 
 
 def test_the_tools_stop_before_they_build_or_write_anything(tmp_path):

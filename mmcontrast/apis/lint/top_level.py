@@ -43,6 +43,8 @@ LOADER_KEYS = {
 # mmengine's own; a Runner accepts None for these only.
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
                  'checkpoint')
+#: Earlier names of entries of ``default_hooks``.
+FORMER_HOOK_KEYS = {'finite_guard': 'nonfinite_guard', 'slot_pictures': 'slot_images'}
 
 
 def runner_keys() -> set[str]:
@@ -113,14 +115,14 @@ def missing_keys(config: Config) -> Iterator[ConfigIssue]:
 def removed_hooks(config: Config) -> Iterator[ConfigIssue]:
     """``default_hooks=dict(NAME=None)`` for a NAME that looks like another one."""
     hooks = config.get('default_hooks') or {}
-    present = {name for name, hook in hooks.items() if hook is not None}
+    known = {name for name, hook in hooks.items() if hook is not None}
+    known |= {*DEFAULT_HOOKS, *FORMER_HOOK_KEYS.values()}
     for name, hook in hooks.items():
-        near = is_typo_of(name, present | set(DEFAULT_HOOKS))
-        if hook is None and name not in DEFAULT_HOOKS and near:
+        near = is_typo_of(name, known | set(FORMER_HOOK_KEYS))
+        if hook is None and name not in known and near:
             yield ConfigIssue(
                 f'default_hooks.{name}', 'it is None, which removes a hook of a base '
-                f'config{suggest([near])} The hooks are '
-                f'{", ".join(sorted(present | set(DEFAULT_HOOKS)))}.')
+                f'config{suggest([FORMER_HOOK_KEYS.get(near, near)])}')
 
 
 def check_options(config: Config, options: dict) -> str | None:
