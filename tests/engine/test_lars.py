@@ -120,16 +120,21 @@ def test_negative_settings_are_rejected_by_name(name):
         LARS([nn.Parameter(torch.zeros(2))], **({'lr': 1.0} | {name: -1.0}))
 
 
-def test_torch_keeps_its_number_of_threads():
+def test_on_all_cores_the_kernel_agrees_and_torch_keeps_its_number_of_threads():
+    pytest.importorskip('numba')
     # In a process of its own: numba sets the number when its threads start.
     code = """
 import torch
-from mmcontrast.engine.optim.lars import LARS
-torch.set_num_threads(1)
-weight = torch.nn.Parameter(torch.ones(400, 400))
-weight.grad = torch.ones(400, 400)
-LARS([weight], lr=0.1).step()
+from mmcontrast.engine.optim.lars import LARS, _cpu_step
+torch.set_num_threads(3)
+weight = torch.nn.Parameter(torch.randn(400, 400))
+weight.grad = torch.randn(400, 400)
+start, buffer = weight.detach().clone(), torch.zeros(400, 400)
+group = dict(lr=0.3, momentum=0.9, weight_decay=0.1, trust_coef=0.01, eps=1e-8)
+LARS([weight], **group).step()
 print(torch.get_num_threads())
+_cpu_step([start], [weight.grad], [buffer], group, kernel=None)
+torch.testing.assert_close(weight.detach(), start)
 """
     ended = run_python([sys.executable, '-c', code], capture_output=True, text=True)
-    assert ended.stdout.strip() == '1', ended.stderr
+    assert ended.returncode == 0 and ended.stdout.strip() == '3', ended.stderr

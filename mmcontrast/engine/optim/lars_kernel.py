@@ -4,8 +4,13 @@ LARS needs the norms of weight and gradient before it can update, so both are re
 twice. Torch computes |w|, |g| and w.g in three operations, the norms on one core only.
 This kernel computes all three in one pass on all cores, and the update that follows
 finds part of the tensors in the cache. ``tools/benchmark/run.py pixpro_step`` times it.
+
+Each process compiles for about ten seconds. Where the environment variable
+``NUMBA_CACHE_DIR`` names a folder, compiled kernels are kept there for later ones.
 """
 import math
+from collections.abc import Callable
+from types import FunctionType
 
 import numba
 import numpy as np
@@ -57,11 +62,16 @@ def _step(weight, grad, buffer, lr, momentum, decay, trust_coef, eps):
         weight[i] -= lr_ * b
 
 
-# Sums may be reordered, which vectorizes them; NaN and infinity keep their meaning.
-# Not cached on disk: numba raises where neither folder it tries can be written.
-_FASTMATH = {'reassoc', 'contract', 'nsz'}
-_on_one_core = numba.njit(fastmath=_FASTMATH)(_step)
-_on_all_cores = numba.njit(parallel=True, fastmath=_FASTMATH)(_step)
+def _compiled(parallel: bool) -> Callable:
+    step = FunctionType(_step.__code__, globals())
+    # numba's cache on disk tells functions apart by name, not by options.
+    step.__qualname__ = f'_step_parallel_{parallel}'
+    # Sums may be reordered, which vectorizes them; NaN and infinity keep their meaning.
+    return numba.njit(parallel=parallel, cache=bool(numba.config.CACHE_DIR),
+                      fastmath={'reassoc', 'contract', 'nsz'})(step)
+
+
+_on_one_core, _on_all_cores = _compiled(parallel=False), _compiled(parallel=True)
 
 
 def takes(*tensors: Tensor) -> bool:
@@ -79,9 +89,10 @@ def step(weight: Tensor, grad: Tensor, buffer: Tensor, group: dict) -> None:
 
     The tensors are such that :func:`takes` accepts them; ``group`` holds the settings.
     """
-    threads = torch.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    run = _on_one_core if weight.numel() < _ONE_CORE_SIZE else _on_all_cores
+    threads, run = torch.get_num_threads(), _on_one_core
+    if threads > 1 and weight.numel() >= _ONE_CORE_SIZE:
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        run = _on_all_cores
     # As floats: an int setting (eps=0) would compile the kernel once more.
     run(_flat(weight), _flat(grad), _flat(buffer), *(float(group[name]) for name in (
         'lr', 'momentum', 'weight_decay', 'trust_coef', 'eps')))

@@ -6,7 +6,7 @@ times; here a loop reads each pixel once, and the image stays uint8.
 import math
 
 import numpy as np
-from numba import njit
+from numba import config, njit
 
 from .ops import BOXES, box_radius
 from .params import Op
@@ -14,9 +14,10 @@ from .params import Op
 F = np.float32
 
 # Without the GIL, so that threads can share a batch. One small function per op: that
-# compiles in half the time, and only what a recipe needs. Not cached on disk: numba
-# raises if neither folder it tries is writable.
-_compiled = njit(nogil=True, fastmath={'nnan', 'ninf', 'nsz'})
+# compiles in half the time, and only what a recipe needs. Kept on disk where the user
+# names a folder: unasked, numba raises if neither folder it tries is writable.
+_compiled = njit(nogil=True, cache=bool(config.CACHE_DIR),
+                 fastmath={'nnan', 'ninf', 'nsz'})
 
 
 def augment(image: np.ndarray, ops: list[int], values: list[float]) -> None:
