@@ -6,10 +6,15 @@ implementation was filled by the same rules when a case was made.
 """
 import math
 import zlib
+from collections import OrderedDict
 
 import numpy as np
 import torch
 from torch import Tensor
+
+# The tensors drawn last: cases of one method often have the same weights.
+_drawn: OrderedDict[tuple, Tensor] = OrderedDict()
+_KEPT_BYTES = 1e9
 
 
 def rand(name: str, shape) -> Tensor:
@@ -19,8 +24,13 @@ def rand(name: str, shape) -> Tensor:
 
 def randn(name: str, shape, scale: float = 1.0) -> Tensor:
     """Float32 tensor, normal with mean 0 and standard deviation ``scale``."""
-    values = np.asarray(scale * _stream(name).standard_normal(tuple(shape)))
-    return torch.from_numpy(values.astype(np.float32))
+    key = name, tuple(shape), scale
+    if key not in _drawn:
+        values = np.asarray(scale * _stream(name).standard_normal(tuple(shape)))
+        _drawn[key] = torch.from_numpy(values.astype(np.float32))
+        _forget()
+    _drawn.move_to_end(key)
+    return _drawn[key].clone()
 
 
 def fill_value(key: str, shape, salt: str = '') -> Tensor:
@@ -49,6 +59,12 @@ def fill_value(key: str, shape, salt: str = '') -> Tensor:
 def fill_state_dict(shapes: dict, salt: str = '') -> dict[str, Tensor]:
     """:func:`fill_value` of every ``{key: shape}``."""
     return {key: fill_value(key, shape, salt) for key, shape in shapes.items()}
+
+
+def _forget() -> None:
+    size = sum(tensor.nbytes for tensor in _drawn.values())
+    while size > _KEPT_BYTES and len(_drawn) > 1:
+        size -= _drawn.popitem(last=False)[1].nbytes
 
 
 def _stream(name: str) -> np.random.RandomState:
