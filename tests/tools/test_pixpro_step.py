@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 def test_the_suite_reports_parts_of_a_step_and_bounds_the_masks(tmp_path):
     run_python(
-        [sys.executable, 'tools/benchmark/run.py', 'pixpro_step', '--images', '2',
+        [sys.executable, 'tools/benchmark/run.py', 'pixpro_step', '--config',
+         'mmcontrast::pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py', '--images', '2',
          '--size', '64', '--turns', '1', '--runs', '1', '--out', str(tmp_path)],
         cwd=ROOT, check=True, capture_output=True)
     report = json.loads((tmp_path / 'pixpro_step.json').read_text())

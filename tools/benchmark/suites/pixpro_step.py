@@ -19,14 +19,16 @@ _SPEC = 'PixPro spec, section 6'
 
 @suite('pixpro_step', 'PixPro: a training step against its network passes',
        threads=0)
-def pixpro_step(images: int = 4, size: int = 224, turns: int = 3):
-    """ResNet-50, two views, float32: forward, backward, momentum update and LARS.
+def pixpro_step(config: str = _CONFIG, images: int = 4, size: int = 224,
+                turns: int = 3):
+    """Two views, float32: forward, backward, momentum update and LARS.
 
+    --config  of PixPro; the bounds are of its ResNet-50
     --images  batch size
     --size    side of the views in pixels
     --turns   turns of each comparison within a run
     """
-    step = Step(images, size)
+    step = Step(config, images, size)
 
     def run() -> Iterator[Row]:
         whole = time_in_turns(dict(passes=step.passes, step=step.whole), turns)
@@ -47,9 +49,9 @@ def pixpro_step(images: int = 4, size: int = 224, turns: int = 3):
 class Step:
     """One batch, one model, and the parts of a step as functions."""
 
-    def __init__(self, images: int, size: int):
+    def __init__(self, config: str, images: int, size: int):
         torch.manual_seed(0)
-        cfg = load_config(_CONFIG)
+        cfg = load_config(config)
         fit_to_devices(cfg)
         self.model = MODELS.build(cfg.model)
         self.model.init_weights()
