@@ -188,31 +188,39 @@ def test_shared_folders_import_heavy_libraries_inside_functions_only():
     assert wrong == []
 
 
-def loaded_after(statement: str) -> set:
-    """The heavy libraries that a fresh interpreter holds after a statement."""
-    code = f'{statement}; import sys; print(*[m for m in {HEAVY} if m in sys.modules])'
+STEPS = dict(
+    package='import mmcontrast.registry, mmcontrast.apis',
+    # Whatever registry is asked, all methods are imported, and only they.
+    lookup='import mmcontrast.registry as r; assert "Unknown" not in r.FUNCTIONS; '
+           'r.HOOKS.get("SlotProbeHook"); r.METRICS.get("MultipleChoiceAccuracy")',
+    registration='from mmcontrast.utils import register_all_modules as r; r()',
+    library='import mmseg')
+
+
+@pytest.fixture(scope='module')
+def loaded() -> dict[str, set]:
+    """The heavy libraries that one fresh interpreter holds after each step."""
+    pytest.importorskip('mmseg')
+    code = 'import sys\n' + '\n'.join(
+        f'{step}\nprint("LOADED", {name!r}, *[m for m in {HEAVY} if m in sys.modules])'
+        for name, step in STEPS.items())
     run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
                          check=True, cwd=ROOT)
-    return set(run.stdout.split('\n')[-2].split())
+    rows = [line.split() for line in run.stdout.splitlines() if 'LOADED' in line]
+    return {name: set(libraries) for _, name, *libraries in rows}
 
 
-def test_a_loaded_library_is_seen():
-    pytest.importorskip('mmseg')
-    assert loaded_after('import mmseg') == {'mmseg'}
+def test_importing_the_package_and_its_functions_loads_no_heavy_library(loaded):
+    assert loaded['package'] == set()
 
 
-def test_importing_the_package_and_its_functions_loads_no_heavy_library():
-    assert loaded_after('import mmcontrast.registry, mmcontrast.apis') == set()
+def test_looking_a_class_of_a_method_up_loads_no_heavy_library(loaded):
+    assert loaded['lookup'] == set()
 
 
-def test_registering_everything_of_ours_loads_no_heavy_library():
-    statement = 'from mmcontrast.utils import register_all_modules as r; r()'
-    assert loaded_after(statement) == set()
+def test_registering_everything_of_ours_loads_no_heavy_library(loaded):
+    assert loaded['registration'] == set()
 
 
-def test_looking_a_class_of_a_method_up_loads_no_heavy_library():
-    """Whatever registry is asked, all methods are imported, and only they."""
-    assert loaded_after(
-        'import mmcontrast.registry as r; r.HOOKS.get("SlotProbeHook"); '
-        'r.METRICS.get("MultipleChoiceAccuracy"); assert "Unknown" not in r.FUNCTIONS'
-    ) == set()
+def test_a_loaded_library_is_seen(loaded):
+    assert loaded['library'] == {'mmseg'}

@@ -1,6 +1,5 @@
 """CLIP trained by the real Runner, exported, and read by everybody who should."""
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from mmcontrast.apis.test import test as run_test
 from mmcontrast.models.clip_weights import load_clip_state
 from mmcontrast.models.text import tokenize
 from mmcontrast.registry import MODELS
+from tests.helpers.processes import run_python
 from tests.helpers.runs import run, scalars
 
 ROOT = Path(__file__).parents[2]
@@ -129,7 +129,7 @@ def test_a_plain_file_holds_the_same_weights(exported, trained, tmp_path):
 
 
 def test_the_tool_exports_and_says_how_to_load(trained, tmp_path):
-    done = subprocess.run(
+    done = run_python(
         [sys.executable, ROOT / 'tools' / 'convert' / 'export_clip.py', DEBUG,
          trained / 'epoch_10.pth', tmp_path / 'out' / 'tiny.pt'],
         capture_output=True, text=True, check=True, cwd=ROOT)

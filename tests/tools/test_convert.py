@@ -2,7 +2,6 @@
 import argparse
 import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from mmcontrast.io.checkpoint_writer import write_training_checkpoint
 from mmcontrast.io.manifest import file_sha256
 from mmcontrast.methods.pixpro.convert import convert, infer_model
 from mmcontrast.registry import MODELS
+from tests.helpers.processes import run_python
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,7 +82,7 @@ def test_the_tool_prints_every_key_and_writes_a_file_that_the_model_loads(tmp_pa
     src = saved(weights, tmp_path / 'src.pth', epoch=100, optimizer={},
                 opt=argparse.Namespace(batch_size=1024))
     # A process of its own: modules beside the script come first on its path.
-    run = subprocess.run(
+    run = run_python(
         [sys.executable, '-W', 'ignore', 'tools/convert/official.py', 'pixpro',
          str(src), str(tmp_path / 'dst.pth')], capture_output=True, text=True, cwd=ROOT,
         env=os.environ | dict(PYTHONPATH=str(ROOT)))

@@ -1,5 +1,4 @@
 """tools/doctor.py on real data, whole and broken."""
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mmcontrast.apis.doctor.data import check_data, check_labels
 from mmcontrast.apis.doctor.dry_run import is_skipped
 from mmcontrast.apis.doctor.estimate import Times
 from mmcontrast.registry import HOOKS
+from tests.helpers.processes import run_python
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """
@@ -191,7 +191,7 @@ def test_loading_and_training_overlap_with_workers_and_add_up_without():
 
 
 def test_the_tool_fails_with_status_1_and_one_line_a_check(tmp_path):
-    done = subprocess.run(
+    done = run_python(
         [sys.executable, ROOT / 'tools/doctor.py', 'missing.py'], cwd=tmp_path,
         env={'PYTHONPATH': str(ROOT), 'PATH': '/usr/bin:/bin'}, text=True,
         capture_output=True)

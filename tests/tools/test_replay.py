@@ -15,6 +15,7 @@ from mmcontrast.apis.train import train
 from mmcontrast.engine.nonfinite import NonFiniteError, read_record
 from mmcontrast.registry import DATASETS
 from tests.helpers.fragile import config, runner_of
+from tests.helpers.processes import run_python
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,7 +70,7 @@ def test_what_is_saved_is_what_was_before_the_step(tmp_path):
 
 
 def run_tool(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
+    return run_python(
         [sys.executable, 'tools/analysis/replay.py', '--device', 'cpu', *arguments],
         cwd=ROOT, capture_output=True, text=True,
         env=os.environ | dict(PYTHONPATH=str(ROOT)))

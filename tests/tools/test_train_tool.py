@@ -105,7 +105,7 @@ def fill(folder: Path) -> Path:
     return folder
 
 
-def run(folder: Path, *command: str, status: int = 0, start=subprocess.run) -> str:
+def run(folder: Path, *command: str, status: int = 0, start=run_python) -> str:
     """What a command prints, run in ``folder``; the exit status is checked."""
     paths = [str(ROOT), str(folder), *filter(None, [os.environ.get('PYTHONPATH')])]
     settings = dict(os.environ, PYTHONPATH=os.pathsep.join(paths),
@@ -215,7 +215,8 @@ def test_two_processes_train_without_a_gpu(folder):
         s.bind(('127.0.0.1', 0))
         os.environ['PORT'] = str(s.getsockname()[1])
     try:
-        log = run(folder, 'bash', ROOT / 'tools/dist_train.sh', 'toy_pretrain.py', '2')
+        log = run(folder, 'bash', ROOT / 'tools/dist_train.sh', 'toy_pretrain.py', '2',
+                  start=subprocess.run)
     finally:
         del os.environ['PORT']
     assert 'the processes train on the CPU over gloo' in log

@@ -1,13 +1,14 @@
 import json
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.helpers.processes import run_python
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_trainer_is_set_beside_a_plain_one_and_writes_without_a_copy(tmp_path):
-    ended = subprocess.run(
+    ended = run_python(
         [sys.executable, 'tools/benchmark/run.py', 'trainer', '--images', '4',
          '--batch', '2', '--size', '32', '--steps', '1', '--runs', '1',
          '--out', str(tmp_path)],

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -58,11 +56,6 @@ pytestmark = pytest.mark.usefixtures('warm_tools')
 def transfer(suite, folder, *options, call=call_tool):
     return call('tools/benchmark/transfer.py', suite, '--work-dir', folder / 'runs',
                 '--out', folder / 'out', *options)
-
-
-def start(*command):
-    return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True,
-                          text=True)
 
 
 def test_what_is_done_stays_and_what_changed_is_done_again(suite_file, tmp_path):
@@ -124,7 +117,7 @@ def test_a_failing_run_is_named_and_the_others_continue(suite_file, tmp_path):
 
 
 def test_no_run_begins_when_the_time_is_over(suite_file, tmp_path):
-    ended = transfer(suite_file, tmp_path, '--minutes', '0', call=start)
+    ended = transfer(suite_file, tmp_path, '--minutes', '0')
     assert ended.returncode == 0 and '5 runs are left' in ended.stdout
     assert not list(tmp_path.rglob('log.txt'))
 

@@ -1,5 +1,4 @@
 """Drawings of crops and matched pixels."""
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from mmcontrast.visualization.correspondence import (
     draw_correspondence,
     draw_crops,
 )
+from tests.helpers.processes import run_python
 
 ROOT = Path(__file__).parents[2]
 GRAY = Image.new('RGB', (100, 100), (90, 90, 90))
@@ -121,7 +121,7 @@ def test_tool_says_what_is_missing(tmp_path):
     config.write_text(CONFIG.format(root=ROOT).split('model')[0])
     with pytest.raises(UsageError, match='no model.backbone.*--map-size'):
         browse_views(str(config))
-    done = subprocess.run(
+    done = run_python(
         [sys.executable, ROOT / 'tools/analysis/browse_views.py', tmp_path / 'none.py'],
         capture_output=True, text=True)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
