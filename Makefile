@@ -19,8 +19,9 @@ endif
 
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-# Workers deal out whole files in the order that tests/conftest.py gives.
-PYTEST = $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder
+# Workers deal out whole files in the order that tests/conftest.py gives. Each of their
+# processes would compile every module again where the environment forbids to keep them.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: help env demo test test-fast lint
 help:

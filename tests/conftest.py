@@ -5,12 +5,19 @@ import os
 # is the same on machines of one core and of many.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+# Compiled once, not in every process. A folder a worker: numba's cache mixes signatures
+# up where two processes compile two of them for one function at the same moment.
+os.environ.setdefault('NUMBA_CACHE_DIR', os.path.join(
+    os.path.dirname(__file__), '../.pytest_cache/numba',
+    os.environ.get('PYTEST_XDIST_WORKER', 'main')))
 
+import gc  # noqa: E402
 import multiprocessing.process  # noqa: E402
 import subprocess  # noqa: E402
 from types import SimpleNamespace  # noqa: E402
 
 import pytest  # noqa: E402
+import torch  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 from mmengine.visualization import Visualizer  # noqa: E402
@@ -46,6 +53,27 @@ def no_visualizer_of_a_deleted_folder():
                        getattr(visualizer, '_vis_backends', {}).values()]
             if not all(folder and os.path.isdir(folder) for folder in folders):
                 del kind._instance_dict[name]
+
+
+# What draws weights in torch.nn.init.
+DRAWING = ('kaiming_normal_', 'kaiming_uniform_', 'normal_', 'trunc_normal_',
+           'uniform_', 'xavier_normal_', 'xavier_uniform_')
+
+
+@pytest.fixture(scope='module')
+def nan_weights():
+    """Networks do not draw weights that the test fills: a tenth of its time.
+
+    A weight that it forgets is NaN.
+    """
+    def blank(tensor, *_, **__):
+        tensor.data.fill_(float('nan'))
+        return tensor
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in DRAWING:
+            patch.setattr(torch.nn.init, name, blank)
+        yield
 
 
 @pytest.fixture
@@ -95,6 +123,12 @@ def pytest_collection_modifyitems(config, items):
             item.path not in slow_files))
 
 
+def pytest_collection_finish():
+    # Libraries and tests stay: what looks for garbage need not pass over them each time.
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import LoadScopeScheduling
@@ -103,6 +137,11 @@ def pytest_xdist_make_scheduler(config, log):
 
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition('::')[0]
-            return 'exclusive' if path in EXCLUSIVE else path
+            if path in EXCLUSIVE:
+                return 'exclusive'
+            # Cases of a method share drawn weights (mmcontrast.testing.fill).
+            if path.startswith('tests/golden/test_denseclip'):
+                return 'tests/golden/denseclip'
+            return path
 
     return ByFile(config, log)

@@ -9,6 +9,8 @@ from mmcontrast.models.backbones import (
 )
 from tests.helpers.denseclip_case import Case
 
+pytestmark = pytest.mark.usefixtures('nan_weights')
+
 
 @pytest.mark.parametrize(('name', 'pos_mode'), [
     ('attnpool_interp', 'resize'), ('attnpool_crop', 'crop')])

@@ -18,6 +18,8 @@ from tests.helpers.denseclip_case import Case, prompting_state, released_name
 pytest.importorskip('mmdet')
 from mmdet.structures import DetDataSample  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures('nan_weights')
+
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'denseclip'
 
 

@@ -17,6 +17,8 @@ from tests.helpers.denseclip_case import Case, prompting_state, released_name
 pytest.importorskip('mmseg')
 from mmseg.structures import SegDataSample  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures('nan_weights')
+
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'denseclip'
 RN50 = 'denseclip-seg_fpn-rn50_8xb4-80k_ade20k-512x512.py'
 VIT = 'denseclip-seg_fpn-vit-b16_8xb4-80k_ade20k-640x640.py'

@@ -14,6 +14,8 @@ from mmcontrast.methods.pixpro.convert import convert, infer_model
 from mmcontrast.registry import MODELS
 from mmcontrast.testing.golden import Case
 
+pytestmark = pytest.mark.usefixtures('nan_weights')
+
 FOLDER = str(Path(__file__).parent / 'pixpro')
 CASES = ('converter_resnet50', 'converter_resnet50_d')
 

@@ -17,6 +17,8 @@ from mmcontrast.testing import fill
 from mmcontrast.testing.golden import Case
 from tests.helpers import stand_in  # noqa: F401
 
+pytestmark = pytest.mark.usefixtures('nan_weights')
+
 FOLDER = str(Path(__file__).parent / 'pixpro')
 RENAMES = {
     'encoder': 'backbone', 'encoder_k': 'momentum.backbone',

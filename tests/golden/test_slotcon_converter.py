@@ -10,6 +10,8 @@ from mmcontrast.registry import MODELS
 from mmcontrast.testing.fill import fill_state_dict
 from mmcontrast.testing.golden import Case
 
+pytestmark = pytest.mark.usefixtures('nan_weights')
+
 HERE = Path(__file__).parent
 CASE = Case(str(HERE / 'slotcon'), 'converter_resnet50')
 SHAPES = {entry['checkpoint'].removeprefix('module.'): entry['shape']

@@ -23,6 +23,8 @@ from mmcontrast.testing.golden import Case
 from mmcontrast.testing.ranks import on_ranks
 from tests.helpers import stand_in  # noqa: F401
 
+pytestmark = pytest.mark.usefixtures('nan_weights')
+
 FOLDER = str(Path(__file__).parent / 'slotcon')
 LAYERS = {'mlp.0': 'linear1', 'mlp.1': 'bn1', 'mlp.3': 'linear2', 'mlp.4': 'bn2',
           'mlp.6': 'linear3', 'slot_embed.weight': 'prototypes'}

@@ -8,6 +8,8 @@ from mmcontrast.models.text import CLIPTextEncoder, class_list, tokenize
 from tests.helpers.clip_files import write_script_archive
 from tests.helpers.denseclip_case import Case
 
+pytestmark = pytest.mark.usefixtures('nan_weights')
+
 
 @pytest.mark.parametrize('name', ['tokens_ade20k_5', 'tokens_coco_5', 'tokens_misc_77'])
 def test_tokens_are_those_of_the_reference(name):

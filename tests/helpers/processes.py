@@ -5,6 +5,7 @@ same answer, a fraction of a second instead of ten seconds. :func:`call_tool` ru
 script in this very process. That a tool starts in a new interpreter is worth one test.
 """
 import atexit
+import gc
 import io
 import multiprocessing
 import os
@@ -21,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 from mmcontrast.testing.processes import warm_context
+from tests.helpers import shortcuts  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,6 +115,7 @@ def _main(arguments: list, cwd: str, env: dict, out: str, err: str, before) -> N
     process._parent_process = None
     if before is not None:
         before()
+    gc.freeze()     # The imported libraries, see tests/conftest.py.
     os._exit(_status_of(arguments))
 
 

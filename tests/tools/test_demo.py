@@ -13,14 +13,14 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 def test_the_demo_leaves_one_page_with_its_figures(tmp_path, warm_tools, monkeypatch):
     for split in ('TRAIN', 'VAL', 'TEST'):
-        monkeypatch.setattr(f'mmcontrast.apis.demo.NUM_{split}', 20)
+        monkeypatch.setattr(f'mmcontrast.apis.demo.NUM_{split}', 8)
     photos = tmp_path / 'photos'
     photos.mkdir()
     for i in range(40):
         pixels = np.random.default_rng(i).integers(0, 255, (80, 96, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(photos / f'{i}.jpg')
     page = run_demo(str(ROOT), str(tmp_path / 'demo'), str(photos), seeds=(3,),
-                    pretrain_iters=2, finetune_iters=2)
+                    pretrain_iters=1, finetune_iters=1)
     result = json.loads((tmp_path / 'demo' / 'result.json').read_text())
     text = page.read_text()
     for start in ('random', 'pretrained'):

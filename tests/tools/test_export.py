@@ -20,6 +20,8 @@ from mmcontrast.io.config_text import parse_config_text
 from mmcontrast.io.manifest import file_sha256
 from mmcontrast.registry import MODELS
 
+# Each network gets all its weights from a file or by drawing them anew.
+pytestmark = pytest.mark.usefixtures('nan_weights')
 ROOT = Path(__file__).parents[2]
 RESNET18 = dict(type='mmpretrain.ResNet', depth=18, norm_eval=False)
 SMALL_SWIN = dict(embed_dims=24, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8])
