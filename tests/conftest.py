@@ -124,7 +124,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish():
-    # Libraries and tests stay: what looks for garbage need not pass over them each time.
+    # Libraries and tests stay: looking for garbage need not pass over them each time.
     gc.collect()
     gc.freeze()
 
