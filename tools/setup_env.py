@@ -83,7 +83,7 @@ def set_up(venv: Path) -> None:
 
 
 def fingerprint() -> str:
-    """Changes when anything does that the environment was made from."""
+    """Hash of everything that the environment is made from."""
     digest = hashlib.sha256(str(ROOT).encode())
     for path in sorted(REQUIREMENTS.glob('*.txt')) + [ROOT / 'setup.py']:
         digest.update(path.read_bytes())

@@ -126,7 +126,7 @@ def as_rgb(array: np.ndarray, name: str) -> np.ndarray:
 
 
 class InputImages(Dataset):
-    """Sources through a test pipeline; an item is an :class:`InputImage`.
+    """Dataset that reads images through a test pipeline, as :class:`InputImage`.
 
     Args:
         pipeline: Takes ``img`` (H, W, 3) uint8 and gives ``inputs``, ``data_samples``.

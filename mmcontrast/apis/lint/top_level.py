@@ -95,7 +95,7 @@ def loader_keys() -> set[str]:
 
 
 def loop_class(name: str, cfg: dict) -> Callable | None:
-    """The class of ``train_cfg``, ``val_cfg`` or ``test_cfg`` without a type."""
+    """The loop that mmengine builds where ``train_cfg`` and the like name no type."""
     if name == 'train_cfg':
         return EpochBasedTrainLoop if cfg.get('by_epoch') else IterBasedTrainLoop
     return ValLoop if name == 'val_cfg' else TestLoop

@@ -83,6 +83,6 @@ def tiled(images: Tensor, side: int) -> Tensor:
 
 
 def untiled(maps: Tensor, side: int) -> Tensor:
-    """The inverse of :func:`tiled`, of maps at any stride."""
+    """Cut maps of mosaics, of any stride, back into those of the single images."""
     x = maps.unflatten(2, (side, -1)).unflatten(4, (side, -1))  # (M, C, r, h, c, w)
     return x.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)

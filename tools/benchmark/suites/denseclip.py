@@ -53,7 +53,7 @@ def denseclip(images: int = 1, size: int = 512, classes: int = 150, boxes: int =
 
 
 class Pair:
-    """Our segmentor and the literal one on the same tensors, and one batch."""
+    """Our segmentor and a transcription of the release, of one set of weights."""
 
     def __init__(self, config: str, images: int, size: int, classes: int, device: str
                  ):
