@@ -87,8 +87,8 @@ def warm_tools(monkeypatch):
 
 def pytest_addoption(parser):
     parser.addoption(
-        '--fast', action='store_true', help='leave out tests marked as slow, and skip '
-        'others at the point where they start a process or a training')
+        '--fast', action='store_true', help='leave out slow tests and those of whole '
+        'networks, and skip others where they start a process or a training')
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -113,7 +113,9 @@ def _skip(reason: str):
 
 def pytest_collection_modifyitems(config, items):
     if config.getoption('--fast'):
-        slow = [item for item in items if item.get_closest_marker('slow')]
+        # Networks that a test fills are whole ones.
+        slow = [item for item in items if item.get_closest_marker('slow')
+                or 'nan_weights' in item.fixturenames]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in set(slow)]
     if hasattr(config, 'workerinput'):

@@ -16,6 +16,8 @@ from mmcontrast.registry import HOOKS
 from tests.helpers.processes import run_python
 
 ROOT = Path(__file__).parents[2]
+# With --fast a training skips its test; the doctor takes that for a failed check.
+tries_a_training = pytest.mark.slow
 CONFIG = """
 default_scope = 'mmseg'
 norm_cfg = dict(type='BN')
@@ -76,6 +78,7 @@ def files(folder: Path) -> list[str]:
                   if '__pycache__' not in path.parts)
 
 
+@tries_a_training
 def test_a_sound_run_passes_and_nothing_is_left_behind(folder, capfd):
     before = files(folder)
     report = doctor('config.py', steps=2)
@@ -95,6 +98,7 @@ def test_a_sound_run_passes_and_nothing_is_left_behind(folder, capfd):
     assert files(folder) == before
 
 
+@tries_a_training
 def test_broken_files_are_named_and_the_other_checks_continue(folder):
     whole = (folder / 'data/images/2.jpg').read_bytes()
     (folder / 'data/images/2.jpg').write_bytes(whole[:len(whole) // 2])
@@ -127,6 +131,7 @@ def test_images_that_a_run_replaces_are_no_failure_unless_too_many(
     assert report.count('WARN') + report.count('FAIL') == 1
 
 
+@tries_a_training
 def test_each_misfit_is_a_line_of_its_own(folder):
     torch.save(dict(state_dict={'encoder.weight': torch.ones(3)}), 'foreign.pth')
     with open('config.py', 'a') as file:
@@ -139,6 +144,7 @@ def test_each_misfit_is_a_line_of_its_own(folder):
     assert 'model.decode_head (FCNHead) predicts num_classes=5' in wrong
 
 
+@tries_a_training
 def test_missing_pretrained_weights_are_named_and_training_is_tried_without(folder):
     with open('config.py', 'a') as file:
         file.write("model['backbone']['init_cfg'] = dict(\n"
@@ -149,6 +155,7 @@ def test_missing_pretrained_weights_are_named_and_training_is_tried_without(fold
     assert '2 steps forward' in lines(report, 'OK')
 
 
+@tries_a_training
 def test_missing_data_are_named_and_the_model_is_built_all_the_same(folder):
     options = {'train_dataloader.dataset.data_root': 'nowhere'}
     report = doctor('config.py', cfg_options=options, steps=2)
