@@ -19,7 +19,11 @@ from mmcontrast.datasets.shapes import (
     draw_scene,
     scene_seed,
 )
-from mmcontrast.datasets.shapes.layouts import LAYOUTS, PAIR_CLASSES
+from mmcontrast.datasets.shapes.layouts import (
+    COMBINATION_CLASSES,
+    LAYOUTS,
+    PAIR_CLASSES,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,6 +54,24 @@ def test_coco_masks_and_boxes_are_those_of_the_scenes(world, capsys):
             assert ann['bbox'] == [left, top, right - left, bottom - top]
             assert ann['area'] == thing.area
             assert (ann['attributes']['color'], thing.shape) in HELD_OUT_COMBINATIONS
+
+
+def test_combinations_are_categories_and_training_has_base_ones_only(world, capsys):
+    held_out = {f'{color} {shape}' for color, shape in HELD_OUT_COMBINATIONS}
+    base, novel = ((world / f'{name}_classes.txt').read_text().splitlines()
+                   for name in ('base', 'novel'))
+    assert set(novel) == held_out and len(base) == 56 and not set(base) & held_out
+    assert tuple(base + novel) == COMBINATION_CLASSES
+    for split, names in (('train', base), ('val', novel)):
+        coco = COCO(world / f'annotations/combinations_{split}.json')
+        assert [cat['name'] for cat in coco.loadCats(range(1, 65))] == base + novel
+        for index, image_id in enumerate(coco.getImgIds()):
+            found = coco.loadAnns(coco.getAnnIds(image_id))
+            for ann, thing in zip(found, scene(split, index).objects, strict=True):
+                name = coco.cats[ann['category_id']]['name']
+                assert name == f'{thing.color} {thing.shape}' and name in names
+                left, top, right, bottom = thing.box_xyxy
+                assert ann['bbox'] == [left, top, right - left, bottom - top]
 
 
 def test_images_are_those_of_the_scenes(world):

@@ -13,7 +13,8 @@ MANIFEST = 'shapes.json'
 _OUTPUTS = (
     'images', 'annotations', 'img_dir', 'ann_dir', 'ann_dir_things', 'ann_dir_pairs',
     'by_shape', 'JPEGImages', 'Annotations', 'ImageSets', 'classes.json',
-    'pair_classes.txt', *(f'meta_{split}.json' for split in SPLITS))
+    'pair_classes.txt', 'combination_classes.txt', 'base_classes.txt',
+    'novel_classes.txt', *(f'meta_{split}.json' for split in SPLITS))
 
 
 def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int = 200,
@@ -24,10 +25,10 @@ def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int 
     """Write scenes (and clips, for 'video' and 'davis') in one or several layouts.
 
     Args:
-        out: Folder, created if missing. All layouts share it; 'coco', 'panoptic' and
-            'refcoco' also share their images.
-        layouts: Some of 'coco', 'panoptic', 'mmseg', 'refcoco', 'classes', 'video',
-            'davis'.
+        out: Folder, created if missing. All layouts share it; 'coco', 'combinations',
+            'panoptic' and 'refcoco' also share their images.
+        layouts: Some of 'coco', 'combinations', 'panoptic', 'mmseg', 'refcoco',
+            'classes', 'video', 'davis'.
         train, val, test: Number of scenes (and of clips) of each split.
         size: Side of the images in pixels.
         seed_offset: Skip this many scenes of each split.

@@ -26,8 +26,9 @@ THINGS_LABELS = np.array(
 # of scenes without them fit a model that does not know them.
 PAIRS = COMBINATIONS['seen'] + COMBINATIONS['held_out']
 NUM_SEEN = len(COMBINATIONS['seen'])
-PAIR_CLASSES = (*map(' '.join, PAIRS[:NUM_SEEN]), *STUFF,
-                *map(' '.join, PAIRS[NUM_SEEN:]))
+COMBINATION_CLASSES = tuple(map(' '.join, PAIRS))
+PAIR_CLASSES = (
+    *COMBINATION_CLASSES[:NUM_SEEN], *STUFF, *COMBINATION_CLASSES[NUM_SEEN:])
 
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
 
@@ -59,6 +60,36 @@ class CocoWriter:
             categories=_categories(SHAPES)))
         write_json(folder / f'captions_{self.split}.json', dict(
             images=self.images, annotations=self.captions))
+
+
+class CombinationWriter(CocoWriter):
+    """COCO detection whose 64 categories are color-shape pairs: 'red circle', ...
+
+    ``images/SPLIT/*.jpg`` and ``annotations/combinations_SPLIT.json``. Categories 1 to
+    56 are seen pairs, 57 to 64 the held-out ones, in every split. The vocabulary files
+    ``combination_classes.txt``, ``base_classes.txt`` and ``novel_classes.txt`` list all
+    of them, the seen and the held-out ones.
+    """
+
+    def add(self, name: str, scene: Scene) -> None:
+        image = _add_image(self.root, self.split, name, scene, self.images)
+        self.annotations += [
+            dict(instance, category_id=PAIRS.index((thing.color, thing.shape)) + 1)
+            for instance, thing in zip(
+                _instances(scene, image['id'], len(self.annotations) + 1),
+                scene.objects, strict=True)]
+
+    def finish(self) -> None:
+        categories = [dict(id=i + 1, name=name, supercategory=shape) for i, (name, (
+            _, shape)) in enumerate(zip(COMBINATION_CLASSES, PAIRS, strict=True))]
+        write_json(
+            self.root / 'annotations' / f'combinations_{self.split}.json',
+            dict(images=self.images, annotations=self.annotations,
+                 categories=categories))
+        for file, names in (('combination_classes.txt', COMBINATION_CLASSES),
+                            ('base_classes.txt', COMBINATION_CLASSES[:NUM_SEEN]),
+                            ('novel_classes.txt', COMBINATION_CLASSES[NUM_SEEN:])):
+            _write_text(self.root / file, '\n'.join(names) + '\n')
 
 
 class PanopticWriter:
@@ -231,8 +262,8 @@ class ClassWriter:
 
 
 SCENE_LAYOUTS = {
-    'coco': CocoWriter, 'panoptic': PanopticWriter, 'mmseg': SegmentationWriter,
-    'refcoco': ReferringWriter, 'classes': ClassWriter}
+    'coco': CocoWriter, 'combinations': CombinationWriter, 'panoptic': PanopticWriter,
+    'mmseg': SegmentationWriter, 'refcoco': ReferringWriter, 'classes': ClassWriter}
 CLIP_LAYOUTS = {'video': VideoWriter, 'davis': DavisWriter}
 LAYOUTS = (*SCENE_LAYOUTS, *CLIP_LAYOUTS)
 
