@@ -1,4 +1,5 @@
 """Provide layers that several methods share."""
+from .channel_norm import ChannelLayerNorm
 from .conv_mlp import ConvMLP, RowMLP
 
-__all__ = ['ConvMLP', 'RowMLP']
+__all__ = ['ChannelLayerNorm', 'ConvMLP', 'RowMLP']

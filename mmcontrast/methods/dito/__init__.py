@@ -1,0 +1,11 @@
+"""Pretrain a detector on image-text pairs and detect classes named by text: DITO.
+
+Source: Kim et al., arXiv 2310.00161 (2023; ECCV 2024 as "Region-centric Image-Language
+Pretraining for Open-Vocabulary Detection").
+"""
+from ...registry import MODELS, TASK_UTILS
+
+MODELS.announce('mmcontrast.methods.dito.roi_crop', 'PyramidRoICrop')
+MODELS.announce('mmcontrast.methods.dito.box_head', 'TextBoxHead')
+MODELS.announce('mmcontrast.methods.dito.mask_head', 'NormedMaskHead')
+TASK_UTILS.announce('mmcontrast.methods.dito.box_coder', 'DeltaYXHWBoxCoder')
