@@ -3,11 +3,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn.bricks.drop import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...registry import MODELS
+from ..layers.transformer import TransformerBlock
 from .loading import ClipLoadReport, load_tower
 from .positions import FittedPositions
 from .pyramid import STRIDES, build_pyramid_level, power_of_two, pyramid_blocks
@@ -82,8 +82,9 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
         self.ln_pre = nn.LayerNorm(width)
         rates = [drop_path * i / max(1, sizes.layers - 1) for i in range(sizes.layers)]
         self.transformer = nn.Module()
+        activation = 'quick_gelu' if self.quick_gelu else 'gelu'
         self.transformer.resblocks = nn.ModuleList(
-            TransformerBlock(width, sizes.heads, sizes.mlp_ratio, rate, self.quick_gelu)
+            TransformerBlock(width, sizes.heads, sizes.mlp_ratio, rate, activation)
             for rate in rates)
         for stride in self.strides:
             self.add_module(
@@ -127,62 +128,6 @@ class CLIPVisionTransformer(FittedPositions, BaseModule):
         """Load CLIP's image tower; see :func:`~.loading.load_tower`."""
         unused = () if self.with_embeddings else ('ln_post.*', 'proj')
         return load_tower(self, state, may_miss=('fpn?.*',), may_skip=unused)
-
-
-class TransformerBlock(nn.Module):
-    """Pre-norm block with CLIP's key names and drop path on both branches."""
-
-    def __init__(self, width: int, heads: int, mlp_ratio: float, drop_path: float,
-                 quick_gelu: bool):
-        super().__init__()
-        self.ln_1 = nn.LayerNorm(width)
-        self.attn = SelfAttention(width, heads)
-        self.ln_2 = nn.LayerNorm(width)
-        self.mlp = MLP(width, int(width * mlp_ratio), quick_gelu)
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> the same."""
-        x = x + self.drop_path(self.attn(self.ln_1(x)))
-        return x + self.drop_path(self.mlp(self.ln_2(x)))
-
-
-class SelfAttention(nn.Module):
-    """``nn.MultiheadAttention``'s keys, always through fused attention."""
-
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        if width % heads:
-            raise ValueError(f'width={width} is not a multiple of heads={heads}.')
-        self.heads = heads
-        self.in_proj_weight = nn.Parameter(
-            width ** -0.5 * torch.randn(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        q, k, v = qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        out = F.scaled_dot_product_attention(q, k, v)
-        return self.out_proj(out.transpose(1, 2).flatten(2))
-
-
-class MLP(nn.Module):
-    """CLIP's two-layer perceptron."""
-
-    def __init__(self, width: int, hidden: int, quick_gelu: bool):
-        super().__init__()
-        self.c_fc = nn.Linear(width, hidden)
-        self.c_proj = nn.Linear(hidden, width)
-        self.activation = quick_gelu_ if quick_gelu else F.gelu
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.c_proj(self.activation(self.c_fc(x)))
-
-
-def quick_gelu_(x: Tensor) -> Tensor:
-    """x * sigmoid(1.702 x), OpenAI's GELU, keeping one tensor for the backward."""
-    return F.silu(1.702 * x) / 1.702
 
 
 def _level_name(stride: int) -> str:
