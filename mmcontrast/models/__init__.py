@@ -4,15 +4,18 @@ from .backbones import (
     CLIPResNetWithAttention,
     CLIPVisionTransformer,
     DenseAttentionPool,
+    PlainViT,
 )
 from .clip_weights import CLIPPretrained, load_clip_state
 from .inspection import feature_channels
-from .layers import ConvMLP
+from .layers import ConvMLP, SimpleFeaturePyramid
 from .momentum import MomentumEncoder
 from .preprocessor import TwoViewPreprocessor
 from .text import CLIPTextEncoder
+from .timm_weights import TimmPretrained
 from .two_views import TwoViewModel
 
 __all__ = ['CLIPPretrained', 'CLIPResNet', 'CLIPResNetWithAttention', 'CLIPTextEncoder',
            'CLIPVisionTransformer', 'ConvMLP', 'DenseAttentionPool', 'MomentumEncoder',
-           'TwoViewModel', 'TwoViewPreprocessor', 'feature_channels', 'load_clip_state']
+           'PlainViT', 'SimpleFeaturePyramid', 'TimmPretrained', 'TwoViewModel',
+           'TwoViewPreprocessor', 'feature_channels', 'load_clip_state']

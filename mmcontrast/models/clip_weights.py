@@ -164,12 +164,16 @@ class CLIPPretrained:
             update_init_info(module, f'CLIPPretrained: {self.checkpoint}')
 
     def _check_activation(self, module: nn.Module) -> None:
-        ours = getattr(module, 'quick_gelu', None)
-        if ours is None or not is_pretrained_name(self.checkpoint):
+        option = next((name for name in ('activation', 'quick_gelu')
+                       if hasattr(module, name)), None)
+        if option is None or not is_pretrained_name(self.checkpoint):
             return
+        ours = getattr(module, option)
         theirs = pretrained_config(self.checkpoint).get('quick_gelu', False)
+        if option == 'activation':
+            theirs = 'quick_gelu' if theirs else 'gelu'
         if ours != theirs:
             raise ValueError(
-                f'{self.checkpoint} was trained with quick_gelu={theirs}, but '
-                f'{type(module).__name__} has quick_gelu={ours}: set '
-                f'quick_gelu={theirs}.')
+                f'{self.checkpoint} was trained with {option}={theirs!r}, but '
+                f'{type(module).__name__} has {option}={ours!r}: set '
+                f'{option}={theirs!r}.')

@@ -1,4 +1,5 @@
 """Load CLIP's image weights into a backbone and report every key."""
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -6,7 +7,7 @@ from fnmatch import fnmatchcase
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from .positions import resize_positions, square_side
+from .positions import fit_grid, grid_rows, resize_positions
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,13 @@ class ClipLoadReport:
 
 
 def load_tower(module: nn.Module, state: dict[str, Tensor], prefix: str = 'visual.',
-               may_miss: Sequence[str] = (), may_skip: Sequence[str] = ()
-               ) -> ClipLoadReport:
+               may_miss: Sequence[str] = (), may_skip: Sequence[str] = (),
+               library: str = 'CLIP') -> ClipLoadReport:
     """Load the keys under ``prefix`` of a CLIP state dict with OpenAI's names.
 
     Position tables of another length are resized as in DenseCLIP: the square grid
-    bilinearly, the first row stays.
+    bilinearly, the first row stays. A module whose table has no row for a global token
+    gets the square grid, resized by :func:`~.positions.fit_grid`.
 
     Args:
         module: Its parameters carry CLIP's names.
@@ -50,6 +52,7 @@ def load_tower(module: nn.Module, state: dict[str, Tensor], prefix: str = 'visua
             text tower are ignored.
         may_miss: Patterns of keys of ``module`` that CLIP does not have.
         may_skip: Patterns of keys below ``prefix`` that ``module`` does not use.
+        library: Whose weights these are, for messages: 'CLIP' or 'timm'.
 
     Raises:
         ValueError: If any other key is missing, left over or of another shape. Nothing
@@ -79,24 +82,30 @@ def load_tower(module: nn.Module, state: dict[str, Tensor], prefix: str = 'visua
         found = '; '.join(f'{len(keys)} {what}: {_some(keys)}'
                           for what, keys in problems if keys)
         raise ValueError(
-            f'{name}.load_clip: these weights belong to another tower. {found}. Set '
-            "tower (such as 'RN101', 'ViT-L-14') or the sizes to what the file holds.")
+            f'{name}.load_{library.lower()}: these weights belong to another tower. '
+            f"{found}. Set tower (such as 'RN101', 'ViT-L-14') or the sizes to what "
+            'the file holds.')
     module.load_state_dict({k: v for k, v in given.items() if k in own}, strict=False)
     report = ClipLoadReport(tuple(k for k in own if k in given), tuple(resized),
                             tuple(missing), tuple(skipped))
-    print_log(f'{name}: CLIP weights, {report}.', 'current')
+    print_log(f'{name}: {library} weights, {report}.', 'current')
     return report
 
 
 def _fit_tables(given: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
-    """Resize position tables of ``given`` to their length in ``own``."""
+    """Fit position tables of ``given`` to their length in ``own``."""
     resized = []
     for key in own:
         if key.rpartition('.')[2] != 'positional_embedding' or key not in given:
             continue
-        if len(given[key]) != len(own[key]):
-            side = square_side(own[key])
+        length = len(given[key])
+        side = math.isqrt(len(own[key]))
+        if side * side == len(own[key]):    # No row for a global token.
+            grid = grid_rows(given[key].float())
+            given[key], length = fit_grid(grid, side, side), len(grid)
+        elif length != len(own[key]):
             given[key] = resize_positions(given[key].float(), side, side)
+        if length != len(own[key]):
             resized.append(key)
     return resized
 

@@ -1,14 +1,16 @@
-"""Fit the position embeddings of CLIP's image towers to any feature map size.
+"""Fit the position embeddings of image towers to any feature map size.
 
-A table has one row for the global token and n x n rows for the positions of a square
-training image. DenseCLIP's segmentors resize the square to the size of the map, its
-detectors crop that size out of a larger square.
+A table has n x n rows for the positions of a square training image, those of CLIP's
+towers after one row for the global token. DenseCLIP's segmentors resize the square to
+the size of the map, its detectors crop that size out of a larger square.
 """
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ..functional import at_least_float
 
 POS_MODES = ('resize', 'crop')
 # Tables cached for evaluation; detection meets a few dozen sizes of up to 9 MB each.
@@ -17,6 +19,8 @@ _MAX_CACHED = 16
 
 class FittedPositions(nn.Module):
     """Base of a module with a ``positional_embedding``, (1 + n * n, C).
+
+    A subclass with another table overrides ``_fit``.
 
     Without gradients, in eval mode, the fitted table of a map size is cached. The cache
     is cleared by ``train()`` and ``eval()``, by new weights and by a move to another
@@ -83,7 +87,8 @@ def resize_positions(table: Tensor, height: int, width: int) -> Tensor:
     side = square_side(table)
     if (height, width) == (side, side):
         return table
-    return torch.cat([table[:1], _resized(table, side, height, width).flatten(0, 1)])
+    grid = _resized(table[1:], side, height, width)
+    return torch.cat([table[:1], grid.flatten(0, 1)])
 
 
 def crop_positions(table: Tensor, height: int, width: int) -> Tensor:
@@ -99,11 +104,31 @@ def crop_positions(table: Tensor, height: int, width: int) -> Tensor:
         (1 + H * W, C).
     """
     side = square_side(table)
-    if max(height, width) > side:
-        grid = _resized(table, side, max(height, side), max(width, side))
-    else:
-        grid = table[1:].unflatten(0, (side, side))
-    return torch.cat([table[:1], grid[:height, :width].flatten(0, 1)])
+    return torch.cat([table[:1], _cropped(table[1:], side, height, width)])
+
+
+def fit_grid(table: Tensor, height: int, width: int, pos_mode: str = 'resize'
+             ) -> Tensor:
+    """Fit a table without a row for a global token.
+
+    'resize' is bilinear between cell centers in float32 and antialiased along an axis
+    that shrinks, as in the reference implementation of DITO. That one compares the
+    number of cells with the table's, so a map of 28 x 7 gets the rows of 14 x 14
+    unchanged; here the shapes are compared. 'crop' is :func:`crop_positions`.
+
+    Args:
+        table: (n * n, C).
+        pos_mode: One of :data:`POS_MODES`.
+
+    Returns:
+        (H * W, C) in the table's type.
+    """
+    side = math.isqrt(len(table))
+    if (height, width) == (side, side):
+        return table
+    if pos_mode == 'crop':
+        return _cropped(table, side, height, width)
+    return _resized(table, side, height, width, antialias=True).flatten(0, 1)
 
 
 def square_side(table: Tensor) -> int:
@@ -120,8 +145,23 @@ def square_side(table: Tensor) -> int:
     return side
 
 
-def _resized(table: Tensor, side: int, height: int, width: int) -> Tensor:
-    grid = table[1:].float().unflatten(0, (side, side)).permute(2, 0, 1)
-    grid = F.interpolate(
-        grid[None], (height, width), mode='bilinear', align_corners=False)
-    return grid[0].permute(1, 2, 0).to(table.dtype)
+def grid_rows(table: Tensor) -> Tensor:
+    """The square grid at the end of a table, without the rows of other tokens."""
+    return table[len(table) - math.isqrt(len(table)) ** 2:]
+
+
+def _cropped(grid: Tensor, side: int, height: int, width: int) -> Tensor:
+    if max(height, width) > side:
+        grid = _resized(grid, side, max(height, side), max(width, side))
+    else:
+        grid = grid.unflatten(0, (side, side))
+    return grid[:height, :width].flatten(0, 1)
+
+
+def _resized(grid: Tensor, side: int, height: int, width: int,
+             antialias: bool = False) -> Tensor:
+    """(n * n, C) -> (H, W, C)."""
+    square = at_least_float(grid).unflatten(0, (side, side)).permute(2, 0, 1)
+    resized = F.interpolate(square[None], (height, width), mode='bilinear',
+                            align_corners=False, antialias=antialias)
+    return resized[0].permute(1, 2, 0).to(grid.dtype)

@@ -1,5 +1,6 @@
 """Provide layers that several methods share."""
 from .channel_norm import ChannelLayerNorm
 from .conv_mlp import ConvMLP, RowMLP
+from .simple_pyramid import SimpleFeaturePyramid
 
-__all__ = ['ChannelLayerNorm', 'ConvMLP', 'RowMLP']
+__all__ = ['ChannelLayerNorm', 'ConvMLP', 'RowMLP', 'SimpleFeaturePyramid']
