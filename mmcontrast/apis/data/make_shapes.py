@@ -6,7 +6,8 @@ from pathlib import Path
 from rich.progress import Progress
 
 from ...datasets.shapes import SPLITS, draw_clip, draw_scene, scene_seed
-from ...datasets.shapes.layouts import CLIP_LAYOUTS, LAYOUTS, SCENE_LAYOUTS, write_json
+from ...datasets.shapes.layout_files import write_json
+from ...datasets.shapes.layouts import CLIP_LAYOUTS, LAYOUTS, SCENE_LAYOUTS
 from ..progress import progress_bar
 
 MANIFEST = 'shapes.json'
@@ -14,7 +15,8 @@ _OUTPUTS = (
     'images', 'annotations', 'img_dir', 'ann_dir', 'ann_dir_things', 'ann_dir_pairs',
     'by_shape', 'JPEGImages', 'Annotations', 'ImageSets', 'classes.json',
     'pair_classes.txt', 'combination_classes.txt', 'base_classes.txt',
-    'novel_classes.txt', *(f'meta_{split}.json' for split in SPLITS))
+    'novel_classes.txt', 'shards', *(f'meta_{split}.json' for split in SPLITS),
+    *(f'captions_{split}.csv' for split in SPLITS))
 
 
 def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int = 200,
@@ -26,9 +28,9 @@ def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int 
 
     Args:
         out: Folder, created if missing. All layouts share it; 'coco', 'combinations',
-            'panoptic' and 'refcoco' also share their images.
+            'panoptic', 'refcoco' and 'csv' also share their images.
         layouts: Some of 'coco', 'combinations', 'panoptic', 'mmseg', 'refcoco',
-            'classes', 'video', 'davis'.
+            'classes', 'csv', 'shards', 'video', 'davis'.
         train, val, test: Number of scenes (and of clips) of each split.
         size: Side of the images in pixels.
         seed_offset: Skip this many scenes of each split.

@@ -26,7 +26,8 @@ class ShapesDataset(BaseDataset):
     annotations also ``gt_seg_map`` (S, S) uint8, ``seg_fields``, ``gt_bboxes`` (N, 4)
     float32 pixels, ``gt_bboxes_labels`` (N,) int64 and ``gt_ignore_flags`` (N,) bool,
     under the names that the transforms of mmseg and mmdet read, and ``gt_masks``
-    (N, S, S) bool; with regions ``regions``, see :func:`regions.regions`.
+    (N, S, S) bool; with regions ``regions``, see :func:`regions.regions`; with captions
+    ``texts``, sentences about the whole image, see :func:`captions.captions`.
 
     Args:
         num_images: Number of scenes.
@@ -40,6 +41,7 @@ class ShapesDataset(BaseDataset):
         cache: Keep drawn scenes in memory (50 kB each at 128 pixels; double that and
             more with annotations). Each worker process keeps what it has drawn itself.
         pipeline: Transforms.
+        with_captions: Include the captions of the scene.
         kwargs: Passed to mmengine's ``BaseDataset``.
 
     Raises:
@@ -52,8 +54,8 @@ class ShapesDataset(BaseDataset):
     def __init__(self, num_images: int, split: str = 'train', size: int = 128,
                  combinations: str = 'all', num_objects: tuple[int, int] = (2, 6),
                  with_annotations: bool = False, with_regions: bool = False,
-                 cache: bool = False,
-                 pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
+                 cache: bool = False, pipeline: Sequence[dict | Callable] = (),
+                 with_captions: bool = False, **kwargs) -> None:
         if num_images < 1:
             raise ValueError(f'num_images must be 1 or more, got {num_images}.')
         check_size(size)
@@ -66,6 +68,7 @@ class ShapesDataset(BaseDataset):
         self.num_objects = tuple(num_objects)
         self.with_annotations = with_annotations
         self.with_regions = with_regions
+        self.with_captions = with_captions
         self.cache = cache
         self._drawn: dict[int, dict] = {}
         super().__init__(pipeline=list(pipeline), **kwargs)
@@ -111,4 +114,6 @@ class ShapesDataset(BaseDataset):
                 gt_ignore_flags=np.zeros(len(scene.labels), bool), gt_masks=scene.masks)
         if self.with_regions:
             item['regions'] = regions(scene)
+        if self.with_captions:
+            item['texts'] = scene.captions
         return item

@@ -1,9 +1,10 @@
 """Write scenes and clips in the file layouts of COCO, mmseg, gRefCOCO, DAVIS, ImageNet.
 
+Image-text pairs as tables and shards are in ``pair_layouts``.
+
 All layouts may share one folder. A writer takes the scenes of one split one after the
 other, and writes what is known only at the end (JSON, lists of names) in ``finish``.
 """
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from ...io.atomic import atomic_write
 from .clip import Clip
+from .layout_files import add_image, write_image, write_json, write_rgb, write_text
 from .objects import SceneObject
+from .pair_layouts import CsvWriter, ShardWriter
 from .scene import Scene
 from .vocabulary import CLASSES, COMBINATIONS, PALETTE, SHAPES, SKY_LABEL, STUFF
 
@@ -29,8 +31,6 @@ NUM_SEEN = len(COMBINATIONS['seen'])
 COMBINATION_CLASSES = tuple(map(' '.join, PAIRS))
 PAIR_CLASSES = (
     *COMBINATION_CLASSES[:NUM_SEEN], *STUFF, *COMBINATION_CLASSES[NUM_SEEN:])
-
-_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
 
 
 class CocoWriter:
@@ -47,7 +47,7 @@ class CocoWriter:
         self.captions: list[dict] = []
 
     def add(self, name: str, scene: Scene) -> None:
-        image = _add_image(self.root, self.split, name, scene, self.images)
+        image = add_image(self.root, self.split, name, scene, self.images)
         self.annotations += _instances(scene, image['id'], len(self.annotations) + 1)
         self.captions += [
             dict(id=len(self.captions) + 1 + i, image_id=image['id'], caption=text)
@@ -72,7 +72,7 @@ class CombinationWriter(CocoWriter):
     """
 
     def add(self, name: str, scene: Scene) -> None:
-        image = _add_image(self.root, self.split, name, scene, self.images)
+        image = add_image(self.root, self.split, name, scene, self.images)
         self.annotations += [
             dict(instance, category_id=PAIRS.index((thing.color, thing.shape)) + 1)
             for instance, thing in zip(
@@ -89,7 +89,7 @@ class CombinationWriter(CocoWriter):
         for file, names in (('combination_classes.txt', COMBINATION_CLASSES),
                             ('base_classes.txt', COMBINATION_CLASSES[:NUM_SEEN]),
                             ('novel_classes.txt', COMBINATION_CLASSES[NUM_SEEN:])):
-            _write_text(self.root / file, '\n'.join(names) + '\n')
+            write_text(self.root / file, '\n'.join(names) + '\n')
 
 
 class PanopticWriter:
@@ -104,12 +104,12 @@ class PanopticWriter:
         self.annotations: list[dict] = []
 
     def add(self, name: str, scene: Scene) -> None:
-        image = _add_image(self.root, self.split, name, scene, self.images)
+        image = add_image(self.root, self.split, name, scene, self.images)
         ids = scene.panoptic_map
         bgr = np.stack([ids >> 16, ids >> 8, ids], axis=-1).astype(np.uint8)
         file_name = f'{name}.png'
         folder = self.root / 'annotations' / f'panoptic_{self.split}'
-        _write_image(folder / file_name, bgr)
+        write_image(folder / file_name, bgr)
         segments = [
             dict(id=segment.id, category_id=segment.label + 1, area=segment.area,
                  bbox=list(cv2.boundingRect((ids == segment.id).astype(np.uint8))),
@@ -136,12 +136,12 @@ class SegmentationWriter:
         self.root, self.split = root, split
 
     def add(self, name: str, scene: Scene) -> None:
-        _write_rgb(self.root / 'img_dir' / self.split / f'{name}.jpg', scene.image)
-        _write_image(
+        write_rgb(self.root / 'img_dir' / self.split / f'{name}.jpg', scene.image)
+        write_image(
             self.root / 'ann_dir' / self.split / f'{name}.png', scene.semantic_map)
-        _write_image(self.root / 'ann_dir_things' / self.split / f'{name}.png',
-                     THINGS_LABELS[scene.semantic_map])
-        _write_image(
+        write_image(self.root / 'ann_dir_things' / self.split / f'{name}.png',
+                    THINGS_LABELS[scene.semantic_map])
+        write_image(
             self.root / 'ann_dir_pairs' / self.split / f'{name}.png', pair_map(scene))
 
     def finish(self) -> None:
@@ -149,7 +149,7 @@ class SegmentationWriter:
             classes=CLASSES, palette=PALETTE, things_classes=THINGS_CLASSES,
             pair_classes=PAIR_CLASSES))
         # A vocabulary file, for --classes.
-        _write_text(self.root / 'pair_classes.txt', '\n'.join(PAIR_CLASSES) + '\n')
+        write_text(self.root / 'pair_classes.txt', '\n'.join(PAIR_CLASSES) + '\n')
 
 
 class ReferringWriter:
@@ -167,7 +167,7 @@ class ReferringWriter:
         self.refs: list[dict] = []
 
     def add(self, name: str, scene: Scene) -> None:
-        image = _add_image(self.root, self.split, name, scene, self.images)
+        image = add_image(self.root, self.split, name, scene, self.images)
         first = len(self.annotations) + 1
         self.annotations += _instances(scene, image['id'], first)
         for expression in scene.referring:
@@ -208,7 +208,7 @@ class VideoWriter:
         for time, frame in enumerate(clip.frames):
             images, masks = (self.root / folder / self.resolution / name
                              for folder in ('JPEGImages', 'Annotations'))
-            _write_rgb(images / f'{time:05d}.jpg', frame.image)
+            write_rgb(images / f'{time:05d}.jpg', frame.image)
             path = masks / f'{time:05d}.png'
             path.parent.mkdir(parents=True, exist_ok=True)
             ids = Image.fromarray(frame.instance_map, mode='P')
@@ -219,8 +219,8 @@ class VideoWriter:
             for i, thing in enumerate(clip.frames[0].objects)})
 
     def finish(self) -> None:
-        _write_text(self.root / 'ImageSets' / self.year / f'{self.split}.txt',
-                    ''.join(f'{name}\n' for name in self.videos))
+        write_text(self.root / 'ImageSets' / self.year / f'{self.split}.txt',
+                   ''.join(f'{name}\n' for name in self.videos))
         write_json(self.root / f'meta_{self.split}.json', dict(videos=self.videos))
 
 
@@ -255,7 +255,7 @@ class ClassWriter:
                 for center in thing.center_xy)
         close = cv2.resize(scene.image[y:y + side, x:x + side],
                            (scene.size, scene.size), interpolation=cv2.INTER_CUBIC)
-        _write_rgb(self.folder / thing.shape / f'{name}.jpg', close)
+        write_rgb(self.folder / thing.shape / f'{name}.jpg', close)
 
     def finish(self) -> None:
         """Nothing is left to write."""
@@ -263,7 +263,8 @@ class ClassWriter:
 
 SCENE_LAYOUTS = {
     'coco': CocoWriter, 'combinations': CombinationWriter, 'panoptic': PanopticWriter,
-    'mmseg': SegmentationWriter, 'refcoco': ReferringWriter, 'classes': ClassWriter}
+    'mmseg': SegmentationWriter, 'refcoco': ReferringWriter, 'classes': ClassWriter,
+    'csv': CsvWriter, 'shards': ShardWriter}
 CLIP_LAYOUTS = {'video': VideoWriter, 'davis': DavisWriter}
 LAYOUTS = (*SCENE_LAYOUTS, *CLIP_LAYOUTS)
 
@@ -275,28 +276,6 @@ def pair_map(scene: Scene) -> np.ndarray:
     stuff = scene.semantic_map - np.uint8(SKY_LABEL) + np.uint8(NUM_SEEN)
     table = np.array([0, *things], np.uint8)
     return np.where(scene.instance_map == 0, stuff, table.take(scene.instance_map))
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write a JSON file in one step, never a part of it."""
-    _write_text(path, json.dumps(content))
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_write(path) as file:
-        file.write(text.encode())
-
-
-def _add_image(root: Path, split: str, name: str, scene: Scene, images: list[dict]
-               ) -> dict:
-    """Write a COCO image, unless another layout has done so, and list it."""
-    file_name = f'{name}.jpg'
-    path = root / 'images' / split / file_name
-    if not path.exists():
-        _write_rgb(path, scene.image)
-    images.append(dict(id=len(images) + 1, file_name=file_name, width=scene.size,
-                       height=scene.size, seed=scene.seed))
-    return images[-1]
 
 
 def _instances(scene: Scene, image_id: int, first_id: int) -> list[dict]:
@@ -322,13 +301,3 @@ def _categories(names: Sequence[str]) -> list[dict]:
     return [dict(id=i + 1, name=name, isthing=int(name in SHAPES), color=PALETTE[i],
                  supercategory='shape' if name in SHAPES else 'stuff')
             for i, name in enumerate(names)]
-
-
-def _write_rgb(path: Path, image: np.ndarray) -> None:
-    _write_image(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _QUALITY)
-
-
-def _write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image, list(options)):
-        raise OSError(f'{path}: the image could not be written.')
