@@ -1,15 +1,17 @@
-"""Provide datasets: unlabeled and sharded images, labeled images, the toy world."""
+"""Provide datasets: images, image-text pairs, both in shards, and the toy world."""
 from .bad_images import BadImage, ImageStatus, Reason
+from .image_text_pairs import ImageTextPairs
 from .images import UnlabeledImages
 from .shapes import ShapesDataset, ShapesQuestions
 from .shard_sampler import ShardSampler
+from .sharded_pairs import ShardedPairs
 from .shards import ShardedImages
 from .storage.lmdb_backend import LmdbImagesBackend
 from .storage.zip_backend import ZipBackend
 from .workers import seed_worker
 
 __all__ = [
-    'BadImage', 'ImageStatus', 'LmdbImagesBackend', 'Reason', 'ShapesDataset',
-    'ShapesQuestions', 'ShardSampler', 'ShardedImages', 'UnlabeledImages',
-    'ZipBackend', 'seed_worker',
+    'BadImage', 'ImageStatus', 'ImageTextPairs', 'LmdbImagesBackend', 'Reason',
+    'ShapesDataset', 'ShapesQuestions', 'ShardSampler', 'ShardedImages',
+    'ShardedPairs', 'UnlabeledImages', 'ZipBackend', 'seed_worker',
 ]

@@ -1,4 +1,4 @@
-"""Record image files that cannot be used, and why."""
+"""Record images and image-text pairs that cannot be used, and why."""
 import enum
 
 import torch
@@ -15,6 +15,12 @@ class Reason(enum.IntEnum):
     NOT_AN_IMAGE = 5
     DAMAGED = 6
     TOO_LARGE = 7
+    # Of image-text pairs.
+    NO_TEXT = 8
+    EMPTY_TEXT = 9
+    BAD_TEXT = 10
+    NO_IMAGE = 11
+    NOT_DOWNLOADED = 12
 
     @property
     def sentence(self) -> str:
@@ -30,14 +36,19 @@ _SENTENCES = {
     Reason.NOT_AN_IMAGE: 'not an image Pillow knows',
     Reason.DAMAGED: 'truncated or damaged image',
     Reason.TOO_LARGE: "larger than Pillow's limit on pixels",
+    Reason.NO_TEXT: 'no caption',
+    Reason.EMPTY_TEXT: 'empty caption',
+    Reason.BAD_TEXT: 'caption is not readable text',
+    Reason.NO_IMAGE: 'caption without an image',
+    Reason.NOT_DOWNLOADED: 'URL without a local file',
 }
 
 
 class BadImage(ValueError):
-    """An image file cannot be used.
+    """An image file, or the caption that belongs to it, cannot be used.
 
     Args:
-        path: The file.
+        path: The image file.
         reason: Why, as a :class:`Reason`.
         detail: Error message of the library that read it.
     """

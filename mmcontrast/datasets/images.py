@@ -57,6 +57,9 @@ class UnlabeledImages(BaseDataset):
         ValueError: If a list cannot be parsed, or too many images are bad.
     """
 
+    #: What messages call an item.
+    noun = 'image'
+
     def __init__(self, data_root: str = '', ann_file: str = '',
                  data_prefix: dict | None = None, with_label: bool = False,
                  suffixes: Sequence[str] = IMAGE_SUFFIXES, max_bad_share: float = 0.1,
@@ -171,7 +174,7 @@ class UnlabeledImages(BaseDataset):
     def _replace(self, idx: int, bad: BadImage) -> int:
         """Record a bad image; returns the index of another one."""
         if self.status.set_bad(idx, bad.reason):
-            print_log(f'Bad image, replaced by another one: {bad}',
+            print_log(f'Bad {self.noun}, replaced by another one: {bad}',
                       logger='current', level=logging.WARNING)
         self._check_share()
         # Drawn until one is not known to be bad, so that the result does not depend on
@@ -213,7 +216,7 @@ class UnlabeledImages(BaseDataset):
         first = '\n'.join(f'  {path}: {reason.sentence}'
                           for path, reason in self.bad_images()[:5])
         return (
-            f'{num_bad} of the first {tried} images ({num_bad / tried:.0%}) of '
+            f'{num_bad} of the first {tried} {self.noun}s ({num_bad / tried:.0%}) of '
             f'{self.source} cannot be used, max_bad_share={self.max_bad_share} allows '
             f'{self.max_bad_share:.0%}. The first of them:\n{first}\nRepair or remove '
             'them, or raise max_bad_share of the data set.')

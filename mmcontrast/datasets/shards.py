@@ -48,16 +48,20 @@ class ShardedImages(UnlabeledImages):
         ValueError: If a shard is damaged, cut short or without an image; names it.
     """
 
+    #: Whether the table of the shards locates texts.
+    with_texts = False
+
     def __init__(self, shards: str | Sequence[str], data_root: str = '',
                  with_label: bool = False, suffixes: Sequence[str] = IMAGE_SUFFIXES,
                  max_bad_share: float = 0.1, index_file: str | None = None,
                  pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
         foreign = {'ann_file', 'data_prefix'} & {k for k in kwargs if kwargs[k]}
         if foreign:
+            name = type(self).__name__
             raise ValueError(
-                f'ShardedImages takes no {" and no ".join(sorted(foreign))}. If it is '
+                f'{name} takes no {" and no ".join(sorted(foreign))}. If it is '
                 'inherited from another data set, write dataset=dict(_delete_=True, '
-                "type='ShardedImages', shards=..., pipeline=...).")
+                f"type='{name}', shards=..., pipeline=...).")
         self.shards = shards if isinstance(shards, str) else list(shards)
         self.index_file = index_file
         self._files = _OpenFiles()
@@ -76,7 +80,8 @@ class ShardedImages(UnlabeledImages):
 
     def load_data_list(self) -> ImageTable:
         paths = expand_shards(self.shards, self.data_root)
-        table = read_table(paths, self.suffixes, self.index_file)
+        table = read_table(
+            paths, self.suffixes, self.index_file, with_texts=self.with_texts)
         if self.with_label and (table.label == NO_LABEL).any():
             first = table[int(np.argmax(table.label == NO_LABEL))]['img_path']
             raise ValueError(
@@ -91,11 +96,15 @@ class ShardedImages(UnlabeledImages):
         return self.data_list.shard_starts()
 
     def prepare_data(self, idx: int) -> dict:
+        return self.pipeline(self.read_item(idx))
+
+    def read_item(self, idx: int) -> dict:
+        """Item ``idx`` as the pipeline gets it."""
         info = self.get_data_info(idx)
         place = [info.pop(key) for key in ('shard', 'offset', 'size')]
         if not self.with_label:
             info.pop('label', None)
-        return self.pipeline(info | dict(img_bytes=self._files.read(*place)))
+        return info | dict(img_bytes=self._files.read(*place))
 
     def _get_unserialized_subset(self, indices: int | Sequence[int]) -> ImageTable:
         if isinstance(indices, int):

@@ -1,4 +1,4 @@
-"""Locate the images of a tar shard from its headers."""
+"""Locate the images of a tar shard, and their texts, from its headers."""
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 NO_LABEL = int(np.iinfo(np.int64).min)
+#: (offset, size) of a text that a sample does not have.
+NO_MEMBER = (-1, 0)
 _BLOCK = 512
 _END_MARK = bytes(2 * _BLOCK)
 _COMPRESSED = (b'\x1f\x8b', b'BZh', b'\xfd7zXZ', b'\x28\xb5\x2f\xfd')
@@ -22,6 +24,8 @@ class ShardContent:
     Attributes:
         offset, size: (N,) bytes of the image files.
         label: (N,) integers in the ``.cls`` of the samples, ``NO_LABEL`` without one.
+        txt, json: (N, 2) offset and size of the ``.txt`` and the ``.json`` member of
+            the samples, ``NO_MEMBER`` without one.
         names: Names of the members, UTF-8, concatenated.
         name_end: (N,) where in ``names`` each ends.
     """
@@ -29,12 +33,14 @@ class ShardContent:
     offset: np.ndarray
     size: np.ndarray
     label: np.ndarray
+    txt: np.ndarray
+    json: np.ndarray
     names: np.ndarray
     name_end: np.ndarray
 
 
 def scan_shard(path: str, suffixes: Sequence[str]) -> ShardContent:
-    """Read the headers of a shard, without its images.
+    """Read the headers of a shard, without its images and texts.
 
     Args:
         suffixes: Endings of images, lower case. A sample gives the image whose ending
@@ -50,16 +56,21 @@ def scan_shard(path: str, suffixes: Sequence[str]) -> ShardContent:
         raise ValueError(f'Shard {path} cannot be read: {error}. {_WHAT_TO_DO}'
                          ) from None
     images, labels = [], []
+    texts = {'.txt': [], '.json': []}
     for _, group in groupby(members, key=lambda member: member.sample):
         group = list(group)
         found = _images_of_sample(group, suffixes)
         images += found
         labels += [max(member.label for member in group)] * len(found)
+        for ending, places in texts.items():
+            places += [_text_of_image(image, group, ending) for image in found]
     names = [member.name.encode('utf-8', 'surrogateescape') for member in images]
     return ShardContent(
         offset=np.array([member.offset for member in images], np.int64),
         size=np.array([member.size for member in images], np.int64),
         label=np.array(labels, np.int64),
+        txt=np.array(texts['.txt'], np.int64).reshape(-1, 2),
+        json=np.array(texts['.json'], np.int64).reshape(-1, 2),
         names=np.frombuffer(b''.join(names), np.uint8),
         name_end=np.cumsum([len(name) for name in names], dtype=np.int64))
 
@@ -125,6 +136,18 @@ def _images_of_sample(members: list[_Member], suffixes: Sequence[str]
     # Names with more dots, such as my.holiday.jpg: take each rather than none.
     return [member for member in members if member.ending.endswith(tuple(suffixes))
             and not member.name.rpartition('/')[2].startswith('.')]
+
+
+def _text_of_image(image: _Member, group: list[_Member], ending: str
+                   ) -> tuple[int, int]:
+    """Place of the member that has the name of an image and another suffix."""
+    same = os.path.splitext(image.ending)[0] + ending
+    # x.seg.png has the text x.txt, unless there is an x.seg.txt.
+    for wanted in (same, ending):
+        for member in group:
+            if member.ending == wanted:
+                return member.offset, member.size
+    return NO_MEMBER
 
 
 def _cut_short(path: str, last: tarfile.TarInfo | None, end: int, have: int) -> str:

@@ -14,7 +14,7 @@ from rich.progress import track
 from ...io.atomic import atomic_write
 from .tar_headers import NO_LABEL, ShardContent, scan_shard
 
-_FORMAT = 1
+_FORMAT = 2
 # With fewer shards, reading the headers needs no progress bar.
 _MIN_BAR = 20
 
@@ -24,14 +24,17 @@ class ImageTable(Sequence):
     """Locations of all images of a set of shards; about 80 bytes per image.
 
     A sequence of ``dict(img_path='SHARD.tar/MEMBER', shard='SHARD.tar', offset=...,
-    size=...)``, with an integer ``label`` where the sample has one. Dictionaries are
-    made on access: many millions of them would not fit in memory.
+    size=...)``, with an integer ``label`` where the sample has one, and with ``txt``
+    and ``json`` where the table has them. Dictionaries are made on access: many
+    millions of them would not fit in memory.
 
     Attributes:
         shards: Paths of the shards.
         shard: (N,) which shard holds the image.
         offset, size: (N,) bytes of the image file in its shard.
         label: (N,) from the ``.cls`` of the sample, ``NO_LABEL`` without one.
+        txt, json: (N, 2) offset and size of the texts of the sample, ``NO_MEMBER``
+            without one; None in a table without texts. 32 bytes more per image.
         names: Names of the members, UTF-8, concatenated.
         name_start, name_end: (N,) where in ``names`` each lies.
     """
@@ -44,9 +47,12 @@ class ImageTable(Sequence):
     names: np.ndarray
     name_start: np.ndarray
     name_end: np.ndarray
+    txt: np.ndarray | None = None
+    json: np.ndarray | None = None
 
     @classmethod
-    def join(cls, contents: dict[str, ShardContent]) -> 'ImageTable':
+    def join(cls, contents: dict[str, ShardContent], with_texts: bool = False
+             ) -> 'ImageTable':
         """The table of shards, given the content of each by its path."""
         parts = list(contents.values())
         before = np.cumsum([0, *(len(part.names) for part in parts[:-1])])
@@ -58,7 +64,8 @@ class ImageTable(Sequence):
             shard=np.repeat(np.arange(len(parts)), [len(p.offset) for p in parts]),
             name_start=np.concatenate(starts), name_end=np.concatenate(ends),
             **{name: np.concatenate([getattr(part, name) for part in parts])
-               for name in ('offset', 'size', 'label', 'names')})
+               for name in ('offset', 'size', 'label', 'names',
+                            *(('txt', 'json') if with_texts else ()))})
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -72,6 +79,9 @@ class ImageTable(Sequence):
                     shard=shard, offset=int(self.offset[idx]), size=int(self.size[idx]))
         if self.label[idx] != NO_LABEL:
             info['label'] = int(self.label[idx])
+        if self.txt is not None:
+            info |= dict(txt=tuple(self.txt[idx].tolist()),
+                         json=tuple(self.json[idx].tolist()))
         return info
 
     def __deepcopy__(self, memo: dict) -> 'ImageTable':
@@ -80,7 +90,8 @@ class ImageTable(Sequence):
     def take(self, indices: Sequence[int]) -> 'ImageTable':
         """The table of some of the images."""
         rows = {field.name: getattr(self, field.name)[indices] for field in fields(self)
-                if field.name not in ('shards', 'names')}
+                if field.name not in ('shards', 'names')
+                and getattr(self, field.name) is not None}
         return ImageTable(shards=self.shards, names=self.names, **rows)
 
     def shard_starts(self) -> np.ndarray:
@@ -89,7 +100,8 @@ class ImageTable(Sequence):
 
 
 def read_table(shards: Sequence[str], suffixes: Sequence[str],
-               index_file: str | None = None, progress: bool = True) -> ImageTable:
+               index_file: str | None = None, progress: bool = True,
+               with_texts: bool = False) -> ImageTable:
     """The images of all shards, in the order of the shards and of their members.
 
     The headers of a shard are read once and kept in ``index_file`` until the shard
@@ -101,6 +113,8 @@ def read_table(shards: Sequence[str], suffixes: Sequence[str],
         index_file: File of the table; by default beside the first shard. If it is not
             writable, headers are read at every start, with a warning.
         progress: Show a progress bar if many shards must be read.
+        with_texts: Whether the table locates the texts of the samples, too. The index
+            file always does; one of an earlier version is replaced.
 
     Raises:
         ValueError: If a shard is not a complete tar, or none holds an image.
@@ -116,7 +130,7 @@ def read_table(shards: Sequence[str], suffixes: Sequence[str],
             contents[path] = scan_shard(path, suffixes)
         if new:
             _save(file, suffixes, contents)
-    table = ImageTable.join(contents)
+    table = ImageTable.join(contents, with_texts)
     if not len(table):
         raise ValueError(
             f'No image in the {len(shards)} shards from {shards[0]} on: no member ends '
@@ -162,7 +176,8 @@ def _load(file: str, suffixes: tuple[str, ...]) -> dict[tuple, ShardContent]:
 
 
 def _split(stored: dict) -> dict[tuple, ShardContent]:
-    cuts = dict.fromkeys(('offset', 'size', 'label', 'name_end'), stored['num_images'])
+    cuts = dict.fromkeys(('offset', 'size', 'label', 'txt', 'json', 'name_end'),
+                         stored['num_images'])
     cuts['names'] = stored['num_letters']
     columns = {name: np.split(stored[name], np.cumsum(counts)[:-1])
                for name, counts in cuts.items()}

@@ -23,8 +23,8 @@ class BadImagesHook(Hook):
     Every line is ``path<TAB>reason``. The file is rewritten whenever a loader finds
     another bad image, and when the process ends for whatever reason. The lists of ranks
     are merged at the end of each epoch. Without bad images there is no file. A resumed
-    run continues the list of its checkpoint. Data sets other than ``UnlabeledImages``
-    are ignored.
+    run continues the list of its checkpoint. Image-text pairs that a dataset skips from
+    the start are listed, too. Data sets other than ``UnlabeledImages`` are ignored.
 
     Args:
         file_name: Name of the list in the work dir.
@@ -60,6 +60,7 @@ class BadImagesHook(Hook):
         if is_main_process():
             # The list of an earlier run in the same folder; files may be repaired.
             self.path.unlink(missing_ok=True)
+        self.write()  # pairs that are skipped from the start
         # A run that fails calls no further hook.
         atexit.register(self.write)
 
@@ -82,6 +83,11 @@ class BadImagesHook(Hook):
         tried, num_bad = map(sum, zip(
             *(dataset.status.counts() for dataset in self.datasets), strict=True)
         ) if self.datasets else (0, 0)
+        skipped = sum(len(getattr(part, 'skipped', ())) for part in self.datasets)
+        if skipped:
+            runner.logger.warning(
+                f'{skipped} image-text pairs without a usable caption were skipped; '
+                f'they are listed in {self.path}.')
         if num_bad:
             runner.logger.warning(
                 f'{num_bad} of {tried} images could not be used and were replaced by '

@@ -1,0 +1,1 @@
+"""Read files of image-text pairs: tables, COCO captions, Karpathy splits, lists."""
