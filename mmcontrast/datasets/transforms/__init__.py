@@ -4,6 +4,7 @@ from .fast_views import FastTwoViews
 from .image_text import CropRegion, PackImageText
 from .loading import LoadImage, read_image, to_rgb
 from .packing import PackViews, image_to_tensor
+from .paired_images import CropImage, CropImageCenter, FlipImageText
 from .photometric import (
     ViewColorJitter,
     ViewGaussianBlur,
@@ -13,12 +14,14 @@ from .photometric import (
     ViewStep,
 )
 from .recipes import RECIPES, view_steps
+from .texts import CaptionFromClass, ChooseText, CleanText
 from .two_views import INTERPOLATIONS, TwoViews, crop_and_resize
 
 __all__ = [
-    'INTERPOLATIONS', 'RECIPES', 'CenterCrops', 'Crop', 'CropRegion', 'FastTwoViews',
-    'IndependentCrops', 'LoadImage', 'OverlapCrops', 'PackImageText', 'PackViews',
-    'RandomResizedCrops', 'TwoViews', 'ViewColorJitter', 'ViewGaussianBlur',
-    'ViewGrayscale', 'ViewRandAugment', 'ViewSolarize', 'ViewStep', 'crop_and_resize',
-    'image_to_tensor', 'read_image', 'to_rgb', 'view_steps',
+    'INTERPOLATIONS', 'RECIPES', 'CaptionFromClass', 'CenterCrops', 'ChooseText',
+    'CleanText', 'Crop', 'CropImage', 'CropImageCenter', 'CropRegion', 'FastTwoViews',
+    'FlipImageText', 'IndependentCrops', 'LoadImage', 'OverlapCrops', 'PackImageText',
+    'PackViews', 'RandomResizedCrops', 'TwoViews', 'ViewColorJitter',
+    'ViewGaussianBlur', 'ViewGrayscale', 'ViewRandAugment', 'ViewSolarize', 'ViewStep',
+    'crop_and_resize', 'image_to_tensor', 'read_image', 'to_rgb', 'view_steps',
 ]

@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.structures import BaseDataElement
+from PIL import Image
 
 from ...registry import TRANSFORMS
+from .loading import to_rgb
 from .packing import image_to_tensor
 
 
@@ -89,13 +91,16 @@ class CropRegion(BaseTransform):
 class PackImageText(BaseTransform):
     """Pack an image-text pair for the model: ``dict(inputs, data_samples)``.
 
-    ``inputs`` is the (3, H, W) uint8 RGB image. The sample holds those of ``keys`` that
-    exist: ``text``, and ``questions`` (see
+    ``inputs`` is the (3, H, W) uint8 RGB image, from a PIL.Image or an (H, W, 3) array.
+    The sample holds those of ``keys`` that exist: ``text``, and ``questions`` (see
     :class:`~mmcontrast.methods.clip.MultipleChoiceAccuracy`).
 
     Args:
         keys: Result keys that become fields of the sample.
         meta_keys: Result keys that become its meta information.
+
+    Raises:
+        KeyError: If captions were read but none was chosen.
     """
 
     def __init__(self, keys: Sequence[str] = ('text', 'questions'),
@@ -103,8 +108,14 @@ class PackImageText(BaseTransform):
         self.keys, self.meta_keys = tuple(keys), tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
+        if 'texts' in results and not {'text', 'texts'} & results.keys() & {*self.keys}:
+            raise KeyError(
+                f"{results.get('img_path', 'A sample')} has {len(results['texts'])} "
+                "'texts' and no 'text': put dict(type='ChooseText') before "
+                'PackImageText.')
         sample = BaseDataElement(
             metainfo={k: results[k] for k in self.meta_keys if k in results},
             **{k: results[k] for k in self.keys if k in results})
-        return dict(inputs=image_to_tensor(np.asarray(results['img'])),
-                    data_samples=sample)
+        image = results['img']
+        image = to_rgb(image) if isinstance(image, Image.Image) else np.asarray(image)
+        return dict(inputs=image_to_tensor(image), data_samples=sample)
