@@ -1,5 +1,7 @@
 """tools/doctor.py on real data, whole and broken."""
+import io
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +134,35 @@ def test_images_that_a_run_replaces_are_no_failure_unless_too_many(
 
 
 @tries_a_training
+def test_shards_and_pairs_are_read_where_they_lie(folder):
+    def member(tar, name, content):
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+
+    images = [path.read_bytes() for path in sorted(Path('data/images').iterdir())]
+    with tarfile.open('data/a.tar', 'w') as tar:
+        for k, content in enumerate(images):
+            member(tar, f'{k}.jpg', content)
+            member(tar, f'{k}.txt', b' ' if k == 3 else b'a caption')
+    rows = [f'images/{k}.jpg,{"" if k == 2 else "a caption"}' for k in range(8)]
+    Path('data/pairs.csv').write_text('\n'.join(['filepath,title', *rows]))
+    said = {}
+    for kind, options in (('ShardedImages', dict(shards='data/*.tar')),
+                          ('ShardedPairs', dict(shards='data/*.tar')),
+                          ('ImageTextPairs', dict(
+                              data_root='data', ann_file='pairs.csv'))):
+        report = Report()
+        check_data(report, Config(dict(train_dataloader=dict(
+            batch_size=2, dataset=dict(type=f'mmcontrast.{kind}', **options)))), 8)
+        assert not lines(report, 'FAIL')
+        said[kind] = lines(report, 'WARN')
+    assert not said['ShardedImages']
+    assert 'data/a.tar/3.jpg: empty caption' in said['ShardedPairs']
+    assert '1 image-text pairs' in said['ImageTextPairs']
+    assert 'images/2.jpg (line 4): empty caption' in said['ImageTextPairs']
+
+
 def test_each_misfit_is_a_line_of_its_own(folder):
     torch.save(dict(state_dict={'encoder.weight': torch.ones(3)}), 'foreign.pth')
     with open('config.py', 'a') as file:

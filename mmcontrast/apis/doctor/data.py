@@ -7,9 +7,10 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.fileio import get_file_backend
 from mmengine.registry import DATASETS
+from PIL import Image
 
 from ...datasets.bad_images import BadImage
-from ...datasets.transforms.loading import read_image
+from ...datasets.transforms.loading import decode_bytes, read_image
 from ...engine.distributed.unwrap import leaf_datasets
 from .machine import loaders
 from .report import Report, error_text, suppress_output
@@ -77,23 +78,23 @@ def _check_samples(report: Report, name: str, dataset: object, num: int) -> None
     if not hasattr(dataset, 'get_data_info') or len(dataset) == 0:
         return
     picks = np.unique(np.linspace(0, len(dataset) - 1, num).round().astype(int))
+    _report_skipped(report, name, getattr(dataset, 'skipped', ()))
     problems, replaced, images = [], [], 0
     load = _label_loader(dataset)
     for idx in picks.tolist():
+        size = None
         try:
-            info = dataset.get_data_info(idx)
+            info = _read_info(dataset, idx)
+            if _is_file(info):
+                images += 1
+                size = _read_image(info, dataset).size
+        except (BadImage, OSError) as error:
+            (replaced if hasattr(dataset, 'bad_images') else problems).append(
+                str(error))
+            continue
         except Exception as error:
             problems.append(f'sample {idx}: {error_text(error)}')
             continue
-        size = None
-        if _is_file(info):
-            images += 1
-            try:
-                size = read_image(info['img_path'], _backend(dataset)).size
-            except (BadImage, OSError) as error:
-                (replaced if hasattr(dataset, 'bad_images') else problems).append(
-                    str(error))
-                continue
         problems += check_labels(info, size, dataset, load)
     if replaced:
         _report_replaced(report, name, replaced, len(picks), dataset.max_bad_share)
@@ -175,10 +176,24 @@ def _label_loader(dataset: object):
     return None
 
 
+def _read_info(dataset: object, idx: int) -> dict:
+    """What is known of a sample; of one in a shard, with its content."""
+    read = getattr(dataset, 'read_item', None) or dataset.get_data_info
+    return read(idx)
+
+
+def _read_image(info: dict, dataset: object) -> Image.Image:
+    if 'img_bytes' in info:
+        return decode_bytes(info['img_bytes'], info['img_path'])
+    return read_image(info['img_path'], _backend(dataset))
+
+
 def _is_file(info: object) -> bool:
     """Whether a sample names an image file; the toy world draws its images."""
     if not isinstance(info, dict) or not info.get('img_path') or 'img' in info:
         return False
+    if 'img_bytes' in info:
+        return True
     try:
         get_file_backend(info['img_path'])
     except KeyError:
@@ -200,6 +215,15 @@ def _report_replaced(report: Report, name: str, bad: list[str], tried: int,
             f'max_bad_share={allowed:g} of them:')
     add = report.fail if len(bad) > max(1, allowed * tried) else report.warn
     add('\n'.join([text, *_first(bad)]))
+
+
+def _report_skipped(report: Report, name: str, skipped: list) -> None:
+    """Report the image-text pairs that a dataset leaves out from the start."""
+    if skipped:
+        report.warn('\n'.join([
+            f'{name}: {len(skipped)} image-text pairs without a usable caption or '
+            'image are skipped:',
+            *_first([f'{where}: {reason.sentence}' for where, reason in skipped])]))
 
 
 def _report_problems(report: Report, name: str, problems: list[str], tried: int
