@@ -30,7 +30,8 @@ EXCLUSIVE = (
     'tests/engine/test_disk_trouble.py', 'tests/engine/test_exact_resume.py',
     'tests/engine/test_rank_failures.py', 'tests/engine/test_shard_position.py',
     'tests/engine/test_stop_signals.py', 'tests/io/test_checkpoint_files.py',
-    'tests/datasets/test_shards.py', 'tests/tools/test_trainer_suite.py')
+    'tests/datasets/test_shards.py', 'tests/models/test_contrastive_loss.py',
+    'tests/tools/test_trainer_suite.py')
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from .backbones import (
 from .clip_weights import CLIPPretrained, load_clip_state
 from .inspection import feature_channels
 from .layers import ConvMLP, SimpleFeaturePyramid
+from .losses import ContrastiveLoss, LogitScale
 from .momentum import MomentumEncoder
 from .preprocessor import TwoViewPreprocessor
 from .text import CLIPTextEncoder
@@ -16,6 +17,7 @@ from .timm_weights import TimmPretrained
 from .two_views import TwoViewModel
 
 __all__ = ['CLIPPretrained', 'CLIPResNet', 'CLIPResNetWithAttention', 'CLIPTextEncoder',
-           'CLIPVisionTransformer', 'ConvMLP', 'DenseAttentionPool', 'MomentumEncoder',
-           'PlainViT', 'SimpleFeaturePyramid', 'TimmPretrained', 'TwoViewModel',
-           'TwoViewPreprocessor', 'feature_channels', 'load_clip_state']
+           'CLIPVisionTransformer', 'ContrastiveLoss', 'ConvMLP', 'DenseAttentionPool',
+           'LogitScale', 'MomentumEncoder', 'PlainViT', 'SimpleFeaturePyramid',
+           'TimmPretrained', 'TwoViewModel', 'TwoViewPreprocessor', 'feature_channels',
+           'load_clip_state']
