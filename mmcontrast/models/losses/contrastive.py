@@ -48,7 +48,7 @@ class ContrastiveLoss(nn.Module):
         alpha, gamma: Of the focal form.
     """
 
-    def __init__(self, form: str = 'softmax', chunk_size: int | None = 256,
+    def __init__(self, form: str = 'softmax', chunk_size: int | None = 512,
                  normalize: bool = True, alpha: float = 0.5, gamma: float = 1.0
                  ) -> None:
         super().__init__()
