@@ -3,7 +3,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmcontrast.methods.dito.box_coder import DeltaYXHWBoxCoder, rescale_boxes
+from mmcontrast.methods.dito.box_coder import (
+    DeltaYXHWBoxCoder,
+    clip_boxes,
+    rescale_boxes,
+)
 from mmcontrast.methods.dito.roi_losses import (
     box_loss,
     class_loss,
@@ -117,6 +121,13 @@ def test_decoded_sides_grow_by_a_limited_factor():
     roi = torch.tensor([0.0, 0, 9, 9])
     box = DeltaYXHWBoxCoder().decode(roi, torch.tensor([0.0, 0, 99, 99]))
     torch.testing.assert_close(box, torch.tensor([-307.5, -307.5, 316.5, 316.5]))
+
+
+def test_boxes_are_clipped_to_the_last_pixel():
+    boxes = torch.tensor([[-5.0, -6, 70, 80], [3, 4, 5, 6], [60, 50, 90, 90]])
+    # An image of height 40 and width 60.
+    assert clip_boxes(boxes, (40, 60)).tolist() == [
+        [0, 0, 59, 39], [3, 4, 5, 6], [59, 39, 59, 39]]
 
 
 def test_boxes_shrink_about_their_centers():

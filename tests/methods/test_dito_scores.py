@@ -88,7 +88,7 @@ def crowd(num_boxes: int, num_classes: int, levels: int | None = None):
 
 
 # Examined in one go, and in steps that must be extended.
-@pytest.mark.parametrize('first_candidates', [10000, 3])
+@pytest.mark.parametrize('first_candidates', [4000, 3])
 @pytest.mark.parametrize('levels', [None, 4, 1])
 @pytest.mark.parametrize('limit, score_thr, max_per_class', [
     (12, 0.0, 1000), (1000, 0.3, 1000), (40, -1.0, 5)])

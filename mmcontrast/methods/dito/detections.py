@@ -24,7 +24,7 @@ class Detections(NamedTuple):
 
 def select_detections(boxes: Tensor, scores: Tensor, max_per_img: int = 300,
                       iou_threshold: float = 0.5, score_thr: float = 0.0,
-                      max_per_class: int = 1000, first_candidates: int = 10000
+                      max_per_class: int = 1000, first_candidates: int = 4000
                       ) -> Detections:
     """The best detections after an NMS in each class.
 
