@@ -8,4 +8,7 @@ from ...registry import MODELS, TASK_UTILS
 MODELS.announce('mmcontrast.methods.dito.roi_crop', 'PyramidRoICrop')
 MODELS.announce('mmcontrast.methods.dito.box_head', 'TextBoxHead')
 MODELS.announce('mmcontrast.methods.dito.mask_head', 'NormedMaskHead')
+MODELS.announce('mmcontrast.methods.dito.rpn_head', 'CenternessRPNHead')
 TASK_UTILS.announce('mmcontrast.methods.dito.box_coder', 'DeltaYXHWBoxCoder')
+MODELS.announce('mmcontrast.methods.dito.roi_head', 'TextRoIHead')
+MODELS.announce('mmcontrast.methods.dito.detector', 'DITODetector')
