@@ -61,8 +61,9 @@ class ClassTexts(BaseModule):
                  text_encoder: dict | nn.Module, num_contexts: int = 0,
                  templates: str | Path | Sequence[str] = 'name', normalize: bool = True,
                  frozen: bool = True, min_text_length: int | None = None,
-                 init_cfg: dict | None = None) -> None:
+                 background: str | None = None, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
+        self.background = background
         self.trained_vocabulary = read_vocabulary(vocabulary)
         self.templates, self.normalize = read_templates(templates), normalize
         if not isinstance(text_encoder, nn.Module):
@@ -86,6 +87,11 @@ class ClassTexts(BaseModule):
     def __len__(self) -> int:
         """K, the number of classes."""
         return len(self._vocabulary)
+
+    @property
+    def embed_dims(self) -> int:
+        """D, width of the embeddings."""
+        return self.text_encoder.embed_dims
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -157,7 +163,8 @@ class ClassTexts(BaseModule):
                 a network makes for each image.
 
         Returns:
-            (B, K, D) with ``contexts``; else (K, D), cached where possible.
+            (B, K, D) with ``contexts``; else (K, D), cached where possible. With a
+            background K + 1, that last.
         """
         if contexts is not None:
             return self._embed(contexts)
@@ -204,6 +211,8 @@ class ClassTexts(BaseModule):
     def _prompts(self, vocabulary: Vocabulary) -> tuple[list[str], list[int]]:
         """The prompts of all classes, and how many each class has."""
         classes = fill_templates(vocabulary, self.templates)
+        if self.background is not None:
+            classes.append([text.format(self.background) for text in self.templates])
         return [prompt for prompts in classes for prompt in prompts], [
             len(prompts) for prompts in classes]
 

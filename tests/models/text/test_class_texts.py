@@ -257,3 +257,15 @@ def test_the_encoder_is_initialized_with_the_model_that_contains_it(monkeypatch)
     model.init_weights()
     for key, value in model.class_texts.text_encoder.state_dict().items():
         assert value.equal(state[key])
+
+
+@torch.no_grad()
+def test_the_background_is_embedded_behind_the_classes_and_is_none_of_them():
+    texts = class_texts(templates='scene', background='.').eval()
+    wanted = embed_classes(texts.text_encoder, [*NAMES, '.'], 'scene')
+    torch.testing.assert_close(texts(), wanted)
+    assert len(texts) == 3 and texts.class_names == list(NAMES) == [
+        name for name, in texts.notes]
+    texts.set_vocabulary('moon;')
+    torch.testing.assert_close(texts(), embed_classes(
+        texts.text_encoder, ['moon', '.'], 'scene'))
