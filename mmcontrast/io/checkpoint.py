@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import UserKeyError, UserValueError
 from .atomic import atomic_write
+from .flax_files import read_flax
 from .former_keys import current_keys
 from .safe_globals import safe_globals, unsafe_file_message
 
@@ -25,13 +26,15 @@ def read_checkpoint(path: str | Path,
     reader falls back to running the file when that happens, this one does not.
 
     Args:
-        path: A file of ``torch.save``, of mmengine or a ``.safetensors`` file.
+        path: A file of ``torch.save``, of mmengine, a ``.safetensors`` file, or a
+            ``.msgpack`` file of Flax.
         map_location: Device of the tensors, as in ``torch.load``.
         mmap: Read tensors from the disk only when they are used; not for the format
             before torch 1.6.
 
     Returns:
-        What the file holds. A safetensors file gives ``dict(state_dict, meta)``.
+        What the file holds. A safetensors file gives ``dict(state_dict, meta)``, a Flax
+        file ``dict(state_dict)`` of arrays by their paths.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -42,6 +45,8 @@ def read_checkpoint(path: str | Path,
         raise FileNotFoundError(f'No checkpoint at {path}.')
     if path.suffix == '.safetensors':
         return _read_safetensors(path, map_location)
+    if path.suffix == '.msgpack':
+        return dict(state_dict=read_flax(path))
     try:
         with safe_globals():
             checkpoint = torch.load(str(path), map_location, weights_only=True,
