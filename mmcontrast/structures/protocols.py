@@ -33,6 +33,22 @@ class SetsClasses(Protocol):
 
 
 @runtime_checkable
+class OpenVocabulary(Protocol):
+    """A model that is trained with some classes and predicts any others.
+
+    Attributes:
+        class_names: The classes of its predictions, in the order of the labels.
+        trained_class_names: Those of the training labels, in their order.
+    """
+
+    class_names: list[str]
+    trained_class_names: list[str]
+
+    def set_classes(self, class_names: Any) -> None:
+        """As of :class:`SetsClasses`; any number of classes."""
+
+
+@runtime_checkable
 class MatchesText(Protocol):
     """A model with a score map: where in an image each class text matches.
 

@@ -8,9 +8,14 @@ from torch import Tensor, nn
 
 from ...errors import UserValueError
 from ...registry import HOOKS
-from ...structures.protocols import HasIdleHeads
+from ...structures.protocols import HasIdleHeads, OpenVocabulary
 from ..distributed.unwrap import leaf_datasets, unwrap_model
-from .class_texts import check_class_texts, check_order, note_class_texts
+from .class_texts import (
+    check_class_texts,
+    check_label_range,
+    check_order,
+    note_class_texts,
+)
 
 # Heads of mmdet and mmseg whose num_classes does not count the classes of the data set:
 # by name in the model (objectness; stuff classes alone) and by type (boundaries; text
@@ -40,8 +45,16 @@ class ClassCheckHook(Hook):
 
     def before_train_iter(
             self, runner: Runner, batch_idx: int, data_batch: dict) -> None:
+        samples = data_batch.get('data_samples') or ()
         if self.heads:
-            check_labels(self.heads, data_batch.get('data_samples') or ())
+            check_labels(self.heads, samples)
+        model = unwrap_model(runner.model)
+        if isinstance(model, OpenVocabulary):
+            for sample in samples:
+                labels = _labels(sample)
+                if labels is not None:
+                    check_label_range(model, labels,
+                                      getattr(sample, 'img_path', 'a sample'))
 
     def before_test(self, runner: Runner) -> None:
         check_classes(runner)
@@ -62,9 +75,10 @@ def check_classes(runner: Runner) -> None:
             ``classes``, or if an annotation file lacks some of these classes.
     """
     heads = class_heads(runner.model)
+    checked = heads or isinstance(unwrap_model(runner.model), OpenVocabulary)
     for split, dataset in built_datasets(runner):
         classes = dataset.metainfo.get('classes')
-        if heads and classes is not None:
+        if checked and classes is not None:
             _check_counts(heads, classes, split, dataset)
             check_order(unwrap_model(runner.model), classes, split)
             for part in leaf_datasets(dataset):
