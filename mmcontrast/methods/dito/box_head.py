@@ -1,5 +1,6 @@
 """Turn RoI features into text-aligned embeddings and class-agnostic boxes."""
 import torch
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...models.layers import ChannelLayerNorm
@@ -9,7 +10,7 @@ from .scores import cosine_logits
 
 
 @MODELS.register_module()
-class TextBoxHead(nn.Module):
+class TextBoxHead(BaseModule):
     """Box head that classifies by the cosine with text embeddings.
 
     Convolutions ``conv{i}`` with LayerNorm ``ln{i}`` and ReLU, a hidden layer ``fc``
@@ -33,8 +34,9 @@ class TextBoxHead(nn.Module):
 
     def __init__(self, in_channels: int = 256, roi_size: int = 7, num_convs: int = 4,
                  conv_channels: int = 256, fc_channels: int = 1024,
-                 embed_dims: int = 768, temperature_scale: float = 0.01):
-        super().__init__()
+                 embed_dims: int = 768, temperature_scale: float = 0.01,
+                 init_cfg: dict | None = None):
+        super().__init__(init_cfg)
         self.num_convs, self.embed_dims = num_convs, embed_dims
         self.temperature_scale = temperature_scale
         width = in_channels

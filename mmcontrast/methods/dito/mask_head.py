@@ -1,4 +1,5 @@
 """Predict class-agnostic masks of RoIs with normalized convolutions."""
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...models.layers import ChannelLayerNorm
@@ -7,7 +8,7 @@ from .normed import NormedConv2d
 
 
 @MODELS.register_module()
-class NormedMaskHead(nn.Module):
+class NormedMaskHead(BaseModule):
     """Mask head of DITO: one mask a RoI, whatever its class.
 
     Normalized 3x3 convolutions ``conv{i}`` with LayerNorm ``ln{i}`` and ReLU, a plain
@@ -24,8 +25,9 @@ class NormedMaskHead(nn.Module):
     """
 
     def __init__(self, in_channels: int = 256, num_convs: int = 4,
-                 conv_channels: int = 256, temperature: float = 20.0):
-        super().__init__()
+                 conv_channels: int = 256, temperature: float = 20.0,
+                 init_cfg: dict | None = None):
+        super().__init__(init_cfg)
         self.num_convs = num_convs
         width = in_channels
         for i in range(num_convs):

@@ -1,0 +1,224 @@
+"""Detect objects of any classes that are named by text: the two-stage DITO detector."""
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from mmdet.models.detectors import TwoStageDetector
+from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from ...errors import UserValueError
+from ...models.functional import l2_normalize
+from ...models.text.class_texts import ClassTexts
+from ...models.text.stored_texts import StoredClassTexts
+from ...models.text.vocabulary import Vocabulary, read_vocabulary
+from ...registry import MODELS
+from .roi_head import rois_of
+
+Classes = str | Path | Sequence | Mapping | Vocabulary
+
+
+@MODELS.register_module()
+class DITODetector(TwoStageDetector):
+    """A two-stage detector that compares regions with class texts.
+
+    Trained with the boxes of some classes, it detects any others: at test time the
+    vocabulary is ``test_class_names``, or what :meth:`set_classes` sets. Scores of
+    regions are fused with those of a frozen copy of the pretrained ViT, which keeps
+    what fine-tuning forgets.
+
+    Source: "Region-centric Image-Language Pretraining for Open-Vocabulary Detection",
+    Kim, Angelova and Kuo, ECCV 2024 (arXiv 2310.00161), and the detector of its
+    release. Differences: boxes are clipped to the image (``clip_to`` of the heads), the
+    shift of the frozen copy is a setting of its own, and rows that pad the released
+    arrays of ground truth are not sampled.
+
+    Args:
+        backbone: Config of a :class:`PlainViT`, or of another backbone with one map.
+        neck: Config of a :class:`SimpleFeaturePyramid`.
+        rpn_head: Config of a :class:`CenternessRPNHead`, or of a head of mmdet.
+        roi_head: Config of a :class:`TextRoIHead`.
+        class_names: The classes of the training labels, as for
+            :func:`read_vocabulary`.
+        text_encoder: Config of a :class:`CLIPTextEncoder`; it stays frozen.
+        text_embeddings: Instead of it a ``.npy`` file, the embeddings of
+            ``class_names``, see :class:`StoredClassTexts`.
+        templates: Prompt templates, as for :func:`read_templates`.
+        background: What regions without an object are compared with: a text, or the
+            ``.npy`` file of its embedding. None: a learned vector.
+        test_class_names: Classes at test time; None for ``class_names``.
+        base_classes: Classes whose scores are fused with the exponents of trained ones.
+            None: those of ``class_names``. An empty list treats all as novel, as the
+            released evaluation does.
+        vlm: Config of the frozen copy, as far as it differs from ``backbone``
+            (``windows``, ``init_cfg``); None for the scores of the detector alone.
+        train_cfg, test_cfg: ``rpn``, ``rpn_proposal`` and ``rcnn``, as in mmdet.
+        data_preprocessor, init_cfg: See mmdet.
+
+    Raises:
+        ValueError: If both or neither of ``text_encoder`` and ``text_embeddings`` are
+            given, or the widths of texts, box head and frozen copy differ.
+    """
+
+    def __init__(self, *, backbone: dict, neck: dict, rpn_head: dict, roi_head: dict,
+                 class_names: Classes, text_encoder: dict | None = None,
+                 text_embeddings: str | None = None,
+                 templates: str | Sequence[str] = 'imagenet',
+                 background: str | None = '.',
+                 test_class_names: Classes | None = None,
+                 base_classes: Classes | None = None, vlm: dict | None = None,
+                 train_cfg: dict | None = None, test_cfg: dict | None = None,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | list | None = None) -> None:
+        # Names without a scope are ours, whatever the Runner's default is.
+        with DefaultScope.overwrite_default_scope('mmcontrast'):
+            super().__init__(
+                backbone=backbone, neck=neck, rpn_head=rpn_head, roi_head=roi_head,
+                train_cfg=train_cfg and ConfigDict(train_cfg),
+                test_cfg=ConfigDict(test_cfg or dict(rpn=None, rcnn=None)),
+                data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+            self.vlm = _frozen(dict(backbone, **vlm)) if vlm is not None else None
+        self.class_texts = _class_texts(class_names, text_encoder, text_embeddings,
+                                        templates, background)
+        self.background = None if background is not None else nn.Parameter(
+            torch.randn(self.class_texts.embed_dims))
+        self._check_widths()
+        self.test_vocabulary = (self.class_texts.trained_vocabulary
+                                if test_class_names is None
+                                else read_vocabulary(test_class_names))
+        self._base_names = _folded_names(self.class_texts.trained_vocabulary
+                                         if base_classes is None else base_classes)
+        self.set_classes(self.test_vocabulary)
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes of the predictions, in the order of the labels."""
+        return self.test_vocabulary.names
+
+    @property
+    def trained_class_names(self) -> list[str]:
+        """The classes of the training labels, in their order."""
+        return self.class_texts.trained_vocabulary.names
+
+    def set_classes(self, class_names: Classes | None) -> None:
+        """Detect other classes from now on, without training; None for the trained.
+
+        Raises:
+            ValueError: If a name is longer than the text encoder has positions, or has
+                no stored embedding.
+        """
+        vocabulary = (self.class_texts.trained_vocabulary if class_names is None
+                      else read_vocabulary(class_names))
+        with self.class_texts.temporarily(vocabulary):
+            pass  # refused now rather than at the first image
+        self.test_vocabulary = vocabulary
+        is_base = [not self._base_names.isdisjoint(_folded(name) for name in names)
+                   for names in vocabulary.synonyms]
+        device = next(self.parameters()).device
+        self.register_buffer('_is_base', torch.tensor(is_base, device=device),
+                             persistent=False)
+        if not self.training:
+            self.class_texts.set_vocabulary(vocabulary)
+
+    def train(self, mode: bool = True):
+        """Training labels are the trained classes, predictions those of the test."""
+        super().train(mode)
+        if self.vlm is not None:
+            self.vlm.eval()
+        self.class_texts.set_vocabulary(None if mode else self.test_vocabulary)
+        return self
+
+    def text_embeds(self) -> Tensor:
+        """(K + 1, D) embeddings of the current classes and the background."""
+        embeds = self.class_texts()
+        if self.background is None:
+            return embeds
+        return torch.cat([embeds, l2_normalize(self.background[None], dim=1)])
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: Sequence
+             ) -> dict[str, Tensor]:
+        """Losses of proposals and regions.
+
+        Args:
+            batch_inputs: (B, 3, H, W), normalized and padded.
+            batch_data_samples: mmdet's ``DetDataSample`` with ``gt_instances``.
+        """
+        x = self.extract_feat(batch_inputs)
+        losses, proposals = self.rpn_head.loss_and_predict(
+            x, batch_data_samples,
+            proposal_cfg=self.train_cfg.get('rpn_proposal', self.test_cfg.rpn))
+        return losses | self.roi_head.loss(
+            x, proposals, batch_data_samples, text=self.text_embeds())
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: Sequence,
+                rescale: bool = True) -> Sequence:
+        """Detections as mmdet gives them: samples with ``pred_instances``."""
+        x = self.extract_feat(batch_inputs)
+        results = self.roi_head.predict(
+            x, self._proposals(x, batch_data_samples), batch_data_samples,
+            text=self.text_embeds(), vlm_map=self.vlm_map(batch_inputs),
+            base=self._is_base, rescale=rescale)
+        return self.add_pred_to_datasample(batch_data_samples, results)
+
+    @torch.no_grad()
+    def vlm_map(self, images: Tensor) -> Tensor | None:
+        """(B, D, h, w) of the frozen copy in the space of the texts."""
+        if self.vlm is None:
+            return None
+        return self.vlm.project(self.vlm(images)[-1], dim=1)
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: Sequence) -> tuple:
+        """Proposals, and logits and deltas of them, without postprocessing."""
+        x = self.extract_feat(batch_inputs)
+        proposals = self._proposals(x, batch_data_samples)
+        rois = rois_of([found.bboxes for found in proposals])
+        embeds, deltas = self.roi_head(x, rois)
+        return rois, self.roi_head.bbox_head.logits(embeds, self.text_embeds()), deltas
+
+    def _proposals(self, x: Sequence[Tensor], batch_data_samples: Sequence) -> list:
+        if batch_data_samples[0].get('proposals', None) is not None:
+            return [sample.proposals for sample in batch_data_samples]
+        return self.rpn_head.predict(x, batch_data_samples, rescale=False)
+
+    def _check_widths(self) -> None:
+        wanted = self.class_texts.embed_dims
+        found = {'roi_head.bbox_head.embed_dims': self.roi_head.bbox_head.embed_dims}
+        if self.vlm is not None:
+            found['the map of vlm'] = self.vlm.embed_dims
+        for name, width in found.items():
+            if width != wanted:
+                raise UserValueError(
+                    f'The text embeddings have {wanted} dimensions, {name} has '
+                    f'{width}. Set embed_dims of the box head to those of the texts; a '
+                    'ViT of another width needs with_projection=True and embed_dims.')
+
+
+def _class_texts(class_names: Classes, text_encoder: dict | None,
+                 text_embeddings: str | None, templates: str | Sequence[str],
+                 background: str | None) -> ClassTexts | StoredClassTexts:
+    if (text_encoder is None) == (text_embeddings is None):
+        raise UserValueError(
+            'DITODetector embeds its classes with text_encoder or reads '
+            'text_embeddings; set exactly one of the two in the model config.')
+    if text_embeddings is not None:
+        return StoredClassTexts(class_names, text_embeddings, background)
+    return ClassTexts(class_names, text_encoder, templates=templates,
+                      background=background)
+
+
+def _frozen(config: dict) -> nn.Module:
+    model = MODELS.build(config)
+    return model.requires_grad_(False).eval()
+
+
+def _folded_names(classes: Classes) -> set[str]:
+    # An empty list is no vocabulary, but means something here.
+    if not isinstance(classes, Vocabulary | str | Path) and not len(classes):
+        return set()
+    return {_folded(name) for names in read_vocabulary(classes).synonyms
+            for name in names}
+
+
+def _folded(name: str) -> str:
+    return ' '.join(name.replace('_', ' ').lower().split())

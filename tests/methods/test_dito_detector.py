@@ -1,0 +1,175 @@
+"""The DITO detector in use: vocabularies, training, mmdet's conventions, bad input."""
+import pytest
+import torch
+
+pytest.importorskip('mmdet')
+pytest.importorskip('open_clip')
+from mmengine.optim import OptimWrapper
+
+from mmcontrast.structures.protocols import OpenVocabulary, SetsClasses
+from tests.helpers.tiny_dito import CLASSES, build, image, sample
+
+
+@pytest.fixture(scope='module')
+def model():
+    return build()
+
+
+def predict(model, *samples, **kwargs):
+    model.eval()
+    data = dict(inputs=[image() for _ in samples], data_samples=list(samples))
+    with torch.no_grad():
+        return [found.pred_instances for found in model.test_step(data)]
+
+
+def test_any_number_of_classes_is_detected_without_training(model):
+    model.set_classes('red circle;yellow moon;blue square;green star;pink heart')
+    try:
+        found, = predict(model, sample())
+        assert model.text_embeds().shape == (6, 32)
+        assert model._is_base.tolist() == [True, False, True, True, False]
+        assert found.labels.max() < 5 and len(found.masks) == len(found) == 20
+        assert model.class_names[4] == 'pink heart'
+        assert model.trained_class_names == list(CLASSES)
+    finally:
+        model.set_classes(None)
+    assert model.class_names == list(CLASSES)
+    assert isinstance(model, OpenVocabulary) and isinstance(model, SetsClasses)
+
+
+def test_training_compares_with_the_trained_classes_and_testing_with_the_others():
+    model = build(test_class_names=['blue square', 'pink heart'])
+    assert model.train().text_embeds().shape == (4, 32)
+    assert model.eval().text_embeds().shape == (3, 32)
+    assert model.class_texts.class_names == ['blue square', 'pink heart']
+
+
+def test_names_are_base_whatever_their_case_and_underscores():
+    model = build(test_class_names=['Red_Circle', ['moon', 'green star'], 'heart'])
+    assert model._is_base.tolist() == [True, True, False]
+    assert build(base_classes=[])._is_base.tolist() == [False] * 3
+    assert build(base_classes=['blue square'])._is_base.tolist() == [False, True, False]
+
+
+def test_the_class_whose_text_a_region_has_wins():
+    model = build(vlm=None).eval()
+    text = model.text_embeds()
+    logits = model.roi_head.bbox_head.logits(text, text)
+    assert logits.argmax(1).tolist() == [0, 1, 2, 3]
+    torch.testing.assert_close(logits.diagonal(), torch.full((4,), 100.))
+
+
+def test_a_learned_background_gets_a_gradient():
+    model = build(background=None).train()
+    losses = model.loss(image()[None] / 255, [sample()])
+    losses['loss_cls'].backward()
+    assert model.text_embeds().shape == (4, 32)
+    assert model.background.grad.norm() > 0
+    assert 'background' in model.state_dict()
+
+
+def test_the_frozen_copy_changes_scores_only_and_never_trains(model):
+    assert not any(p.requires_grad for p in model.vlm.parameters())
+    assert not model.train().vlm.training
+    state = model.state_dict()
+    alone = build(vlm=None)
+    alone.load_state_dict({k: v for k, v in state.items() if not k.startswith('vlm.')})
+    fused, = predict(model, sample())
+    single, = predict(alone, sample())
+    assert not torch.equal(fused.scores, single.scores)
+    model.roi_head.test_options = type(model.roi_head.test_options)(
+        max_per_img=20, base_weight=0.0)
+    try:
+        unweighted, = predict(model, sample())
+    finally:
+        model.roi_head.test_options = type(model.roi_head.test_options)(max_per_img=20)
+    torch.testing.assert_close(unweighted.scores, single.scores)
+    torch.testing.assert_close(unweighted.bboxes, single.bboxes)
+
+
+def test_text_embeddings_of_a_vocabulary_are_computed_once(model):
+    calls = []
+    hook = model.class_texts.text_encoder.register_forward_hook(
+        lambda *_: calls.append(1))
+    model.eval()
+    with torch.no_grad():
+        for _ in range(3):
+            model.test_step(dict(inputs=[image()], data_samples=[sample()]))
+    hook.remove()
+    assert len(calls) == 1
+
+
+def test_boxes_come_in_pixels_of_the_original_image(model):
+    small, large = sample(), sample()
+    large.set_metainfo(dict(scale_factor=(0.5, 0.25), ori_shape=(256, 128)))
+    small, large = predict(model, small, large)
+    torch.testing.assert_close(large.bboxes / torch.tensor([2., 4., 2., 4.]),
+                               small.bboxes)
+    assert large.masks.shape[1:] == (256, 128) and small.masks.shape[1:] == (64, 64)
+
+
+def test_a_few_steps_find_the_object_of_an_image():
+    model = build(seed=1, roi_head__mask_head=None, vlm=None).train()
+    optimizer = OptimWrapper(torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=3e-3))
+    data = dict(inputs=[image()], data_samples=[sample(with_masks=False)])
+    for _ in range(40):
+        model.train_step(data, optimizer)
+    found, = predict(model, sample())
+    assert found.labels[0] == 1 and found.scores[0] == found.scores.max()
+    left, top, right, bottom = found.bboxes[0].tolist()
+    inside = max(0, min(right, 40) - max(left, 8)) * max(
+        0, min(bottom, 40) - max(top, 8))
+    union = (right - left) * (bottom - top) + 32 * 32 - inside
+    assert inside / union > 0.5
+
+
+def test_an_image_without_objects_trains_and_predicts(model):
+    model.train()
+    losses = model.loss(image()[None] / 255, [sample((), ())])
+    total = sum(losses.values())
+    total.backward()
+    assert losses['loss_bbox'] == 0 == losses['loss_mask'] == losses['loss_rpn_bbox']
+    assert torch.isfinite(total) and losses['loss_cls'] > 0
+    model.zero_grad()
+
+
+def test_mismatched_widths_and_texts_are_named():
+    with pytest.raises(ValueError, match='text embeddings have 32 dimensions, '
+                                         'roi_head.bbox_head.embed_dims has 16'):
+        build(roi_head__bbox_head__embed_dims=16)
+    with pytest.raises(ValueError, match='set exactly one of the two'):
+        build(text_embeddings='rows.npy')
+
+
+def test_an_unknown_option_of_the_heads_is_named():
+    with pytest.raises(KeyError, match="train_cfg.rcnn has the unknown key 'num_sampls'"
+                                       ".*did you mean 'num_samples'"):
+        build(train_cfg__rcnn=dict(num_sampls=3))
+
+
+def test_raw_outputs_have_a_row_for_each_proposal(model):
+    model.eval()
+    with torch.no_grad():
+        rois, logits, deltas = model(image()[None] / 255, [sample()], mode='tensor')
+    assert rois.shape[1] == 5 and logits.shape == (len(rois), 4)
+    assert deltas.shape == (len(rois), 4)
+
+
+def test_proposals_of_the_caller_are_used(model):
+    from mmengine.structures import InstanceData
+    given = sample()
+    given.proposals = InstanceData(bboxes=torch.tensor([[8., 8., 40., 40.]]),
+                                   scores=torch.ones(1))
+    found, = predict(model, given)
+    assert len(found) == 3  # one box, every class
+
+
+@pytest.mark.parametrize('num_images', [1, 2])
+def test_a_batch_gives_what_its_images_give(model, num_images):
+    single, = predict(model, sample())
+    for found in predict(model, *[sample() for _ in range(num_images)]):
+        torch.testing.assert_close(found.bboxes, single.bboxes, rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(found.scores, single.scores, rtol=1e-4, atol=1e-6)
+
+
