@@ -19,10 +19,12 @@ def main(argv: Sequence[str] | None = None) -> None:
                         '(default: inferred from the weights)')
     parser.add_argument('--drop', nargs='+', default=[], metavar='PATTERN',
                         help="keys that may be dropped, e.g. 'encoder_k.*'")
+    parser.add_argument('--back', action='store_true', help='write a checkpoint of '
+                        'ours in the released layout instead (dito: a .msgpack file)')
     args = parser.parse_args(argv)
     with error_exit(parser):
         report = convert_official(args.method, args.src, args.dst, args.config,
-                                  args.drop)
+                                  args.drop, args.back)
     print(report)
     print(f'Wrote {args.dst}')
 

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 from mmengine.config import Config
 
 from ...converters.report import Conversion, KeyReport
-from ...errors import did_you_mean
+from ...errors import UserValueError, did_you_mean
 from ...io.checkpoint import find_state_dict, read_checkpoint, write_checkpoint
+from ...io.flax_files import write_flax
 from ..config import read_config
 from .weight_files import provenance
 
@@ -18,8 +20,8 @@ METHODS = 'mmcontrast.methods'
 
 
 def convert_official(method: str, src: str | Path, dst: str | Path,
-                     config: str | Path | None = None, drop: Sequence[str] = ()
-                     ) -> KeyReport:
+                     config: str | Path | None = None, drop: Sequence[str] = (),
+                     back: bool = False) -> KeyReport:
     """Convert a released checkpoint into one of mmcontrast.
 
     Every method brings ``convert.py`` with ``convert(weights, model_cfg, drop, meta)``.
@@ -33,6 +35,8 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
         config: Config whose model the weights must fill; by default the model is read
             off the weights.
         drop: Patterns of keys that may be dropped.
+        back: Write a checkpoint of ours in the released layout instead; for methods
+            whose ``convert.py`` brings ``convert_back(weights, model_cfg)``.
 
     Raises:
         ValueError: If the method is unknown, keys would be lost or outputs differ.
@@ -41,10 +45,12 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
     if method not in names:
         raise ValueError(f'No converter for {method!r}{did_you_mean(method, names)} '
                          f'There is one for: {", ".join(names)}.')
-    convert = import_module(f'{METHODS}.{method}.convert').convert
+    converter = import_module(f'{METHODS}.{method}.convert')
     checkpoint = read_checkpoint(src)
     model = read_config(config).model if config else None
-    conversion: Conversion = convert(
+    if back:
+        return _convert_back(converter, method, checkpoint, src, dst, model)
+    conversion: Conversion = converter.convert(
         find_state_dict(checkpoint, src), model, drop, checkpoint.get('meta'))
     report = conversion.report
     others = {'state_dict', 'model'} & set(checkpoint)
@@ -56,6 +62,19 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
         model=Config(dict(model=conversion.model)).pretty_text,
         **conversion.meta)), dst)
     return report
+
+
+def _convert_back(converter: ModuleType, method: str, checkpoint: dict,
+                  src: str | Path, dst: str | Path, model: dict | None) -> KeyReport:
+    if not hasattr(converter, 'convert_back'):
+        raise UserValueError(f'{method} has no way back to the released layout.')
+    if Path(dst).suffix != '.msgpack':
+        raise UserValueError(f'{dst}: the released layout is that of Flax; name a '
+                             '.msgpack file.')
+    weights = find_state_dict(checkpoint, src)
+    tree = converter.convert_back(weights, model)
+    write_flax(tree, dst)
+    return KeyReport(f'{src} -> {len(tree)} arrays of the released layout')
 
 
 def converter_names() -> list[str]:
