@@ -11,7 +11,7 @@ from open_clip.model import CLIP as OpenCLIP
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...models.text import tokenize
+from ...models.text import answer_questions, tokenize
 from ...registry import MODELS
 from .mosaic import add_dense_pool, encode_cells
 
@@ -98,17 +98,8 @@ class CLIP(BaseModel):
     def predict(self, inputs: Tensor, data_samples: Sequence[BaseDataElement]
                 ) -> list[BaseDataElement]:
         """Choose the best text for every question about every image."""
-        texts = list(dict.fromkeys(
-            text for sample in data_samples
-            for choices, _ in sample.questions.values() for text in choices))
-        index = {text: i for i, text in enumerate(texts)}
-        # n: image, k: text
-        cosines = (self.encode_images(inputs) @ self.encode_texts(texts).T).cpu()
-        for row, sample in zip(cosines.numpy(), data_samples, strict=True):
-            sample.answers = {
-                name: int(row[[index[text] for text in choices]].argmax())
-                for name, (choices, _) in sample.questions.items()}
-        return list(data_samples)
+        return answer_questions(
+            self.encode_images(inputs), data_samples, self.encode_texts)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) normalized images -> (N, D) normalized embeddings."""
