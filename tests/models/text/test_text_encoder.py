@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import QuickGELU, TextTransformer
 from torch import nn
 
@@ -74,6 +75,16 @@ def test_width_and_place_of_the_tokens_do_not_matter():
     torch.testing.assert_close(encoder(wide), encoder(narrow), rtol=0, atol=0)
     one_by_one = torch.cat([encoder(row[None]) for row in narrow])
     torch.testing.assert_close(encoder(narrow), one_by_one)
+
+
+def test_truncated_texts_are_those_of_open_clip():
+    texts = ['a photo of a small red star', 'heart']
+    with pytest.raises(ValueError, match='context_length=6'):
+        tokenize(texts, 6)
+    with pytest.warns(UserWarning, match='truncated'):
+        got = tokenize(texts, 6, truncate=True)
+    assert got.equal(SimpleTokenizer()(texts, context_length=6))
+    assert tokenize(texts, 20, truncate=True).equal(tokenize(texts, 20))
 
 
 def test_tokens_changed_in_place_are_noticed():
