@@ -7,6 +7,7 @@ from ...registry import MODELS, TASK_UTILS
 
 MODELS.announce('mmcontrast.methods.dito.regions', 'RandomRegions', 'GridRegions')
 MODELS.announce('mmcontrast.methods.dito.cropped_positions', 'CroppedPositions')
+MODELS.announce('mmcontrast.methods.dito.pretraining', 'DITOPretraining')
 MODELS.announce('mmcontrast.methods.dito.roi_crop', 'PyramidRoICrop')
 MODELS.announce('mmcontrast.methods.dito.box_head', 'TextBoxHead')
 MODELS.announce('mmcontrast.methods.dito.mask_head', 'NormedMaskHead')
