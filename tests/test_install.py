@@ -203,7 +203,8 @@ def test_installing_beside_the_mm_packages_touches_nothing_else(wheel):
     # And without a version bound, so that what is there satisfies it.
     assert not [line for line in metadata['requires_dist']
                 if 'extra ==' not in line and re.search('[<>=]', line)]
-    extras = {'det', 'seg', 'pretrain', 'text', 'cpu', 'jpeg', 'shards', 'all'}
+    extras = {'det', 'seg', 'pretrain', 'text', 'cpu', 'jpeg', 'shards', 'lvis',
+              'all'}
     assert extras <= set(metadata['provides_extra'])
     plan = json.loads(python('-m', 'pip', 'install', '--dry-run', '--quiet',
                              '--no-index', '--report', '-', wheel))

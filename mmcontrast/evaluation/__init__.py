@@ -7,9 +7,10 @@ from .cluster_scores import (
 )
 from .dense_probe import dense_probe
 from .features import feature_maps
+from .grouped_ap import GroupedCocoMetric
 from .grouped_iou import GroupedIoUMetric
 
 __all__ = [
-    'GroupedIoUMetric', 'ClusterCounts', 'dense_probe', 'feature_maps',
-    'foreground_ari', 'majority_scores', 'matched_scores',
+    'GroupedCocoMetric', 'GroupedIoUMetric', 'ClusterCounts', 'dense_probe',
+    'feature_maps', 'foreground_ari', 'majority_scores', 'matched_scores',
 ]
