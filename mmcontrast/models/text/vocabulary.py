@@ -86,7 +86,7 @@ def _read_text(source: str | Path) -> tuple[Sequence, str]:
                                 'class a line, synonyms after semicolons.')
     if ';' in source or not source.strip():
         return [name for name in source.split(';') if name.strip()], repr(source)
-    return [_spaced(name) for name in dataset_classes(source)], source
+    return [_library_name(name, source) for name in dataset_classes(source)], source
 
 
 def _metainfo_classes(metainfo: Mapping) -> Sequence[str]:
@@ -126,6 +126,16 @@ def _check(synonyms: tuple[tuple[str, ...], ...], place: str) -> None:
 def _spaced(name: str) -> str:
     """Without the underscores that some libraries write in class names."""
     return ' '.join(name.replace('_', ' ').split())
+
+
+def _library_name(name: str, dataset: str) -> str:
+    """A class name of a library's dataset as a text.
+
+    Objects365 has alternatives, ``Cabinet/shelf``, read as ``cabinet or shelf``.
+    """
+    if 'objects365' in dataset.lower():
+        name = name.replace('/', ' or ').lower()
+    return _spaced(name)
 
 
 def _folded(name: str) -> str:

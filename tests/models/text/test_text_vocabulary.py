@@ -48,6 +48,15 @@ def test_a_vocabulary_comes_from_many_places(tmp_path):
     assert class_list(['traffic_light']) == ['traffic_light']
 
 
+def test_names_of_the_detection_benchmarks_are_texts():
+    pytest.importorskip('mmdet')
+    lvis, objects = class_list('mmdet.lvis'), class_list('mmdet.objects365v1')
+    assert (len(lvis), len(objects)) == (1203, 365)
+    assert {'alarm clock', 'bat (animal)', 'Band Aid'} <= set(lvis)
+    assert {'cabinet or shelf', 'cd'} <= set(objects)
+    assert class_list('mmdet.Objects365V2Dataset')[0] == 'person'
+
+
 def test_an_alias_of_two_libraries_asks_which():
     pytest.importorskip('mmseg')
     pytest.importorskip('mmdet')
