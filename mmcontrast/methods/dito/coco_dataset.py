@@ -1,0 +1,112 @@
+"""Read COCO-style files whose classes are base and novel ones."""
+from collections import Counter
+
+from mmdet.datasets import CocoDataset
+from mmdet.datasets.api_wrappers import COCO
+from mmengine.logging import print_log
+
+from ...datasets.open_vocabulary import (
+    OV_COCO,
+    OV_COCO_BASE,
+    OV_COCO_NOVEL,
+    check_split,
+    class_ids,
+    plain_name,
+)
+from ...errors import UserValueError, did_you_mean
+from ...models.text.vocabulary import class_list
+from ...registry import DATASETS
+
+
+class _ComparedCOCO(COCO):
+    """mmdet's COCO file that compares its categories with the classes asked for."""
+
+    def get_cat_ids(self, cat_names=(), sup_names=(), cat_ids=()) -> list[int]:
+        if not cat_names:
+            return super().get_cat_ids(cat_names, sup_names, cat_ids)
+        found = class_ids(cat_names, self.dataset['categories'], 'The annotation file')
+        others = Counter(a['category_id'] for a in self.dataset.get('annotations', ()))
+        for number in found:
+            others.pop(number, None)
+        if others:
+            listed = ', '.join(f'{self.cats[number]["name"]} ({count})'
+                               for number, count in others.most_common(10))
+            print_log(f'{sum(others.values())} boxes of {len(others)} classes that the '
+                      f'dataset does not list are left out: {listed}'
+                      f'{", ..." if len(others) > 10 else ""}.', 'current')
+        return found
+
+
+@DATASETS.register_module()
+class OpenVocabularyDataset(CocoDataset):
+    """mmdet's COCO dataset for a vocabulary of base and novel classes.
+
+    Differences from ``CocoDataset``: the classes must be in the order of the file,
+    which mmdet assumes silently; underscores in its names count as spaces; boxes of
+    other classes are counted in the log; base and novel classes must not overlap.
+
+    Args:
+        metainfo: ``classes``: what the detector is to tell apart, for training the base
+            classes; ``base_classes`` and ``novel_classes`` for a test of both. Lists,
+            ``'cat;dog'``, or text files with one a line, as
+            tools/data/make_ov_split.py writes them.
+        data_prefix: ``img``: folder of the images; default: ``data_root`` itself.
+        args, kwargs: Those of ``CocoDataset``.
+
+    Raises:
+        UserValueError: If there are no classes, base and novel ones overlap, or one of
+            them is not in ``classes``.
+    """
+
+    METAINFO = dict()
+    COCOAPI = _ComparedCOCO
+
+    def __init__(self, *args, metainfo: dict | None = None,
+                 data_prefix: dict | None = None, **kwargs) -> None:
+        self._check(self._load_metainfo(metainfo))
+        super().__init__(*args, metainfo=metainfo,
+                         data_prefix=data_prefix or dict(img=''), **kwargs)
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
+        loaded = dict(metainfo or {})
+        for key in ('classes', 'base_classes', 'novel_classes'):
+            if loaded.get(key):
+                loaded[key] = tuple(map(plain_name, class_list(loaded[key])))
+        return super()._load_metainfo(loaded)
+
+    def _check(self, metainfo: dict) -> None:
+        classes = metainfo.get('classes')
+        if not classes:
+            raise UserValueError(
+                f'{type(self).__name__} needs metainfo=dict(classes=[...]), the class '
+                'names or a text file with one a line.')
+        groups = {kind: metainfo.get(f'{kind}_classes', ()) for kind in
+                  ('base', 'novel')}
+        check_split(**groups)
+        for kind, names in groups.items():
+            for name in names:
+                if name not in classes:
+                    raise UserValueError(
+                        f'{type(self).__name__}: {name!r} of {kind}_classes is not one '
+                        f'of the classes{did_you_mean(name, classes)}')
+
+
+@DATASETS.register_module()
+class OVCocoDataset(OpenVocabularyDataset):
+    """OV-COCO: 48 base and 17 novel classes of COCO 2017.
+
+    Reads the official files as well as those of tools/data/make_ov_split.py.
+
+    Args:
+        base_only: Tell the base classes apart alone, for training; else all 65.
+        args, kwargs: Those of ``CocoDataset``.
+    """
+
+    METAINFO = dict(
+        classes=OV_COCO, base_classes=OV_COCO_BASE, novel_classes=OV_COCO_NOVEL)
+
+    def __init__(self, *args, base_only: bool = False, **kwargs) -> None:
+        if base_only:
+            kwargs['metainfo'] = dict(classes=OV_COCO_BASE, novel_classes=())
+        super().__init__(*args, **kwargs)

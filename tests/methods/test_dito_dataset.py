@@ -1,0 +1,73 @@
+"""Datasets of base and novel classes: labels, and what does not fit."""
+import json
+import logging
+
+import pytest
+
+pytest.importorskip('mmdet')
+from mmengine.logging import MMLogger
+
+from mmcontrast.datasets.open_vocabulary import OV_COCO, OV_COCO_BASE
+from mmcontrast.errors import UserValueError
+from mmcontrast.registry import DATASETS
+
+
+@pytest.fixture
+def file(tmp_path):
+    """One box of each category, in image 0, of categories in COCO's order."""
+    path = tmp_path / 'gt.json'
+    names = ['fire_hydrant', *OV_COCO]
+    path.write_text(json.dumps(dict(
+        images=[dict(id=0, height=50, width=50, file_name='0.jpg')],
+        annotations=[dict(id=k + 1, image_id=0, category_id=k, bbox=[1, 1, 9, 9],
+                          area=81, iscrowd=0) for k in range(len(names))],
+        categories=[dict(id=k, name=name) for k, name in enumerate(names)])))
+    return str(path)
+
+
+def dataset(file, kind='OpenVocabularyDataset', **options):
+    return DATASETS.build(dict(type=kind, ann_file=file, pipeline=[], **options))
+
+
+def labels(data):
+    return [box['bbox_label'] for box in data.get_data_info(0)['instances']]
+
+
+def test_ov_coco_trains_on_48_classes_and_tests_on_65(file):
+    train = dataset(file, 'OVCocoDataset', base_only=True)
+    assert train.metainfo['classes'] == OV_COCO_BASE
+    assert labels(train) == list(range(48))
+    test = dataset(file, 'OVCocoDataset')
+    assert test.metainfo['classes'] == OV_COCO and labels(test) == list(range(65))
+    assert len(test.metainfo['novel_classes']) == 17
+
+
+def test_underscores_of_the_file_count_as_spaces(file):
+    assert labels(dataset(file, metainfo=dict(classes='fire hydrant;person'))) == [0, 1]
+
+
+def test_boxes_of_other_classes_are_counted_in_the_log(file, caplog):
+    logger = MMLogger.get_instance('boxes')
+    logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO):
+        dataset(file, 'OVCocoDataset')
+    logger.removeHandler(caplog.handler)
+    assert '1 boxes of 1 classes that the dataset does not list are left out: ' \
+        'fire_hydrant (1).' in caplog.text
+
+
+def test_an_order_that_is_not_that_of_the_file_is_an_error(file):
+    with pytest.raises(UserValueError, match="label 0 is 'person'.*but 'car'"):
+        dataset(file, metainfo=dict(classes=['car', 'person']))
+
+
+def test_overlapping_and_unknown_classes_are_errors(file):
+    meta = dict(classes=['person', 'car'], base_classes=['person'])
+    with pytest.raises(UserValueError, match='in the base and in the novel.*person'):
+        dataset(file, metainfo=dict(meta, novel_classes=['person', 'car']))
+    with pytest.raises(UserValueError, match="'cart' of novel_classes.*mean 'car'"):
+        dataset(file, metainfo=dict(meta, novel_classes=['cart']))
+    with pytest.raises(UserValueError, match="no category 'perso'.*mean 'person'"):
+        dataset(file, metainfo=dict(classes=['perso', 'car']))
+    with pytest.raises(UserValueError, match='needs metainfo=dict'):
+        dataset(file)

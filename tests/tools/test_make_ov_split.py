@@ -1,0 +1,234 @@
+"""Base-only training files: what they keep, what they report, what they reject."""
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from mmcontrast.apis.data.make_ov_split import make_ov_split
+from mmcontrast.datasets.open_vocabulary import OV_COCO, OV_COCO_BASE
+from mmcontrast.errors import UserValueError
+
+ROOT = Path(__file__).parents[2]
+NAMES = ('cat', 'dog', 'stop_sign', 'zebra')
+
+
+def annotation(number, image, category, box=(10, 10, 20, 20), **more):
+    return dict(id=number, image_id=image, category_id=category, bbox=list(box), **more)
+
+
+def content(annotations=None, names=NAMES, num_images=3):
+    """Category ids are 10, 20, ...; images are 100 x 80."""
+    if annotations is None:
+        annotations = [annotation(1, 0, 10), annotation(2, 0, 40),
+                       annotation(3, 1, 40), annotation(4, 2, 20)]
+    return dict(
+        info=dict(year=2017), annotations=annotations,
+        images=[dict(id=k, height=80, width=100, file_name=f'{k}.jpg')
+                for k in range(num_images)],
+        categories=[dict(id=10 * k + 10, name=name) for k, name in enumerate(names)])
+
+
+@pytest.fixture
+def split(tmp_path):
+    def call(train, val=None, **options):
+        paths = []
+        for name, data in (('train', train), ('val', val)):
+            if data is not None:
+                path = tmp_path / 'annotations' / f'{name}.json'
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(data if isinstance(data, str) else json.dumps(data))
+                paths.append(path)
+        return make_ov_split(*paths, progress=False, **options)
+    return call
+
+
+def written(file):
+    return json.loads(file.path.read_text())
+
+
+def ids(file, kind='annotations'):
+    return [entry['id'] for entry in written(file)[kind]]
+
+
+def test_training_has_boxes_of_base_classes_and_the_test_those_of_all(split):
+    made = split(content(), content(), base='cat;dog', novel='zebra;')
+    train, val = made.files
+    assert train.path.name == 'train_base.json' and val.path.name == 'val_all.json'
+    # Image 1 shows a zebra alone.
+    assert ids(train) == [1, 4] and ids(train, 'images') == [0, 2]
+    assert ids(val) == [1, 2, 3, 4] and ids(val, 'images') == [0, 1, 2]
+    assert (train.num_base, train.num_novel, train.images_left_out) == (2, 0, 1)
+    assert (val.num_base, val.num_novel) == (2, 2)
+    # Ids stay, a class in neither list goes, what else the file has stays.
+    assert written(train)['categories'] == [
+        dict(id=10, name='cat'), dict(id=20, name='dog'), dict(id=40, name='zebra')]
+    assert written(val)['info'] == dict(year=2017)
+
+
+def test_one_list_is_enough_and_names_may_have_spaces_for_underscores(split):
+    made = split(content(), novel=['zebra', 'stop sign'])
+    assert made.classes.base == ('cat', 'dog')
+    assert made.classes.novel == ('stop sign', 'zebra')
+    assert made.files[0].without_boxes == ()
+    assert made.vocabularies['novel'].read_text() == 'stop sign\nzebra\n'
+    assert split(content(), base='zebra;', overwrite=True).classes.novel == (
+        'cat', 'dog', 'stop sign')
+
+
+def test_images_without_boxes_stay_on_request(split):
+    kept = split(content(), base='cat;dog', keep_empty=True)
+    assert ids(kept.files[0], 'images') == [0, 1, 2]
+
+
+def test_classes_without_boxes_are_named(split):
+    made = split(content(), content(), base='cat;stop sign')
+    assert made.files[0].without_boxes == ('stop sign',)
+    assert made.files[1].without_boxes == ('stop sign',)
+
+
+def test_own_boxes_get_the_keys_that_mmdet_reads(split):
+    made = split(content([annotation(1, 0, 10), annotation(2, 0, 10, area=7.5)]),
+                 base=NAMES)
+    first, second = written(made.files[0])['annotations']
+    assert (first['area'], first['iscrowd'], second['area']) == (400, 0, 7.5)
+
+
+def test_boxes_outside_the_image_are_clipped_or_dropped_and_listed(split):
+    made = split(content([
+        annotation(1, 0, 10, (-5, 10, 20, 20)), annotation(2, 1, 10, (90, 70, 30, 30)),
+        # Up to a pixel is rounding.
+        annotation(3, 1, 10, (-0.5, 0, 100.9, 80)),
+        annotation(4, 2, 10, (120, 10, 20, 20)), annotation(5, 2, 10, (10, 10, 0, 20)),
+        annotation(6, 2, 10, (10, 10, 5, -1))]), base=NAMES)
+    file = made.files[0]
+    assert [a['bbox'] for a in written(file)['annotations']] == [
+        [0, 10, 15, 20], [90, 70, 10, 10], [-0.5, 0, 100.9, 80]]
+    assert file.clipped == (0, 1) and file.dropped == (2, 2, 2)
+
+
+def test_ov_coco_is_written_as_the_official_files_are(split):
+    coco = [*OV_COCO[:4], 'fire hydrant', *OV_COCO[4:]]
+    boxes = [annotation(k, k, 10 * k + 10, (0, 0, 200, 0)) for k in range(len(coco))]
+    data = content(boxes, coco, num_images=len(coco) + 1)
+    train, val = split(data, data, benchmark='coco').files
+    assert train.path.parent.name == 'zero-shot'
+    assert train.path.name == 'train_seen_2_65_cat.json'
+    assert val.path.name == 'val_all_2.json'
+    for file, count in ((train, 48), (val, 65)):
+        assert [c['name'] for c in written(file)['categories']] == list(OV_COCO)
+        assert file.num_images == file.num_base + file.num_novel == count
+        assert file.boxes_left_out == 1
+    assert train.num_base == len(OV_COCO_BASE)
+    # Boxes of a benchmark are not touched.
+    assert written(train)['annotations'] == [
+        box for box in boxes if coco[box['id']] in OV_COCO_BASE]
+
+
+def test_lvis_loses_the_boxes_of_rare_classes_and_nothing_else(split):
+    data = content()
+    for category, frequency in zip(data['categories'], 'fcrr', strict=True):
+        category['frequency'] = frequency
+    for image in data['images']:
+        image['coco_url'] = f'http://images/train2017/{image["id"]}.jpg'
+        del image['file_name']
+    made = split(data, benchmark='lvis')
+    file = made.files[0]
+    assert file.path.name == 'train_norare.json'
+    assert written(file)['categories'] == data['categories']
+    assert ids(file) == [1, 4] and file.num_images == 3
+    assert made.classes.novel == ('stop sign', 'zebra')
+    # For readers of COCO files.
+    assert written(file)['images'][0]['file_name'] == 'train2017/0.jpg'
+    with pytest.raises(UserValueError, match="no category has frequency 'r'"):
+        split(content(), benchmark='lvis', overwrite=True)
+    with pytest.raises(UserValueError, match='its own val file'):
+        split(data, data, benchmark='lvis', overwrite=True)
+
+
+def test_the_files_are_read_by_the_lines_that_the_tool_prints(split):
+    pytest.importorskip('mmdet')
+    from mmengine.config import Config
+
+    from mmcontrast.registry import DATASETS
+    made = split(content(), content(), base='cat;stop sign;dog', novel='zebra;')
+    cfg = Config.fromstring(made.config, '.py')
+    train = DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': []})
+    val = DATASETS.build({**cfg.val_dataloader.dataset, 'pipeline': []})
+    assert train.metainfo['classes'] == ('cat', 'dog', 'stop sign')
+    assert [[box['bbox_label'] for box in train.get_data_info(k)['instances']]
+            for k in range(len(train))] == [[0], [1]]
+    assert val.metainfo['novel_classes'] == ('zebra',)
+    assert [[box['bbox_label'] for box in val.get_data_info(k)['instances']]
+            for k in range(len(val))] == [[0, 3], [3], [1]]
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (dict(base='cat;dog', novel='dog;zebra'), '1 class.* in the base and in.*: dog'),
+    (dict(base='cat;dgo'), "no category 'dgo', a base class: did you mean 'dog'"),
+    (dict(base='cat;', novel='dog;'), r'neither base nor novel: zebra \(2\).*--drop-'),
+    (dict(), 'Name the base classes'),
+    (dict(benchmark='voc'), "'coco' or 'lvis', got 'voc'"),
+    (dict(benchmark='coco', base='cat;'), 'classes of coco are fixed'),
+])
+def test_classes_that_do_not_fit_are_named(split, options, message):
+    with pytest.raises(UserValueError, match=message):
+        split(content(), **options)
+
+
+def test_boxes_of_other_classes_are_left_out_on_request(split):
+    made = split(content(), base='cat;', novel='dog;', drop_others=True)
+    assert ids(made.files[0]) == [1] and made.files[0].boxes_left_out == 2
+
+
+@pytest.mark.parametrize(('data', 'message'), [
+    ('{"images": [', 'train.json is not a JSON file'),
+    ({}, "no list 'images'.*images, annotations and categories"),
+    (content([dict(id=1, image_id=0, category_id=10)]),
+     r"annotations\[0\] has no 'bbox', only"),
+    (content([annotation(7, 0, 10), annotation(7, 0, 10)]),
+     r'1 id\(s\) of annotations are used more than once, the first: 7'),
+    (content(names=('cat', 'dog', 'cat', 'zebra')),
+     r"name\(s\) of categories.*'cat'"),
+    (content([annotation(7, 99, 10)]), 'annotation 7 has image_id 99.*no such image'),
+    (content([annotation(7, 0, 5)]), 'category_id 5.*no such category'),
+    (content([annotation(7, 0, 10, (1, 2, 3))]), r'four numbers.*got \[1, 2, 3\]'),
+    (content([annotation(7, 0, 10, (1, 2, 3, float('nan')))]), 'four numbers'),
+])
+def test_bad_annotation_files_are_rejected(split, data, message):
+    with pytest.raises(UserValueError, match=message):
+        split(data, base='cat;dog')
+
+
+def test_the_evaluation_file_must_have_the_same_classes_in_the_same_order(split):
+    with pytest.raises(UserValueError, match="val.json has no category 'zebra'"):
+        split(content(), content([], NAMES[:3]), base='cat;dog')
+    with pytest.raises(UserValueError, match="label 0 is 'dog' in the file, but 'cat'"):
+        split(content(), content([], ('dog', 'cat', *NAMES[2:])), base='cat;dog',
+              overwrite=True)
+
+
+def test_nothing_is_overwritten_unasked_and_missing_files_are_named(split, tmp_path):
+    split(content(), base='cat;dog')
+    with pytest.raises(FileExistsError, match='train_base.json exists.*--overwrite'):
+        split(content(), base='cat;dog')
+    with pytest.raises(FileNotFoundError, match='No annotation file at.*none.json'):
+        make_ov_split(tmp_path / 'none.json', base='cat;', progress=False)
+
+
+def test_the_command_line_reports_what_it_did(split, tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location(
+        'make_ov_split', ROOT / 'tools/data/make_ov_split.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    path = tmp_path / 'train.json'
+    path.write_text(json.dumps(content([
+        annotation(1, 0, 10, (-5, 10, 20, 20)), annotation(2, 0, 40)])))
+    tool.main([str(path), '--base', 'cat;dog'])
+    said = capsys.readouterr().out
+    assert '1 images (2 without boxes left out), 1 boxes of base and 0 of novel' in said
+    assert '1 boxes reached out of the image and were clipped; by image id: 0 (1).' in (
+        said)
+    assert 'No box of: dog.' in said and "type='OpenVocabularyDataset'" in said
+    with pytest.raises(SystemExit, match='make_ov_split.py: .*exists'):
+        tool.main([str(path), '--base', 'cat;dog'])
