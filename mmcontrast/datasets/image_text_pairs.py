@@ -74,6 +74,9 @@ class ImageTextPairs(UnlabeledImages):
                  pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
         if format not in FORMATS:
             raise ValueError(f'format must be one of {list(FORMATS)}, got {format!r}.')
+        if 'with_label' in kwargs or 'suffixes' in kwargs:
+            raise ValueError('ImageTextPairs takes no with_label and no suffixes: the '
+                             'images are those that ann_file names.')
         if not ann_file:
             raise ValueError('ImageTextPairs needs ann_file, the file of the captions; '
                              'tar shards are read by ShardedPairs.')

@@ -136,7 +136,11 @@ class UnlabeledImages(BaseDataset):
             path = path.lstrip('/')
             return archive_address(
                 self.data_root, join_path(prefix, path) if prefix else path)
-        return path if _is_absolute(path) or not prefix else join_path(prefix, path)
+        if _is_absolute(path) or not prefix:
+            return path
+        # join_path looks for the backend of every path: several times slower.
+        join = join_path if '://' in prefix else os.path.join
+        return join(prefix, path)
 
     def get_subset(self, indices):
         subset = super().get_subset(indices)

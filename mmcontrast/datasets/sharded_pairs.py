@@ -47,6 +47,9 @@ class ShardedPairs(ShardedImages):
                  pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
         if text not in TEXT_MEMBERS:
             raise ValueError(f'text must be one of {list(TEXT_MEMBERS)}, got {text!r}.')
+        if kwargs.get('with_label'):
+            raise ValueError('ShardedPairs gives texts, no labels: leave with_label '
+                             'out, or use ShardedImages.')
         self.text, self.caption_key = text, caption_key
         super().__init__(
             shards, data_root, suffixes=suffixes, max_bad_share=max_bad_share,

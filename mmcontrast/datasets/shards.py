@@ -55,7 +55,10 @@ class ShardedImages(UnlabeledImages):
                  with_label: bool = False, suffixes: Sequence[str] = IMAGE_SUFFIXES,
                  max_bad_share: float = 0.1, index_file: str | None = None,
                  pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
-        foreign = {'ann_file', 'data_prefix'} & {k for k in kwargs if kwargs[k]}
+        # By name, so that the lint can follow what is done with kwargs.
+        given = dict(ann_file=kwargs.get('ann_file'),
+                     data_prefix=kwargs.get('data_prefix'))
+        foreign = [name for name, value in given.items() if value]
         if foreign:
             name = type(self).__name__
             raise ValueError(

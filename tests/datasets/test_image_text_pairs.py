@@ -180,6 +180,8 @@ def test_a_missing_file_is_named(folder):
             ImageTextPairs(name, data_root=str(folder))
     with pytest.raises(ValueError, match='needs ann_file'):
         ImageTextPairs('')
+    with pytest.raises(ValueError, match='takes no with_label'):
+        ImageTextPairs('x.csv', with_label=True)
 
 
 # Bad pairs.

@@ -95,6 +95,8 @@ def test_shards_without_texts_are_an_error(tmp_path):
         sharded(tmp_path, text='json')
     with pytest.raises(ValueError, match='text must be one of'):
         sharded(tmp_path, text='caption')
+    with pytest.raises(ValueError, match='no labels'):
+        sharded(tmp_path, with_label=True)
 
 
 def test_an_index_serves_images_and_pairs_and_an_older_one_is_replaced(

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmcontrast.apis.data.make_shards import make_shards
-from mmcontrast.datasets import ShardedImages, UnlabeledImages
+from mmcontrast.datasets import ShardedImages, ShardedPairs, UnlabeledImages
 from mmcontrast.registry import DATA_SAMPLERS, DATASETS
 
 pytest.importorskip('lmdb')
@@ -66,6 +66,21 @@ def test_labels_travel_along(photos, tmp_path):
     labels = {item['img_path'].partition('.tar/')[2].split('/')[0]: item['label']
               for item in shards_of(packed, with_label=True)}
     assert labels == dict(a=0, b=1, c=2)
+
+
+def test_captions_travel_along(photos, tmp_path):
+    rows = [f'a/1.{ending},"{text}"' for ending, text in (
+        ('jpg', 'a cat, asleep'), ('png', 'one'), ('png', 'two'), ('png', ' '))]
+    (photos / 'pairs.csv').write_text('\n'.join(['filepath,title', *rows]))
+    packed = make_shards(str(photos), tmp_path / 'packed', ann_file='pairs.csv',
+                         with_captions=True, progress=False)
+    dataset = ShardedPairs(f'{packed.out}/*.tar', pipeline=[dict])
+    assert {item['img_bytes']: item['texts'] for item in map(dataset.__getitem__, (
+        0, 1))} == {(photos / 'a/1.jpg').read_bytes(): ('a cat, asleep',),
+                    (photos / 'a/1.png').read_bytes(): ('one', 'two')}
+    assert len(dataset) == 2 and "type='ShardedPairs'" in packed.config
+    with pytest.raises(ValueError, match='Captions are packed into tar shards'):
+        make_shards(str(photos), tmp_path / 'x.lmdb', 'lmdb', with_captions=True)
 
 
 def test_a_zip_and_a_list_are_packed_into_an_lmdb(photos, tmp_path):

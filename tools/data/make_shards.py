@@ -1,8 +1,9 @@
-"""Pack a folder, a zip or a list of images into tar shards or an lmdb.
+"""Pack images, or image-text pairs, into tar shards or an lmdb.
 
     python tools/data/make_shards.py data/photos data/photos_shards
     python tools/data/make_shards.py data/imagenet/train data/in1k_shards --labels
     python tools/data/make_shards.py data/photos data/photos.lmdb --to lmdb
+    python tools/data/make_shards.py data/pairs data/shards --captions --ann-file a.csv
 """
 import argparse
 from collections.abc import Sequence
@@ -33,6 +34,9 @@ def build_parser() -> argparse.ArgumentParser:
     add('--to', choices=['tar', 'lmdb'], default='tar', help='format to write')
     add('--ann-file', default='', metavar='LIST',
         help='text list or COCO file of the images, relative to SOURCE')
+    add('--captions', dest='with_captions', action='store_true',
+        help='LIST holds captions (CSV, TSV, COCO captions, Karpathy split or JSON '
+        'list): write image-text pairs')
     add('--prefix', default='', metavar='DIR', help='folder of the images below SOURCE')
     add('--labels', dest='with_label', action='store_true',
         help='write class folders (or the numbers of the list) as .cls')

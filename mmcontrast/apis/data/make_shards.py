@@ -1,4 +1,5 @@
-"""Pack images into tar shards or an lmdb database."""
+"""Pack images or image-text pairs into tar shards or an lmdb database."""
+import json
 import os
 import random
 import sys
@@ -6,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...datasets import BadImage, Reason, UnlabeledImages
+from ...datasets import BadImage, ImageTextPairs, Reason, UnlabeledImages
 from ...datasets.image_lists import IMAGE_SUFFIXES
 from ...datasets.storage.lmdb_backend import import_lmdb
 from ...datasets.storage.tar_index import read_table
@@ -29,12 +30,14 @@ class Packed:
         num_images: Images in it.
         num_shards: Tar files; 0 for an lmdb.
         skipped: Source files that are missing, empty or cannot be read.
+        with_captions: Whether the shards hold image-text pairs.
     """
 
     out: Path
     num_images: int
     num_shards: int
     skipped: tuple[BadImage, ...] = ()
+    with_captions: bool = False
 
     @property
     def config(self) -> str:
@@ -42,16 +45,18 @@ class Packed:
         if not self.num_shards:
             return f"""train_dataloader = dict(dataset=dict(
     data_root={str(self.out)!r}, data_prefix=dict(img_path='')))"""
+        kind = 'ShardedPairs' if self.with_captions else 'ShardedImages'
         return f"""train_dataloader = dict(
     sampler=dict(type='ShardSampler'),
     dataset=dict(
-        _delete_=True, type='ShardedImages', shards={str(self.out / '*.tar')!r},
+        _delete_=True, type={kind!r}, shards={str(self.out / '*.tar')!r},
         pipeline=_base_.train_dataloader.dataset.pipeline))"""
 
 
 def make_shards(source: str, out: str | Path, to: str = 'tar', ann_file: str = '',
                 prefix: str = '', with_label: bool = False, shard_mb: float = 256,
-                shuffle: bool = True, seed: int = 0, progress: bool = True) -> Packed:
+                shuffle: bool = True, seed: int = 0, progress: bool = True,
+                with_captions: bool = False) -> Packed:
     """Copy the image files of a folder, zip, lmdb or list, unchanged, into few files.
 
     The result is atomic: written next to ``out`` under another name and renamed at the
@@ -69,6 +74,9 @@ def make_shards(source: str, out: str | Path, to: str = 'tar', ann_file: str = '
             An lmdb is in the order of its keys.
         seed: Of that order.
         progress: Show a progress bar.
+        with_captions: Take ``ann_file`` for a file of captions, as
+            :class:`~mmcontrast.datasets.ImageTextPairs` reads it, and write them
+            as ``.json`` members; a single caption also as ``.txt``.
 
     Raises:
         FileExistsError: If ``out`` exists.
@@ -76,8 +84,10 @@ def make_shards(source: str, out: str | Path, to: str = 'tar', ann_file: str = '
         ValueError: If an argument is out of range, or no image can be read.
     """
     out = Path(out).expanduser()
-    _check(out, to, shard_mb, with_label)
-    images = UnlabeledImages(source, ann_file, dict(img_path=prefix), with_label)
+    _check(out, to, shard_mb, with_label, with_captions)
+    place = dict(data_root=source, ann_file=ann_file, data_prefix=dict(img_path=prefix))
+    images = ImageTextPairs(**place) if with_captions else (
+        UnlabeledImages(**place, with_label=with_label))
     order = list(range(len(images)))
     if shuffle and to == 'tar':
         random.Random(seed).shuffle(order)
@@ -91,10 +101,11 @@ def make_shards(source: str, out: str | Path, to: str = 'tar', ann_file: str = '
         if not num_images:
             raise ValueError(f'None of the {len(images)} images of {source} can be '
                              f'read; the first: {skipped[0]}.')
-    return Packed(out, num_images, num_shards, tuple(skipped))
+    return Packed(out, num_images, num_shards, tuple(skipped), with_captions)
 
 
-def _check(out: Path, to: str, shard_mb: float, with_label: bool) -> None:
+def _check(out: Path, to: str, shard_mb: float, with_label: bool,
+           with_captions: bool) -> None:
     if to not in ('tar', 'lmdb'):
         raise ValueError(f"to must be 'tar' or 'lmdb', got {to!r}.")
     if out.exists():
@@ -106,13 +117,16 @@ def _check(out: Path, to: str, shard_mb: float, with_label: bool) -> None:
     if to == 'lmdb' and with_label:
         raise ValueError('An lmdb keeps no labels: with_label=True of the dataset '
                          'takes them from the class folders in its keys.')
+    if with_captions and (to == 'lmdb' or with_label):
+        raise ValueError('Captions are packed into tar shards, without labels. Leave '
+                         "to='lmdb' and with_label out.")
     if shard_mb <= 0:
         raise ValueError(f'shard_mb must be more than 0, got {shard_mb}.')
 
 
 def _read(images: UnlabeledImages, order: Iterable[int], skipped: list[BadImage]
-          ) -> Iterator[tuple[str, bytes, int | None]]:
-    """(path below the source, encoded file, label) of the images that can be read."""
+          ) -> Iterator[tuple[str, bytes, dict[str, bytes]]]:
+    """(path below the source, encoded file, further members by their ending)."""
     root = images.data_prefix['img_path'].rstrip('/')
     for idx in order:
         info = images.get_data_info(idx)
@@ -128,7 +142,19 @@ def _read(images: UnlabeledImages, order: Iterable[int], skipped: list[BadImage]
             path = path.partition('@/')[2]
         elif root and path.startswith(f'{root}/'):
             path = path.removeprefix(f'{root}/')
-        yield path.rpartition('://')[2].lstrip('/'), data, info.get('label')
+        yield path.rpartition('://')[2].lstrip('/'), data, _members(info)
+
+
+def _members(info: dict) -> dict[str, bytes]:
+    """Label and captions of an image as members of a shard, by their ending."""
+    members = {}
+    if 'label' in info:
+        members['cls'] = str(info['label']).encode()
+    if 'texts' in info:
+        members['json'] = json.dumps(dict(caption=info['texts'])).encode()
+        if len(info['texts']) == 1:
+            members['txt'] = info['texts'][0].encode()
+    return members
 
 
 def _write_lmdb(folder: Path, items: Iterable) -> int:
@@ -157,10 +183,9 @@ def _write_tars(folder: Path, name: str, items: Iterable, shard_mb: float
     with _import_shard_writer()(
             pattern, maxcount=sys.maxsize, maxsize=shard_mb * 1e6, verbose=0,
             encoder=False, mtime=0) as writer:
-        for path, data, label in items:
+        for path, data, members in items:
             sample, ending = new_name(path)
-            labels = {} if label is None else {'cls': str(label).encode()}
-            writer.write({'__key__': sample, ending: data} | labels)
+            writer.write({'__key__': sample, ending: data} | members)
     shards = sorted(map(str, folder.glob('*.tar')))
     if writer.total:
         # Read what was written, and leave the table for the training.
