@@ -1,6 +1,7 @@
 """Train models: optimizers, hooks, the runner, exact resume, non-finite values."""
 from .hooks import CheckpointKeysHook, MomentumHook
 from .optim.lars import LARS
+from .optim.layer_decay import LayerDecayConstructor
 from .optim.param_groups import TwoGroupConstructor, two_groups
 from .optim.schedules import (
     WarmupCosineLR,
@@ -15,8 +16,8 @@ from .optim.schedules import (
 from .runner.reliable_runner import ReliableRunner
 
 __all__ = [
-    'CheckpointKeysHook', 'LARS', 'MomentumHook', 'ReliableRunner',
-    'TwoGroupConstructor', 'WarmupCosineLR', 'WarmupPolyLR', 'WarmupStepLR',
-    'cosine_momentum', 'momentum_steps', 'two_groups', 'warmup_cosine',
-    'warmup_poly', 'warmup_steps',
+    'CheckpointKeysHook', 'LARS', 'LayerDecayConstructor', 'MomentumHook',
+    'ReliableRunner', 'TwoGroupConstructor', 'WarmupCosineLR', 'WarmupPolyLR',
+    'WarmupStepLR', 'cosine_momentum', 'momentum_steps', 'two_groups',
+    'warmup_cosine', 'warmup_poly', 'warmup_steps',
 ]

@@ -1,55 +1,28 @@
 """CLIP's image towers as plain backbones of unmodified mmseg and mmdet models."""
 import pytest
 import torch
-from mmengine.config import ConfigDict
-from mmengine.registry import MODELS, DefaultScope
-from mmengine.structures import InstanceData, PixelData
+from mmengine.registry import MODELS
+
+from tests.helpers.mm_models import (
+    NORM,
+    STD,
+    blank_images,
+    build,
+    detection_batch,
+    segmentation_batch,
+    step_lowers_the_loss,
+)
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
+pytestmark = pytest.mark.usefixtures('scope_as_it_was')
 
 RESNET = dict(type='mmcontrast.CLIPResNet', layers=(1, 1, 1, 1), width=16)
 VIT = dict(type='mmcontrast.CLIPVisionTransformer', layers=2, width=32, embed_dims=16)
 WIDTHS = {'ResNet': [64, 128, 256, 512], 'ViT': [32] * 4}
-NORM = [255 * x for x in (0.48145466, 0.4578275, 0.40821073)]
-STD = [255 * x for x in (0.26862954, 0.26130258, 0.27577711)]
 each_tower = pytest.mark.parametrize(
     ('backbone', 'widths'), [(RESNET, WIDTHS['ResNet']), (VIT, WIDTHS['ViT'])],
     ids=['ResNet', 'ViT'])
-
-
-@pytest.fixture(autouse=True)
-def _leave_scope_as_it_was():
-    before = dict(DefaultScope._instance_dict)
-    yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
-
-
-def build(scope: str, model: dict):
-    """A model as a Runner of that library builds it."""
-    DefaultScope.get_instance(f'{scope}-clip-backbones', scope_name=scope)
-    torch.manual_seed(0)
-    model = MODELS.build(ConfigDict(model))
-    model.init_weights()
-    return model
-
-
-def step_lowers_the_loss(model, data: dict) -> None:
-    """Five small steps on one batch; every parameter takes part."""
-    model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    history = []
-    for _ in range(5):
-        batch = model.data_preprocessor(data, training=True)
-        losses = model(**batch, mode='loss')
-        loss, _ = model.parse_losses(losses)
-        optimizer.zero_grad()
-        loss.backward()
-        assert all(p.grad is not None for p in model.backbone.parameters())
-        optimizer.step()
-        history.append(loss.item())
-    assert history[-1] < history[0]
 
 
 def segmentor(backbone: dict, widths: list) -> dict:
@@ -69,21 +42,9 @@ def segmentor(backbone: dict, widths: list) -> dict:
 
 @each_tower
 def test_an_mmseg_segmentor_trains_and_slides(backbone, widths):
-    from mmseg.structures import SegDataSample
     model = build('mmseg', segmentor(backbone, widths))
-    data = dict(inputs=[], data_samples=[])
-    for seed in range(2):
-        generator = torch.Generator().manual_seed(seed)
-        data['inputs'].append(
-            torch.randint(256, (3, 64, 64), generator=generator).byte())
-        sample = SegDataSample(gt_sem_seg=PixelData(
-            data=torch.randint(3, (1, 64, 64), generator=generator)))
-        sample.set_metainfo(dict(img_shape=(64, 64), ori_shape=(64, 64)))
-        data['data_samples'].append(sample)
-    step_lowers_the_loss(model, data)
-    sample.set_metainfo(dict(img_shape=(80, 112), ori_shape=(80, 112)))
-    found = model.test_step(dict(
-        inputs=[torch.zeros(3, 80, 112).byte()], data_samples=[sample]))
+    step_lowers_the_loss(model, segmentation_batch(64, 64))
+    found = model.test_step(blank_images(80, 112))
     assert found[0].pred_sem_seg.data.shape == (1, 80, 112)
 
 
@@ -114,20 +75,13 @@ def retinanet(backbone: dict, widths: list) -> dict:
 
 @each_tower
 def test_an_mmdet_detector_trains_and_predicts(backbone, widths):
-    from mmdet.structures import DetDataSample
     model = retinanet(backbone, widths)
     if backbone is VIT:
         # RetinaNet reads no map of stride 4; a tap for it would never learn.
         model['backbone'] = dict(VIT, strides=(8, 16, 32))
         model['neck'].update(in_channels=widths[1:], start_level=0)
     model = build('mmdet', model)
-    sample = DetDataSample(gt_instances=InstanceData(
-        bboxes=torch.tensor([[8.0, 8, 60, 50]]), labels=torch.tensor([1])))
-    sample.set_metainfo(dict(img_shape=(70, 90), ori_shape=(70, 90), batch_input_shape=(
-        96, 96), pad_shape=(96, 96), scale_factor=(1.0, 1.0)))
-    image = torch.randint(256, (3, 70, 90), generator=torch.Generator().manual_seed(
-        0)).byte()
-    data = dict(inputs=[image], data_samples=[sample])
+    data = detection_batch(70, 90)
     step_lowers_the_loss(model, data)
     found = model.test_step(data)[0].pred_instances
     assert len(found) == 10 and found.bboxes[:, 2].max() <= 90
