@@ -37,7 +37,8 @@ def detector(case, rpn_train=None, rpn_test=None, rcnn_train=None, rcnn_test=Non
                heads=config['num_heads'], patch_size=16, windows=config['windows'],
                shift=config['shift'])
     with_vlm = 'shift_vlm' in config
-    proposals = dict(nms_iou=config['rpn_nms'], max_per_img=config['rpn_post'])
+    proposals = dict(nms_iou=config['rpn_nms'], max_per_img=config['rpn_post'],
+                     min_bbox_size=-1)
     model = MODELS.build(dict(
         type='DITODetector', backbone=vit,
         neck=dict(type='SimpleFeaturePyramid', in_channels=config['width']),

@@ -93,7 +93,7 @@ def test_proposals(name):
     config, count = case.config, len(cls[0])
     model = head(test_cfg=dict(
         nms_pre=config['pre_nms_top_k'], nms_iou=config['nms_threshold'],
-        max_per_img=config['post_nms_top_k']))
+        max_per_img=config['post_nms_top_k'], min_bbox_size=-1))
     found = model.padded_proposals(cls, reg, metas(case, count))
     limit = torch.tensor([[159.0, 127.0]]).expand(count, 2)
     decoded = {f'decoded{level}': proposals.decode(

@@ -40,11 +40,15 @@ class ProposalSelector:
         nms_iou: IoU from which a box is suppressed by a better one of its level. At 1
             only duplicates are, as released for testing; training takes 0.7.
         max_per_img: Proposals an image, and a level.
+        min_bbox_size: Width and height that a box must exceed. The released detector
+            has no limit, as -1 here, and also proposes boxes that end before they
+            start, which RoIAlign of mmcv refuses on a CPU.
     """
 
     nms_pre: int = 2000
     nms_iou: float = 1.0
     max_per_img: int = 1000
+    min_bbox_size: float = 0.0
 
     @torch.no_grad()
     def __call__(self, logits: Sequence[Tensor], distances: Sequence[Tensor],
@@ -71,6 +75,9 @@ class ProposalSelector:
         scores, order = scores[:, :self.nms_pre], order[:, :self.nms_pre]
         distances = distances.gather(1, order[..., None].expand(-1, -1, 4))
         boxes = decode(anchors[order], distances, limit)
+        if self.min_bbox_size >= 0:
+            large = (center_and_size(boxes)[1] > self.min_bbox_size).all(dim=-1)
+            boxes = boxes * large[..., None]  # all-zero boxes are dropped
         keep = nms_mask(boxes, self.nms_iou)
         return boxes, scores, keep & (keep.cumsum(dim=1) <= self.max_per_img)
 

@@ -43,7 +43,10 @@ class CenternessRPNHead(BaseDenseHead):
         train_cfg: Options of :class:`RPNTargetAssigner`.
         test_cfg: Options of :class:`ProposalSelector`. A detector may have others for
             training: its ``train_cfg.rpn_proposal``.
-        init_cfg: Defaults to a normal distribution of std 0.01, as released.
+        init_cfg: Defaults to a normal distribution of std 0.01, and a bias of the
+            distances of 0.5, so that boxes start as the anchors. Released: 0. Then
+            most boxes start inverted along an axis, with IoU 0 and no gradient; where
+            few boxes are matched, all may stay so.
 
     Raises:
         UserKeyError: If ``train_cfg`` or ``test_cfg`` has an unknown key.
@@ -57,7 +60,9 @@ class CenternessRPNHead(BaseDenseHead):
                  iou_weight: float = 8.0, num_classes: int = 1,
                  train_cfg: dict | None = None, test_cfg: dict | None = None,
                  init_cfg: dict | list | None = None) -> None:
-        super().__init__(init_cfg or dict(type='Normal', layer='Conv2d', std=0.01))
+        super().__init__(init_cfg or dict(
+            type='Normal', layer='Conv2d', std=0.01, override=dict(
+                type='Normal', name='reg', std=0.01, bias=0.5)))
         _check(clip_to, strides, num_classes)
         self.clip_to, self.num_convs = clip_to, num_convs
         self.centerness_weight, self.iou_weight = centerness_weight, iou_weight
