@@ -1,5 +1,7 @@
-"""Resize, crop and pad training images in one pass: large-scale jitter."""
+"""Resize, crop and pad images to a square: large-scale jitter."""
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -85,27 +87,52 @@ def place_boxes(boxes: Tensor, placement: Placement) -> tuple[Tensor, Tensor]:
     return placed, (placed[:, 2:] > placed[:, :2]).all(dim=1)
 
 
-def warp(pixels: np.ndarray, placement: Placement, linear: bool = True) -> np.ndarray:
-    """Resize and crop in one pass: only pixels that remain are computed.
+def place_pixels(pixels: np.ndarray, placement: Placement,
+                 pad_val: tuple[float, ...] = (0,), linear: bool = True) -> np.ndarray:
+    """Resize, crop and pad an image or a mask; only pixels that remain are computed.
 
     Half-pixel centers, not antialiased, as in mmcv's resize; the reference samples
-    without half-pixel centers.
+    without half-pixel centers. A crop may be off by 1/64 of a pixel.
 
     Args:
         pixels: (H, W) or (H, W, C) uint8 array.
+        pad_val: Color of the padding, rounded.
         linear: Bilinear, otherwise nearest.
 
     Returns:
-        Array of ``placement.shape``.
+        (size, size) or (size, size, C) array.
     """
-    (scale_y, scale_x), (top, left) = placement.scale, placement.offset
     height, width = placement.shape
-    # From the centers of the result to those of the source.
-    back = np.array([[1 / scale_x, 0, (left + 0.5) / scale_x - 0.5],
-                     [0, 1 / scale_y, (top + 0.5) / scale_y - 0.5]])
-    flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_LINEAR if linear else cv2.INTER_NEAREST)
-    return cv2.warpAffine(pixels, back, (width, height), flags=flags,
-                          borderMode=cv2.BORDER_REPLICATE)
+    rows, columns = (_source_range(*axis) for axis in zip(
+        placement.offset, placement.shape, placement.scale, pixels.shape, strict=False))
+    resized = cv2.resize(
+        pixels[rows.start:rows.stop, columns.start:columns.stop], None,
+        fx=placement.scale[1], fy=placement.scale[0],
+        interpolation=cv2.INTER_LINEAR if linear else cv2.INTER_NEAREST)
+    shown = resized[rows.skip:rows.skip + height, columns.skip:columns.skip + width]
+    return cv2.copyMakeBorder(
+        shown, 0, placement.size - height, 0, placement.size - width,
+        cv2.BORDER_CONSTANT, value=[round(value) for value in pad_val])
+
+
+class _Range(NamedTuple):
+    """Source pixels from start to stop; their resize begins ``skip`` too early."""
+
+    start: int
+    stop: int
+    skip: int
+
+
+def _source_range(offset: int, count: int, scale: float, side: int) -> _Range:
+    """What to resize along one axis for pixels ``offset`` to ``offset + count``.
+
+    The range must start where a source pixel and a pixel of the result begin together,
+    up to 1/64 pixel; the first source pixel always does.
+    """
+    begins = np.arange(max(int(offset / scale) - 1, 0) + 1) * scale
+    start = np.flatnonzero(np.abs(begins - np.round(begins)) <= 1 / 64)[-1]
+    stop = min(math.ceil((offset + count) / scale) + 2, side)
+    return _Range(int(start), stop, offset - round(float(begins[start])))
 
 
 @TRANSFORMS.register_module()
@@ -171,14 +198,10 @@ class LargeScaleJitter(BaseTransform):
         return place(shape, self.size, low + ratio * (high - low), tuple(shift))
 
     def _place_image(self, results: dict, placement: Placement) -> None:
-        height, width = placement.shape
-        image = results['img']
-        canvas = np.empty((self.size, self.size, *image.shape[2:]), image.dtype)
-        canvas[:] = np.round(self.pad_val).astype(image.dtype)
-        canvas[:height, :width] = warp(image, placement)
         before = results.get('homography_matrix')
         results.update(
-            img=canvas, img_shape=placement.shape, pad_shape=canvas.shape[:2],
+            img=place_pixels(results['img'], placement, self.pad_val),
+            img_shape=placement.shape, pad_shape=(self.size, self.size),
             scale=placement.resized[::-1], scale_factor=placement.scale[::-1],
             keep_ratio=True, homography_matrix=placement.homography if before is None
             else placement.homography @ before)
@@ -204,12 +227,10 @@ def place_masks(masks, placement: Placement):
     from mmdet.structures.mask import BitmapMasks
     size = placement.size
     if isinstance(masks, BitmapMasks):
-        bitmaps = np.zeros((len(masks), size, size), np.uint8)
-        height, width = placement.shape
-        for bitmap, mask in zip(bitmaps, masks.masks, strict=True):
-            bitmap[:height, :width] = warp(
-                mask.astype(np.uint8, copy=False), placement, linear=False)
-        return BitmapMasks(bitmaps, size, size)
+        bitmaps = [place_pixels(mask.astype(np.uint8, copy=False), placement,
+                                linear=False) for mask in masks.masks]
+        return BitmapMasks(np.reshape(bitmaps, (-1, size, size)).astype(np.uint8),
+                           size, size)
     masks = masks.resize(placement.resized)
     if placement.is_cropped:
         (top, left), (height, width) = placement.offset, placement.shape
