@@ -1,6 +1,7 @@
 """Test a checkpoint with the metrics of a config.
 
     python tools/test.py CONFIG.py CHECKPOINT.pth
+    python tools/test.py CONFIG.py CHECKPOINT.pth --kept 'cat;dog' --before BASE.pth
     bash tools/dist_test.sh CONFIG.py CHECKPOINT.pth NUM_GPUS
 """
 from collections.abc import Sequence
@@ -26,6 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--classes', metavar="'sky;tree;a red car'",
                         help='class texts to use instead of those of the training, '
                         'one per label of the test set; or a text file with them')
+    parser.add_argument('--kept', metavar="'cat;dog'",
+                        help='classes of the test set to score beside the trained '
+                        'ones, to see what was forgotten')
+    parser.add_argument('--before', metavar='CKPT',
+                        help='with --kept: also test this earlier checkpoint')
     add_run_arguments(parser)
     run(test, parser, argv)
 

@@ -8,6 +8,11 @@ from ..engine.distributed.unwrap import unwrap_model
 from ..structures.protocols import SetsClasses
 from .config import UsageError, check_config, existing_file, load_config
 from .train import build_runner
+from .vocabulary_report import (
+    add_vocabulary_metric,
+    log_vocabularies,
+    set_vocabularies,
+)
 
 PRETRAINING = """\
 {name} has no {missing}: it pretrains without labels, so there is no score to compute.
@@ -20,7 +25,8 @@ backbone.pth --to mmseg, then fine-tune and test a config of projects/downstream
 def test(config: str, checkpoint: str, work_dir: str | None = None,
          out: str | None = None, show: bool = False, show_dir: str | None = None,
          wait_time: float = 2, tta: bool = False, classes: str | None = None,
-         cfg_options: dict | None = None, launcher: str = 'none') -> dict:
+         cfg_options: dict | None = None, launcher: str = 'none',
+         kept: str | None = None, before: str | None = None) -> dict:
     """Test as a config says; the arguments are those of ``tools/test.py``.
 
     Args:
@@ -37,13 +43,37 @@ def test(config: str, checkpoint: str, work_dir: str | None = None,
             :func:`read_vocabulary`. One for each label of the test set, in order.
         cfg_options: Overrides, dotted keys.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        kept: Classes of the test set, as for ``classes``, that are scored beside the
+            trained ones: ``vocabulary/kept/...`` and ``vocabulary/trained/...``, with
+            a table in the log. See :func:`set_vocabularies`.
+        before: Test this checkpoint too, from before the training, for the table.
 
     Returns:
-        Metric names and values.
+        Metric names and values; those of ``before`` under ``before/...``.
 
     Raises:
         UsageError: If the config has nothing to test with or an option does not fit.
     """
+    if before is not None and kept is None:
+        raise UsageError('--before compares vocabularies: name classes with --kept.')
+    if before is not None:
+        existing_file(before, 'checkpoint')
+    common = dict(work_dir=work_dir, wait_time=wait_time, tta=tta, classes=classes,
+                  kept=kept, cfg_options=cfg_options, launcher=launcher)
+    scores = test_once(config, checkpoint, out=out, show=show, show_dir=show_dir,
+                       **common)
+    if kept is None:
+        return scores
+    earlier = {} if before is None else test_once(config, before, **common)
+    log_vocabularies(scores, earlier)
+    return scores | {f'before/{name}': value for name, value in earlier.items()}
+
+
+def test_once(config: str, checkpoint: str, work_dir: str | None, wait_time: float,
+              tta: bool, classes: str | None, kept: str | None,
+              cfg_options: dict | None, launcher: str, out: str | None = None,
+              show: bool = False, show_dir: str | None = None) -> dict:
+    """Test one checkpoint; see :func:`test`."""
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise UsageError(f'--out must be a .pkl file, got {out}')
     cfg = load_config(config, cfg_options, work_dir)
@@ -58,10 +88,14 @@ def test(config: str, checkpoint: str, work_dir: str | None = None,
         draw_predictions(cfg, show, show_dir, wait_time)
     if tta:
         augment_at_test_time(cfg)
+    if kept is not None:
+        add_vocabulary_metric(cfg)
     check_config(cfg)
     runner = build_runner(cfg)
     if classes is not None:
         name_classes(runner, classes)
+    if kept is not None:
+        set_vocabularies(runner, kept)
     if out is not None:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=out))
     return runner.test()

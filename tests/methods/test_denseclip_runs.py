@@ -90,6 +90,39 @@ def test_other_texts_at_test_time(root, trained, tta):
     assert other['mIoU'] != own['mIoU']
 
 
+def test_a_kept_vocabulary_is_scored_beside_the_trained_one_before_and_after(
+        root, trained, tmp_path):
+    folder, _ = trained
+    before = tmp_path / 'before.pth'
+    state = read_checkpoint(folder / 'iter_12.pth')
+    for key, weight in state['state_dict'].items():
+        if 'decode_head' in key and weight.is_floating_point():
+            weight.zero_()
+    torch.save(state, before)
+    found = score(root, trained, kept='Sky;ground', before=str(before))
+    for start in ('', 'before/'):
+        kept, rest = (found[f'{start}vocabulary/{group}/mIoU']
+                      for group in ('kept', 'trained'))
+        # The scores of the config's own metric stay.
+        low, high = sorted([kept, rest])
+        assert low <= found[f'{start}mIoU'] <= high
+    assert found['before/mIoU'] != found['mIoU']
+    assert found['vocabulary/kept/mIoU'] != found['vocabulary/trained/mIoU']
+    lines = [line.split() for path in folder.rglob('*.log')
+             for line in path.read_text().splitlines()]
+    assert ['kept', 'mIoU', *(f'{found[f"{start}vocabulary/kept/mIoU"]:.4f}'
+                              for start in ('before/', ''))] in [
+        line[:4] for line in lines]
+
+
+@pytest.mark.parametrize('kept, message', [
+    ('sky;tree', "--kept: the test set has no class 'tree'; it has circle"),
+    ('sky;sky', "--kept: 'sky;sky' has 'sky' twice")])
+def test_kept_classes_that_the_test_set_lacks_are_named(root, trained, kept, message):
+    with pytest.raises(UsageError, match=message):
+        score(root, trained, kept=kept)
+
+
 def test_a_sliding_window_runs_under_the_test_loop(root, trained):
     slide = {'model.test_cfg.mode': 'slide', 'model.test_cfg.crop_size': (192, 192),
              'model.test_cfg.stride': (64, 64)}
