@@ -42,8 +42,9 @@ class DITODetector(TwoStageDetector):
         class_names: The classes of the training labels, as for
             :func:`read_vocabulary`.
         text_encoder: Config of a :class:`CLIPTextEncoder`; it stays frozen.
-        text_embeddings: Instead of it a ``.npy`` file, the embeddings of
-            ``class_names``, see :class:`StoredClassTexts`.
+        text_embeddings: Instead of it a ``.npy`` file with the embeddings of
+            ``text_vocabulary``, see :class:`StoredClassTexts`.
+        text_vocabulary: Classes of the rows of that file; None for ``class_names``.
         templates: Prompt templates, as for :func:`read_templates`.
         background: What regions without an object are compared with: a text, or the
             ``.npy`` file of its embedding. None: a learned vector.
@@ -64,6 +65,7 @@ class DITODetector(TwoStageDetector):
     def __init__(self, *, backbone: dict, neck: dict, rpn_head: dict, roi_head: dict,
                  class_names: Classes, text_encoder: dict | None = None,
                  text_embeddings: str | None = None,
+                 text_vocabulary: Classes | None = None,
                  templates: str | Sequence[str] = 'imagenet',
                  background: str | None = '.',
                  test_class_names: Classes | None = None,
@@ -79,8 +81,11 @@ class DITODetector(TwoStageDetector):
                 test_cfg=ConfigDict(test_cfg or dict(rpn=None, rcnn=None)),
                 data_preprocessor=data_preprocessor, init_cfg=init_cfg)
             self.vlm = _frozen(dict(backbone, **vlm)) if vlm is not None else None
-        self.class_texts = _class_texts(class_names, text_encoder, text_embeddings,
-                                        templates, background)
+        _check_one_source(text_encoder, text_embeddings)
+        self.class_texts = (
+            ClassTexts(class_names, text_encoder, templates=templates,
+                       background=background) if text_embeddings is None else
+            StoredClassTexts(class_names, text_embeddings, background, text_vocabulary))
         self.background = None if background is not None else nn.Parameter(
             torch.randn(self.class_texts.embed_dims))
         self._check_widths()
@@ -194,17 +199,11 @@ class DITODetector(TwoStageDetector):
                     'ViT of another width needs with_projection=True and embed_dims.')
 
 
-def _class_texts(class_names: Classes, text_encoder: dict | None,
-                 text_embeddings: str | None, templates: str | Sequence[str],
-                 background: str | None) -> ClassTexts | StoredClassTexts:
+def _check_one_source(text_encoder: dict | None, text_embeddings: str | None) -> None:
     if (text_encoder is None) == (text_embeddings is None):
         raise UserValueError(
             'DITODetector embeds its classes with text_encoder or reads '
             'text_embeddings; set exactly one of the two in the model config.')
-    if text_embeddings is not None:
-        return StoredClassTexts(class_names, text_embeddings, background)
-    return ClassTexts(class_names, text_encoder, templates=templates,
-                      background=background)
 
 
 def _frozen(config: dict) -> nn.Module:

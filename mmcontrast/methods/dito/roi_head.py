@@ -14,7 +14,7 @@ from ...registry import MODELS
 from .box_coder import DeltaYXHWBoxCoder, clip_boxes, rescale_boxes
 from .detections import select_detections
 from .mask_targets import sampled_mask_targets, store_masks
-from .options import box_limits, options_of
+from .options import box_limits, check_clip_to, options_of
 from .roi_crop import PyramidRoICrop
 from .roi_losses import box_loss, class_loss, federated_classes, mask_loss
 from .roi_targets import SampledRoIs, sample_rois, with_image_index
@@ -98,6 +98,7 @@ class TextRoIHead(BaseModule):
         super().__init__(init_cfg)
         self.train_options = options_of(TrainOptions, train_cfg, 'train_cfg.rcnn')
         self.test_options = options_of(TestOptions, test_cfg, 'test_cfg.rcnn')
+        check_clip_to(clip_to)
         self.clip_to = clip_to
         self.bbox_head = MODELS.build(bbox_head)
         self.crop_boxes = PyramidRoICrop(7, strides)

@@ -21,10 +21,11 @@ class StoredClassTexts(BaseModule):
     vocabulary may hold any of the stored classes, in any order.
 
     Args:
-        vocabulary: The K classes of the rows, as for :func:`read_vocabulary`.
-        embeddings: A ``.npy`` file, (K, D).
+        vocabulary: The classes of the training, as for :func:`read_vocabulary`.
+        embeddings: A ``.npy`` file, (N, D).
         background: A ``.npy`` file of (D,) or (N, D), of which the first row is taken;
             it becomes the last row of the embeddings. None for none.
+        stored_classes: The N classes of the rows; None for ``vocabulary``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -33,18 +34,21 @@ class StoredClassTexts(BaseModule):
 
     def __init__(self, vocabulary: Classes, embeddings: str | Path,
                  background: str | Path | None = None,
+                 stored_classes: Classes | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        self.trained_vocabulary = self.vocabulary = read_vocabulary(vocabulary)
+        self.trained_vocabulary = read_vocabulary(vocabulary)
+        self._stored = (self.trained_vocabulary if stored_classes is None
+                        else read_vocabulary(stored_classes))
         rows = _read_rows(embeddings)
-        if len(rows) != len(self.vocabulary):
+        if len(rows) != len(self._stored):
             raise UserValueError(
                 f'{embeddings} holds {len(rows)} embeddings, but the vocabulary has '
-                f'{len(self.vocabulary)} classes. Give the class list that the file '
+                f'{len(self._stored)} classes. Give the class list that the file '
                 'was made for, in its order.')
         # Not among the weights: a checkpoint would hold another copy of the file.
         self.register_buffer('_rows', rows, persistent=False)
-        self.register_buffer('_chosen', torch.arange(len(rows)), persistent=False)
+        self.register_buffer('_chosen', None, persistent=False)
         self.register_buffer('_background', None, persistent=False)
         if background is not None:
             self._background = _read_rows(background)[:1]
@@ -52,6 +56,7 @@ class StoredClassTexts(BaseModule):
                 raise UserValueError(
                     f'{background} has {self._background.shape[1]} dimensions, '
                     f'{embeddings} has {rows.shape[1]}. Use files of one text tower.')
+        self.set_vocabulary(None)
 
     def __len__(self) -> int:
         """K, the number of classes."""
@@ -69,17 +74,16 @@ class StoredClassTexts(BaseModule):
 
     @property
     def is_trained_vocabulary(self) -> bool:
-        """Whether the current vocabulary is the one of the file."""
+        """Whether the current vocabulary is that of the training."""
         return self.vocabulary == self.trained_vocabulary
 
     @property
     def notes(self) -> list[list[str]]:
-        """The vocabulary of the file as plain data, for the ``meta`` of a checkpoint.
-        """
+        """The trained vocabulary as plain data, for the ``meta`` of a checkpoint."""
         return [list(names) for names in self.trained_vocabulary.synonyms]
 
     def set_vocabulary(self, vocabulary: Classes | None) -> None:
-        """Select rows by their names from now on; None for all.
+        """Select rows by their names from now on; None for the trained classes.
 
         Raises:
             ValueError: If a class is not in the file.
@@ -87,7 +91,7 @@ class StoredClassTexts(BaseModule):
         vocabulary = (self.trained_vocabulary if vocabulary is None
                       else read_vocabulary(vocabulary))
         known = {name.lower(): row
-                 for row, names in enumerate(self.trained_vocabulary.synonyms)
+                 for row, names in enumerate(self._stored.synonyms)
                  for name in names}
         for name in vocabulary.names:
             if name.lower() not in known:

@@ -54,3 +54,11 @@ def test_files_that_hold_no_rows_of_numbers_are_rejected(files):
 def test_rows_move_with_the_module(files):
     texts = StoredClassTexts('car;sky;tree', files / 'rows.npy').double()
     assert texts().dtype == torch.float64
+
+
+def test_a_file_may_hold_more_classes_than_are_trained(files):
+    texts = StoredClassTexts('tree;car', files / 'rows.npy',
+                             stored_classes='car;sky;tree')
+    assert texts().tolist() == [[4, 5], [0, 1]] and texts.notes == [['tree'], ['car']]
+    texts.set_vocabulary('sky;')
+    assert texts().tolist() == [[2, 3]] and not texts.is_trained_vocabulary

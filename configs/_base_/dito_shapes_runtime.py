@@ -1,0 +1,17 @@
+"""Runtime of detectors on the toy world: epochs, AdamW."""
+_base_ = 'mmdet::_base_/default_runtime.py'
+
+custom_imports = dict(imports=['mmcontrast'], allow_failed_imports=False)
+max_epochs, warmup_iters = 12, 50
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+optim_wrapper = dict(
+    type='OptimWrapper', optimizer=dict(type='AdamW', lr=5e-4, weight_decay=1e-4),
+    clip_grad=dict(max_norm=5))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=warmup_iters),
+    dict(type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs, eta_min=1e-6,
+         convert_to_iter_based=True)]
+default_hooks = dict(
+    logger=dict(interval=25), checkpoint=dict(interval=4, max_keep_ckpts=1))

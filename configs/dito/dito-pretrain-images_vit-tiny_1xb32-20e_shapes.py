@@ -1,0 +1,22 @@
+"""Stage A on the toy world: a small ViT and the text tower of the small CLIP."""
+_base_ = [
+    '../_base_/datasets/shapes_captions.py', '../_base_/schedules/small_data.py',
+    '../_base_/runtime.py']
+
+width = 128
+toy_clip = 'work_dirs/toy_clip/toy_clip.safetensors'
+model = dict(
+    type='DITOPretraining',
+    data_preprocessor=dict(
+        type='ImgDataPreprocessor', mean=[0, 0, 0], std=[255, 255, 255]),
+    backbone=dict(
+        type='PlainViT', layers=4, width=width, heads=4, patch_size=8, pos_grid=16,
+        windows=(4, None), shift=2),
+    text_encoder=dict(
+        type='CLIPTextEncoder', embed_dims=width, width=64, heads=4, layers=2,
+        context_length=48, vocab_size=49408, frozen=True,
+        init_cfg=dict(type='CLIPPretrained', checkpoint=toy_clip)))
+train_dataloader = dict(batch_size=32)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+train_cfg = dict(max_epochs=20)
+default_hooks = dict(bad_images=dict(type='BadImagesHook'))
