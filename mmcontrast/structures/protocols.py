@@ -60,11 +60,28 @@ class MatchesText(Protocol):
     class_names: list[str]
     class_texts: Any
 
-    def match_text(self, outputs: Sequence) -> Any:
-        """Compare what the backbone returned with the class texts.
+    def score_map(self, images: Tensor) -> Tensor:
+        """Compare normalized images (B, 3, H, W) with the class texts.
 
         Returns:
-            An object with ``score_map``, (B, K, h, w) cosines in [-1, 1].
+            (B, K, h, w) cosines in [-1, 1].
+        """
+
+
+@runtime_checkable
+class MatchesRegions(Protocol):
+    """A detector that compares regions of an image with its class texts."""
+
+    def match_regions(self, images: Tensor, data_samples: Sequence) -> list:
+        """Cosines of proposed regions.
+
+        Args:
+            images: (B, 3, H, W), normalized.
+            data_samples: B samples of mmdet.
+
+        Returns:
+            An ``InstanceData`` an image: ``bboxes`` (N, 4) in pixels of the input,
+            ``scores`` (N,) of the proposals and ``cosines`` (N, K).
         """
 
 

@@ -21,6 +21,10 @@ HEAT = (255 * colormaps['inferno'](np.arange(256))[:, :3]).round().astype(np.uin
 _STRENGTH = 0.65
 
 
+#: (N, 4) boxes, x1, y1, x2, y2 as shares of the image, and (N,) cosines of them.
+Regions = tuple[np.ndarray, np.ndarray]
+
+
 def upsample_to_image(scores: Tensor, size: tuple[int, int],
                       covered: tuple[float, float] = (1.0, 1.0)) -> Tensor:
     """Upsample score maps to the size of an image, bilinearly.
@@ -55,7 +59,8 @@ def heat_overlays(image: np.ndarray, scores: np.ndarray, low: float, high: float
 
 def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], name: str,
                     covered: tuple[float, float] = (1.0, 1.0),
-                    limits: tuple[float, float] | None = None) -> Image.Image:
+                    limits: tuple[float, float] | None = None,
+                    regions: Sequence[Regions] | None = None) -> Image.Image:
     """Draw an image and one heat map per text beside it.
 
     A ring marks the peak of each map; the caption gives the text and the peak's cosine.
@@ -68,6 +73,7 @@ def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], nam
         covered: See :func:`upsample_to_image`.
         limits: Cosines of the darkest and the brightest color. Default: the lowest and
             the highest cosine of these maps.
+        regions: For each text the regions to outline on its tile.
     """
     count = len(texts) + 1
     width, height = fitted_size(image.shape, _tile(count))
@@ -88,8 +94,10 @@ def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], nam
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
         place = _GAP + column * across, _HEAD + row * down
-        sheet.paste(Image.fromarray(_ringed(tile, large[number - 1]) if number
-                                    else tile), place)
+        shown = _ringed(tile, large[number - 1]) if number else tile
+        if number and regions is not None:
+            shown = _outlined(shown, *regions[number - 1])
+        sheet.paste(Image.fromarray(shown), place)
         if number:
             _caption(draw, font, (place[0], place[1] + height + 2), width,
                      captions[number - 1], peak_cosine(scores[number - 1], covered))
@@ -144,6 +152,21 @@ def _ringed(tile: np.ndarray, scores: np.ndarray) -> np.ndarray:
     x, y = (min(max(at, 7), max(size - 8, 7)) for at, size in ((x, width), (y, height)))
     for radius, color in ((6, 'black'), (5, 'white'), (4, 'black')):
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=color)
+    return np.asarray(image)
+
+
+def _outlined(tile: np.ndarray, boxes: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+    """A tile with outlined regions, each with its cosine; the best last, on top."""
+    image = Image.fromarray(tile)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(11)
+    sides = np.tile(image.size, 2)
+    for box, cosine in list(zip(boxes * sides, cosines, strict=True))[::-1]:
+        left, top, right, bottom = box.tolist()
+        for grown, color in ((1, 'black'), (0, 'white')):
+            draw.rectangle((left - grown, top - grown, max(right, left) + grown,
+                            max(bottom, top) + grown), outline=color)
+        draw.text((left + 3, top + 1), f'{cosine:.2f}', 'white', font,
+                  stroke_width=1, stroke_fill='black')
     return np.asarray(image)
 
 

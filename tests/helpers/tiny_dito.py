@@ -82,3 +82,22 @@ def image(size=SIZE, seed=0):
         0, 80, (3, size, size), generator=torch.Generator().manual_seed(seed))
     made[:, 8:40, 8:40] = torch.tensor([200, 60, 60])[:, None, None]
     return made.to(torch.uint8)
+
+
+def write_files(folder, **changes):
+    """Config and checkpoint of the detector, and an image; their paths."""
+    import cv2
+    config, checkpoint, path = (folder / name for name in
+                                ('tiny.py', 'tiny.pth', 'image.png'))
+    config.write_text(
+        "default_scope = 'mmdet'\n"
+        f'model = {MODEL | changes!r}\n'
+        'test_pipeline = [\n'
+        "    dict(type='LoadImageFromFile'),\n"
+        f"    dict(type='Resize', scale=({SIZE}, {SIZE}), keep_ratio=True),\n"
+        "    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape',\n"
+        "                                          'img_shape', 'scale_factor'))]\n"
+        'test_dataloader = dict(dataset=dict(pipeline=test_pipeline))\n')
+    torch.save(dict(state_dict=build(**changes).state_dict(), meta={}), checkpoint)
+    cv2.imwrite(str(path), image(2 * SIZE).permute(1, 2, 0).numpy())
+    return str(config), str(checkpoint), str(path)

@@ -1,11 +1,12 @@
-"""Draw the score maps of a DenseCLIP: where each class text matches an image.
+"""Draw where in an image each class text matches: score maps of DenseCLIP and DITO.
 
     python tools/analysis/score_maps.py CONFIG CHECKPOINT photo.jpg
     python tools/analysis/score_maps.py CONFIG CHECKPOINT photos --classes "car;a tree"
 
 Writes one sheet per image: the image, then for each text a heat map of the cosine
 similarity between its embedding and every pixel, on one color scale for all texts. A
-ring marks the maximum, whose cosine is printed after the text.
+ring marks the maximum, whose cosine is printed after the text. With --regions 3, the
+three regions that a detector such as DITO matches best with each text.
 """
 from collections.abc import Sequence
 
@@ -21,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--limits', type=float, nargs=2, metavar=('LOW', 'HIGH'),
                         help='cosines of the darkest and the brightest color, for '
                         'comparable sheets; default: the range of each sheet')
+    parser.add_argument('--regions', type=int, default=0, metavar='N',
+                        help='also draw the N regions that match each text best')
     arguments = vars(parser.parse_args(argv))
     with error_exit(parser):
         found = score_maps(**arguments)

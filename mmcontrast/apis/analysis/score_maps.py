@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UserValueError
-from ...structures.protocols import MatchesText
-from ...visualization.heat_maps import score_map_sheet
+from ...structures.protocols import MatchesRegions, MatchesText
+from ...visualization.heat_maps import Regions, score_map_sheet
 from ..inferencers import open_inferencer
 from ..inferencers.images import (
     InputImage,
@@ -42,8 +42,9 @@ class ScoreSheets:
 
 def score_maps(config: str, checkpoint: str, images: Sequence[str],
                out: str = 'work_dirs/score_maps', classes: str | None = None,
-               device: str | None = None, limits: Sequence[float] | None = None,
-               batch_size: int = 4, workers: int = 2, cfg_options: dict | None = None,
+               device: str | None = None, regions: int = 0,
+               limits: Sequence[float] | None = None, batch_size: int = 4,
+               workers: int = 2, cfg_options: dict | None = None,
                progress: bool = True) -> ScoreSheets:
     """Draw the score map of each class text over each image.
 
@@ -58,6 +59,8 @@ def score_maps(config: str, checkpoint: str, images: Sequence[str],
         classes: Class texts: ``'sky;tree;a red car'``, a text file or a dataset's
             name, any number of them; those of the training if None.
         device: 'cpu', 'cuda:1', ...; a GPU if there is one if None.
+        regions: Also draw the regions that match each text best, so many of them, with
+            their cosines; for detectors that compare regions with texts.
         limits: Cosines of the darkest and the brightest color, to compare sheets; if
             None each sheet spans its own range.
         batch_size: Maximum number of images to pass at a time.
@@ -76,30 +79,36 @@ def score_maps(config: str, checkpoint: str, images: Sequence[str],
     sources = list_images(list(images))
     inferencer = open_inferencer(config, checkpoint, device, cfg_options)
     model = inferencer.model
-    _check(config, model)
+    _check(config, model, regions)
     if classes is not None:
         model.class_texts.set_vocabulary(classes)
-    texts = model.class_names
+    texts = model.class_texts.class_names
     stems = output_stems([source.name for source in sources])
     files, skipped = [], []
     for batch in iterate_batches(inferencer.inputs(sources), batch_size, workers,
                                  progress, skipped):
         found, covered = match_images(model, batch)
-        for item, scores in zip(batch, found, strict=True):
+        matched = match_regions(model, batch, regions)
+        for item, scores, best in zip(batch, found, matched, strict=True):
             files.append(Path(out) / f'{stems[item.index]}.jpg')
             files[-1].parent.mkdir(parents=True, exist_ok=True)
             score_map_sheet(
                 item.image, scores, texts, sources[item.index].name, covered,
-                limits and tuple(limits)).save(files[-1], quality=92)
+                limits and tuple(limits), best).save(files[-1], quality=92)
     return ScoreSheets(files, skipped)
 
 
-def _check(config: str, model: nn.Module) -> None:
+def _check(config: str, model: nn.Module, regions: int) -> None:
+    if regions < 0 or (regions and not isinstance(model, MatchesRegions)):
+        raise UserValueError(
+            f'regions={regions}: expected 0 or more, and above 0 a detector that '
+            f'compares regions with texts, such as DITO; {config} holds a '
+            f'{type(model).__name__}.')
     if not isinstance(model, MatchesText):
         raise UserValueError(
             f'{config}: {type(model).__name__} reads no class texts; name the config '
-            'of a DenseCLIP segmentor or detector, such as denseclip-*.py of '
-            'configs/denseclip.')
+            'of a DenseCLIP segmentor or detector, or of DITO: configs/denseclip and '
+            'configs/dito.')
 
 
 @torch.no_grad()
@@ -110,10 +119,32 @@ def match_images(model: nn.Module, batch: Sequence[InputImage]
     Returns:
         The maps, and the share of their height and width that is no padding.
     """
-    inputs = model.data_preprocessor(dict(
-        inputs=[item.inputs for item in batch],
-        data_samples=[item.sample for item in batch]), False)['inputs']
+    inputs = _preprocessed(model, batch)['inputs']
     size = batch[0].inputs.shape[-2:]
     shares = tuple(own / padded for own, padded in zip(
         size, inputs.shape[-2:], strict=True))
-    return model.match_text(model.backbone(inputs)).score_map, shares
+    return model.score_map(inputs), shares
+
+
+@torch.no_grad()
+def match_regions(model: nn.Module, batch: Sequence[InputImage], count: int
+                  ) -> list[list[Regions] | None]:
+    """The regions of each image that match each text best; None for a count of 0."""
+    if not count:
+        return [None] * len(batch)
+    data = _preprocessed(model, batch)
+    found = model.match_regions(data['inputs'], data['data_samples'])
+    best = []
+    for item, regions in zip(batch, found, strict=True):
+        height, width = item.inputs.shape[-2:]
+        boxes = regions.bboxes / regions.bboxes.new_tensor([width, height] * 2)
+        cosines, index = regions.cosines.T.topk(min(count, len(boxes)))   # (K, count)
+        best.append([(boxes[rows].cpu().numpy(), values.cpu().numpy())
+                     for rows, values in zip(index, cosines, strict=True)])
+    return best
+
+
+def _preprocessed(model: nn.Module, batch: Sequence[InputImage]) -> dict:
+    return model.data_preprocessor(dict(
+        inputs=[item.inputs for item in batch],
+        data_samples=[item.sample for item in batch]), False)

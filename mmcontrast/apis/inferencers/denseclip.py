@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from ...registry import INFERENCERS
-from ...structures.protocols import MatchesText, RelabelsBoxes
+from ...structures.protocols import MatchesText, OpenVocabulary, RelabelsBoxes
 from .base import Classes, Result
 from .detector import DetectorInferencer
 from .images import InputImage
@@ -36,7 +36,7 @@ class DenseCLIPInferencer(SegmentorInferencer, DetectorInferencer):
 
     @classmethod
     def serves(cls, model: nn.Module) -> bool:
-        return isinstance(model, MatchesText)
+        return isinstance(model, MatchesText) and not isinstance(model, OpenVocabulary)
 
     def set_classes(self, classes: Classes) -> None:
         if isinstance(self.model, RelabelsBoxes):

@@ -81,6 +81,8 @@ class Detection:
         scores: (N,) float32 in [0, 1].
         labels: (N,) int64.
         masks: (N, H, W) bool, or None.
+        novel: Labels of the classes without boxes in training, which are marked where
+            the detections are drawn.
     """
 
     name: str
@@ -90,12 +92,15 @@ class Detection:
     scores: np.ndarray
     labels: np.ndarray
     masks: np.ndarray | None = None
+    novel: tuple[int, ...] = ()
 
     def draw(self, image: np.ndarray, colors: np.ndarray | None = None) -> Image.Image:
         """The image, the same with its detections, and a legend; see
         :meth:`Segmentation.draw`."""
+        names = [f'{name} (novel)' if label in self.novel else name
+                 for label, name in enumerate(self.classes)]
         return draw_detections(
-            image, self.boxes_xyxy, self.scores, self.labels, self.masks, self.classes,
+            image, self.boxes_xyxy, self.scores, self.labels, self.masks, names,
             _colors(colors, self.classes), self.name, _width(image))
 
     def to_coco(self, image_id: int = 1) -> list[dict]:

@@ -2,7 +2,7 @@
 from collections.abc import Sequence
 
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 
 from ...models.text.class_texts import ClassTexts
 from .prompting import Matched, PixelTextPrompting
@@ -34,6 +34,10 @@ class TextGuided(BaseModule):
         """Match what the backbone returned with the class texts, see
         :meth:`PixelTextPrompting.forward`."""
         return self.prompting(outputs)
+
+    def score_map(self, images: Tensor) -> Tensor:
+        """(B, K, h, w) cosines of normalized images with the class texts."""
+        return self.match_text(self.backbone(images)).score_map
 
     def init_weights(self) -> None:
         """Initialize as mmengine does; neck and heads only if ``init_heads``."""

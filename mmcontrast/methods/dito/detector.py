@@ -6,6 +6,7 @@ import torch
 from mmdet.models.detectors import TwoStageDetector
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...errors import UserValueError
@@ -15,6 +16,7 @@ from ...models.text.stored_texts import StoredClassTexts
 from ...models.text.vocabulary import Vocabulary, read_vocabulary
 from ...registry import MODELS
 from .roi_head import rois_of
+from .scores import cosine_logits
 
 Classes = str | Path | Sequence | Mapping | Vocabulary
 
@@ -172,6 +174,40 @@ class DITODetector(TwoStageDetector):
         if self.vlm is None:
             return None
         return self.vlm.project(self.vlm(images)[-1], dim=1)
+
+    @torch.no_grad()
+    def score_map(self, images: Tensor) -> Tensor:
+        """(B, K, h, w) cosines of cells of the frozen copy, or of the backbone where
+        there is none, with the class texts."""
+        feature = (self.backbone.project(self.backbone(images)[-1], dim=1)
+                   if self.vlm is None else self.vlm_map(images))
+        text = l2_normalize(self.text_embeds()[:-1], dim=1)
+        return torch.einsum('bdhw,kd->bkhw', l2_normalize(feature, dim=1), text)
+
+    @torch.no_grad()
+    def match_regions(self, images: Tensor, data_samples: Sequence
+                      ) -> list[InstanceData]:
+        """Cosines of proposed regions with the class texts, by the box head.
+
+        Args:
+            images: (B, 3, H, W), normalized.
+            data_samples: mmdet's samples.
+
+        Returns:
+            For each image ``bboxes`` (N, 4) in pixels of the input, ``scores`` (N,) of
+            the proposals and ``cosines`` (N, K).
+        """
+        x = self.extract_feat(images)
+        found = self._proposals(x, data_samples)
+        embeds, deltas = self.roi_head(x, rois_of([part.bboxes for part in found]))
+        cosines = cosine_logits(embeds, self.text_embeds()[:-1], 1.0)
+        for part, rows, moved in zip(
+                found, *(x.split([len(part) for part in found])
+                         for x in (cosines, deltas)), strict=True):
+            part.cosines = rows
+            part.bboxes = self.roi_head.box_coder.decode(
+                part.bboxes, moved, images.shape[-2:])
+        return found
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: Sequence) -> tuple:
         """Proposals, and logits and deltas of them, without postprocessing."""
