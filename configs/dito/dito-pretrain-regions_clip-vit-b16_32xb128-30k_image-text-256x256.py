@@ -12,4 +12,5 @@ model = dict(
         _delete_=True, type='PlainViT', tower='ViT-B-16', pre_norm=True, norm_eps=1e-5,
         activation='quick_gelu', patch_bias=False, with_projection=True, frozen=True,
         init_cfg=clip_init),
+    box_head=dict(embed_dims=512),
     text_encoder=dict(tower='ViT-B-16', init_cfg=clip_init))

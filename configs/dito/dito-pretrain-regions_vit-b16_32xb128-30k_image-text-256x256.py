@@ -7,8 +7,8 @@ model = dict(
     backbone=dict(frozen=True),
     text_encoder=dict(frozen=True),
     positions=None,
-    neck=dict(type='SimpleFeaturePyramid'),
-    box_head=dict(type='TextBoxHead'),
+    neck=dict(type='SimpleFeaturePyramid', in_channels=768),
+    box_head=dict(type='TextBoxHead', embed_dims=768),
     regions=dict(type='RandomRegions'))
 train_pipeline = [
     dict(type='LoadImage'),
