@@ -1,16 +1,15 @@
 """Time ReliableRunner against mmengine's Runner: the cost of its guarantees."""
-import gc
 import statistics
 import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from timing.frame import Row, seconds, suite, time_in_turns
+from timing.memory import PeakMemory
 
 from mmcontrast.apis.config import load_config
 from mmcontrast.apis.train import build_runner, fit_to_devices
@@ -102,14 +101,14 @@ class Stepper:
         def write() -> None:
             self.runner.save_checkpoint(folder, 'iter_1.pth', by_epoch=False)
         write()
-        peak = _Peak()
+        peak = PeakMemory()
         took = seconds(write)
         grown = peak.beyond()
         return took, grown, (Path(folder) / 'iter_1.pth').stat().st_size
 
     def memory_of_a_step(self) -> int:
         """Peak memory of a step, in bytes, beyond what is held between steps."""
-        peak = _Peak()
+        peak = PeakMemory()
         self.step()
         return peak.beyond()
 
@@ -124,21 +123,6 @@ class _StopBeforeTheFirstStep(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch=None) -> None:
         raise _Prepared
-
-
-class _Peak:
-    """Peak of this process's memory from here on (Linux)."""
-
-    def __init__(self) -> None:
-        gc.collect()
-        # 5: forget the peak so far.
-        Path('/proc/self/clear_refs').write_text('5')
-        self.before = psutil.Process().memory_info().rss
-
-    def beyond(self) -> int:
-        line = next(line for line in Path('/proc/self/status').read_text().splitlines()
-                    if line.startswith('VmHWM'))
-        return max(0, int(line.split()[1]) * 1024 - self.before)
 
 
 def _settings(config: str, data: str, size: int, batch: int, workers: int) -> Config:
