@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from ...errors import UserValueError, did_you_mean
 from ...registry import MODELS
-from ..functional import at_least_float, l2_normalize
+from ..functional import at_least_float
 from .logit_blocks import LogitBlocks, LogitGradients
 from .pair_losses import sigmoid_losses, softmax_losses
 from .world_batch import WorldBatch
@@ -87,15 +87,13 @@ class ContrastiveLoss(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             image, text = at_least_float(image), at_least_float(text)
             dtype = torch.promote_types(image.dtype, text.dtype)
-            if self.normalize:
-                image, text = l2_normalize(image, -1), l2_normalize(text, -1)
             levels = (image if image.dim() == 3 else image[None]).to(dtype)
             inputs = (levels, text.to(dtype), _per_level('scale', scale, levels),
                       _per_level('bias', bias, levels))
             wanted = [torch.is_grad_enabled() and x is not None and x.requires_grad
                       for x in inputs]
             losses = _Contrast.apply(*inputs, wanted, self.world_batch(text),
-                                     self.chunk_size, self.sum_losses)
+                                     self.chunk_size, self.normalize, self.sum_losses)
         return losses if image.dim() == 3 else losses[0]
 
     def world_batch(self, text: Tensor) -> WorldBatch:
@@ -145,32 +143,16 @@ class _Contrast(torch.autograd.Function):
     @staticmethod
     def forward(ctx, image: Tensor, text: Tensor, scale: Tensor, bias: Tensor | None,
                 wanted: Sequence[bool], world: WorldBatch, chunk_size: int | None,
-                sum_losses: Callable) -> Tensor:
-        for_image, for_text, for_scale, for_bias = wanted
-        texts = world.gather(text)
-        # The gradient of the scale follows from that of the images.
-        d_image = torch.empty_like(image) if for_image or for_scale else None
-        d_text = (texts.new_zeros(len(texts), len(image), texts.shape[1])
-                  if for_text else None)
-        d_scale, d_bias = torch.zeros_like(scale), torch.zeros_like(scale)
-        levels = range(len(image))
-        losses = sum_losses(
-            [LogitBlocks(image[i], texts, scale[i], None if bias is None else bias[i],
-                         world.start, chunk_size) for i in levels],
-            [LogitGradients(None if d_image is None else d_image[i],
-                            None if d_text is None else d_text[:, i],
-                            d_bias[i] if for_bias else None) for i in levels],
-            world)
-        if d_image is not None:
-            d_scale = torch.einsum('lbd,lbd->l', d_image, image)
-            d_image *= scale[:, None, None] * (world.size / world.total)
-        if d_text is not None:
-            d_text = world.sum_own(d_text).mul_(world.size / world.total)
-        losses, d_scale, d_bias = (
-            world.sum(torch.stack([losses, d_scale, d_bias])) / world.total)
-        ctx.save_for_backward(*(
-            gradient if needed else None for gradient, needed in zip(
-                (d_image, d_text, d_scale, d_bias), wanted, strict=True)))
+                normalize: bool, sum_losses: Callable) -> Tensor:
+        if normalize:
+            image, image_norm = _normalize(image)
+            text, text_norm = _normalize(text)
+        losses, gradients = _losses_and_gradients(
+            image, text, scale, bias, wanted, world, chunk_size, sum_losses)
+        if normalize:
+            _through_norm(gradients[0], image, image_norm)
+            _through_norm(gradients[1], text[:, None], text_norm[:, None])
+        ctx.save_for_backward(*gradients)
         return losses
 
     @staticmethod
@@ -181,4 +163,55 @@ class _Contrast(torch.autograd.Function):
             None if d_image is None else d_image * upstream[:, None, None],
             None if d_text is None else torch.einsum('bld,l->bd', d_text, upstream),
             None if d_scale is None else d_scale * upstream,
-            None if d_bias is None else d_bias * upstream, *[None] * 4)
+            None if d_bias is None else d_bias * upstream, *[None] * 5)
+
+
+def _losses_and_gradients(
+        image: Tensor, text: Tensor, scale: Tensor, bias: Tensor | None,
+        wanted: Sequence[bool], world: WorldBatch, chunk_size: int | None,
+        sum_losses: Callable) -> tuple[Tensor, list[Tensor | None]]:
+    """(L,) losses, and gradients of the first four arguments, None if not wanted.
+
+    That of ``text`` is (B, L, D), as levels may be weighted later.
+    """
+    for_image, for_text, for_scale, for_bias = wanted
+    texts = world.gather(text)
+    # The gradient of the scale follows from that of the images.
+    d_image = torch.empty_like(image) if for_image or for_scale else None
+    d_text = (texts.new_zeros(len(texts), len(image), texts.shape[1])
+              if for_text else None)
+    d_scale, d_bias = torch.zeros_like(scale), torch.zeros_like(scale)
+    levels = range(len(image))
+    losses = sum_losses(
+        [LogitBlocks(image[i], texts, scale[i], None if bias is None else bias[i],
+                     world.start, chunk_size) for i in levels],
+        [LogitGradients(None if d_image is None else d_image[i],
+                        None if d_text is None else d_text[:, i],
+                        d_bias[i] if for_bias else None) for i in levels],
+        world)
+    if d_image is not None:
+        d_scale = torch.einsum('lbd,lbd->l', d_image, image)
+        d_image *= scale[:, None, None] * (world.size / world.total)
+    if d_text is not None:
+        d_text = world.sum_own(d_text).mul_(world.size / world.total)
+    losses, d_scale, d_bias = (
+        world.sum(torch.stack([losses, d_scale, d_bias])) / world.total)
+    return losses, [gradient if needed else None for gradient, needed in zip(
+        (d_image, d_text, d_scale, d_bias), wanted, strict=True)]
+
+
+def _normalize(x: Tensor) -> tuple[Tensor, Tensor]:
+    """L2-normalized rows (..., D) and their (..., 1) norms; zeros stay zero."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(1e-12)
+    return x / norm, norm
+
+
+def _through_norm(gradient: Tensor | None, unit: Tensor, norm: Tensor) -> None:
+    """Turn the gradient of normalized rows, in place, into that of the rows before.
+
+    Autograd would keep rows and norms for it, and take twice the memory.
+    """
+    if gradient is None:
+        return
+    along = torch.linalg.vecdot(gradient, unit.expand_as(gradient))[..., None]
+    gradient.addcmul_(unit, along, value=-1).div_(norm)

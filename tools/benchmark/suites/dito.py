@@ -11,7 +11,7 @@ def dito(pairs: int = 4096, dims: int = 512, chunk_size: int = 512, turns: int =
          device: str = 'cpu'):
     """Contrastive loss in chunks against the plain one, forward and backward.
 
-    --pairs       pairs of all ranks in the contrastive loss; 4 must divide them
+    --pairs       pairs of each rank in the contrastive loss
     --dims        dimensions of their embeddings
     --chunk-size  images that it compares at a time
     --turns       turns of each comparison within a run
