@@ -1,0 +1,96 @@
+"""Real runs of DITO: the toy configs train, resume, test and report."""
+import json
+import re
+
+import pytest
+import torch
+
+pytest.importorskip('mmdet')
+pytest.importorskip('open_clip')
+from mmcontrast.apis.data.make_shapes import make_shapes
+from mmcontrast.apis.test import test as run_test
+from mmcontrast.apis.train import train
+
+DETECTOR = 'mmcontrast::dito/dito_faster-rcnn-vit-tiny_1xb8-2e_shapes_debug.py'
+REGIONS = 'mmcontrast::dito/dito-pretrain-regions_vit-tiny_1xb32-1e_shapes_debug.py'
+# In this process: a worker would import everything again.
+HERE = {f'{split}_dataloader.{key}': value for split in ('train', 'val', 'test')
+        for key, value in dict(num_workers=0, persistent_workers=False).items()}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('dito')
+    make_shapes(folder / 'data/shapes_ov', layouts=['combinations'], train=16, val=4,
+                test=4, train_combinations='seen', progress=False)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def trained(folder):
+    """Work directory of a short training of the detector."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train(DETECTOR, str(folder / 'run'), cfg_options=HERE | {
+            'default_hooks.logger.interval': 1})
+    return folder / 'run'
+
+
+def test_the_detector_learns_on_the_toy_world(trained):
+    rows = [json.loads(line) for path in trained.rglob('scalars.json')
+            for line in path.read_text().splitlines()]
+    losses = [row['loss_cls'] for row in rows if 'loss_cls' in row]
+    assert len(losses) == 4 and losses[-1] < 0.7 * losses[0]
+    scores = [row for row in rows if 'coco/bbox_mAP' in row]
+    assert {'coco/base/bbox_mAP_50', 'coco/novel/bbox_mAP_50'} <= set(scores[0])
+
+
+def test_the_test_tool_reports_trained_and_kept_classes(folder, trained, monkeypatch,
+                                                        capsys):
+    monkeypatch.chdir(folder)
+    novel = (folder / 'data/shapes_ov/novel_classes.txt').read_text().split('\n')[0]
+    checkpoint = str(trained / 'epoch_2.pth')
+    found = run_test(DETECTOR, checkpoint, str(folder / 'test'), kept=f'{novel};',
+                     before=checkpoint, cfg_options=HERE)
+    assert any(key.startswith('vocabulary/trained') for key in found)
+    assert any(key.startswith('vocabulary/kept') for key in found)
+    table = re.findall(r'^(trained|kept) +bbox_mAP_50', capsys.readouterr().err
+                       + (log_of(folder / 'test')), re.M)
+    assert {'trained', 'kept'} <= set(table)
+
+
+def log_of(work_dir):
+    return '\n'.join(path.read_text() for path in work_dir.rglob('*.log'))
+
+
+def test_a_class_list_that_does_not_fit_stops_before_the_first_step(folder,
+                                                                    monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValueError, match='model.class_names names 2 classes, but '
+                                         'train_dataloader has 56'):
+        train(DETECTOR, str(folder / 'wrong'), cfg_options=HERE | {
+            'model.class_names': ['red circle', 'blue square']})
+
+
+def test_regions_are_pretrained_and_fill_the_detector(folder, trained, monkeypatch):
+    monkeypatch.chdir(folder)
+    train(REGIONS, str(folder / 'regions'), cfg_options={
+        'train_dataloader.num_workers': 0,
+        'train_dataloader.persistent_workers': False,
+        'train_dataloader.batch_size': 8, 'train_dataloader.dataset.num_images': 24})
+    ours = torch.load(folder / 'regions/epoch_1.pth', weights_only=False)['state_dict']
+    from mmcontrast.apis.config import load_config
+    from mmcontrast.registry import MODELS
+    config = load_config(DETECTOR.replace('2e_shapes_debug', '12e_shapes')).model
+    pretrained = str(folder / 'regions/epoch_1.pth')
+    for part in (config.backbone, config.vlm, config.neck, config.roi_head.bbox_head):
+        part.init_cfg.checkpoint = pretrained
+    config.text_encoder.init_cfg = None
+    model = MODELS.build(config)
+    model.init_weights()
+    state = model.state_dict()
+    for name, value in ours.items():
+        part, _, rest = name.partition('.')
+        for key in dict(backbone=[f'backbone.{rest}', f'vlm.{rest}'], neck=[name],
+                        box_head=[f'roi_head.bbox_head.{rest}']).get(part, []):
+            assert torch.equal(state[key], value), key
