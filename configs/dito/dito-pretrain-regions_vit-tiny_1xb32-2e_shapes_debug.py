@@ -3,6 +3,6 @@ _base_ = './dito-pretrain-regions_vit-tiny_1xb32-10e_shapes.py'
 
 load_from = None
 model = dict(text_encoder=dict(frozen=False, init_cfg=None))
-train_dataloader = dict(dataset=dict(num_images=640))
-train_cfg = dict(max_epochs=1)
+train_dataloader = dict(dataset=dict(num_images=320))
+train_cfg = dict(max_epochs=2)
 default_hooks = dict(logger=dict(interval=5))
