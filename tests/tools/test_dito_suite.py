@@ -5,7 +5,8 @@ from timing.frame import run_suite
 
 def test_losses_agree_and_chunks_take_less_memory():
     rows = {row.name: row for row in run_suite(
-        'dito', runs=1, progress=False, pairs=1024, dims=8, chunk_size=64, turns=1)}
+        'dito', runs=1, progress=False, pairs=1024, dims=8, chunk_size=64, turns=1,
+        layers=3, width=64, size=128)}
     for form in ('softmax', 'focal', 'sigmoid'):
         assert rows[f'{form}: loss, difference / loss'].spread.median < 1e-5
         gradients = rows[f'{form}: gradients, largest difference / largest']
@@ -19,3 +20,6 @@ def test_losses_agree_and_chunks_take_less_memory():
         ranks = int(name.split()[3]) if 'ranks' in name else 1
         assert rows[f'{name}: peak memory, plain'].spread.median > (
             2 * 1024 ** 2 * ranks * 4 / 1e6)
+    assert rows['added by 1200 names'].target == 'at most 2'
+    for name in ('inference', 'training step, forward and backward'):
+        assert rows[name].unit == 'images/s' and rows[name].spread.median > 0
