@@ -148,6 +148,20 @@ def test_an_unknown_option_of_the_heads_is_named():
         build(train_cfg__rcnn=dict(num_sampls=3))
 
 
+def test_a_federated_loss_compares_with_the_drawn_classes_alone():
+    names = [f'class {i}' for i in range(40)]
+    model = build(class_names=names, roi_head__class_frequency=[1.] * 40,
+                  train_cfg__rcnn=dict(num_samples=32, federated_classes=5)).train()
+    head, labels = model.roi_head, torch.tensor([3, 7, 40, -1])
+    allowed = head._allowed(labels, 40)
+    assert allowed.sum() == 6 and allowed[[3, 7, 40]].all()
+    assert torch.isfinite(model.loss(image()[None] / 255, [sample()])['loss_cls'])
+    with pytest.raises(ValueError, match='set roi_head.class_frequency'):
+        build(train_cfg__rcnn=dict(federated_classes=5))
+    with pytest.raises(ValueError, match='has 40 numbers, but 3 classes'):
+        head._allowed(labels, 3)
+
+
 def test_raw_outputs_have_a_row_for_each_proposal(model):
     model.eval()
     with torch.no_grad():

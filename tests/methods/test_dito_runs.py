@@ -50,8 +50,11 @@ def test_the_test_tool_reports_trained_and_kept_classes(folder, trained, monkeyp
     monkeypatch.chdir(folder)
     novel = (folder / 'data/shapes_ov/novel_classes.txt').read_text().split('\n')[0]
     checkpoint = str(trained / 'epoch_2.pth')
+    # With mmdet's visualizer.
     found = run_test(DETECTOR, checkpoint, str(folder / 'test'), kept=f'{novel};',
-                     before=checkpoint, cfg_options=HERE)
+                     before=checkpoint, cfg_options=HERE, show_dir='drawn')
+    assert len(list((folder / 'test').rglob('drawn/*.jpg'))) + len(
+        list((folder / 'test').rglob('drawn/*.png'))) >= 4
     assert any(key.startswith('vocabulary/trained') for key in found)
     assert any(key.startswith('vocabulary/kept') for key in found)
     table = re.findall(r'^(trained|kept) +bbox_mAP_50', capsys.readouterr().err

@@ -6,7 +6,7 @@ from timing.frame import run_suite
 def test_losses_agree_and_chunks_take_less_memory():
     rows = {row.name: row for row in run_suite(
         'dito', runs=1, progress=False, pairs=1024, dims=8, chunk_size=64, turns=1,
-        layers=3, width=64, size=128)}
+        layers=3, width=64, size=128, proposals=16)}
     for form in ('softmax', 'focal', 'sigmoid'):
         assert rows[f'{form}: loss, difference / loss'].spread.median < 1e-5
         gradients = rows[f'{form}: gradients, largest difference / largest']

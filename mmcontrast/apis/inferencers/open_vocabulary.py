@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from ...datasets.open_vocabulary import plain_name
 from ...registry import INFERENCERS
 from ...structures.protocols import OpenVocabulary
 from .detector import DetectorInferencer
@@ -36,12 +37,8 @@ class OpenVocabularyInferencer(DetectorInferencer):
 
     def predict(self, batch: Sequence[InputImage], score_thr: float
                 ) -> list[Detection]:
-        trained = {_folded(name) for name in self.model.trained_class_names}
+        trained = {plain_name(name).lower() for name in self.model.trained_class_names}
         novel = tuple(label for label, name in enumerate(self.classes)
-                      if _folded(name) not in trained)
+                      if plain_name(name).lower() not in trained)
         return [replace(result, novel=novel)
                 for result in super().predict(batch, score_thr)]
-
-
-def _folded(name: str) -> str:
-    return ' '.join(name.replace('_', ' ').lower().split())

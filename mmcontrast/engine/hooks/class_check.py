@@ -39,22 +39,22 @@ class ClassCheckHook(Hook):
     of these libraries; models without such heads (pretraining) are not checked.
     """
 
+    #: The model, if it has an open vocabulary.
+    open_vocabulary: nn.Module | None = None
+
     def before_train(self, runner: Runner) -> None:
         check_classes(runner)
         self.heads = class_heads(runner.model)
+        model = unwrap_model(runner.model)
+        self.open_vocabulary = model if isinstance(model, OpenVocabulary) else None
 
     def before_train_iter(
             self, runner: Runner, batch_idx: int, data_batch: dict) -> None:
-        samples = data_batch.get('data_samples') or ()
         if self.heads:
-            check_labels(self.heads, samples)
-        model = unwrap_model(runner.model)
-        if isinstance(model, OpenVocabulary):
-            for sample in samples:
-                labels = _labels(sample)
-                if labels is not None:
-                    check_label_range(model, labels,
-                                      getattr(sample, 'img_path', 'a sample'))
+            check_labels(self.heads, data_batch.get('data_samples') or ())
+        elif self.open_vocabulary:
+            check_trained_labels(self.open_vocabulary,
+                                 data_batch.get('data_samples') or ())
 
     def before_test(self, runner: Runner) -> None:
         check_classes(runner)
@@ -102,6 +102,18 @@ def check_labels(heads: dict[str, nn.Module], data_samples: Sequence) -> None:
         values = _values(labels)
         for name, head in heads.items():
             _check_range(values, name, head, getattr(sample, 'img_path', 'a sample'))
+
+
+def check_trained_labels(model: nn.Module, data_samples: Sequence) -> None:
+    """Check that the labels of a batch are trained classes of an open vocabulary.
+
+    Raises:
+        ValueError: If a label is none; names the image.
+    """
+    for sample in data_samples:
+        labels = _labels(sample)
+        if labels is not None:
+            check_label_range(model, labels, getattr(sample, 'img_path', 'a sample'))
 
 
 def class_heads(model: nn.Module) -> dict[str, nn.Module]:

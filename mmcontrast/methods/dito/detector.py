@@ -9,6 +9,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ...datasets.open_vocabulary import plain_name
 from ...errors import UserValueError
 from ...models.functional import l2_normalize
 from ...models.text.class_texts import ClassTexts
@@ -120,7 +121,7 @@ class DITODetector(TwoStageDetector):
         with self.class_texts.temporarily(vocabulary):
             pass  # refused now rather than at the first image
         self.test_vocabulary = vocabulary
-        is_base = [not self._base_names.isdisjoint(_folded(name) for name in names)
+        is_base = [any(plain_name(name).lower() in self._base_names for name in names)
                    for names in vocabulary.synonyms]
         device = next(self.parameters()).device
         self.register_buffer('_is_base', torch.tensor(is_base, device=device),
@@ -251,9 +252,5 @@ def _folded_names(classes: Classes) -> set[str]:
     # An empty list is no vocabulary, but means something here.
     if not isinstance(classes, Vocabulary | str | Path) and not len(classes):
         return set()
-    return {_folded(name) for names in read_vocabulary(classes).synonyms
+    return {plain_name(name).lower() for names in read_vocabulary(classes).synonyms
             for name in names}
-
-
-def _folded(name: str) -> str:
-    return ' '.join(name.replace('_', ' ').lower().split())

@@ -10,6 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
+from ...errors import UserValueError
 from ...registry import MODELS
 from .box_coder import DeltaYXHWBoxCoder, clip_boxes, rescale_boxes
 from .detections import select_detections
@@ -84,7 +85,9 @@ class TextRoIHead(BaseModule):
         mask_head: Config of a :class:`NormedMaskHead`; None for boxes alone.
         strides: Of the maps of the neck.
         vlm_stride: Of the map of the frozen image-text model.
-        class_frequency: (K,) weights of the classes in the federated loss.
+        class_frequency: (K,) weights of the trained classes in the federated loss, such
+            as the roots of their numbers of images; for
+            ``train_cfg.rcnn.federated_classes``.
         clip_to: 'image' clips boxes to the image, as mmdet does; 'batch' to the padded
             batch without its last row and column of pixels, as released.
         train_cfg, test_cfg: Options of :class:`TrainOptions` and :class:`TestOptions`.
@@ -99,6 +102,10 @@ class TextRoIHead(BaseModule):
         self.train_options = options_of(TrainOptions, train_cfg, 'train_cfg.rcnn')
         self.test_options = options_of(TestOptions, test_cfg, 'test_cfg.rcnn')
         check_clip_to(clip_to)
+        if self.train_options.federated_classes and class_frequency is None:
+            raise UserValueError(
+                'train_cfg.rcnn.federated_classes draws classes by their frequency: '
+                'set roi_head.class_frequency, a number for each trained class.')
         self.clip_to = clip_to
         self.bbox_head = MODELS.build(bbox_head)
         self.crop_boxes = PyramidRoICrop(7, strides)
@@ -139,7 +146,8 @@ class TextRoIHead(BaseModule):
         labels, options = sampled.labels.flatten(), self.train_options
         losses = dict(
             loss_cls=class_loss(self.bbox_head.logits(embeds, text), labels,
-                                options.background_weight, self._allowed(labels)),
+                                options.background_weight,
+                                self._allowed(labels, sampled.num_classes)),
             loss_bbox=box_loss(deltas, sampled.deltas.flatten(0, 1),
                                sampled.positive.flatten()))
         if self.with_mask:
@@ -235,10 +243,14 @@ class TextRoIHead(BaseModule):
                                        logits.shape[-1])
         return mask_loss(logits, targets.flatten(0, 1), positive.flatten())
 
-    def _allowed(self, labels: Tensor) -> Tensor | None:
+    def _allowed(self, labels: Tensor, num_classes: int) -> Tensor | None:
         count = self.train_options.federated_classes
         if not count:
             return None
+        if len(self.class_frequency) != num_classes:
+            raise UserValueError(
+                f'roi_head.class_frequency has {len(self.class_frequency)} numbers, '
+                f'but {num_classes} classes are trained. Give one for each.')
         return federated_classes(labels, self.class_frequency, count)
 
     def _add_masks(self, x: Sequence[Tensor], results: Sequence[InstanceData],

@@ -1,6 +1,5 @@
 """Predict class-agnostic proposals by localization quality: the RPN of DITO."""
 from collections.abc import Sequence
-from dataclasses import fields
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -10,9 +9,10 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torchvision.models.convnext import LayerNorm2d
 
-from ...errors import UserKeyError, UserValueError, did_you_mean
+from ...errors import UserValueError
 from ...models.functional import at_least_float
 from ...registry import MODELS
+from .options import box_limits, check_clip_to, options_of
 from .proposals import Proposals, ProposalSelector, decode
 from .rpn_targets import RPNTargetAssigner, RPNTargets
 
@@ -66,8 +66,8 @@ class CenternessRPNHead(BaseDenseHead):
         _check(clip_to, strides, num_classes)
         self.clip_to, self.num_convs = clip_to, num_convs
         self.centerness_weight, self.iou_weight = centerness_weight, iou_weight
-        self.assigner = _options(RPNTargetAssigner, train_cfg, 'train_cfg.rpn')
-        self.selector = _options(ProposalSelector, test_cfg, 'test_cfg.rpn')
+        self.assigner = options_of(RPNTargetAssigner, train_cfg, 'train_cfg.rpn')
+        self.selector = options_of(ProposalSelector, test_cfg, 'test_cfg.rpn')
         self.prior_generator = AnchorGenerator(
             strides, ratios=[1.0], scales=[anchor_scale], center_offset=0.5)
         self.levels = [f'p{stride.bit_length() - 1}' for stride in strides]
@@ -149,7 +149,7 @@ class CenternessRPNHead(BaseDenseHead):
             ``bboxes`` (P, 4), ``scores`` (P,) the predicted centerness, in descending
             order, and ``labels`` (P,) zeros.
         """
-        selector = self.selector if cfg is None else _options(
+        selector = self.selector if cfg is None else options_of(
             ProposalSelector, cfg, 'train_cfg.rpn_proposal')
         found = self.padded_proposals(cls_scores, bbox_preds, batch_img_metas, selector)
         results = []
@@ -180,11 +180,7 @@ class CenternessRPNHead(BaseDenseHead):
 
     def _limit(self, metas: list[dict], like: Tensor) -> Tensor:
         """(B, 2) greatest x and y that a box of each image may have."""
-        if self.clip_to == 'image':
-            limits = [meta['img_shape'][1::-1] for meta in metas]
-        else:
-            limits = [[side - 1 for side in meta['batch_input_shape'][1::-1]]
-                      for meta in metas]
+        limits = [box_limits(self.clip_to, meta)[::-1] for meta in metas]
         return like.new_tensor(limits)
 
 
@@ -226,21 +222,8 @@ def _ignored_boxes(instances: list[InstanceData | None] | None, like: Tensor
     return [like[:0] if some is None else _boxes(some) for some in instances]
 
 
-def _options(cls: type, given: dict | None, where: str):
-    """Build ``cls`` of a part of a config."""
-    known = [field.name for field in fields(cls)]
-    for key in given or {}:
-        if key not in known:
-            raise UserKeyError(
-                f'{where} of CenternessRPNHead has the unknown key {key!r}'
-                f'{did_you_mean(key, known)} It may hold {", ".join(known)}; '
-                "_delete_=True in it drops what is inherited from mmdet's RPNHead.")
-    return cls(**given or {})
-
-
 def _check(clip_to: str, strides: Sequence[int], num_classes: int) -> None:
-    if clip_to not in ('image', 'batch'):
-        raise UserValueError(f"clip_to must be 'image' or 'batch', got {clip_to!r}.")
+    check_clip_to(clip_to)
     if any(stride.bit_count() != 1 for stride in strides):
         raise UserValueError(
             'strides must be powers of 2, for the levels are named by them (p2 has '

@@ -16,11 +16,12 @@ NAMES = 80, 1200
 
 @dataclass(frozen=True)
 class DetectorSizes:
-    """The ViT, the side of the images in pixels, the device."""
+    """The ViT, the side of the images in pixels, regions of an image, the device."""
 
     layers: int
     width: int
     size: int
+    proposals: int
     device: str
 
     @property
@@ -46,6 +47,9 @@ def build_detector(sizes: DetectorSizes) -> nn.Module:
         layers=sizes.layers, width=sizes.width, heads=sizes.heads, shift=tokens // 8,
         windows=(windows * sizes.layers)[:sizes.layers])
     model.neck.in_channels = model.roi_head.bbox_head.embed_dims = sizes.width
+    for part in (model.test_cfg.rpn, model.train_cfg.rpn_proposal):
+        part.max_per_img = sizes.proposals
+    model.train_cfg.rcnn = dict(num_samples=min(512, sizes.proposals))
     model.vlm = dict(windows=(4,) * (sizes.layers - 1) + (None,))
     model.text_encoder = dict(type='CLIPTextEncoder', embed_dims=sizes.width, width=64,
                               heads=1, layers=1)
