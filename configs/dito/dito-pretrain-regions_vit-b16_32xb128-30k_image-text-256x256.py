@@ -2,7 +2,9 @@
 _base_ = './dito-pretrain-images_vit-b16_32xb128-500k_image-text-224x224.py'
 
 image_size, max_iters, warmup_iters = 256, 30000, 1000
-load_from = 'work_dirs/dito-pretrain-images_vit-b16/iter_500000.pth'
+load_from = (
+    'work_dirs/dito-pretrain-images_vit-b16_32xb128-500k_image-text-224x224/'
+    'iter_500000.pth')
 model = dict(
     backbone=dict(frozen=True),
     text_encoder=dict(frozen=True),

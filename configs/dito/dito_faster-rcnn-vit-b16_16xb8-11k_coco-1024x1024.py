@@ -4,7 +4,9 @@ _base_ = [
     '../_base_/dito_runtime.py']
 
 # Backbone, pyramid and box head; the frozen copy starts as the backbone does.
-pretrained = 'work_dirs/dito-pretrain-regions_vit-b16/iter_30000.pth'
+pretrained = (
+    'work_dirs/dito-pretrain-regions_vit-b16_32xb128-30k_image-text-256x256/'
+    'iter_30000.pth')
 model = dict(
     class_names=_base_.base_classes, test_class_names=_base_.all_classes,
     backbone=dict(init_cfg=dict(
@@ -18,7 +20,9 @@ model = dict(
             type='Pretrained', checkpoint=pretrained, prefix='box_head.')),
         mask_head=None),
     text_encoder=dict(init_cfg=dict(
-        type='Pretrained', checkpoint=pretrained, prefix='text_encoder.')))
+        type='Pretrained', checkpoint=pretrained, prefix='text_encoder.')),
+    # COCO counts 100 detections of an image.
+    test_cfg=dict(rcnn=dict(max_per_img=100)))
 
 # The recipe of RO-ViT, which DITO follows: a quarter of the steps, batch 128.
 max_iters, val_interval = 11300, 2000

@@ -21,9 +21,12 @@ model = dict(
         bbox_head=dict(init_cfg=dict(
             type='Pretrained', checkpoint=pretrained, prefix='box_head.')),
         mask_head=None),
-    # The release has class embeddings in place of a text tower for PyTorch.
+    # The release has class embeddings in place of a text tower for PyTorch. Which
+    # classes their rows are was not checked here: compare text_vocabulary with them.
     text_encoder=None, text_embeddings=embeddings + 'coco_embed.npy',
-    text_vocabulary=_base_.all_classes, background=embeddings + 'bg_empty_embed.npy')
+    text_vocabulary=_base_.all_classes, background=embeddings + 'bg_empty_embed.npy',
+    # COCO counts 100 detections of an image.
+    test_cfg=dict(rcnn=dict(max_per_img=100)))
 
 # The recipe of RO-ViT, which DITO follows: a quarter of the steps, batch 128.
 max_iters, val_interval = 11300, 2000

@@ -4,7 +4,9 @@ _base_ = [
     '../_base_/dito_runtime.py']
 
 # Backbone, pyramid and box head; the frozen copy starts as the backbone does.
-pretrained = 'work_dirs/dito-pretrain-regions_vit-b16/iter_30000.pth'
+pretrained = (
+    'work_dirs/dito-pretrain-regions_vit-b16_32xb128-30k_image-text-256x256/'
+    'iter_30000.pth')
 model = dict(
     class_names=_base_.base_classes, test_class_names=_base_.all_classes,
     backbone=dict(init_cfg=dict(

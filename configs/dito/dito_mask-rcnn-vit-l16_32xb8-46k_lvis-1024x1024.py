@@ -20,6 +20,7 @@ model = dict(
     roi_head=dict(
         bbox_head=dict(init_cfg=dict(
             type='Pretrained', checkpoint=pretrained, prefix='box_head.'))),
-    # The release has class embeddings in place of a text tower for PyTorch.
+    # The release has class embeddings in place of a text tower for PyTorch. That their
+    # rows are the classes in the order of LVIS was not checked here.
     text_encoder=None, text_embeddings=embeddings + 'lvis_embed.npy',
     text_vocabulary=_base_.all_classes, background=embeddings + 'bg_empty_embed.npy')

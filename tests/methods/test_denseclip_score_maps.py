@@ -57,8 +57,8 @@ def test_cosines_are_those_of_the_image_conditioned_texts(files):
     model = inferencer.model
     images = inferencer.inputs(list_images([str(files / f'{x}.png') for x in 'ab']))
     batch = [images[0], images[1]]
-    found, covered = match_images(model, batch)
-    assert covered == (1.0, 0.75) and found.shape[0] == 2
+    found, shares = match_images(model, batch)
+    assert shares == [(1.0, 0.75)] * 2 and found.shape[0] == 2
     # By hand, of the first image alone: RGB, normalized, padded on the right.
     pixels = batch[0].inputs.flip(0).float()
     whole = F.pad((pixels - 120) / 60, (0, 32))[None]

@@ -70,6 +70,16 @@ def test_with_clip_the_frozen_copy_and_the_texts_share_a_space():
     assert vlm.width == 768 and vlm.pre_norm and vlm.norm_eps == 1e-5
 
 
+def test_the_toy_detector_reads_the_text_tower_of_the_small_clip():
+    detector, clip = (load_config(str(FOLDER.parent / name)) for name in (
+        'dito/dito_faster-rcnn-vit-tiny_1xb8-12e_shapes.py',
+        'clip/clip_tinyrn_1xb64-coslr-32e_shapes.py'))
+    ours, text = detector.model.text_encoder, clip.model.architecture.text_cfg
+    assert (ours.width, ours.heads, ours.layers, ours.context_length) == (
+        text.width, text.heads, text.layers, text.context_length)
+    assert ours.embed_dims == clip.model.architecture.embed_dim
+
+
 def test_the_shift_is_half_a_window_of_the_largest_images():
     for size in ('vit-b16', 'vit-l16', 'clip-vit-b16'):
         backbone = model_of(f'dito_mask-rcnn-{size}').backbone

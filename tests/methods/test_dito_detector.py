@@ -1,4 +1,5 @@
 """The DITO detector in use: vocabularies, training, mmdet's conventions, bad input."""
+import numpy as np
 import pytest
 import torch
 
@@ -99,6 +100,16 @@ def test_text_embeddings_of_a_vocabulary_are_computed_once(model):
     assert len(calls) == 1
 
 
+def test_loops_in_iterations_embed_the_vocabulary_once():
+    model, calls = build(), []
+    model.class_texts.text_encoder.register_forward_hook(lambda *_: calls.append(1))
+    tokens = model.train().class_texts.tokens
+    for _ in range(3):
+        # As mmengine's loop does before every step.
+        model.train().loss(image()[None] / 255, [sample()])
+    assert len(calls) == 1 and model.class_texts.tokens is tokens
+
+
 def test_boxes_come_in_pixels_of_the_original_image(model):
     small, large = sample(), sample()
     large.set_metainfo(dict(scale_factor=(0.5, 0.25), ori_shape=(256, 128)))
@@ -140,6 +151,23 @@ def test_mismatched_widths_and_texts_are_named():
         build(roi_head__bbox_head__embed_dims=16)
     with pytest.raises(ValueError, match='set exactly one of the two'):
         build(text_embeddings='rows.npy')
+
+
+def test_without_proposals_nothing_is_found(model):
+    from mmengine.structures import InstanceData
+    given = sample()
+    given.proposals = InstanceData(bboxes=torch.zeros(0, 4), scores=torch.zeros(0))
+    found, = predict(model, given)
+    assert len(found) == 0 and found.masks.shape == (0, 64, 64)
+
+
+def test_a_background_text_without_a_text_encoder_is_named(tmp_path):
+    np.save(tmp_path / 'rows.npy', np.zeros((3, 32), np.float32))
+    with pytest.raises(ValueError, match='set background to the .npy file'):
+        build(text_encoder=None, text_embeddings=str(tmp_path / 'rows.npy'))
+    model = build(text_encoder=None, text_embeddings=str(tmp_path / 'rows.npy'),
+                  background=None)
+    assert model.text_embeds().shape == (4, 32)
 
 
 def test_an_unknown_option_of_the_heads_is_named():

@@ -1,5 +1,6 @@
 """DITO on images: boxes and masks for any texts, score maps, best regions."""
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,11 @@ from PIL import Image
 
 pytest.importorskip('mmdet')
 pytest.importorskip('open_clip')
-from mmcontrast.apis.analysis.score_maps import score_maps
+from mmcontrast.apis.analysis.score_maps import (
+    match_images,
+    match_regions,
+    score_maps,
+)
 from mmcontrast.apis.inferencers import OpenVocabularyInferencer, open_inferencer
 from mmcontrast.visualization.heat_maps import score_map_sheet
 from tests.helpers.tiny_dito import CLASSES, build, image, sample, write_files
@@ -80,6 +85,22 @@ def test_score_maps_show_texts_and_their_best_regions(files, tmp_path):
         device='cpu', regions=count, progress=False).files[0])).astype(int)
         for count in (0, 2))
     assert plain.shape == outlined.shape and (abs(plain - outlined) > 50).any()
+
+
+@torch.no_grad()
+def test_padding_of_the_pipeline_is_no_part_of_the_image(files):
+    config, checkpoint, _ = files
+    infer = open_inferencer(config, checkpoint, device='cpu')
+    # Three quarters of the square, as LargeScaleJitter places a wide image.
+    padded = sample()
+    padded.set_metainfo(dict(img_shape=(48, 64)))
+    items = [SimpleNamespace(inputs=image(), sample=found)
+             for found in (sample(), padded)]
+    scores, shares = match_images(infer.model, items)
+    assert scores.shape[0] == 2 and shares == [(1.0, 1.0), (0.75, 1.0)]
+    whole, part = match_regions(infer.model, items, 1)
+    np.testing.assert_allclose(part[0][0][:, 1::2] * 0.75, whole[0][0][:, 1::2],
+                               rtol=0.05, atol=0.02)
 
 
 def test_regions_are_outlined_on_the_tile_of_their_text_alone():

@@ -62,6 +62,19 @@ def test_the_test_tool_reports_trained_and_kept_classes(folder, trained, monkeyp
     assert {'trained', 'kept'} <= set(table)
 
 
+def test_a_detector_of_other_classes_is_tested_beside_ours(folder, trained,
+                                                           monkeypatch):
+    monkeypatch.chdir(folder)
+    checkpoint = torch.load(trained / 'epoch_2.pth', weights_only=False)
+    assert len(checkpoint['meta']['class_texts']) == 56
+    checkpoint['meta']['class_texts'] = [['a cat'], ['a dog']]
+    torch.save(checkpoint, folder / 'other.pth')
+    found = run_test(DETECTOR, str(folder / 'other.pth'), str(folder / 'others'),
+                     cfg_options=HERE)
+    assert 'coco/novel/bbox_mAP_50' in found
+    assert 'was trained with other classes (2)' in log_of(folder / 'others')
+
+
 def log_of(work_dir):
     return '\n'.join(path.read_text() for path in work_dir.rglob('*.log'))
 

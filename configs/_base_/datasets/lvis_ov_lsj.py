@@ -11,7 +11,8 @@ image_size, batch_size = 1024, 8
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(
+        type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
     dict(type='mmdet.RandomFlip', prob=0.5),
     dict(type='mmcontrast.LargeScaleJitter', size=image_size),
     dict(type='mmdet.PackDetInputs')]

@@ -23,7 +23,7 @@ model = dict(
     vlm=dict(),
     text_encoder=dict(
         type='CLIPTextEncoder', embed_dims=width, width=64, heads=4, layers=2,
-        vocab_size=49408),
+        context_length=48, vocab_size=49408),
     templates='name',
     train_cfg=dict(
         rpn=dict(num_samples=64, max_positives=32),

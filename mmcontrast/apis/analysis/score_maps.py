@@ -87,9 +87,10 @@ def score_maps(config: str, checkpoint: str, images: Sequence[str],
     files, skipped = [], []
     for batch in iterate_batches(inferencer.inputs(sources), batch_size, workers,
                                  progress, skipped):
-        found, covered = match_images(model, batch)
+        found, shares = match_images(model, batch)
         matched = match_regions(model, batch, regions)
-        for item, scores, best in zip(batch, found, matched, strict=True):
+        for item, scores, covered, best in zip(
+                batch, found, shares, matched, strict=True):
             files.append(Path(out) / f'{stems[item.index]}.jpg')
             files[-1].parent.mkdir(parents=True, exist_ok=True)
             score_map_sheet(
@@ -113,16 +114,16 @@ def _check(config: str, model: nn.Module, regions: int) -> None:
 
 @torch.no_grad()
 def match_images(model: nn.Module, batch: Sequence[InputImage]
-                 ) -> tuple[Tensor, tuple[float, float]]:
-    """(B, K, h, w) cosines of images of one size with the current class texts.
+                 ) -> tuple[Tensor, list[tuple[float, float]]]:
+    """(B, K, h, w) cosines of images with the current class texts.
 
     Returns:
-        The maps, and the share of their height and width that is no padding.
+        The maps, and for each the share of its height and width that shows the image;
+        the rest is padding of the pipeline or of the preprocessor.
     """
     inputs = _preprocessed(model, batch)['inputs']
-    size = batch[0].inputs.shape[-2:]
-    shares = tuple(own / padded for own, padded in zip(
-        size, inputs.shape[-2:], strict=True))
+    shares = [tuple(own / padded for own, padded in zip(
+        _shown(item), inputs.shape[-2:], strict=True)) for item in batch]
     return model.score_map(inputs), shares
 
 
@@ -136,12 +137,19 @@ def match_regions(model: nn.Module, batch: Sequence[InputImage], count: int
     found = model.match_regions(data['inputs'], data['data_samples'])
     best = []
     for item, regions in zip(batch, found, strict=True):
-        height, width = item.inputs.shape[-2:]
+        height, width = _shown(item)
         boxes = regions.bboxes / regions.bboxes.new_tensor([width, height] * 2)
         cosines, index = regions.cosines.T.topk(min(count, len(boxes)))   # (K, count)
         best.append([(boxes[rows].cpu().numpy(), values.cpu().numpy())
                      for rows, values in zip(index, cosines, strict=True)])
     return best
+
+
+def _shown(item: InputImage) -> tuple[int, int]:
+    """Height and width of what an input shows of its image, without padding."""
+    size = item.inputs.shape[-2:]
+    shape = item.sample.metainfo.get('img_shape', size)
+    return tuple(min(*sides) for sides in zip(shape[:2], size, strict=True))
 
 
 def _preprocessed(model: nn.Module, batch: Sequence[InputImage]) -> dict:

@@ -1,6 +1,7 @@
 """Save the class texts of a model in its checkpoints, and compare them on loading."""
 from collections.abc import Sequence
 
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ...errors import UserValueError
@@ -22,7 +23,9 @@ def check_class_texts(model: nn.Module, checkpoint: dict, path: str) -> None:
     """Compare the texts of a model with those that a checkpoint was trained with.
 
     They may differ from the class names of the data set ('traffic sign' for
-    'SignSymbol'). Checkpoints without texts (converted ones) are not checked.
+    'SignSymbol'). Checkpoints without texts (converted ones) are not checked, and of a
+    model of an open vocabulary a difference is only logged: its weights do not depend
+    on the classes.
 
     Raises:
         ValueError: If they differ; names the first label that does.
@@ -33,6 +36,10 @@ def check_class_texts(model: nn.Module, checkpoint: dict, path: str) -> None:
         return
     ours = texts.notes
     if theirs == ours:
+        return
+    if isinstance(model, OpenVocabulary):
+        print_log(f'{path} was trained with other classes ({len(theirs)}) than '
+                  f'model.class_names has ({len(ours)}).', 'current')
         return
     label = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False))
                   if a != b), min(len(theirs), len(ours)))

@@ -64,8 +64,8 @@ class TextBoxHead(BaseModule):
         x = roi_feats
         for i in range(self.num_convs):
             x = getattr(self, f'ln{i}')(getattr(self, f'conv{i}')(x)).relu()
-        # reshape, as flatten: (c, y, x) order whatever the memory format is.
-        x = self.fc_ln(self.fc(x.reshape(len(x), -1))).relu()
+        # (c, y, x) order whatever the memory format is.
+        x = self.fc_ln(self.fc(x.flatten(1))).relu()
         return self.class_predict(x), self.box_predict(x)
 
     def logits(self, embeddings: Tensor, text: Tensor) -> Tensor:

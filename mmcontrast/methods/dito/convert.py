@@ -89,6 +89,8 @@ def convert_back(weights: Mapping[str, Tensor], model_cfg: Mapping | None = None
     weights = {key: value for key, value in weights.items()
                if key.partition('.')[0] in PARTS}
     is_detector = any(key.startswith('roi_head.') for key in weights)
+    if not is_detector:
+        weights.pop('box_head.temperature', None)  # not trained, not released
     table = _table_of_ours(weights, is_detector, model_cfg)
     lost = sorted(set(weights) - set(table))
     missing = sorted(set(table) - set(weights))

@@ -38,7 +38,8 @@ class DITODetector(TwoStageDetector):
     arrays of ground truth are not sampled.
 
     Args:
-        backbone: Config of a :class:`PlainViT`, or of another backbone with one map.
+        backbone: Config of a :class:`PlainViT`. Without ``vlm`` and score maps any
+            backbone with one map serves.
         neck: Config of a :class:`SimpleFeaturePyramid`.
         rpn_head: Config of a :class:`CenternessRPNHead`, or of a head of mmdet.
         roi_head: Config of a :class:`TextRoIHead`.
@@ -49,8 +50,9 @@ class DITODetector(TwoStageDetector):
             ``text_vocabulary``, see :class:`StoredClassTexts`.
         text_vocabulary: Classes of the rows of that file; None for ``class_names``.
         templates: Prompt templates, as for :func:`read_templates`.
-        background: What regions without an object are compared with: a text, or the
-            ``.npy`` file of its embedding. None: a learned vector.
+        background: What regions without an object are compared with: a text, or with
+            ``text_embeddings`` the ``.npy`` file of its embedding. None: a learned
+            vector.
         test_class_names: Classes at test time; None for ``class_names``.
         base_classes: Classes whose scores are fused with the exponents of trained ones.
             None: those of ``class_names``. An empty list treats all as novel, as the
@@ -84,7 +86,7 @@ class DITODetector(TwoStageDetector):
                 test_cfg=ConfigDict(test_cfg or dict(rpn=None, rcnn=None)),
                 data_preprocessor=data_preprocessor, init_cfg=init_cfg)
             self.vlm = _frozen(dict(backbone, **vlm)) if vlm is not None else None
-        _check_one_source(text_encoder, text_embeddings)
+        _check_texts(text_encoder, text_embeddings, background)
         self.class_texts = (
             ClassTexts(class_names, text_encoder, templates=templates,
                        background=background) if text_embeddings is None else
@@ -227,6 +229,11 @@ class DITODetector(TwoStageDetector):
         wanted = self.class_texts.embed_dims
         found = {'roi_head.bbox_head.embed_dims': self.roi_head.bbox_head.embed_dims}
         if self.vlm is not None:
+            if not hasattr(self.vlm, 'project'):
+                raise UserValueError(
+                    'vlm needs a PlainViT as the backbone, whose map a projection '
+                    f'takes to the texts; got a {type(self.vlm).__name__}. Set '
+                    'vlm=None for the scores of the detector alone.')
             found['the map of vlm'] = self.vlm.embed_dims
         for name, width in found.items():
             if width != wanted:
@@ -236,11 +243,17 @@ class DITODetector(TwoStageDetector):
                     'ViT of another width needs with_projection=True and embed_dims.')
 
 
-def _check_one_source(text_encoder: dict | None, text_embeddings: str | None) -> None:
+def _check_texts(text_encoder: dict | None, text_embeddings: str | None,
+                 background: str | None) -> None:
     if (text_encoder is None) == (text_embeddings is None):
         raise UserValueError(
             'DITODetector embeds its classes with text_encoder or reads '
             'text_embeddings; set exactly one of the two in the model config.')
+    if text_embeddings is not None and background == '.':
+        raise UserValueError(
+            'With text_embeddings the text of the background cannot be embedded: set '
+            'background to the .npy file of its embedding, or to None for a learned '
+            'vector.')
 
 
 def _frozen(config: dict) -> nn.Module:

@@ -21,9 +21,6 @@ from .roi_losses import box_loss, class_loss, federated_classes, mask_loss
 from .roi_targets import SampledRoIs, sample_rois, with_image_index
 from .scores import cosine_logits, fuse_scores, weight_by_objectness
 
-# Temperature of the cosines of the frozen image-text model.
-VLM_TEMPERATURE = 0.01
-
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -54,6 +51,9 @@ class TestOptions:
         score_thr, nms_iou, max_per_img: See :func:`select_detections`.
         base_weight, novel_weight: Exponents of the scores of the frozen model for
             classes with and without labels in training; see :func:`fuse_scores`.
+        renormalize, fuse_background: See :func:`fuse_scores`; the protocol of F-ViT
+            has False and True.
+        vlm_temperature: Divides the cosines of the frozen model.
         objectness_power: Of the score of the region proposal.
         vlm_box_scale: Regions are shrunk to this share of their sides before their
             features of the frozen model are averaged.
@@ -65,6 +65,9 @@ class TestOptions:
     max_per_img: int = 300
     base_weight: float = 0.35
     novel_weight: float = 0.65
+    renormalize: bool = True
+    fuse_background: bool = False
+    vlm_temperature: float = 0.01
     objectness_power: float = 3.0
     vlm_box_scale: float = 0.7
     mask_thr_binary: float = 0.5
@@ -211,7 +214,8 @@ class TextRoIHead(BaseModule):
             return logits.softmax(-1)
         options = self.test_options
         return fuse_scores(logits, self.vlm_logits(vlm_map, rois, text), base,
-                           options.base_weight, options.novel_weight)
+                           options.base_weight, options.novel_weight,
+                           options.renormalize, options.fuse_background)
 
     def vlm_logits(self, vlm_map: Tensor, rois: Tensor, text: Tensor) -> Tensor:
         """Cosines of the frozen model's features of RoIs with the texts, divided by
@@ -219,7 +223,7 @@ class TextRoIHead(BaseModule):
         # Unclipped, as a smaller box about the same center is inside of the image.
         boxes = rescale_boxes(rois[:, 1:], self.test_options.vlm_box_scale)
         pooled = self.crop_vlm.pooled([vlm_map], torch.cat([rois[:, :1], boxes], 1))
-        return cosine_logits(pooled, text, VLM_TEMPERATURE)
+        return cosine_logits(pooled, text, self.test_options.vlm_temperature)
 
     def _select(self, boxes: Tensor, scores: Tensor, meta: dict) -> InstanceData:
         height, width = box_limits(self.clip_to, meta)

@@ -132,6 +132,8 @@ class ClassTexts(BaseModule):
         """
         vocabulary = (self.trained_vocabulary if vocabulary is None
                       else read_vocabulary(vocabulary))
+        if self._tokens is not None and vocabulary == self._vocabulary:
+            return
         prompts, counts = self._prompts(vocabulary)
         tokens = tokenize(
             prompts, self.text_encoder.context_length - self.contexts.shape[1])
@@ -184,8 +186,13 @@ class ClassTexts(BaseModule):
         return cached[1]
 
     def train(self, mode: bool = True):
-        """Also clears the cache: EMA hooks swap weights between epochs."""
-        self._clear_cache()
+        """Also clears the cache: EMA hooks swap weights just before ``eval()``.
+
+        Not from training to training: loops in iterations call ``train()`` before
+        every step.
+        """
+        if not (mode and self.training):
+            self._clear_cache()
         return super().train(mode)
 
     def _apply(self, *args, **kwargs):

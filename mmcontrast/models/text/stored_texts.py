@@ -45,7 +45,8 @@ class StoredClassTexts(BaseModule):
             raise UserValueError(
                 f'{embeddings} holds {len(rows)} embeddings, but the vocabulary has '
                 f'{len(self._stored)} classes. Give the class list that the file '
-                'was made for, in its order.')
+                'was made for, in its order; a row for the background, which the '
+                'tools of DITO put first, goes to a file of its own.')
         # Not among the weights: a checkpoint would hold another copy of the file.
         self.register_buffer('_rows', rows, persistent=False)
         self.register_buffer('_chosen', None, persistent=False)
@@ -90,6 +91,8 @@ class StoredClassTexts(BaseModule):
         """
         vocabulary = (self.trained_vocabulary if vocabulary is None
                       else read_vocabulary(vocabulary))
+        if self._chosen is not None and vocabulary == self.vocabulary:
+            return
         known = {name.lower(): row
                  for row, names in enumerate(self._stored.synonyms)
                  for name in names}
