@@ -10,6 +10,8 @@ from mmcontrast.datasets.open_vocabulary import OV_COCO, OV_COCO_BASE
 from mmcontrast.errors import UserValueError
 
 ROOT = Path(__file__).parents[2]
+BASE = str(ROOT / 'configs/dito'
+           / 'dito_faster-rcnn-clip-vit-b16_16xb8-11k_coco-1024x1024.py')
 NAMES = ('cat', 'dog', 'stop_sign', 'zebra')
 
 
@@ -89,7 +91,7 @@ def test_classes_without_boxes_are_named(split):
 
 def test_own_boxes_get_the_keys_that_mmdet_reads(split):
     made = split(content([annotation(1, 0, 10), annotation(2, 0, 10, area=7.5)]),
-                 base=NAMES)
+                 base=NAMES[:2])
     first, second = written(made.files[0])['annotations']
     assert (first['area'], first['iscrowd'], second['area']) == (400, 0, 7.5)
 
@@ -100,7 +102,7 @@ def test_boxes_outside_the_image_are_clipped_or_dropped_and_listed(split):
         # Up to a pixel is rounding.
         annotation(3, 1, 10, (-0.5, 0, 100.9, 80)),
         annotation(4, 2, 10, (120, 10, 20, 20)), annotation(5, 2, 10, (10, 10, 0, 20)),
-        annotation(6, 2, 10, (10, 10, 5, -1))]), base=NAMES)
+        annotation(6, 2, 10, (10, 10, 5, -1))]), base=NAMES[:2])
     file = made.files[0]
     assert [a['bbox'] for a in written(file)['annotations']] == [
         [0, 10, 15, 20], [90, 70, 10, 10], [-0.5, 0, 100.9, 80]]
@@ -146,21 +148,59 @@ def test_lvis_loses_the_boxes_of_rare_classes_and_nothing_else(split):
         split(data, data, benchmark='lvis', overwrite=True)
 
 
-def test_the_files_are_read_by_the_lines_that_the_tool_prints(split):
+def test_the_lines_that_the_tool_prints_work_below_the_config_that_the_pages_name(
+        split, tmp_path):
     pytest.importorskip('mmdet')
-    from mmengine.config import Config
+    from mmengine.registry import DefaultScope
 
-    from mmcontrast.registry import DATASETS
+    from mmcontrast.apis.config import load_config
+    from mmcontrast.apis.lint import lint_config
+    from mmcontrast.registry import DATASETS, METRICS
+    images = tmp_path / 'images'
+    images.mkdir()
+    for k in range(3):
+        (images / f'{k}.jpg').touch()
     made = split(content(), content(), base='cat;stop sign;dog', novel='zebra;')
-    cfg = Config.fromstring(made.config, '.py')
-    train = DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': []})
-    val = DATASETS.build({**cfg.val_dataloader.dataset, 'pipeline': []})
+    path = tmp_path / 'mine.py'
+    path.write_text(f"_base_ = '{BASE}'\n{made.config}\n")
+    cfg = load_config(str(path))
+    assert lint_config(cfg) == []
+    assert cfg.model.class_names == str(made.vocabularies['base'])
+    assert cfg.model.test_class_names == str(made.vocabularies['all'])
+    data = {kind: cfg[f'{kind}_dataloader'].dataset for kind in
+            ('train', 'val', 'test')}
+    # Nothing of the base config's own data is left.
+    assert set(data['train']) == {'type', 'ann_file', 'data_prefix', 'metainfo',
+                                  'filter_cfg', 'pipeline'}
+    assert data['val'] == data['test'] and 'filter_cfg' not in data['val']
+    assert data['train'].pipeline == cfg.train_pipeline
+    assert data['val'].pipeline == cfg.test_pipeline
+    assert cfg.val_evaluator == cfg.test_evaluator == dict(
+        type='mmcontrast.GroupedCocoMetric', ann_file=str(made.files[1].path))
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        train, val, test = (DATASETS.build(part) for part in data.values())
+        METRICS.build(cfg.test_evaluator)
     assert train.metainfo['classes'] == ('cat', 'dog', 'stop sign')
     assert [[box['bbox_label'] for box in train.get_data_info(k)['instances']]
             for k in range(len(train))] == [[0], [1]]
-    assert val.metainfo['novel_classes'] == ('zebra',)
-    assert [[box['bbox_label'] for box in val.get_data_info(k)['instances']]
-            for k in range(len(val))] == [[0, 3], [3], [1]]
+    assert train.get_data_info(0)['img_path'] == f'{images}/0.jpg'
+    for dataset in (val, test):
+        assert dataset.metainfo['novel_classes'] == ('zebra',)
+        assert [[box['bbox_label'] for box in dataset.get_data_info(k)['instances']]
+                for k in range(len(dataset))] == [[0, 3], [3], [1]]
+
+
+def test_a_folder_of_images_that_is_not_found_is_left_to_the_user(split, tmp_path):
+    wanted = "data_prefix=dict(img='FOLDER_OF_THE_IMAGES/'),  # edit"
+    assert wanted in split(content(), base='cat;dog').config
+    for name in ('one', 'two'):  # both may be meant
+        (tmp_path / name).mkdir()
+        for k in range(3):
+            (tmp_path / name / f'{k}.jpg').touch()
+    assert wanted in split(content(), base='cat;dog', overwrite=True).config
+    (tmp_path / 'two/0.jpg').unlink()
+    assert f"img='{tmp_path}/one/'" in split(
+        content(), base='cat;dog', overwrite=True).config
 
 
 @pytest.mark.parametrize(('options', 'message'), [
@@ -168,6 +208,8 @@ def test_the_files_are_read_by_the_lines_that_the_tool_prints(split):
     (dict(base='cat;dgo'), "no category 'dgo', a base class: did you mean 'dog'"),
     (dict(base='cat;', novel='dog;'), r'neither base nor novel: zebra \(2\).*--drop-'),
     (dict(), 'Name the base classes'),
+    (dict(base=NAMES), 'No novel class is left: all 4 categories of train.json are '),
+    (dict(novel=NAMES), 'No base class is left'),
     (dict(benchmark='voc'), "'coco' or 'lvis', got 'voc'"),
     (dict(benchmark='coco', base='cat;'), 'classes of coco are fixed'),
 ])
@@ -208,6 +250,13 @@ def test_the_evaluation_file_must_have_the_same_classes_in_the_same_order(split)
               overwrite=True)
 
 
+def test_an_error_in_the_second_file_leaves_nothing_of_the_first(split, tmp_path):
+    with pytest.raises(UserValueError, match='val.json'):
+        split(content(), content([], NAMES[:3]), base='cat;dog')
+    assert sorted(path.name for path in (tmp_path / 'annotations').iterdir()) == [
+        'train.json', 'val.json']
+
+
 def test_nothing_is_overwritten_unasked_and_missing_files_are_named(split, tmp_path):
     split(content(), base='cat;dog')
     with pytest.raises(FileExistsError, match='train_base.json exists.*--overwrite'):
@@ -229,6 +278,6 @@ def test_the_command_line_reports_what_it_did(split, tmp_path, capsys):
     assert '1 images (2 without boxes left out), 1 boxes of base and 0 of novel' in said
     assert '1 boxes reached out of the image and were clipped; by image id: 0 (1).' in (
         said)
-    assert 'No box of: dog.' in said and "type='OpenVocabularyDataset'" in said
+    assert 'No box of: dog.' in said and "type='mmcontrast.OpenVoc" in said
     with pytest.raises(SystemExit, match='make_ov_split.py: .*exists'):
         tool.main([str(path), '--base', 'cat;dog'])

@@ -56,7 +56,10 @@ def build_parser() -> argparse.ArgumentParser:
         help='novel classes, in the same forms; default: all but the base ones')
     add('--out', metavar='DIR', help='folder of the new files; default: that of TRAIN, '
         'for coco zero-shot beside it')
-    add('--keep-empty', action='store_true', help='keep images without boxes')
+    add('--keep-empty', action='store_true',
+        help='keep images without boxes. In the training file, objects whose novel '
+        'boxes were removed are then trained as background; configs with '
+        'filter_empty_gt drop such images again')
     add('--drop-others', action='store_true',
         help='leave out boxes of classes that are neither base nor novel')
     add('--overwrite', action='store_true', help='replace files of an earlier call')

@@ -2,7 +2,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...datasets.coco_annotations import fit_boxes, read_annotations
@@ -21,11 +21,24 @@ from ..progress import progress_bar
 #: Endings of the names of the files for training and for evaluation.
 ENDINGS = dict(coco=('_seen_2_65_cat', '_all_2'), lvis=('_norare', '_all'),
                own=('_base', '_all'))
-_LOADER = """\
-{}_dataloader = dict(dataset=dict(
-    type='OpenVocabularyDataset', ann_file={!r},
+_DATASET = """\
+{kind}_dataloader = dict(dataset=dict(
+    _delete_=True, type='mmcontrast.OpenVocabularyDataset',
+    ann_file={file!r},
+    data_prefix=dict(img={images!r}),{note}
     metainfo=dict(
-        classes={!r}{})))"""
+        {classes}),
+    pipeline=_base_.{pipeline}, {rest}))"""
+_TEST = """\
+test_dataloader = val_dataloader
+val_evaluator = dict(
+    _delete_=True, type='mmcontrast.GroupedCocoMetric',
+    ann_file={!r})
+test_evaluator = val_evaluator"""
+_MODEL = """\
+model = dict(
+    class_names={base!r},
+    test_class_names={all!r})"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,7 @@ class SplitFile:
         without_boxes: Classes of this file that have no box.
         clipped, dropped: Ids of the images of boxes that reached out of the image, and
             of boxes without area in it; one a box.
+        image_folder: Folder that its images are in; None if it was not found.
     """
 
     path: Path
@@ -66,6 +80,7 @@ class SplitFile:
     without_boxes: tuple[str, ...] = ()
     clipped: tuple = ()
     dropped: tuple = ()
+    image_folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,14 +99,31 @@ class Split:
 
     @property
     def config(self) -> str:
-        """Config lines that read the files with ``OpenVocabularyDataset``."""
+        """Config lines for below the ``_base_`` of a detector's config.
+
+        They replace its datasets, metrics and classes. Without a file for evaluation,
+        data and metrics of validation and test stay those of ``_base_``.
+        """
         paths = {kind: str(path) for kind, path in self.vocabularies.items()}
-        read = [_LOADER.format('train', str(self.files[0].path), paths['base'], '')]
-        groups = (f",\n        base_classes={paths['base']!r},\n"
-                  f"        novel_classes={paths['novel']!r}")
-        read += [_LOADER.format('val', str(file.path), paths['all'], groups)
-                 for file in self.files[1:]]
-        return '\n'.join(read)
+        train, *tests = self.files
+        lines = [_dataset('train', train, dict(classes=paths['base']), 'train_pipeline',
+                          'filter_cfg=dict(filter_empty_gt=True)')]
+        for file in tests:
+            groups = dict(classes=paths['all'], base_classes=paths['base'],
+                          novel_classes=paths['novel'])
+            lines += [_dataset('val', file, groups, 'test_pipeline', 'test_mode=True'),
+                      _TEST.format(str(file.path))]
+        return '\n'.join([*lines, _MODEL.format(**paths)])
+
+
+def _dataset(kind: str, file: SplitFile, classes: dict[str, str], pipeline: str,
+             rest: str) -> str:
+    """Config lines of a dataset; ``rest`` are its further arguments."""
+    return _DATASET.format(
+        kind=kind, file=str(file.path), pipeline=pipeline, rest=rest,
+        images=file.image_folder or 'FOLDER_OF_THE_IMAGES/',
+        note='' if file.image_folder else '  # edit: images were not found',
+        classes=',\n        '.join(f'{key}={path!r}' for key, path in classes.items()))
 
 
 def make_ov_split(train: str | Path, val: str | Path | None = None,
@@ -117,7 +149,9 @@ def make_ov_split(train: str | Path, val: str | Path | None = None,
             of the two is enough: the other becomes the rest.
         out: Folder of the new files. Default: that of ``train``; for 'coco' the
             folder ``zero-shot`` beside it.
-        keep_empty: Keep images without boxes.
+        keep_empty: Keep images without boxes. In the training file, the objects whose
+            novel boxes were removed are trained as background; configs with
+            ``filter_empty_gt`` drop such images again.
         drop_others: Leave out boxes of classes that are neither base nor novel; else
             they are an error.
         overwrite: Replace files of an earlier call.
@@ -127,7 +161,8 @@ def make_ov_split(train: str | Path, val: str | Path | None = None,
         FileNotFoundError: If an annotation file does not exist.
         FileExistsError: If a file to write exists, without ``overwrite``.
         UserValueError: If an annotation file is not valid, a class is unknown, base
-            and novel overlap, or boxes have a class that is in neither list.
+            and novel overlap, one of them is empty, or boxes have a class that is in
+            neither list.
     """
     _check(benchmark, base, novel, val)
     sources = [Path(path).expanduser() for path in (train, val) if path is not None]
@@ -140,7 +175,7 @@ def make_ov_split(train: str | Path, val: str | Path | None = None,
         if path.exists() and not overwrite:
             raise FileExistsError(f'{path} exists; remove it, give another --out, or '
                                   '--overwrite (overwrite=True) to replace it.')
-    files, classes = [], None
+    made, classes = [], None
     with progress_bar(progress) as bar:
         for source, target in bar.track(list(zip(sources, targets, strict=True)),
                                         description='split'):
@@ -148,13 +183,16 @@ def make_ov_split(train: str | Path, val: str | Path | None = None,
             if classes is None:
                 classes = _classes(data['categories'], benchmark, base, novel,
                                    source.name)
-            data, file = _split(data, classes, target, source.name, not files,
+            data, file = _split(data, classes, target, source.name, not made,
                                 keep_empty, drop_others, benchmark)
-            _write(target, json.dumps(data))
-            files.append(file)
+            made.append((data, replace(file, image_folder=_image_folder(
+                source, data['images']))))
+    # Only now, so that an error in one file leaves nothing of the other.
+    for data, file in made:
+        _write(file.path, json.dumps(data))
     for kind, path in vocabularies.items():
         _write(path, '\n'.join([*getattr(classes, kind), '']))
-    return Split(classes, tuple(files), vocabularies)
+    return Split(classes, tuple(file for _, file in made), vocabularies)
 
 
 def _write(path: Path, text: str) -> None:
@@ -189,8 +227,9 @@ def _classes(categories: list[dict], benchmark: str | None, base, novel, place: 
         if not any(rare.values()):
             raise UserValueError(f"{place}: no category has frequency 'r'. The LVIS "
                                  'v1 training file is needed.')
-        return Classes(tuple(known), tuple(n for n in known if not rare[n]),
-                       tuple(n for n in known if rare[n]))
+        named = {kind: [name for name in known if rare[name] == (kind == 'novel')]
+                 for kind in ('base', 'novel')}
+        return _checked(known, named, place)
     if benchmark == 'coco':
         base, novel = OV_COCO_BASE, OV_COCO_NOVEL
     named = {kind: [plain_name(name) for name in class_list(given)]
@@ -204,10 +243,20 @@ def _classes(categories: list[dict], benchmark: str | None, base, novel, place: 
     for kind, other in (('base', 'novel'), ('novel', 'base')):
         if kind not in named:
             named[kind] = [name for name in known if name not in named[other]]
-    base, novel = (tuple(name for name in known if name in set(named[kind]))
-                   for kind in ('base', 'novel'))
-    return Classes(tuple(name for name in known if name in {*base, *novel}), base,
-                   novel)
+    return _checked(known, named, place)
+
+
+def _checked(known: list[str], named: dict[str, list[str]], place: str) -> Classes:
+    """Both parts in the order of the file, after a check that there are two."""
+    parts = {}
+    for kind, other in (('base', 'novel'), ('novel', 'base')):
+        parts[kind] = tuple(name for name in known if name in set(named[kind]))
+        if not parts[kind]:
+            raise UserValueError(
+                f'No {kind} class is left: all {len(known)} categories of {place} are '
+                f'{other} classes. Leave at least one out of them.')
+    return Classes(tuple(name for name in known if name in {
+        *parts['base'], *parts['novel']}), **parts)
 
 
 def _split(data: dict, classes: Classes, target: Path, place: str, training: bool,
@@ -255,6 +304,18 @@ def _fitted(data: dict) -> tuple[list[dict], tuple, tuple]:
     annotations = [dict(area=a['bbox'][2] * a['bbox'][3], iscrowd=0) | a
                    for a in fitted.annotations]
     return annotations, fitted.clipped, fitted.dropped
+
+
+def _image_folder(source: Path, images: list[dict]) -> str | None:
+    """The only folder near an annotation file that has its first and last image."""
+    names = [image['file_name'] for image in (*images[:1], *images[-1:])
+             if 'file_name' in image]
+    near = [source.parent, source.parent.parent]
+    near += [folder for parent in near for folder in (parent, parent / 'images')
+             if folder.is_dir() for folder in folder.iterdir() if folder.is_dir()]
+    found = {folder.resolve(): folder for folder in reversed(near)
+             if names and all((folder / name).is_file() for name in names)}
+    return f'{next(iter(found.values()))}/' if len(found) == 1 else None
 
 
 def _with_file_name(image: dict) -> dict:
