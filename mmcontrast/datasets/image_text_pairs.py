@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from ..registry import DATASETS
 from .bad_images import Reason
 from .captions.entries import CaptionList, collect
-from .captions.json_files import read_json
+from .captions.json_files import karpathy_splits, read_json
 from .captions.tables import (
     Column,
     is_tab_separated,
@@ -101,9 +101,18 @@ class ImageTextPairs(UnlabeledImages):
         """Pairs skipped at the start, and images found bad so far, by all loaders."""
         return [*self.skipped, *super().bad_images()]
 
-    def _entries(self):
+    def splits(self) -> list[str]:
+        """Parts that a Karpathy split holds, read or not; none for other files."""
+        return [] if self._kind() in ('csv', 'tsv') else karpathy_splits(
+            self.ann_file, self.encoding)
+
+    def _kind(self) -> str:
+        """``format``, of 'auto' what the suffix says."""
         ending = os.path.splitext(self.ann_file)[1].lower()
-        kind = self.format if self.format != 'auto' else _TABLES.get(ending, 'auto')
+        return self.format if self.format != 'auto' else _TABLES.get(ending, 'auto')
+
+    def _entries(self):
+        kind = self._kind()
         if kind not in ('csv', 'tsv'):
             self._reject_table_options(kind)
             return read_json(self.ann_file, kind, self.split, self.encoding)
@@ -130,7 +139,7 @@ class ImageTextPairs(UnlabeledImages):
         if not self.local_files:
             return None
         path = os.path.join(os.path.dirname(self.ann_file), self.local_files)
-        lines = read_bytes(path).decode(self.encoding).splitlines()
+        lines = read_bytes(path).decode(self.encoding).split('\n')
         pairs = [line.partition('\t') for line in lines if line.strip()]
         broken = next((url for url, tab, file in pairs if not file.strip()), None)
         if broken is not None:

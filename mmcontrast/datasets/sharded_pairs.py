@@ -83,7 +83,8 @@ class ShardedPairs(ShardedImages):
         try:
             found = parse_caption(data.decode('utf-8-sig') if use_txt else
                                   _caption_of(data, self.caption_key))
-        except ValueError as error:  # UnicodeDecodeError, JSONDecodeError
+        # UnicodeDecodeError, JSONDecodeError; a .json that is nested too deeply.
+        except (ValueError, RecursionError) as error:
             raise BadImage(path, Reason.BAD_TEXT, str(error)) from None
         if isinstance(found, Reason):
             detail = '' if use_txt else f'{self.caption_key!r} of its .json'

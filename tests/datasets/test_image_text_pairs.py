@@ -114,6 +114,36 @@ def test_urls_are_not_downloaded(folder):
         pairs(folder, content, 'cc.tsv', local_files='map.txt')
 
 
+def test_a_row_that_no_caption_fits_into_is_a_bad_pair(folder):
+    # Without quotes, the part after the comma would be lost.
+    content = 'filepath,title,id\nimg/0.png,a cat, asleep,1\nimg/1.png,a dog,2\n' \
+              'img/2.png,3\n'
+    dataset = pairs(folder, content)
+    assert found(dataset) == [('img/1.png', ['a dog'])]
+    assert dataset.bad_images() == [
+        ('img/0.png (line 2: 4 fields, the first row has 3)', Reason.BAD_TEXT),
+        ('img/2.png (line 4: 2 fields, the first row has 3)', Reason.BAD_TEXT)]
+
+
+def test_a_quote_that_is_not_closed_is_an_error_at_the_row_where_it_begins(folder):
+    content = 'filepath,title\nimg/0.png,a\nimg/1.png,"a dog\nimg/2.png,b\n'
+    with pytest.raises(ValueError, match=r'pairs.csv, line 3: .*quoted=False'):
+        pairs(folder, content)
+    assert len(pairs(folder, content, quoted=False)) == 3
+
+
+@pytest.mark.parametrize('separator', ['\u2028', '\u2029', '\x85'])
+def test_line_separators_of_unicode_are_part_of_a_caption_or_a_path(folder, separator):
+    line = json.dumps(dict(image='img/0.png', caption=f'a{separator}b'),
+                      ensure_ascii=False)
+    wanted = [('img/0.png', [f'a{separator}b'])]
+    assert found(pairs(folder, f'{line}\r\n', 'list.jsonl')) == wanted
+    (folder / 'map.txt').write_bytes(f'http://a/{separator}\timg/0.png\r\n'.encode())
+    dataset = pairs(folder, f'a cat\thttp://a/{separator}\n', 'cc.tsv',
+                    local_files='map.txt')
+    assert found(dataset) == [('img/0.png', ['a cat'])]
+
+
 # JSON.
 
 COCO = dict(

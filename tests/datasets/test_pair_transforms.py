@@ -37,14 +37,16 @@ def test_every_caption_is_drawn_about_equally_often_and_the_first_on_demand():
         choose(dict(img_path='a.png'))
 
 
-def test_text_is_cleaned_before_and_after_the_choice():
+def test_texts_are_cleaned_before_one_is_chosen():
     clean = CleanText(replace={'<PERSON>': 'person'})
-    assert clean(dict(text='A  <PERSON>\n Runs '))['text'] == 'a person runs'
+    assert clean(dict(texts=('A  <PERSON>\n Runs ',)))['texts'] == ('a person runs',)
     assert clean(dict(texts=('A', ' '), img_path=''))['texts'] == ('a',)
-    assert CleanText(lower=False)(dict(text=' A b'))['text'] == 'A b'
+    assert CleanText(lower=False)(dict(texts=[' A b']))['texts'] == ('A b',)
     with pytest.raises(BadImage, match='x.png: empty caption') as said:
         CleanText(replace={'<b>': ''})(dict(texts=['<b>'], img_path='x.png'))
     assert said.value.reason is Reason.EMPTY_TEXT
+    with pytest.raises(KeyError, match='x.png.*CleanText belongs before ChooseText'):
+        clean(ChooseText()(dict(texts=['a'], img_path='x.png')))
 
 
 def test_captions_are_made_from_class_names():

@@ -80,7 +80,8 @@ def test_bad_texts_are_replaced_counted_and_listed(tmp_path):
         [dataset[k] for k in range(40)]
 
 
-@pytest.mark.parametrize('content', ['{"caption": ', '["a"]', '{"caption": 3}'])
+@pytest.mark.parametrize('content', [
+    '{"caption": ', '["a"]', '{"caption": 3}', '[' * 100_000], ids=range(4))
 def test_json_that_holds_no_caption_is_a_bad_text(tmp_path, content):
     write_tar(tmp_path / 'a.tar', members(
         a_png=encoded(1), a_json=content, b_png=encoded(2), b_json='{"caption": "b"}'))

@@ -1,5 +1,6 @@
 """What make_shards packs is what was there, and is read back by our data sets."""
 import importlib.util
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -25,6 +26,15 @@ def photos(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new('RGB', (90, 60), (5 * k, 90, 20)).save(path)
     return tmp_path / 'photos'
+
+
+@pytest.fixture(scope='module')
+def tool():
+    spec = importlib.util.spec_from_file_location(
+        'make_shards_tool', ROOT / 'tools/data/make_shards.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def contents(folder):
@@ -83,6 +93,39 @@ def test_captions_travel_along(photos, tmp_path):
         make_shards(str(photos), tmp_path / 'x.lmdb', 'lmdb', with_captions=True)
 
 
+def test_captions_of_a_table_without_known_columns_are_packed(
+        photos, tmp_path, tool, capsys):
+    (photos / 'pairs.csv').write_bytes(
+        'id,where,alt\n7,a/1.jpg,caf\xe9\n8,a/1.png, \n'.encode('latin-1'))
+    tool.main([str(photos), str(tmp_path / 'packed'), '--captions', '--ann-file',
+               'pairs.csv', '--image-column', 'where', '--caption-column', 'alt',
+               '--encoding', 'latin-1', '--max-bad-share', '0.5', '--format', 'csv'])
+    said = capsys.readouterr().out
+    assert 'Left out: ' in said and 'a/1.png (line 3): empty caption' in said
+    assert '1 pairs or images could not be read' in said
+    dataset = ShardedPairs(f'{tmp_path}/packed/*.tar', pipeline=[dict])
+    assert [dataset[k]['texts'] for k in range(len(dataset))] == [('caf\xe9',)]
+    (photos / 'map.txt').write_text('http://a/1\ta/1.jpg\n')
+    (photos / 'cc.txt').write_text('a cat\thttp://a/1\n')
+    tool.main([str(photos), str(tmp_path / 'cc'), '--captions', '--ann-file', 'cc.txt',
+               '--image-column', '1', '--caption-column', '0', '--local-files',
+               'map.txt'])
+    with pytest.raises(SystemExit, match='encoding is for files of captions'):
+        tool.main([str(photos), str(tmp_path / 'x'), '--encoding', 'latin-1'])
+
+
+def test_a_karpathy_file_is_packed_by_its_splits(photos, tmp_path, tool):
+    (photos / 'k.json').write_text(json.dumps(dict(images=[
+        dict(filename=f'a/1.{ending}', split=split, sentences=[dict(raw=split)])
+        for ending, split in (('jpg', 'train'), ('png', 'test'))])))
+    call = [str(photos), str(tmp_path / 'k'), '--captions', '--ann-file', 'k.json']
+    with pytest.raises(SystemExit, match='holds the splits test, train.*--split'):
+        tool.main(call)
+    tool.main([*call, '--split', 'train'])
+    dataset = ShardedPairs(f'{tmp_path}/k/*.tar', pipeline=[dict])
+    assert [dataset[k]['texts'] for k in range(len(dataset))] == [('train',)]
+
+
 def test_a_zip_and_a_list_are_packed_into_an_lmdb(photos, tmp_path):
     with zipfile.ZipFile(tmp_path / 'photos.zip', 'w') as file:
         for path in photos.rglob('*.*'):
@@ -138,11 +181,7 @@ def read_by_a_config(said, folder):
 
 
 def test_the_tool_prints_config_lines_that_read_what_it_wrote(
-        photos, tmp_path, capsys):
-    spec = importlib.util.spec_from_file_location(
-        'make_shards_tool', ROOT / 'tools/data/make_shards.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+        photos, tmp_path, tool, capsys):
     tool.main([str(photos), str(tmp_path / 'packed')])
     said = capsys.readouterr().out
     assert '40 images in 1 shards' in said

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from mmcontrast.apis.cli import INPUT_ERRORS, error_exit, tool_parser
 from mmcontrast.apis.data.make_shards import make_shards
+from mmcontrast.datasets.image_text_pairs import FORMATS
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for bad in packed.skipped[:20]:
         print(f'Left out: {bad}')
     if packed.skipped:
-        print(f'{len(packed.skipped)} images could not be read and were left out.')
+        noun = 'pairs or images' if packed.with_captions else 'images'
+        print(f'{len(packed.skipped)} {noun} could not be read and were left out.')
     shards = f' in {packed.num_shards} shards' if packed.num_shards else ''
     print(f'{packed.num_images} images{shards}: {packed.out}. In a config of yours, '
           f'below the _base_ that it inherits:\n\n{packed.config}')
@@ -46,7 +48,32 @@ def build_parser() -> argparse.ArgumentParser:
         help='keep the order of the source; default: shuffle, so that every shard is a '
         'sample of the whole')
     add('--seed', type=int, default=0, help='seed of the shuffling')
+    add_caption_options(parser.add_argument_group('with --captions'))
     return parser
+
+
+def add_caption_options(group: argparse._ArgumentGroup) -> None:
+    """Options of ImageTextPairs; those that are not given keep its defaults."""
+    def add(name: str, **options) -> None:
+        group.add_argument(name, default=argparse.SUPPRESS, **options)
+
+    add('--split', nargs='+', metavar='NAME',
+        help='parts of a Karpathy split to pack, e.g. train restval')
+    add('--format', choices=FORMATS, help='layout of LIST; default: recognized')
+    add('--image-column', type=column, metavar='COLUMN',
+        help='column of the images in a table: a name, or a number from 0 without '
+        'header')
+    add('--caption-column', type=column, metavar='COLUMN', help='that of the captions')
+    add('--local-files', metavar='FILE',
+        help='lines of URL<TAB>PATH beside LIST, for downloaded images')
+    add('--encoding', help='of LIST; default: UTF-8')
+    add('--max-bad-share', type=float, metavar='SHARE',
+        help='largest share of bad pairs in LIST; default: 0.1')
+
+
+def column(text: str) -> int | str:
+    """A number or a name."""
+    return int(text) if text.isdigit() else text
 
 
 if __name__ == '__main__':

@@ -19,6 +19,8 @@ from ..progress import progress_bar
 _LMDB_LIMIT = 1 << 42
 _LMDB_LONGEST_KEY = 511
 _IMAGES_PER_COMMIT = 256
+_CAPTION_OPTIONS = ('split', 'format', 'image_column', 'caption_column', 'local_files',
+                    'encoding', 'max_bad_share')
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Packed:
         out: Folder of the shards, or the database.
         num_images: Images in it.
         num_shards: Tar files; 0 for an lmdb.
-        skipped: Source files that are missing, empty or cannot be read.
+        skipped: Pairs without a usable caption, then source files that are missing,
+            empty or cannot be read.
         with_captions: Whether the shards hold image-text pairs.
     """
 
@@ -56,7 +59,7 @@ class Packed:
 def make_shards(source: str, out: str | Path, to: str = 'tar', ann_file: str = '',
                 prefix: str = '', with_label: bool = False, shard_mb: float = 256,
                 shuffle: bool = True, seed: int = 0, progress: bool = True,
-                with_captions: bool = False) -> Packed:
+                with_captions: bool = False, **caption_options) -> Packed:
     """Copy the image files of a folder, zip, lmdb or list, unchanged, into few files.
 
     The result is atomic: written next to ``out`` under another name and renamed at the
@@ -77,16 +80,22 @@ def make_shards(source: str, out: str | Path, to: str = 'tar', ann_file: str = '
         with_captions: Take ``ann_file`` for a file of captions, as
             :class:`~mmcontrast.datasets.ImageTextPairs` reads it, and write them
             as ``.json`` members; a single caption also as ``.txt``.
+        caption_options: ``split``, ``format``, ``image_column``, ``caption_column``,
+            ``local_files``, ``encoding`` and ``max_bad_share`` of
+            :class:`~mmcontrast.datasets.ImageTextPairs`. A Karpathy file with several
+            splits needs ``split``, one or a list of them.
 
     Raises:
         FileExistsError: If ``out`` exists.
         FileNotFoundError: If the source is missing or without images.
-        ValueError: If an argument is out of range, or no image can be read.
+        ValueError: If an argument is out of range, no image can be read, or ``split``
+            is missing.
     """
     out = Path(out).expanduser()
     _check(out, to, shard_mb, with_label, with_captions)
+    _check_caption_options(caption_options, with_captions)
     place = dict(data_root=source, ann_file=ann_file, data_prefix=dict(img_path=prefix))
-    images = ImageTextPairs(**place) if with_captions else (
+    images = _pairs(place, caption_options) if with_captions else (
         UnlabeledImages(**place, with_label=with_label))
     order = list(range(len(images)))
     if shuffle and to == 'tar':
@@ -101,7 +110,8 @@ def make_shards(source: str, out: str | Path, to: str = 'tar', ann_file: str = '
         if not num_images:
             raise ValueError(f'None of the {len(images)} images of {source} can be '
                              f'read; the first: {skipped[0]}.')
-    return Packed(out, num_images, num_shards, tuple(skipped), with_captions)
+    without_text = (BadImage(*pair) for pair in getattr(images, 'skipped', ()))
+    return Packed(out, num_images, num_shards, (*without_text, *skipped), with_captions)
 
 
 def _check(out: Path, to: str, shard_mb: float, with_label: bool,
@@ -122,6 +132,27 @@ def _check(out: Path, to: str, shard_mb: float, with_label: bool,
                          "to='lmdb' and with_label out.")
     if shard_mb <= 0:
         raise ValueError(f'shard_mb must be more than 0, got {shard_mb}.')
+
+
+def _check_caption_options(options: dict, with_captions: bool) -> None:
+    unknown = [key for key in options if key not in _CAPTION_OPTIONS]
+    if unknown:
+        raise TypeError(f'make_shards has no argument {unknown[0]!r}.')
+    if options and not with_captions:
+        raise ValueError(f'{next(iter(options))} is for files of captions: set '
+                         '--captions (with_captions=True), or leave it out.')
+
+
+def _pairs(place: dict, options: dict) -> ImageTextPairs:
+    pairs = ImageTextPairs(**place, **options)
+    if not pairs.split:
+        splits = pairs.splits()
+        if len(splits) > 1:
+            raise ValueError(
+                f'{pairs.ann_file} holds the splits {", ".join(splits)}, which do not '
+                'belong into the same shards. Name those to pack: --split train '
+                "(split='train').")
+    return pairs
 
 
 def _read(images: UnlabeledImages, order: Iterable[int], skipped: list[BadImage]

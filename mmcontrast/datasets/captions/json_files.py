@@ -48,12 +48,21 @@ def read_json(ann_file: str, layout: str = 'auto', split: Collection[str] = (),
     return _list_entries(content)
 
 
+def karpathy_splits(ann_file: str, encoding: str = 'utf-8-sig') -> list[str]:
+    """Parts of a Karpathy split that a JSON file holds; none for other layouts."""
+    content = _parse(ann_file, encoding)
+    if _layout_of(content) != 'karpathy':
+        return []
+    return sorted({str(image.get('split')) for image in content['images']})
+
+
 def _parse(ann_file: str, encoding: str):
     data = read_bytes(ann_file)
     try:
         text = data.decode(encoding)
         if ann_file.lower().endswith('.jsonl'):
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+            # Not splitlines(): U+2028 and others may stand in a caption.
+            return [json.loads(line) for line in text.split('\n') if line.strip()]
         return json.loads(text)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f'{ann_file} is not valid JSON: {error}.') from None

@@ -39,7 +39,8 @@ def read_table(table: str, delimiter: str, image_column: Column = None,
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If columns are missing, or the file is no text.
+        ValueError: If columns are missing, a quote is not closed, or the file is no
+            text. A row with more or fewer fields than the first is a bad pair.
     """
     rows = _rows(table, delimiter, quoted, encoding)
     line, first = next(rows, (1, None))
@@ -47,9 +48,9 @@ def read_table(table: str, delimiter: str, image_column: Column = None,
         raise ValueError(f'{table} is empty; expected a path and a caption per line.')
     image, caption, has_header = _columns(table, first, image_column, caption_column)
     if not has_header:
-        yield _entry(first, image, caption, line)
+        yield _entry(first, image, caption, line, len(first))
     for line, row in rows:
-        yield _entry(row, image, caption, line)
+        yield _entry(row, image, caption, line, len(first))
 
 
 def is_tab_separated(table: str, encoding: str = 'utf-8-sig') -> bool:
@@ -70,19 +71,22 @@ def _rows(table: str, delimiter: str, quoted: bool, encoding: str
           ) -> Iterator[tuple[int, list[str]]]:
     """(line number, fields) of every row that is not empty."""
     text = io.TextIOWrapper(io.BytesIO(read_bytes(table)), encoding, newline='')
-    reader = csv.reader(text, delimiter=delimiter, quoting=(
+    reader = csv.reader(text, delimiter=delimiter, strict=quoted, quoting=(
         csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE))
-    limit = csv.field_size_limit(_LONGEST_FIELD)
+    limit, start = csv.field_size_limit(_LONGEST_FIELD), 1
     try:
         for row in reader:
             if row:
                 yield reader.line_num, row
+            start = reader.line_num + 1
     except UnicodeDecodeError as error:
         raise ValueError(
             f'{table} is not {encoding} text after line {reader.line_num} ({error}). '
             "Set encoding, e.g. encoding='latin-1'.") from None
     except csv.Error as error:
-        raise ValueError(f'{table}, line {reader.line_num}: {error}.') from None
+        hint = (' Close the quote that begins in this row, or set quoted=False if '
+                'quotes are letters.' if quoted else '')
+        raise ValueError(f'{table}, line {start}: {error}.{hint}') from None
     finally:
         csv.field_size_limit(limit)
 
@@ -130,7 +134,14 @@ def _shown(row: Sequence[str]) -> list[str]:
     return [field if len(field) <= 40 else f'{field[:37]}...' for field in row[:8]]
 
 
-def _entry(row: Sequence[str], image: int, caption: int, line: int) -> Entry:
-    path, text = (row[column] if column < len(row) else None
-                  for column in (image, caption))
-    return Entry(path and path.strip(), text, f'line {line}')
+def _entry(row: Sequence[str], image: int, caption: int, line: int, width: int
+           ) -> Entry:
+    """The pair of a row; one of another number of fields than the first is bad."""
+    path = row[image].strip() if image < len(row) else None
+    if caption >= len(row):
+        return Entry(path, None, f'line {line}')
+    if len(row) != width:
+        # A delimiter in a caption that is not quoted: no field is the whole caption.
+        return Entry(path, list(row), f'line {line}: {len(row)} fields, the first row '
+                                      f'has {width}')
+    return Entry(path, row[caption], f'line {line}')

@@ -35,9 +35,10 @@ class ChooseText(BaseTransform):
 
 @TRANSFORMS.register_module()
 class CleanText(BaseTransform):
-    """Clean ``text``, or all ``texts``: replace parts, join spaces, lower case.
+    """Clean all ``texts`` of an image: replace parts, join spaces, lower case.
 
-    The tokenizers of open_clip lower the case and join spaces themselves.
+    Stands before ``ChooseText``. The tokenizers of open_clip lower the case and join
+    spaces themselves.
 
     Args:
         replace: Parts of captions and what stands for them, e.g. ``{'<PERSON>':
@@ -45,7 +46,8 @@ class CleanText(BaseTransform):
         lower: Whether to change to lower case.
 
     Raises:
-        BadImage: If nothing is left of a text; the pair is replaced and listed.
+        BadImage: If nothing is left of all texts; the image is replaced and listed.
+        KeyError: If there are no ``texts``, as after ``ChooseText``.
     """
 
     def __init__(self, replace: Mapping[str, str] | None = None, lower: bool = True
@@ -53,12 +55,13 @@ class CleanText(BaseTransform):
         self.replace, self.lower = dict(replace or {}), lower
 
     def transform(self, results: dict) -> dict:
-        if 'text' in results:
-            results['text'] = self._clean(results['text'])
-            left = [results['text']] if results['text'] else []
-        else:
-            left = [text for text in map(self._clean, results['texts']) if text]
-            results['texts'] = tuple(left)
+        if 'texts' not in results:
+            # After the choice, an image with other captions would count as bad.
+            raise KeyError(
+                f"{results.get('img_path', 'A sample')} has no 'texts' to clean; "
+                'CleanText belongs before ChooseText in the pipeline.')
+        left = [text for text in map(self._clean, results['texts']) if text]
+        results['texts'] = tuple(left)
         if not left:
             raise BadImage(results.get('img_path', '?'), Reason.EMPTY_TEXT,
                            'after CleanText')
