@@ -1,5 +1,5 @@
 """Both terms in about a minute, from random weights, the text tower trained, too."""
-_base_ = './dito-pretrain-regions_vit-tiny_1xb32-10e_shapes.py'
+_base_ = './dito-pretrain-regions_vit-tiny_1xb32-5e_shapes.py'
 
 load_from = None
 model = dict(text_encoder=dict(frozen=False, init_cfg=None))

@@ -1,22 +1,22 @@
-"""A small DITO detector for images of 128 pixels: minutes on a CPU."""
+"""A small DITO detector for images of 128 pixels, for a CPU."""
 width = 128
 model = dict(
     type='mmcontrast.DITODetector',
     data_preprocessor=dict(
         type='mmdet.DetDataPreprocessor', mean=[0, 0, 0], std=[255, 255, 255],
         bgr_to_rgb=True),
-    # 16 x 16 patches; windows of 4 x 4, shifted by half of one.
+    # 8 x 8 patches; windows of 4 x 4, shifted by half of one.
     backbone=dict(
-        type='PlainViT', layers=4, width=width, heads=4, patch_size=8, pos_grid=16,
-        windows=(4, None), shift=2),
+        type='PlainViT', layers=4, width=width, heads=4, patch_size=16, pos_grid=8,
+        windows=(2, None), shift=2),
     neck=dict(
         type='SimpleFeaturePyramid', in_channels=width, out_channels=64,
-        levels=(2, 3, 4), patch_stride=8),
+        levels=(2, 3, 4)),
     rpn_head=dict(
         type='CenternessRPNHead', in_channels=64, feat_channels=64,
         strides=(4, 8, 16), anchor_scale=6),
     roi_head=dict(
-        type='TextRoIHead', strides=(4, 8, 16), vlm_stride=8,
+        type='TextRoIHead', strides=(4, 8, 16), vlm_stride=16,
         bbox_head=dict(
             type='TextBoxHead', in_channels=64, num_convs=2, conv_channels=64,
             fc_channels=256, embed_dims=width)),

@@ -10,13 +10,13 @@ model = dict(
     data_preprocessor=dict(
         type='ImgDataPreprocessor', mean=[0, 0, 0], std=[255, 255, 255]),
     backbone=dict(
-        type='PlainViT', layers=4, width=width, heads=4, patch_size=8, pos_grid=16,
-        windows=(4, None), shift=2),
+        type='PlainViT', layers=4, width=width, heads=4, patch_size=16, pos_grid=8,
+        windows=(2, None), shift=2),
     text_encoder=dict(
         type='CLIPTextEncoder', embed_dims=width, width=64, heads=4, layers=2,
         context_length=48, vocab_size=49408, frozen=True,
         init_cfg=dict(type='CLIPPretrained', checkpoint=toy_clip)))
 train_dataloader = dict(batch_size=32)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
-train_cfg = dict(max_epochs=20)
+train_cfg = dict(max_epochs=10)
 default_hooks = dict(bad_images=dict(type='BadImagesHook'))
