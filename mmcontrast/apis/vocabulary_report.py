@@ -52,7 +52,9 @@ def set_vocabularies(runner: Runner, kept: str) -> None:
     """Score the kept classes and, as the trained ones, others of the test set.
 
     Trained are, of the other classes, those of the model's training if it notes them
-    (a detector of any vocabulary), else all.
+    (a detector of any vocabulary), else all. Classes of the training are found by their
+    names and synonyms, whatever their case and underscores; those that are not labels
+    of the test set are named in the log.
 
     Args:
         runner: Of a config that :func:`add_vocabulary_metric` prepared.
@@ -75,11 +77,11 @@ def set_vocabularies(runner: Runner, kept: str) -> None:
     if unknown:
         raise UsageError(f'--kept: the test set has no class {unknown[0]!r}; it has '
                          f'{", ".join(labels)}.')
-    trained = [name for name in by_name if name not in wanted]
+    trained = list(by_name)
     model = unwrap_model(runner.model)
     if isinstance(model, OpenVocabulary):
-        learned = set(folded(model.trained_class_names))
-        trained = [name for name in trained if name in learned]
+        trained = _labels_of([folded(names) for names in _synonyms(model)], trained)
+    trained = [name for name in trained if name not in wanted]
     if not trained:
         raise UsageError('--kept names all classes that were trained; nothing is left '
                          'to compare them with.')
@@ -88,6 +90,26 @@ def set_vocabularies(runner: Runner, kept: str) -> None:
     for metric in runner.test_evaluator.metrics:
         if metric.prefix == PREFIX:
             metric.groups = groups
+
+
+def _synonyms(model: OpenVocabulary) -> Sequence[Sequence[str]]:
+    """The names of each trained class; a class without synonyms has one."""
+    texts = getattr(model, 'class_texts', None)
+    vocabulary = getattr(texts, 'trained_vocabulary', None)
+    return [[name] for name in model.trained_class_names] if vocabulary is None else (
+        vocabulary.synonyms)
+
+
+def _labels_of(trained: Sequence[Sequence[str]], labels: Sequence[str]) -> list[str]:
+    """Labels that were trained, by any of their names; warns about other classes."""
+    without = [names[0] for names in trained if not set(names) & set(labels)]
+    if without:
+        listed = ', '.join(without[:10]) + (', ...' if len(without) > 10 else '')
+        MMLogger.get_current_instance().warning(
+            f'{len(without)} of the {len(trained)} trained classes are not labels of '
+            f'the test set and have no scores: {listed}.')
+    learned = {name for names in trained for name in names}
+    return [label for label in labels if label in learned]
 
 
 def log_vocabularies(after: Mapping[str, float], before: Mapping[str, float]) -> None:

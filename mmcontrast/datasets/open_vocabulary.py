@@ -52,9 +52,18 @@ def class_ids(classes: Sequence[str], categories: Sequence[dict], place: str
         place: The file, for the message.
 
     Raises:
-        UserValueError: If a class is missing in the file, or the order differs.
+        UserValueError: If a class is missing in the file, the order differs, or two
+            categories have one name but for underscores.
     """
-    ids = {plain_name(category['name']): category['id'] for category in categories}
+    ids: dict[str, int] = {}
+    for category in categories:
+        name = plain_name(category['name'])
+        if name in ids:
+            raise UserValueError(
+                f'{place} has two categories that are called {name!r} (ids {ids[name]} '
+                f'and {category["id"]}): underscores count as spaces. Rename or join '
+                'them.')
+        ids[name] = category['id']
     classes = [plain_name(name) for name in classes]
     for name in classes:
         if name not in ids:
@@ -63,7 +72,8 @@ def class_ids(classes: Sequence[str], categories: Sequence[dict], place: str
                 f'classes{did_you_mean(name, ids)}')
     if len(set(classes)) < len(classes):
         twice = next(name for name in classes if classes.count(name) > 1)
-        raise UserValueError(f'The classes of the dataset have {twice!r} twice.')
+        raise UserValueError(f'{place}: the classes of the dataset have {twice!r} '
+                             'twice.')
     order = [name for name in ids if name in set(classes)]
     for label, (in_file, in_classes) in enumerate(zip(order, classes, strict=True)):
         if in_file != in_classes:

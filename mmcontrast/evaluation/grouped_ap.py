@@ -61,6 +61,7 @@ class GroupedCocoMetric(BaseMetric):
         self.whole = CocoMetric(
             ann_file, metrics, format_only=format_only, outfile_prefix=outfile_prefix,
             sort_categories=sort_categories, backend_args=backend_args)
+        self.place = str(ann_file or 'The ground truth')
         self.groups = groups
         self.classwise, self.max_dets = classwise, max_dets
 
@@ -117,7 +118,7 @@ class GroupedCocoMetric(BaseMetric):
             prefix = whole.outfile_prefix or f'{folder}/results'
             truth = whole._coco_api or COCO(whole.gt_to_coco_json(gts, prefix))
             whole.cat_ids = class_ids(
-                classes, truth.dataset['categories'], 'The ground truth')
+                classes, truth.dataset['categories'], self.place)
             files = whole.results2json(predictions, prefix)
             return truth, {kind: load(files[kind]) for kind in ('bbox', 'segm')
                            if kind in files}

@@ -52,12 +52,12 @@ def test_boxes_of_other_classes_are_counted_in_the_log(file, caplog):
     with caplog.at_level(logging.INFO):
         dataset(file, 'OVCocoDataset')
     logger.removeHandler(caplog.handler)
-    assert '1 boxes of 1 classes that the dataset does not list are left out: ' \
-        'fire_hydrant (1).' in caplog.text
+    assert f'{file}: 1 boxes of 1 classes that the dataset does not list are left ' \
+        'out: fire_hydrant (1).' in caplog.text
 
 
 def test_an_order_that_is_not_that_of_the_file_is_an_error(file):
-    with pytest.raises(UserValueError, match="label 0 is 'person'.*but 'car'"):
+    with pytest.raises(UserValueError, match="gt.json: .*0 is 'person'.*but 'car'"):
         dataset(file, metainfo=dict(classes=['car', 'person']))
 
 
@@ -65,9 +65,25 @@ def test_overlapping_and_unknown_classes_are_errors(file):
     meta = dict(classes=['person', 'car'], base_classes=['person'])
     with pytest.raises(UserValueError, match='in the base and in the novel.*person'):
         dataset(file, metainfo=dict(meta, novel_classes=['person', 'car']))
-    with pytest.raises(UserValueError, match="'cart' of novel_classes.*mean 'car'"):
+    with pytest.raises(UserValueError, match="gt.json: 'cart' of novel.*mean 'car'"):
         dataset(file, metainfo=dict(meta, novel_classes=['cart']))
-    with pytest.raises(UserValueError, match="no category 'perso'.*mean 'person'"):
+    with pytest.raises(UserValueError, match="gt.json has no .* 'perso'.*'person'"):
         dataset(file, metainfo=dict(classes=['perso', 'car']))
-    with pytest.raises(UserValueError, match='needs metainfo=dict'):
+    with pytest.raises(UserValueError, match='of .*gt.json needs metainfo=dict'):
         dataset(file)
+
+
+def test_two_categories_that_differ_by_underscores_are_an_error(file):
+    with open(file) as opened:
+        content = json.load(opened)
+    content['categories'] += [dict(id=99, name='fire hydrant')]
+    with open(file, 'w') as opened:
+        json.dump(content, opened)
+    with pytest.raises(UserValueError, match=(
+            r"gt.json has two .* that are called 'fire hydrant' \(ids 0 and 99")):
+        dataset(file, metainfo=dict(classes='fire hydrant;'))
+
+
+def test_the_base_classes_of_ov_coco_are_not_combined_with_others(file):
+    with pytest.raises(UserValueError, match=r'leave metainfo \(classes\) out'):
+        dataset(file, 'OVCocoDataset', base_only=True, metainfo=dict(classes='car;'))

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from mmcontrast.apis.config import UsageError
 from mmcontrast.apis.test import test as run_test
@@ -11,6 +12,7 @@ from mmcontrast.apis.vocabulary_report import (
     set_vocabularies,
     table,
 )
+from mmcontrast.models.text.vocabulary import read_vocabulary
 
 
 def test_the_grouped_metric_reads_what_the_metric_of_the_config_reads():
@@ -56,6 +58,24 @@ def test_trained_classes_are_those_of_the_model_or_all_that_are_not_kept():
         trained=['cat', 'bus'], kept=['dog', 'red_fox'])
     with pytest.raises(UsageError, match='nothing is left'):
         groups(Detector(), 'cat;red fox')
+
+
+def test_trained_classes_are_found_by_synonyms_and_missing_ones_are_logged(caplog):
+    class WithTexts(Detector):
+        trained_class_names = ['vulpes', 'cat', 'stop_sign', 'zebra']
+        class_texts = SimpleNamespace(trained_vocabulary=read_vocabulary(
+            [['vulpes', 'Red fox'], 'cat', 'stop_sign', 'zebra']))
+
+    logger = MMLogger.get_instance('report')
+    logger.addHandler(caplog.handler)
+    try:
+        found = groups(WithTexts(), 'dog;',
+                       labels=('red_fox', 'cat', 'dog', 'bus', 'Stop sign'))
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert found['trained'] == ['red_fox', 'cat', 'Stop sign']
+    assert '1 of the 4 trained classes are not labels of the test set and have no ' \
+        'scores: zebra.' in caplog.text
 
 
 def test_the_table_shows_what_was_forgotten():

@@ -21,18 +21,22 @@ from ...registry import DATASETS
 class _ComparedCOCO(COCO):
     """mmdet's COCO file that compares its categories with the classes asked for."""
 
+    def __init__(self, annotation_file: str | None = None) -> None:
+        super().__init__(annotation_file)
+        self.place = str(annotation_file or 'The annotation file')
+
     def get_cat_ids(self, cat_names=(), sup_names=(), cat_ids=()) -> list[int]:
         if not cat_names:
             return super().get_cat_ids(cat_names, sup_names, cat_ids)
-        found = class_ids(cat_names, self.dataset['categories'], 'The annotation file')
+        found = class_ids(cat_names, self.dataset['categories'], self.place)
         others = Counter(a['category_id'] for a in self.dataset.get('annotations', ()))
         for number in found:
             others.pop(number, None)
         if others:
             listed = ', '.join(f'{self.cats[number]["name"]} ({count})'
                                for number, count in others.most_common(10))
-            print_log(f'{sum(others.values())} boxes of {len(others)} classes that the '
-                      f'dataset does not list are left out: {listed}'
+            print_log(f'{self.place}: {sum(others.values())} boxes of {len(others)} '
+                      f'classes that the dataset does not list are left out: {listed}'
                       f'{", ..." if len(others) > 10 else ""}.', 'current')
         return found
 
@@ -63,7 +67,9 @@ class OpenVocabularyDataset(CocoDataset):
 
     def __init__(self, *args, metainfo: dict | None = None,
                  data_prefix: dict | None = None, **kwargs) -> None:
-        self._check(self._load_metainfo(metainfo))
+        place = kwargs.get('ann_file') or (args[0] if args else '')
+        self._check(self._load_metainfo(metainfo),
+                    f'{type(self).__name__}{f" of {place}" if place else ""}')
         super().__init__(*args, metainfo=metainfo,
                          data_prefix=data_prefix or dict(img=''), **kwargs)
 
@@ -75,11 +81,11 @@ class OpenVocabularyDataset(CocoDataset):
                 loaded[key] = tuple(map(plain_name, class_list(loaded[key])))
         return super()._load_metainfo(loaded)
 
-    def _check(self, metainfo: dict) -> None:
+    def _check(self, metainfo: dict, place: str) -> None:
         classes = metainfo.get('classes')
         if not classes:
             raise UserValueError(
-                f'{type(self).__name__} needs metainfo=dict(classes=[...]), the class '
+                f'{place} needs metainfo=dict(classes=[...]), the class '
                 'names or a text file with one a line.')
         groups = {kind: metainfo.get(f'{kind}_classes', ()) for kind in
                   ('base', 'novel')}
@@ -88,7 +94,7 @@ class OpenVocabularyDataset(CocoDataset):
             for name in names:
                 if name not in classes:
                     raise UserValueError(
-                        f'{type(self).__name__}: {name!r} of {kind}_classes is not one '
+                        f'{place}: {name!r} of {kind}_classes is not one '
                         f'of the classes{did_you_mean(name, classes)}')
 
 
@@ -101,12 +107,20 @@ class OVCocoDataset(OpenVocabularyDataset):
     Args:
         base_only: Tell the base classes apart alone, for training; else all 65.
         args, kwargs: Those of ``CocoDataset``.
+
+    Raises:
+        UserValueError: If ``base_only`` and ``metainfo`` are both given.
     """
 
     METAINFO = dict(
         classes=OV_COCO, base_classes=OV_COCO_BASE, novel_classes=OV_COCO_NOVEL)
 
     def __init__(self, *args, base_only: bool = False, **kwargs) -> None:
+        if base_only and kwargs.get('metainfo'):
+            raise UserValueError(
+                'OVCocoDataset: base_only=True sets the classes itself; leave metainfo '
+                f'({", ".join(kwargs["metainfo"])}) out, or use OpenVocabularyDataset '
+                'for classes of your own.')
         if base_only:
             kwargs['metainfo'] = dict(classes=OV_COCO_BASE, novel_classes=())
         super().__init__(*args, **kwargs)
