@@ -1,5 +1,5 @@
 """Runtime of DITO's pretraining: iterations, AdamW, shards that resume."""
-_base_ = './runtime.py'
+_base_ = './image_text_runtime.py'
 
 max_iters, warmup_iters = 500000, 10000
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters)
@@ -12,9 +12,5 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, end=warmup_iters),
     dict(type='PolyLR', power=1.0, by_epoch=False, begin=warmup_iters, end=max_iters)]
-default_hooks = dict(
-    checkpoint=dict(by_epoch=False, interval=10000),
-    bad_images=dict(type='BadImagesHook'),
-    # Resuming continues where a run was in its tar shards; nothing for other data.
-    shard_position=dict(type='ShardPositionHook'))
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=10000))
 log_processor = dict(by_epoch=False)

@@ -1,7 +1,7 @@
 """Stage A on the toy world: a small ViT and the text tower of the small CLIP."""
 _base_ = [
     '../_base_/datasets/shapes_captions.py', '../_base_/schedules/small_data.py',
-    '../_base_/runtime.py']
+    '../_base_/image_text_runtime.py']
 
 width = 128
 toy_clip = 'work_dirs/toy_clip/toy_clip.safetensors'
@@ -19,4 +19,3 @@ model = dict(
 train_dataloader = dict(batch_size=32)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 train_cfg = dict(max_epochs=10)
-default_hooks = dict(bad_images=dict(type='BadImagesHook'))

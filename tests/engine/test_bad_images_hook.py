@@ -1,9 +1,11 @@
 """The list of bad images that a training run leaves in its work dir."""
+import atexit
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from PIL import Image
 
@@ -81,7 +83,7 @@ def test_run_that_breaks_off_leaves_the_list(folder, tmp_path):
 def _meet_one_bad_image_each(rank, folder, work_dir):
     dataset = UnlabeledImages(folder)
     hook = BadImagesHook()
-    runner = SimpleNamespace(work_dir=work_dir,
+    runner = SimpleNamespace(work_dir=work_dir, hooks=[],
                              train_dataloader=SimpleNamespace(dataset=dataset))
     hook.before_train(runner)
     dataset.status.set_good(5)
@@ -96,3 +98,29 @@ def test_ranks_write_one_list_together(folder, tmp_path):
     assert (tmp_path / 'bad_images.txt').read_text().splitlines() == [
         f'{folder}/03.png\tempty file',
         f'{folder}/11.png\tnot an image Pillow knows']
+
+
+def _save_after_one_bad_image_on_rank_1(rank, folder, work_dir):
+    dataset = UnlabeledImages(folder)
+    hook = BadImagesHook()
+    runner = SimpleNamespace(
+        work_dir=work_dir, iter=0, train_dataloader=SimpleNamespace(dataset=dataset),
+        hooks=[hook, CheckpointHook(interval=2, by_epoch=False)])
+    hook.before_train(runner)
+    if rank == 1:
+        dataset.status.set_bad(3, Reason.EMPTY)
+    saved = []
+    for runner.iter in range(2):
+        hook.after_train_iter(runner, runner.iter)
+        checkpoint = {}
+        hook.before_save_checkpoint(runner, checkpoint)
+        saved.append([status['indices'] for status in checkpoint.get('bad_images', ())])
+    atexit.unregister(hook.write)
+    return saved
+
+
+def test_a_checkpoint_between_epochs_holds_the_bad_images_of_all_ranks(
+        folder, tmp_path):
+    saved = on_ranks(2, _save_after_one_bad_image_on_rank_1, str(folder), str(tmp_path))
+    assert saved[0] == [[], [[3]]]
+    assert (tmp_path / 'bad_images.txt').read_text() == f'{folder}/03.png\tempty file\n'

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.dist import all_reduce, is_main_process, master_only
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from ...datasets.bad_images import ImageStatus, Reason
@@ -22,7 +22,8 @@ class BadImagesHook(Hook):
 
     Every line is ``path<TAB>reason``. The file is rewritten whenever a loader finds
     another bad image, and when the process ends for whatever reason. The lists of ranks
-    are merged at the end of each epoch. Without bad images there is no file. A resumed
+    are merged at the end of each epoch and of the run, and before ``CheckpointHook``
+    saves at an interval of iterations. Without bad images there is no file. A resumed
     run continues the list of its checkpoint. Image-text pairs that a dataset skips from
     the start are listed, too. Data sets other than ``UnlabeledImages`` are ignored.
 
@@ -40,7 +41,7 @@ class BadImagesHook(Hook):
         self.saved: list[dict] | None = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        if any(dataset.status.num_news for dataset in self.datasets):
+        if any(dataset.status.counts()[1] for dataset in self.datasets):
             checkpoint[_KEY] = [
                 _status_to_data(dataset.status) for dataset in self.datasets]
 
@@ -53,6 +54,9 @@ class BadImagesHook(Hook):
             if hasattr(part, 'status') and hasattr(part, 'bad_images')]
         self.path = Path(runner.work_dir) / self.file_name
         self.news = 0
+        self.merge_interval = next(
+            (hook.interval for hook in runner.hooks
+             if isinstance(hook, CheckpointHook) and not hook.by_epoch), -1)
         # A checkpoint of load_from gives weights, not a list.
         if self.saved is not None and runner.iter:
             for dataset, saved in zip(self.datasets, self.saved, strict=False):
@@ -70,15 +74,22 @@ class BadImagesHook(Hook):
         if news != self.news:
             self.news = news
             self.write()
+        # On all ranks; CheckpointHook comes later, by its priority.
+        if self.every_n_train_iters(runner, self.merge_interval):
+            self.merge()
 
     def after_train_epoch(self, runner: Runner) -> None:
+        self.merge()
+
+    def merge(self) -> None:
+        """Join what the ranks know; all of them must call it."""
         for dataset in self.datasets:
             # A reason has a higher number than untried and good.
             all_reduce(dataset.status.table, op='max')
         self.write()
 
     def after_train(self, runner: Runner) -> None:
-        self.after_train_epoch(runner)
+        self.merge()
         atexit.unregister(self.write)
         tried, num_bad = map(sum, zip(
             *(dataset.status.counts() for dataset in self.datasets), strict=True)
