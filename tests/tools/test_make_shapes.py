@@ -1,6 +1,7 @@
 """What make_shapes writes is read by the libraries that the layouts are meant for."""
 import importlib.util
 import json
+import tarfile
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from mmcontrast.datasets.shapes import (
     SHAPES,
     draw_clip,
     draw_scene,
+    pair_layouts,
     scene_seed,
 )
 from mmcontrast.datasets.shapes.layouts import (
@@ -298,3 +300,20 @@ def test_pairs_that_are_held_out_come_last_and_never_in_training(world):
     # The validation scenes of this folder hold nothing else.
     assert set(labels['val']) & set(range(56)) == set()
     assert labels['val'].max() >= 58
+
+
+def test_a_shard_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(pair_layouts, 'SCENES_PER_SHARD', 2)
+    writer = pair_layouts.ShardWriter(tmp_path, 'train')
+    there = []
+    for k in range(3):
+        writer.add(f'{k}', draw_scene(scene_seed('train', k), 32))
+        there.append([path.name for path in tmp_path.rglob('*') if path.is_file()])
+    first, second = 'train-000000.tar', 'train-000001.tar'
+    assert there == [[], [], [first]]
+    writer.finish()
+    members = []
+    for name in (first, second):
+        with tarfile.open(tmp_path / 'shards' / name) as tar:
+            members.append([n for n in tar.getnames() if n.endswith('jpg')])
+    assert members == [['0.jpg', '1.jpg'], ['2.jpg']]

@@ -5,6 +5,7 @@ import json
 import tarfile
 from pathlib import Path
 
+from ...io.atomic import atomic_write
 from .layout_files import add_image, jpeg_bytes, write_text
 from .scene import Scene
 
@@ -42,15 +43,16 @@ class ShardWriter:
 
     def __init__(self, root: Path, split: str) -> None:
         self.folder, self.split = root / 'shards', split
-        self.folder.mkdir(parents=True, exist_ok=True)
+        # In memory, so that a file appears whole or not at all.
+        self.data = io.BytesIO()
         self.tar: tarfile.TarFile | None = None
         self.count = 0
 
     def add(self, name: str, scene: Scene) -> None:
         if self.count % SCENES_PER_SHARD == 0:
             self.finish()
-            number = self.count // SCENES_PER_SHARD
-            self.tar = tarfile.open(self.folder / f'{self.split}-{number:06d}.tar', 'w')
+            self.data = io.BytesIO()
+            self.tar = tarfile.open(fileobj=self.data, mode='w')
         self.count += 1
         members = dict(jpg=jpeg_bytes(scene.image), txt=scene.captions[0].encode(),
                        json=json.dumps(dict(caption=scene.captions)).encode())
@@ -62,3 +64,8 @@ class ShardWriter:
     def finish(self) -> None:
         if self.tar is not None:
             self.tar.close()
+            number = (self.count - 1) // SCENES_PER_SHARD
+            path = self.folder / f'{self.split}-{number:06d}.tar'
+            with atomic_write(path) as file:
+                file.write(self.data.getbuffer())
+            self.tar = None
