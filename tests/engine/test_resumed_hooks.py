@@ -32,7 +32,7 @@ def through_a_file(checkpoint, path):
 
 def test_the_list_of_bad_images_is_continued(folder, tmp_path):
     def runner(data, step):
-        return SimpleNamespace(work_dir=str(tmp_path), iter=step,
+        return SimpleNamespace(work_dir=str(tmp_path), iter=step, hooks=[],
                                train_dataloader=SimpleNamespace(dataset=data))
     first, hook, checkpoint = dataset(folder), BadImagesHook(), {}
     hook.before_train(runner(first, 0))
@@ -46,7 +46,7 @@ def test_the_list_of_bad_images_is_continued(folder, tmp_path):
     again.before_train(runner(resumed, 5))
     # Good ones, too: the share of bad ones would else be judged from bad ones alone.
     assert resumed.status.counts() == first.status.counts()
-    again.after_train_iter(None, 0)
+    again.after_train_iter(runner(resumed, 5), 0)
     assert (tmp_path / 'bad_images.txt').read_text().count('empty file') == 2
 
     fresh, other = dataset(folder), BadImagesHook()
