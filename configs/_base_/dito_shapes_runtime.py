@@ -2,6 +2,7 @@
 _base_ = 'mmdet::_base_/default_runtime.py'
 
 custom_imports = dict(imports=['mmcontrast'], allow_failed_imports=False)
+randomness = dict(seed=0)
 max_epochs, warmup_iters = 12, 50
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
 val_cfg = dict(type='ValLoop')

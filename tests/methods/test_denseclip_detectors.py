@@ -238,7 +238,9 @@ def debug_options(scenes: Path) -> dict:
 def test_training_and_mmdets_own_test_tool(scenes, tmp_path):
     options = debug_options(scenes) | {
         'visualizer.name': str(uuid.uuid4()), 'train_cfg.max_epochs': 2,
-        'default_hooks.logger.interval': 1, 'test_dataloader.batch_size': 2}
+        'default_hooks.logger.interval': 1, 'test_dataloader.batch_size': 2,
+        # mmdet's runtime draws one.
+        'randomness.seed': 0}
     runner = train(str(DEBUG), str(tmp_path), cfg_options=options)
     history = runner.message_hub.get_scalar('train/loss').data[0]
     assert history[-1] < history[0]

@@ -2,6 +2,7 @@
 import pytest
 import torch
 from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
 from mmcontrast.errors import UserKeyError, UserValueError
@@ -59,7 +60,9 @@ def detector(kind: str, **changes):
                       feat_channels=16),
         train_cfg=dict(rpn=dict(), rpn_proposal=dict(nms_iou=0.7, max_per_img=50)),
         test_cfg=dict(rpn=dict(max_per_img=20)))
-    return MODELS.build(ConfigDict(config | changes))
+    # Whatever a Runner of another test left as the default.
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(ConfigDict(config | changes))
 
 
 # Targets.
