@@ -44,6 +44,12 @@ def atomic_write(path: str | Path, needed: int | None = None):
             partial.unlink()
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file atomically; see :func:`atomic_write`."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
 @contextmanager
 def atomic_folder(path: str | Path, overwrite: bool = False):
     """Create a temporary folder beside ``path`` that takes its name at the end.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .._compat import NEIGHBORS, find
 from ..version import __version__
-from .atomic import atomic_write
+from .atomic import write_text
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ def write_manifest(manifest: Manifest, checkpoint: str | Path) -> None:
     """Write the manifest of a checkpoint beside it, atomically."""
     written = datetime.now(timezone.utc).isoformat(timespec='seconds')
     content = dataclasses.asdict(dataclasses.replace(manifest, written=written))
-    with atomic_write(manifest_path(checkpoint)) as file:
-        file.write(json.dumps(content, indent=2).encode())
+    write_text(manifest_path(checkpoint), json.dumps(content, indent=2))
 
 
 def read_manifest(checkpoint: str | Path) -> Manifest | None:

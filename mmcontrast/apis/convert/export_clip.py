@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...converters.equality import verify_outputs
 from ...converters.report import KeyReport
-from ...io.atomic import atomic_write
+from ...io.atomic import write_text
 from ...models.clip_weights import open_clip
 from ...models.text import tokenize
 from ..config import load_config
@@ -58,8 +58,7 @@ def export_clip(config: str, checkpoint: str | Path, dst: str | Path) -> KeyRepo
     write_weights(state, dst, meta=dict(
         provenance(checkpoint), exported_from=Path(checkpoint).name))
     sizes = dst.with_suffix('.json')
-    with atomic_write(sizes) as file:
-        file.write(json.dumps(architecture, indent=4).encode())
+    write_text(sizes, json.dumps(architecture, indent=4))
     report.checks.append(USAGE.format(json=sizes, name=dst.stem, path=dst))
     return report
 

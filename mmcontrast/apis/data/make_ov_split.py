@@ -14,7 +14,7 @@ from ...datasets.open_vocabulary import (
     plain_name,
 )
 from ...errors import UserValueError, did_you_mean
-from ...io.atomic import atomic_write
+from ...io.atomic import write_text
 from ...models.text.vocabulary import class_list
 from ..progress import progress_bar
 
@@ -189,15 +189,10 @@ def make_ov_split(train: str | Path, val: str | Path | None = None,
                 source, data['images']))))
     # Only now, so that an error in one file leaves nothing of the other.
     for data, file in made:
-        _write(file.path, json.dumps(data))
+        write_text(file.path, json.dumps(data))
     for kind, path in vocabularies.items():
-        _write(path, '\n'.join([*getattr(classes, kind), '']))
+        write_text(path, '\n'.join([*getattr(classes, kind), '']))
     return Split(classes, tuple(file for _, file in made), vocabularies)
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path) as file:
-        file.write(text.encode())
 
 
 def _check(benchmark: str | None, base: object, novel: object, val: object) -> None:

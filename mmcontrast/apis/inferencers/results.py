@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...io.atomic import atomic_write
+from ...io.atomic import write_text
 from ...visualization.detections import draw_detections
 from ...visualization.label_maps import draw_label_maps, label_colors
 
@@ -153,8 +153,7 @@ def add_to_coco(dataset: dict, result: Segmentation | Detection) -> None:
 
 def write_coco(dataset: dict, path: Path) -> None:
     """Write a :func:`coco_dataset` as JSON, atomically."""
-    with atomic_write(path) as file:
-        file.write(json.dumps(dataset, ensure_ascii=False).encode())
+    write_text(path, json.dumps(dataset, ensure_ascii=False))
 
 
 def output_stems(names: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...io.atomic import atomic_write
+from ...io.atomic import write_text
 from .scene import Scene
 
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
@@ -15,12 +15,6 @@ _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
 def write_json(path: Path, content: dict) -> None:
     """Write a JSON file in one step, never a part of it."""
     write_text(path, json.dumps(content))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file in one step."""
-    with atomic_write(path) as file:
-        file.write(text.encode())
 
 
 def add_image(root: Path, split: str, name: str, scene: Scene, images: list[dict]

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from ...io.atomic import write_text
 from .clip import Clip
-from .layout_files import add_image, write_image, write_json, write_rgb, write_text
+from .layout_files import add_image, write_image, write_json, write_rgb
 from .objects import SceneObject
 from .pair_layouts import CsvWriter, ShardWriter
 from .scene import Scene

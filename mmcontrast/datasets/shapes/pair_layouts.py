@@ -5,8 +5,8 @@ import json
 import tarfile
 from pathlib import Path
 
-from ...io.atomic import atomic_write
-from .layout_files import add_image, jpeg_bytes, write_text
+from ...io.atomic import atomic_write, write_text
+from .layout_files import add_image, jpeg_bytes
 from .scene import Scene
 
 SCENES_PER_SHARD = 1000

@@ -9,7 +9,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from ...datasets.bad_images import ImageStatus, Reason
-from ...io.atomic import atomic_write
+from ...io.atomic import write_text
 from ...registry import HOOKS
 from ..distributed.unwrap import leaf_datasets
 
@@ -111,8 +111,7 @@ class BadImagesHook(Hook):
         if not bad:
             return
         text = ''.join(f'{path}\t{reason.sentence}\n' for path, reason in bad)
-        with atomic_write(self.path) as file:
-            file.write(text.encode())
+        write_text(self.path, text)
 
 
 def _status_to_data(status: ImageStatus) -> dict:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ...datasets.open_vocabulary import plain_name
 from ...errors import UserValueError
 from ...models.text.class_texts import ClassTexts
 from ...models.text.stored_texts import StoredClassTexts
@@ -64,7 +65,7 @@ def check_order(model: nn.Module, classes: Sequence[str], split: str) -> None:
     if isinstance(model, OpenVocabulary):
         key, names = _vocabulary(model, split)
         _check_count(key, names, classes, split)
-    ours, theirs = ([' '.join(name.lower().replace('_', ' ').split()) for name in part]
+    ours, theirs = ([plain_name(name).lower() for name in part]
                     for part in (names, classes))
     if ours != theirs and sorted(ours) == sorted(theirs):
         label = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True))

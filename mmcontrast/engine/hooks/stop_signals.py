@@ -12,7 +12,7 @@ from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
-from ...io.atomic import atomic_write
+from ...io.atomic import write_text
 from ...io.checkpoint_files import remove_checkpoint
 from ...registry import HOOKS
 from ..distributed.rank_failures import AgreedExit
@@ -177,8 +177,7 @@ class StopSignalsHook(Hook):
             backend_args=getattr(hook, 'backend_args', None))
         path = os.path.join(folder, name)
         if is_main_process():
-            with atomic_write(Path(runner.work_dir) / 'last_checkpoint') as file:
-                file.write(path.encode())
+            write_text(Path(runner.work_dir) / 'last_checkpoint', path)
             for older in Path(folder).glob('stopped_iter_*.pth'):
                 if older.name != name:
                     remove_checkpoint(older)

@@ -1,5 +1,6 @@
 """Sample the regions of an image that pretraining matches with its text."""
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +12,7 @@ from ...registry import MODELS
 COUNTS = (64, 16, 4, 1)
 
 
-class Regions(nn.Module):
+class Regions(nn.Module, ABC):
     """Base of the samplers: a number of boxes for every level of the pyramid.
 
     Without parameters; a module, so that a config names it like any other part.
@@ -42,9 +43,9 @@ class Regions(nn.Module):
         """Levels of the pyramid that regions are sampled on."""
         return len(self.counts)
 
+    @abstractmethod
     def draw(self, num_images: int, device=None) -> list[Tensor]:
         """Uniform numbers that :meth:`forward` makes boxes of, level by level."""
-        raise NotImplementedError
 
     def forward(self, draws: Sequence[Tensor], height: int, width: int
                 ) -> list[Tensor]:
@@ -65,9 +66,9 @@ class Regions(nn.Module):
         return [torch.cat([each, whole_image(len(each), height, width, each.device)], 1)
                 for each in boxes]
 
+    @abstractmethod
     def boxes(self, level: int, draws: Tensor, height: int, width: int) -> Tensor:
         """(B, N, 4) boxes of one level."""
-        raise NotImplementedError
 
     def extra_repr(self) -> str:
         return f'counts={self.counts}, with_whole_image={self.with_whole_image}'

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from ...datasets.open_vocabulary import plain_name
 from ...registry import DATASETS, UnknownTypeError
 
 # Where mmseg and mmdet keep their lists of class names.
@@ -93,7 +94,7 @@ def _metainfo_classes(metainfo: Mapping) -> Sequence[str]:
     classes = metainfo.get('classes') or metainfo.get('CLASSES')
     if classes is None:
         raise ValueError(f"The metainfo has no 'classes', only {sorted(metainfo)}.")
-    return [_spaced(name) for name in
+    return [plain_name(name) for name in
             ([classes] if isinstance(classes, str) else classes)]
 
 
@@ -123,11 +124,6 @@ def _check(synonyms: tuple[tuple[str, ...], ...], place: str) -> None:
                     "apart: 'computer mouse'.")
 
 
-def _spaced(name: str) -> str:
-    """Without the underscores that some libraries write in class names."""
-    return ' '.join(name.replace('_', ' ').split())
-
-
 def _library_name(name: str, dataset: str) -> str:
     """A class name of a library's dataset as a text.
 
@@ -135,7 +131,7 @@ def _library_name(name: str, dataset: str) -> str:
     """
     if 'objects365' in dataset.lower():
         name = name.replace('/', ' or ').lower()
-    return _spaced(name)
+    return plain_name(name)
 
 
 def _folded(name: str) -> str:

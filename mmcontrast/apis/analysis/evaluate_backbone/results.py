@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ....evaluation.features import FrozenBackbone
-from ....io.atomic import atomic_write
+from ....io.atomic import write_text
 from ...loading import has_baseline
 from ...machine import describe_machine, git_commit
 from .backbones import RANDOM, BackboneChoice, open_backbone
@@ -42,8 +42,7 @@ def evaluate(protocol: str, choice: BackboneChoice, settings: Mapping,
                   rows=rows, notes=notes, machine=describe_machine(),
                   commit=git_commit())
     if out:
-        with atomic_write(Path(out)) as file:
-            file.write(json.dumps(result, indent=1).encode())
+        write_text(Path(out), json.dumps(result, indent=1))
     return result
 
 
