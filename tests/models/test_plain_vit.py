@@ -2,6 +2,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from mmcontrast.models.backbones import PlainViT
 from mmcontrast.models.backbones.positions import fit_grid
@@ -272,3 +273,36 @@ def test_half_precision_stays_close(dtype, tolerance):
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         tiny(**options)
+
+
+# Stem of convolutions
+
+def test_the_stem_of_convolutions_halves_the_image_and_doubles_the_channels():
+    stem = tiny(conv_stem=True).conv1
+    convs = [part for part in stem if isinstance(part, nn.Conv2d)]
+    assert [(c.in_channels, c.out_channels, c.stride[0]) for c in convs] == [
+        (3, 4, 2), (4, 8, 2), (8, 16, 2), (16, 32, 2), (32, 32, 1)]
+    assert stem(images(48, 64)).shape == (2, 32, 3, 4)
+
+
+def test_with_a_stem_of_convolutions_a_token_sees_the_patches_around_it():
+    x = images(64, 64).requires_grad_()
+    seen = []
+    for vit in (tiny(), tiny(conv_stem=True)):
+        grad, = torch.autograd.grad(vit.conv1(x)[0, :, 2, 2].sum(), x)
+        rows = grad[0].abs().sum((0, 2)).nonzero().flatten()
+        seen.append((int(rows[0]), int(rows[-1])))
+    # One patch, rows 32 to 47. With convolutions and group norms: the whole image.
+    assert seen == [(32, 47), (0, 63)]
+
+
+def test_a_frozen_stem_of_convolutions_has_no_gradient():
+    vit = tiny(conv_stem=True, frozen_stages=0)
+    assert not any(p.requires_grad for p in vit.conv1.parameters())
+    assert vit.get_layer_depth('conv1.0.weight')[0] == 0
+
+
+@pytest.mark.parametrize(('patch_size', 'width'), [(14, 32), (1, 32), (32, 24)])
+def test_sizes_that_a_stem_of_convolutions_cannot_reach_are_named(patch_size, width):
+    with pytest.raises(ValueError, match=f'patch_size={patch_size} with width={width}'):
+        tiny(conv_stem=True, patch_size=patch_size, width=width, heads=2)

@@ -162,6 +162,7 @@ def test_a_name_of_open_clip_tells_the_activation(monkeypatch):
 @pytest.mark.parametrize(('options', 'message'), [
     (dict(pre_norm=False), 'have a layer norm before the blocks: set pre_norm=True'),
     (dict(norm_eps=1e-6), 'set norm_eps=1e-05'),
+    (dict(conv_stem=True), 'Leave conv_stem out to use them'),
     (dict(layers=2), 'without a place here: transformer.resblocks.2'),
     (dict(layers=4), 'without a value in the file: transformer.resblocks.3'),
     (dict(patch_size=8), r'shape: conv1.weight \(32, 3, 16, 16\) instead')])

@@ -2,6 +2,7 @@
 import torch
 from torch import Tensor, nn
 
+from ...errors import UserValueError
 from ..timm_weights import to_clip_names
 from .loading import ClipLoadReport, load_tower
 
@@ -47,6 +48,10 @@ def load_timm(vit: nn.Module, state: dict[str, Tensor]) -> ClipLoadReport:
 def _load(vit: nn.Module, state: dict[str, Tensor], library: str, unused: tuple
           ) -> ClipLoadReport:
     name = f'{type(vit).__name__}.load_{library.lower()}'
+    if vit.conv_stem:
+        raise UserValueError(
+            f'{name}: the weights embed patches with one linear map, conv_stem=True '
+            'with convolutions. Leave conv_stem out to use them.')
     has_pre_norm = 'visual.ln_pre.weight' in state
     if has_pre_norm != vit.pre_norm:
         raise ValueError(

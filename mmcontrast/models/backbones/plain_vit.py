@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...registry import MODELS
+from ..layers.conv_stem import ConvStem
 from ..layers.transformer import TransformerBlock
 from .loading import ClipLoadReport
 from .plain_loading import load_clip, load_timm
@@ -52,6 +53,9 @@ class PlainViT(FittedPositions, BaseModule):
         norm_eps: Of all layer norms: 1e-6 for DITO and timm, 1e-5 for CLIP.
         pre_norm: CLIP's layer norm before the blocks.
         patch_bias: Bias of the patch embedding; zero where the weights have none.
+        conv_stem: Embed patches with a few convolutions (:class:`ConvStem`) instead of
+            one linear map. Learns from far fewer images; for networks of your own, as
+            weights of CLIP and timm do not have it.
         drop_path: Rate of the last block; it rises from 0 linearly.
         out_indices: Blocks whose maps are returned, from 0 or -1 for the last. None:
             the last. Blocks behind them are not built.
@@ -79,10 +83,11 @@ class PlainViT(FittedPositions, BaseModule):
                  windows: Sequence[int | None] | None = None, shift: int = 0,
                  stride: int | None = None, activation: str = 'gelu_tanh',
                  norm_eps: float = 1e-6, pre_norm: bool = False,
-                 patch_bias: bool = True, drop_path: float = 0.0,
-                 out_indices: Sequence[int] | None = None, final_norm: bool = True,
-                 with_projection: bool = False, embed_dims: int | None = None,
-                 frozen_stages: int = -1, frozen: bool = False, with_cp: bool = False,
+                 patch_bias: bool = True, conv_stem: bool = False,
+                 drop_path: float = 0.0, out_indices: Sequence[int] | None = None,
+                 final_norm: bool = True, with_projection: bool = False,
+                 embed_dims: int | None = None, frozen_stages: int = -1,
+                 frozen: bool = False, with_cp: bool = False,
                  init_cfg: dict | None = None):
         super().__init__(pos_mode, init_cfg=init_cfg)
         sizes = vit_sizes(tower, layers=layers, width=width, heads=heads,
@@ -102,13 +107,15 @@ class PlainViT(FittedPositions, BaseModule):
         self.width = sizes.width
         self.embed_dims = sizes.embed_dims if with_projection else sizes.width
         self.out_channels = (sizes.width,) * len(self.out_indices)
+        self.conv_stem = conv_stem
         self._build(sizes, pos_grid, drop_path)
         self.frozen_stages = self._freeze(frozen_stages, frozen)
 
     def _build(self, sizes: ViTSizes, grid: int, drop_path: float) -> None:
         width, std, eps = sizes.width, sizes.width ** -0.5, self.norm_eps
-        self.conv1 = nn.Conv2d(3, width, sizes.patch_size, sizes.patch_size,
-                               bias=self.patch_bias)
+        self.conv1 = (ConvStem(width, sizes.patch_size) if self.conv_stem else
+                      nn.Conv2d(3, width, sizes.patch_size, sizes.patch_size,
+                                bias=self.patch_bias))
         self.positional_embedding = nn.Parameter(std * torch.randn(grid ** 2, width))
         if self.pre_norm:
             self.ln_pre = nn.LayerNorm(width, eps)
