@@ -3,8 +3,8 @@ _base_ = 'mmdet::_base_/default_runtime.py'
 
 custom_imports = dict(imports=['mmcontrast'], allow_failed_imports=False)
 randomness = dict(seed=0)
-max_epochs, warmup_iters = 12, 50
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
+max_epochs, warmup_iters = 6, 50
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=3)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -15,4 +15,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs, eta_min=1e-6,
          convert_to_iter_based=True)]
 default_hooks = dict(
-    logger=dict(interval=25), checkpoint=dict(interval=4, max_keep_ckpts=1))
+    logger=dict(interval=25), checkpoint=dict(interval=3, max_keep_ckpts=1))

@@ -1,6 +1,6 @@
 """The same code in about a minute, from random weights: the classes of the training
 are told apart by random text embeddings, novel ones are not."""
-_base_ = './dito_faster-rcnn-vit-tiny_1xb8-12e_shapes.py'
+_base_ = './dito_faster-rcnn-vit-tiny_1xb8-6e_shapes.py'
 
 model = dict(
     backbone=dict(init_cfg=None), neck=dict(init_cfg=None),

@@ -72,7 +72,7 @@ def test_with_clip_the_frozen_copy_and_the_texts_share_a_space():
 
 def test_the_toy_detector_reads_the_text_tower_of_the_small_clip():
     detector, clip = (load_config(str(FOLDER.parent / name)) for name in (
-        'dito/dito_faster-rcnn-vit-tiny_1xb8-12e_shapes.py',
+        'dito/dito_faster-rcnn-vit-tiny_1xb8-6e_shapes.py',
         'clip/clip_tinyrn_1xb64-coslr-32e_shapes.py'))
     ours, text = detector.model.text_encoder, clip.model.architecture.text_cfg
     assert (ours.width, ours.heads, ours.layers, ours.context_length) == (

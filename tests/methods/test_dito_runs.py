@@ -12,7 +12,7 @@ from mmcontrast.apis.test import test as run_test
 from mmcontrast.apis.train import train
 
 DETECTOR = 'mmcontrast::dito/dito_faster-rcnn-vit-tiny_1xb8-2e_shapes_debug.py'
-REGIONS = 'mmcontrast::dito/dito-pretrain-regions_vit-tiny_1xb32-2e_shapes_debug.py'
+REGIONS = 'mmcontrast::dito/dito-pretrain-regions_vit-tiny_1xb64-2e_shapes_debug.py'
 # In this process: a worker would import everything again. A visualizer of its own:
 # mmengine keeps them by name, with their folder.
 HERE = {'visualizer.name': 'dito-runs'} | {
@@ -100,7 +100,7 @@ def test_regions_are_pretrained_and_fill_the_detector(folder, trained, monkeypat
     ours = torch.load(folder / 'regions/epoch_2.pth', weights_only=False)['state_dict']
     from mmcontrast.apis.config import load_config
     from mmcontrast.registry import MODELS
-    config = load_config(DETECTOR.replace('2e_shapes_debug', '12e_shapes')).model
+    config = load_config(DETECTOR.replace('2e_shapes_debug', '6e_shapes')).model
     pretrained = str(folder / 'regions/epoch_2.pth')
     for part in (config.backbone, config.vlm, config.neck, config.roi_head.bbox_head):
         part.init_cfg.checkpoint = pretrained

@@ -1,5 +1,7 @@
 """A small DITO detector for images of 128 pixels, for a CPU."""
 width = 128
+# That of the toy pretraining at its end; CLIP's 0.01 takes many more steps.
+temperature = 0.065
 model = dict(
     type='mmcontrast.DITODetector',
     data_preprocessor=dict(
@@ -8,7 +10,7 @@ model = dict(
     # 8 x 8 patches; windows of 4 x 4, shifted by half of one.
     backbone=dict(
         type='PlainViT', layers=4, width=width, heads=4, patch_size=16, pos_grid=8,
-        windows=(2, None), shift=2),
+        windows=(2, None), shift=2, conv_stem=True),
     neck=dict(
         type='SimpleFeaturePyramid', in_channels=width, out_channels=64,
         levels=(2, 3, 4)),
@@ -19,8 +21,8 @@ model = dict(
         type='TextRoIHead', strides=(4, 8, 16), vlm_stride=16,
         bbox_head=dict(
             type='TextBoxHead', in_channels=64, num_convs=2, conv_channels=64,
-            fc_channels=256, embed_dims=width)),
-    vlm=dict(),
+            fc_channels=256, embed_dims=width, temperature_scale=temperature)),
+    vlm=dict(windows=(2,)),
     text_encoder=dict(
         type='CLIPTextEncoder', embed_dims=width, width=64, heads=4, layers=2,
         context_length=48, vocab_size=49408),
@@ -31,4 +33,4 @@ model = dict(
         rcnn=dict(num_samples=48)),
     test_cfg=dict(
         rpn=dict(nms_pre=300, nms_iou=0.9, max_per_img=100),
-        rcnn=dict(max_per_img=50)))
+        rcnn=dict(max_per_img=50, vlm_temperature=temperature)))

@@ -1,6 +1,6 @@
 """Stage A on the toy world: a small ViT and the text tower of the small CLIP."""
 _base_ = [
-    '../_base_/datasets/shapes_captions.py', '../_base_/schedules/small_data.py',
+    '../_base_/datasets/shapes_image_text.py', '../_base_/schedules/small_data.py',
     '../_base_/image_text_runtime.py']
 
 width = 128
@@ -9,13 +9,14 @@ model = dict(
     type='DITOPretraining',
     data_preprocessor=dict(
         type='ImgDataPreprocessor', mean=[0, 0, 0], std=[255, 255, 255]),
+    # Images of 64 pixels have 4 x 4 patches, one window of the detector.
     backbone=dict(
         type='PlainViT', layers=4, width=width, heads=4, patch_size=16, pos_grid=8,
-        windows=(2, None), shift=2),
+        conv_stem=True),
+    positions=dict(type='CroppedPositions'),
     text_encoder=dict(
         type='CLIPTextEncoder', embed_dims=width, width=64, heads=4, layers=2,
         context_length=48, vocab_size=49408, frozen=True,
         init_cfg=dict(type='CLIPPretrained', checkpoint=toy_clip)))
-train_dataloader = dict(batch_size=32)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
-train_cfg = dict(max_epochs=10)
+train_cfg = dict(max_epochs=40, val_interval=8)

@@ -1,0 +1,55 @@
+#!/bin/bash
+# Toy world: detectors after no pretraining, image-level pretraining and region-level
+# pretraining, and without shifted windows. One seed, about 45 minutes on one CPU core;
+# the same command continues after an interruption.
+#
+#     bash projects/open_vocabulary/dito_shapes.sh SEED
+#
+# Needs data/shapes_ov and work_dirs/toy_clip, see docs/dito.md.
+set -euo pipefail
+seed=$1
+out=work_dirs/dito_shapes/seed$seed
+images=configs/dito/dito-pretrain-images_vit-tiny_1xb64-40e_shapes.py
+regions=configs/dito/dito-pretrain-regions_vit-tiny_1xb64-6e_shapes.py
+detector=configs/dito/dito_faster-rcnn-vit-tiny_1xb8-6e_shapes.py
+
+train() {  # CONFIG NAME OPTION...
+    if [ ! -e "$out/$2/done" ]; then
+        python tools/train.py "$1" --work-dir "$out/$2" \
+            --cfg-options randomness.seed="$seed" "${@:3}"
+        touch "$out/$2/done"
+    fi
+}
+
+detect() {  # NAME OPTION...: train and test, also without the scores of the frozen copy
+    train $detector "$1" "${@:2}"
+    for fusion in fused alone; do
+        weights=()
+        [ $fusion = fused ] || weights=(
+            model.test_cfg.rcnn.base_weight=0 model.test_cfg.rcnn.novel_weight=0)
+        python tools/test.py $detector "$out/$1/epoch_6.pth" \
+            --work-dir "$out/$1/$fusion" --cfg-options "${@:2}" "${weights[@]}"
+    done
+}
+
+start() {  # CHECKPOINT PART...: options that load these parts of a detector
+    for part in "${@:2}"; do echo "model.$part.init_cfg.checkpoint=$1"; done
+}
+
+train $images images
+# Six epochs more: of whole images, or of regions. 18 take the time of the regions.
+for epochs in 6 18; do
+    train $images images_$epochs load_from="$out/images/epoch_40.pth" \
+        train_cfg.max_epochs=$epochs
+done
+train $regions regions load_from="$out/images/epoch_40.pth"
+
+fresh_heads=(model.neck.init_cfg=None model.roi_head.bbox_head.init_cfg=None)
+pretrained=($(start "$out/regions/epoch_6.pth" backbone vlm neck roi_head.bbox_head))
+detect det_none "${fresh_heads[@]}" model.backbone.init_cfg=None model.vlm=None
+for epochs in 6 18; do
+    detect det_images_$epochs "${fresh_heads[@]}" \
+        $(start "$out/images_$epochs/epoch_$epochs.pth" backbone vlm)
+done
+detect det_regions "${pretrained[@]}"
+detect det_unshifted "${pretrained[@]}" model.backbone.shift=0
