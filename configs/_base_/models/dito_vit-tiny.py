@@ -33,4 +33,6 @@ model = dict(
         rcnn=dict(num_samples=48)),
     test_cfg=dict(
         rpn=dict(nms_pre=300, nms_iou=0.9, max_per_img=100),
-        rcnn=dict(max_per_img=50, vlm_temperature=temperature)))
+        # Exponents chosen on validation scenes.
+        rcnn=dict(max_per_img=50, vlm_temperature=temperature, base_weight=0.2,
+                  novel_weight=0.2)))
