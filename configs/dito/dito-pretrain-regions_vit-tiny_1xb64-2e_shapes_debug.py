@@ -1,5 +1,5 @@
 """Both terms in about a minute, from random weights, the text tower trained, too."""
-_base_ = './dito-pretrain-regions_vit-tiny_1xb64-6e_shapes.py'
+_base_ = './dito-pretrain-regions_vit-tiny_1xb64-3e_shapes.py'
 
 load_from = None
 model = dict(

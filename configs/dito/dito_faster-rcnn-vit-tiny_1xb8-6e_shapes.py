@@ -8,7 +8,7 @@ _base_ = [
     '../_base_/dito_shapes_runtime.py']
 
 # Backbone, pyramid and box head; the frozen copy starts as the backbone does.
-pretrained = 'work_dirs/dito_regions/epoch_6.pth'
+pretrained = 'work_dirs/dito_regions/epoch_3.pth'
 toy_clip = 'work_dirs/toy_clip/toy_clip.safetensors'
 model = dict(
     class_names=_base_.base_classes, test_class_names=_base_.all_classes,

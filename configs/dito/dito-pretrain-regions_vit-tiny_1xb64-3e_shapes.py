@@ -12,4 +12,4 @@ model = dict(
         type='TextBoxHead', num_convs=2, conv_channels=64, fc_channels=256),
     # An image shows one object, which most regions of this size overlap.
     regions=dict(type='RandomRegions', counts=(8, 4, 1), min_size=0.4), pool='mean')
-train_cfg = dict(max_epochs=6, val_interval=6)
+train_cfg = dict(max_epochs=3, val_interval=3)
