@@ -53,6 +53,7 @@ class PlainViT(FittedPositions, BaseModule):
         norm_eps: Of all layer norms: 1e-6 for DITO and timm, 1e-5 for CLIP.
         pre_norm: CLIP's layer norm before the blocks.
         patch_bias: Bias of the patch embedding; zero where the weights have none.
+            Without effect with ``conv_stem``, whose last convolution has one.
         conv_stem: Embed patches with a few convolutions (:class:`ConvStem`) instead of
             one linear map. Learns from far fewer images; for networks of your own, as
             weights of CLIP and timm do not have it.
