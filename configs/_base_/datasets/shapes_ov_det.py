@@ -1,7 +1,7 @@
 """Boxes of the toy world, classes are pairs of color and shape; 8 of 64 are novel.
 
 python tools/data/make_shapes.py data/shapes_ov --layout combinations \
-    --train-combinations seen --train 600 --val 200 --test 200
+    --train-combinations seen --train 600 --val 600 --test 1000
 """
 data_root = 'data/shapes_ov/'
 base_classes = data_root + 'base_classes.txt'
