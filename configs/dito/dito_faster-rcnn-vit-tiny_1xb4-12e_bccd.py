@@ -17,19 +17,24 @@ classes = dict(
 model = dict(
     class_names=['pink ring', 'purple star'],
     test_class_names=['pink ring', 'purple circle', 'purple star'],
-    # 20 x 15 patches; windows of the frozen copy as large as in pretraining.
+    # 20 x 20 patches; windows of the frozen copy as large as in pretraining.
     vlm=dict(windows=(5,)),
-    test_cfg=dict(rcnn=dict(max_per_img=100)))
+    train_cfg=dict(rpn_proposal=dict(nms_pre=1000, max_per_img=300)),
+    test_cfg=dict(
+        rpn=dict(nms_pre=1000, nms_iou=0.7, max_per_img=300),
+        rcnn=dict(max_per_img=100)))
+image_size = 320
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
-    dict(type='RandomChoiceResize', keep_ratio=True,
-         scales=[(4 * short // 3, short) for short in (192, 216, 240)]),
     dict(type='mmdet.RandomFlip', prob=0.5),
+    # Red cells are alike in size, white ones twice as large: boxes of sizes that no
+    # label has are found only by a detector that has seen all sizes.
+    dict(type='mmcontrast.LargeScaleJitter', size=image_size, ratio_range=(0.5, 2.5)),
     dict(type='mmdet.PackDetInputs')]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='mmdet.Resize', scale=(320, 240), keep_ratio=True),
+    dict(type='mmcontrast.LargeScaleJitter', size=image_size, ratio_range=None),
     dict(type='mmdet.PackDetInputs', meta_keys=(
         'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))]
 train_dataloader = dict(batch_size=4, dataset=dict(
@@ -46,7 +51,7 @@ test_dataloader = dict(dataset=dict(
     test_mode=True, pipeline=test_pipeline))
 val_evaluator = dict(ann_file='data/bccd_ov/val_all.json', classwise=True)
 test_evaluator = dict(ann_file='data/bccd/annotations/test.json', classwise=True)
-max_epochs = 8
+max_epochs = 12
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=50),
