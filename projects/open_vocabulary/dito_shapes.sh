@@ -1,20 +1,26 @@
 #!/bin/bash
 # Toy world: detectors after no pretraining, image-level pretraining and region-level
-# pretraining, and without shifted windows. One seed, about 40 minutes on one CPU core;
-# the same command continues after an interruption.
+# pretraining, and without shifted windows. One seed; the same command continues after
+# an interruption.
 #
-#     bash projects/open_vocabulary/dito_shapes.sh SEED
+#     bash projects/open_vocabulary/dito_shapes.sh SEED [RUN...]
 #
+# RUN: images, images_3, images_9, regions, det_none, det_images_3, det_images_9,
+# det_regions, det_unshifted; all without any, which take over an hour on one CPU core.
 # Needs data/shapes_ov and work_dirs/toy_clip, see docs/dito.md.
 set -euo pipefail
-seed=$1
+seed=$1 runs=${*:2}
 out=work_dirs/dito_shapes/seed$seed
 images=configs/dito/dito-pretrain-images_vit-tiny_1xb64-40e_shapes.py
 regions=configs/dito/dito-pretrain-regions_vit-tiny_1xb64-3e_shapes.py
 detector=configs/dito/dito_faster-rcnn-vit-tiny_1xb8-6e_shapes.py
 
+wanted() {
+    [ -z "$runs" ] || [[ " $runs " = *" $1 "* ]]
+}
+
 train() {  # CONFIG NAME OPTION...
-    if [ ! -e "$out/$2/done" ]; then
+    if wanted "$2" && [ ! -e "$out/$2/done" ]; then
         python tools/train.py "$1" --work-dir "$out/$2" \
             --cfg-options randomness.seed="$seed" "${@:3}"
         touch "$out/$2/done"
@@ -22,13 +28,16 @@ train() {  # CONFIG NAME OPTION...
 }
 
 detect() {  # NAME OPTION...: train and test, also without the scores of the frozen copy
-    train $detector "$1" "${@:2}"
+    train $detector "$@"
     for fusion in fused alone; do
         weights=()
         [ $fusion = fused ] || weights=(
             model.test_cfg.rcnn.base_weight=0 model.test_cfg.rcnn.novel_weight=0)
-        python tools/test.py $detector "$out/$1/epoch_6.pth" \
-            --work-dir "$out/$1/$fusion" --cfg-options "${@:2}" "${weights[@]}"
+        if wanted "$1" && [ ! -e "$out/$1/$fusion/done" ]; then
+            python tools/test.py $detector "$out/$1/epoch_6.pth" \
+                --work-dir "$out/$1/$fusion" --cfg-options "${@:2}" "${weights[@]}"
+            touch "$out/$1/$fusion/done"
+        fi
     done
 }
 
