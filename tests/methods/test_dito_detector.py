@@ -215,3 +215,53 @@ def test_a_batch_gives_what_its_images_give(model, num_images):
         torch.testing.assert_close(found.scores, single.scores, rtol=1e-4, atol=1e-6)
 
 
+
+
+@pytest.mark.parametrize(('key', 'value', 'message'), [
+    ('test_cfg__rcnn', dict(base_weight=5.0), 'test_cfg.rcnn.base_weight must be a '
+                                              'number from 0 to 1, got 5.0'),
+    ('test_cfg__rcnn', dict(max_per_img=-1), 'an integer of 1 or more, got -1'),
+    ('test_cfg__rcnn', dict(max_per_img=True), 'an integer of 1 or more, got True'),
+    ('test_cfg__rcnn', dict(renormalize='False'), "True or False, got 'False'"),
+    ('test_cfg__rcnn', dict(score_thr=float('nan')), 'from 0 to 1, got nan'),
+    ('test_cfg__rcnn', dict(vlm_temperature=0), 'test_cfg.rcnn.vlm_temperature'),
+    ('test_cfg__rpn', dict(nms_pre=0), 'test_cfg.rpn.nms_pre'),
+    ('train_cfg__rpn', dict(center_pos_iou_thr='0.3'), "from 0 to 1, got '0.3'"),
+    ('train_cfg__rcnn', dict(positive_fraction=3), 'train_cfg.rcnn.positive_fraction'),
+    ('roi_head__bbox_head__temperature_scale', 0, 'temperature_scale'),
+    ('rpn_head__anchor_scale', 0, 'anchor_scale'),
+    ('backbone__shift', 2.5, 'shift must be an integer'),
+    ('background', 5, 'background must be a text')])
+def test_a_value_out_of_range_is_named(key, value, message):
+    with pytest.raises(ValueError, match=message):
+        build(**{key: value})
+
+
+def test_an_unknown_part_of_the_options_is_named():
+    with pytest.raises(KeyError, match="test_cfg has the unknown key 'rcn'"
+                                       ".*did you mean 'rcnn'"):
+        build(test_cfg__rcn=dict(score_thr=0.1))
+    with pytest.raises(KeyError, match="train_cfg has the unknown key 'rnn'"):
+        build(train_cfg__rnn=dict())
+
+
+def test_an_embedding_of_the_background_belongs_to_stored_embeddings():
+    with pytest.raises(ValueError, match="'x.npy' is a file of an embedding"):
+        build(background='x.npy')
+
+
+def test_a_base_class_that_is_neither_trained_nor_tested_is_named():
+    with pytest.raises(ValueError, match="'red circel' is neither trained nor tested"
+                                         ".*did you mean 'red circle'"):
+        build(base_classes=['blue square', 'red circel'])
+    model = build(base_classes=['pink heart'], test_class_names='pink heart;moon')
+    assert model._is_base.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(('key', 'value', 'message'), [
+    ('strides', (8, 16, 32), 'roi_head.strides is 8, 16, 32, but neck gives maps of '
+                             'stride'),
+    ('vlm_stride', 16, 'roi_head.vlm_stride is 16, but vlm gives maps of stride 8')])
+def test_crops_of_another_stride_than_the_maps_have_are_named(key, value, message):
+    with pytest.raises(ValueError, match=message):
+        build(**{f'roi_head__{key}': value})

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from ...models.layers import ChannelLayerNorm
 from ...registry import MODELS
 from .normed import NormedLinear
+from .options import check_number
 from .scores import cosine_logits
 
 
@@ -37,6 +38,7 @@ class TextBoxHead(BaseModule):
                  embed_dims: int = 768, temperature_scale: float = 0.01,
                  init_cfg: dict | None = None):
         super().__init__(init_cfg)
+        check_number('bbox_head.temperature_scale', temperature_scale, float, 1e-4)
         self.num_convs, self.embed_dims = num_convs, embed_dims
         self.temperature_scale = temperature_scale
         width = in_channels

@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ...datasets.open_vocabulary import plain_name
-from ...errors import UserValueError
+from ...errors import UserKeyError, UserValueError, did_you_mean
 from ...models.functional import l2_normalize
 from ...models.text.class_texts import ClassTexts
 from ...models.text.stored_texts import StoredClassTexts
@@ -64,7 +64,8 @@ class DITODetector(TwoStageDetector):
 
     Raises:
         ValueError: If both or neither of ``text_encoder`` and ``text_embeddings`` are
-            given, or the widths of texts, box head and frozen copy differ.
+            given, the widths of texts, box head and frozen copy or the strides of the
+            parts differ, or a base class is neither trained nor tested.
     """
 
     def __init__(self, *, backbone: dict, neck: dict, rpn_head: dict, roi_head: dict,
@@ -78,12 +79,13 @@ class DITODetector(TwoStageDetector):
                  train_cfg: dict | None = None, test_cfg: dict | None = None,
                  data_preprocessor: dict | None = None,
                  init_cfg: dict | list | None = None) -> None:
+        _check_parts(train_cfg, test_cfg)
         # Names without a scope are ours, whatever the Runner's default is.
         with DefaultScope.overwrite_default_scope('mmcontrast'):
             super().__init__(
                 backbone=backbone, neck=neck, rpn_head=rpn_head, roi_head=roi_head,
                 train_cfg=train_cfg and ConfigDict(train_cfg),
-                test_cfg=ConfigDict(test_cfg or dict(rpn=None, rcnn=None)),
+                test_cfg=ConfigDict(dict(rpn=None, rcnn=None) | (test_cfg or {})),
                 data_preprocessor=data_preprocessor, init_cfg=init_cfg)
             self.vlm = _frozen(dict(backbone, **vlm)) if vlm is not None else None
         _check_texts(text_encoder, text_embeddings, background)
@@ -94,11 +96,13 @@ class DITODetector(TwoStageDetector):
         self.background = None if background is not None else nn.Parameter(
             torch.randn(self.class_texts.embed_dims))
         self._check_widths()
+        self._check_strides()
         self.test_vocabulary = (self.class_texts.trained_vocabulary
                                 if test_class_names is None
                                 else read_vocabulary(test_class_names))
-        self._base_names = _folded_names(self.class_texts.trained_vocabulary
-                                         if base_classes is None else base_classes)
+        trained = _folded_names(self.class_texts.trained_vocabulary)
+        self._base_names = trained if base_classes is None else _folded_names(
+            base_classes, trained | _folded_names(self.test_vocabulary))
         self.set_classes(self.test_vocabulary)
 
     @property
@@ -242,9 +246,30 @@ class DITODetector(TwoStageDetector):
                     f'{width}. Set embed_dims of the box head to those of the texts; a '
                     'ViT of another width needs with_projection=True and embed_dims.')
 
+    def _check_strides(self) -> None:
+        found = dict(strides=self.roi_head.crop_boxes.featmap_strides)
+        if hasattr(self.neck, 'strides'):
+            wanted = {'neck': tuple(self.neck.strides)}
+        else:  # A pyramid of mmdet's has more levels for proposals than for regions.
+            generator = self.rpn_head.prior_generator
+            wanted = {'rpn_head': tuple(stride for stride, _ in generator.strides)}
+        if self.vlm is not None:
+            found['vlm_stride'] = self.roi_head.crop_vlm.featmap_strides
+            wanted['vlm'] = (self.vlm.stride,)
+        for (key, ours), (part, theirs) in zip(
+                found.items(), wanted.items(), strict=True):
+            if ours != theirs[:len(ours)] or (part == 'neck' and ours != theirs):
+                raise UserValueError(
+                    f'roi_head.{key} is {_listed(ours)}, but {part} gives maps of '
+                    f'stride {_listed(theirs)}, so that regions would be cropped from '
+                    f'the wrong place. Set roi_head.{key} to it.')
+
 
 def _check_texts(text_encoder: dict | None, text_embeddings: str | None,
                  background: str | None) -> None:
+    if not isinstance(background, str | None):
+        raise UserValueError(
+            f'background must be a text, a .npy file or None, got {background!r}.')
     if (text_encoder is None) == (text_embeddings is None):
         raise UserValueError(
             'DITODetector embeds its classes with text_encoder or reads '
@@ -254,6 +279,26 @@ def _check_texts(text_encoder: dict | None, text_embeddings: str | None,
             'With text_embeddings the text of the background cannot be embedded: set '
             'background to the .npy file of its embedding, or to None for a learned '
             'vector.')
+    if text_encoder is not None and str(background).endswith('.npy'):
+        raise UserValueError(
+            f'background={background!r} is a file of an embedding, which belongs to '
+            'text_embeddings. With text_encoder set background to a text, or to None '
+            'for a learned vector.')
+
+
+def _check_parts(train_cfg: Mapping | None, test_cfg: Mapping | None) -> None:
+    known = ('rpn', 'rpn_proposal', 'rcnn')
+    for name, given, known in (('train_cfg', train_cfg, known),
+                               ('test_cfg', test_cfg, known[::2])):
+        for key in given or {}:
+            if key not in known:
+                raise UserKeyError(
+                    f'{name} has the unknown key {key!r}{did_you_mean(key, known)} It '
+                    f'may hold {", ".join(known)}.')
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ', '.join(map(str, numbers))
 
 
 def _frozen(config: dict) -> nn.Module:
@@ -261,9 +306,17 @@ def _frozen(config: dict) -> nn.Module:
     return model.requires_grad_(False).eval()
 
 
-def _folded_names(classes: Classes) -> set[str]:
+def _folded_names(classes: Classes, known: set[str] | None = None) -> set[str]:
+    """Names and synonyms in lower case; a class must have one that is known."""
     # An empty list is no vocabulary, but means something here.
     if not isinstance(classes, Vocabulary | str | Path) and not len(classes):
         return set()
-    return {plain_name(name).lower() for names in read_vocabulary(classes).synonyms
-            for name in names}
+    synonyms = [[plain_name(name).lower() for name in names]
+                for names in read_vocabulary(classes).synonyms]
+    for names in synonyms:
+        if known is not None and known.isdisjoint(names):
+            raise UserValueError(
+                f'base_classes: {names[0]!r} is neither trained nor tested'
+                f'{did_you_mean(names[0], known)} Name classes of class_names or of '
+                'test_class_names.')
+    return {name for names in synonyms for name in names}

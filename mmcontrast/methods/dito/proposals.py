@@ -5,7 +5,8 @@ the only loop over images is that of a real NMS.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from math import inf
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +45,9 @@ class ProposalSelector:
             has no limit, as -1 here, and also proposes boxes that end before they
             start, which RoIAlign of mmcv refuses on a CPU.
     """
+
+    LIMITS: ClassVar = dict(nms_pre=(1, inf), nms_iou=(0, 1), max_per_img=(1, inf),
+                            min_bbox_size=(-1, inf))
 
     nms_pre: int = 2000
     nms_iou: float = 1.0

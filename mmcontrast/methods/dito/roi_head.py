@@ -1,6 +1,8 @@
 """Classify regions by class texts, refine their boxes and predict masks."""
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
+from typing import ClassVar
 
 import torch
 from mmdet.models.utils import unpack_gt_instances
@@ -33,6 +35,11 @@ class TrainOptions:
             batch, see :func:`federated_classes`. 0: all, as in DITO.
     """
 
+    LIMITS: ClassVar = dict(
+        num_samples=(1, inf), positive_fraction=(0, 1), iou_threshold=(0, 1),
+        sample_padding=(0, inf), num_masks=(1, inf), background_weight=(0, inf),
+        federated_classes=(0, inf))
+
     num_samples: int = 512
     positive_fraction: float = 0.25
     iou_threshold: float = 0.5
@@ -59,6 +66,11 @@ class TestOptions:
             features of the frozen model are averaged.
         mask_thr_binary: Probability above which a pixel belongs to the mask.
     """
+
+    LIMITS: ClassVar = dict(
+        score_thr=(0, 1), nms_iou=(0, 1), max_per_img=(1, inf), base_weight=(0, 1),
+        novel_weight=(0, 1), vlm_temperature=(1e-4, inf), objectness_power=(0, inf),
+        vlm_box_scale=(1e-4, inf), mask_thr_binary=(0, 1))
 
     score_thr: float = 0.0
     nms_iou: float = 0.5

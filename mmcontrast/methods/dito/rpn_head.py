@@ -12,7 +12,7 @@ from torchvision.models.convnext import LayerNorm2d
 from ...errors import UserValueError
 from ...models.functional import at_least_float
 from ...registry import MODELS
-from .options import box_limits, check_clip_to, options_of
+from .options import box_limits, check_clip_to, check_number, options_of
 from .proposals import Proposals, ProposalSelector, decode
 from .rpn_targets import RPNTargetAssigner, RPNTargets
 
@@ -64,6 +64,7 @@ class CenternessRPNHead(BaseDenseHead):
             type='Normal', layer='Conv2d', std=0.01, override=dict(
                 type='Normal', name='reg', std=0.01, bias=0.5)))
         _check(clip_to, strides, num_classes)
+        check_number('rpn_head.anchor_scale', anchor_scale, float, 1e-4)
         self.clip_to, self.num_convs = clip_to, num_convs
         self.centerness_weight, self.iou_weight = centerness_weight, iou_weight
         self.assigner = options_of(RPNTargetAssigner, train_cfg, 'train_cfg.rpn')

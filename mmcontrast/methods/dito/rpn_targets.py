@@ -6,7 +6,8 @@ without a loop over images or boxes and without synchronization.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from math import inf
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -46,6 +47,10 @@ class RPNTargetAssigner:
             unmatched anchor exclude it. Off at -1, as released and as in mmdet: such
             anchors are negatives.
     """
+
+    LIMITS: ClassVar = dict(
+        box_pos_iou_thr=(0, 1), center_pos_iou_thr=(0, 1), center_neg_iou_thr=(0, 1),
+        num_samples=(1, inf), max_positives=(0, inf), ignore_iof_thr=(-1, 1))
 
     box_pos_iou_thr: float = 0.7
     center_pos_iou_thr: float = 0.3

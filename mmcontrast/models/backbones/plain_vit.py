@@ -96,8 +96,9 @@ class PlainViT(FittedPositions, BaseModule):
                           embed_dims=embed_dims)
         self.out_indices = _out_blocks(out_indices, sizes.layers)
         self.windows = window_counts(windows, sizes.layers)
-        if shift < 0:
-            raise ValueError(f'shift must be 0 or more tokens, got {shift}.')
+        if not isinstance(shift, int) or shift < 0:
+            raise ValueError(f'shift must be an integer, 0 or more tokens, got {shift}.'
+                             )
         self.shift = shift
         self.patch_size = sizes.patch_size
         self.stride = stride or power_of_two(sizes.patch_size)
