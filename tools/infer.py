@@ -26,8 +26,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--out', default='work_dirs/infer', metavar='DIR',
                         help='folder for drawn images and results, or an image file '
                         'for a single image')
-    parser.add_argument('--score-thr', type=float, default=0.3, metavar='S',
-                        help='detectors leave out boxes below (default: 0.3)')
+    parser.add_argument('--score-thr', type=float, metavar='S',
+                        help='detectors leave out boxes below (default: 0.3; those of '
+                        'an open vocabulary 0.05)')
     arguments = vars(parser.parse_args(argv))
     with error_exit(parser):
         found = infer(**arguments)

@@ -15,6 +15,8 @@ optim_wrapper = dict(
         bias_decay_mult=0.0, norm_decay_mult=0.0, custom_keys=dict(
             backbone=dict(lr_mult=0.6, decay_mult=0.0),
             temperature=dict(decay_mult=0.0))))
-default_hooks = dict(checkpoint=dict(
-    by_epoch=False, interval=val_interval, max_keep_ckpts=2))
+# Scores are products of class and localization, lower than those of other detectors.
+default_hooks = dict(
+    checkpoint=dict(by_epoch=False, interval=val_interval, max_keep_ckpts=2),
+    visualization=dict(score_thr=0.05))
 log_processor = dict(by_epoch=False)

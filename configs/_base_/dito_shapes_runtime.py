@@ -14,5 +14,7 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=warmup_iters),
     dict(type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs, eta_min=1e-6,
          convert_to_iter_based=True)]
+# Scores are products of class and localization, lower than those of other detectors.
 default_hooks = dict(
-    logger=dict(interval=25), checkpoint=dict(interval=3, max_keep_ckpts=1))
+    logger=dict(interval=25), checkpoint=dict(interval=3, max_keep_ckpts=1),
+    visualization=dict(score_thr=0.05))

@@ -20,6 +20,7 @@ class InferenceSummary:
         unit: 'pixels' or 'boxes'.
         count: Images with a result.
         skipped: A sentence for each image that could not be read.
+        score_thr: Boxes with a lower score were left out.
     """
 
     out: Path
@@ -27,6 +28,7 @@ class InferenceSummary:
     unit: str
     count: int
     skipped: list[str]
+    score_thr: float
 
     def summary(self) -> str:
         """For the terminal."""
@@ -35,6 +37,10 @@ class InferenceSummary:
                  else f'{amount:5}  {text}' for text, amount in self.totals.items()]
         head = [f'{self.unit} of {self.count} image{"s" * (self.count != 1)}:'
                 if lines else f'nothing found in {self.count} images']
+        if not lines and self.unit == 'boxes':
+            head = [f'no box in {self.count} image{"s" * (self.count != 1)} has a '
+                    f'score of {self.score_thr:g} or more; --score-thr sets another '
+                    'limit']
         tail = [skipped_sentence(self.skipped, len(self.skipped) + self.count)
                 ] if self.skipped else []
         return '\n'.join([*head, *lines, *tail, f'Wrote {self.out}'])
@@ -42,9 +48,9 @@ class InferenceSummary:
 
 def infer(config: str, checkpoint: str, images: Sequence[str],
           out: str = 'work_dirs/infer', classes: str | None = None,
-          device: str | None = None, score_thr: float = 0.3, batch_size: int = 4,
-          workers: int = 2, cfg_options: dict | None = None, progress: bool = True
-          ) -> InferenceSummary:
+          device: str | None = None, score_thr: float | None = None,
+          batch_size: int = 4, workers: int = 2, cfg_options: dict | None = None,
+          progress: bool = True) -> InferenceSummary:
     """Segment images or detect objects in them, and write drawn images and results.
 
     Args:
@@ -57,7 +63,8 @@ def infer(config: str, checkpoint: str, images: Sequence[str],
         classes: For models that read class texts: ``'sky;tree;a red car'``, a text file
             or a dataset's name; those of the training if None.
         device: 'cpu', 'cuda:1', ...; a GPU if there is one if None.
-        score_thr: Detectors leave out boxes with a lower score.
+        score_thr: Detectors leave out boxes with a lower score; None for the default
+            of the inferencer.
         batch_size: Maximum number of images to pass at a time.
         workers: Processes that read images, where there are many.
         cfg_options: Overrides of the config, dotted keys.
@@ -68,6 +75,7 @@ def infer(config: str, checkpoint: str, images: Sequence[str],
             :func:`~mmcontrast.apis.inferencers.open_inferencer`.
     """
     inferencer = open_inferencer(config, checkpoint, device, cfg_options)
+    score_thr = inferencer.score_thr if score_thr is None else score_thr
     totals, count, unit = Counter(), 0, 'pixels'
     # Results are not kept: a folder may hold more than memory does.
     for result in inferencer.stream(list(images), classes, out, score_thr, batch_size,
@@ -78,4 +86,4 @@ def infer(config: str, checkpoint: str, images: Sequence[str],
         count += 1
         unit = 'boxes' if isinstance(result, Detection) else 'pixels'
     return InferenceSummary(Path(out), dict(totals.most_common()), unit, count,
-                            inferencer.skipped)
+                            inferencer.skipped, score_thr)

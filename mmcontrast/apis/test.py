@@ -1,12 +1,16 @@
 """Test a checkpoint with the metrics of a config."""
+from collections.abc import Sequence
+
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
+from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner
 
 from ..engine.distributed.rank_failures import broadcast_failures
 from ..engine.distributed.unwrap import unwrap_model
 from ..structures.protocols import SetsClasses
 from .config import UsageError, check_config, existing_file, load_config
+from .loading import load_weights, read_weights
 from .train import build_runner
 from .vocabulary_report import (
     add_vocabulary_metric,
@@ -61,7 +65,7 @@ def test(config: str, checkpoint: str, work_dir: str | None = None,
     common = dict(work_dir=work_dir, wait_time=wait_time, tta=tta, classes=classes,
                   kept=kept, cfg_options=cfg_options, launcher=launcher)
     scores = test_once(config, checkpoint, out=out, show=show, show_dir=show_dir,
-                       **common)
+                       others=[before] if before else [], **common)
     if kept is None:
         return scores
     earlier = {} if before is None else test_once(config, before, **common)
@@ -72,8 +76,13 @@ def test(config: str, checkpoint: str, work_dir: str | None = None,
 def test_once(config: str, checkpoint: str, work_dir: str | None, wait_time: float,
               tta: bool, classes: str | None, kept: str | None,
               cfg_options: dict | None, launcher: str, out: str | None = None,
-              show: bool = False, show_dir: str | None = None) -> dict:
-    """Test one checkpoint; see :func:`test`."""
+              show: bool = False, show_dir: str | None = None,
+              others: Sequence[str] = ()) -> dict:
+    """Test one checkpoint; see :func:`test`.
+
+    Args:
+        others: Checkpoints that are tested next, checked before any time is spent.
+    """
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise UsageError(f'--out must be a .pkl file, got {out}')
     cfg = load_config(config, cfg_options, work_dir)
@@ -96,9 +105,25 @@ def test_once(config: str, checkpoint: str, work_dir: str | None, wait_time: flo
         name_classes(runner, classes)
     if kept is not None:
         set_vocabularies(runner, kept)
+    for path in (*others, checkpoint):
+        check_weights(runner, path, config)
     if out is not None:
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=out))
     return runner.test()
+
+
+def check_weights(runner: Runner, checkpoint: str, config: str) -> None:
+    """Refuse a checkpoint that lacks weights of the model, which mmengine only logs.
+
+    Raises:
+        UsageError: Naming config, checkpoint and missing weights.
+    """
+    model = unwrap_model(runner.model)
+    model = model.module if isinstance(model, BaseTTAModel) else model
+    try:
+        load_weights(model, read_weights(checkpoint), checkpoint, config)
+    except (KeyError, ValueError) as error:
+        raise UsageError(str(error)) from error
 
 
 def draw_predictions(cfg: Config, show: bool, show_dir: str | None,

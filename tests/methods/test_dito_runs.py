@@ -7,7 +7,9 @@ import torch
 
 pytest.importorskip('mmdet')
 pytest.importorskip('open_clip')
+from mmcontrast.apis.config import UsageError, load_config
 from mmcontrast.apis.data.make_shapes import make_shapes
+from mmcontrast.apis.inferencers.open_vocabulary import OpenVocabularyInferencer
 from mmcontrast.apis.test import test as run_test
 from mmcontrast.apis.train import train
 
@@ -64,6 +66,23 @@ def test_the_test_tool_reports_trained_and_kept_classes(folder, trained, monkeyp
     assert {'trained', 'kept'} <= set(table)
 
 
+@pytest.mark.parametrize('before', [True, False])
+def test_a_checkpoint_without_the_heads_is_refused_before_the_test(
+        folder, trained, monkeypatch, before):
+    monkeypatch.chdir(folder)
+    checkpoint = torch.load(trained / 'epoch_2.pth', weights_only=False)
+    checkpoint['state_dict'] = {
+        key: value for key, value in checkpoint['state_dict'].items()
+        if key.startswith('backbone.')}
+    torch.save(checkpoint, folder / 'backbone.pth')
+    whole, part = str(trained / 'epoch_2.pth'), str(folder / 'backbone.pth')
+    with pytest.raises(UsageError, match='backbone.pth: .* weights of DITODetector '
+                                         'loaded.*missing are'):
+        run_test(DETECTOR, whole if before else part, str(folder / 'refused'),
+                 cfg_options=HERE, kept='red circle;', before=part if before else None)
+    assert not list((folder / 'refused').rglob('scalars.json'))
+
+
 def test_a_detector_of_other_classes_is_tested_beside_ours(folder, trained,
                                                            monkeypatch):
     monkeypatch.chdir(folder)
@@ -75,6 +94,11 @@ def test_a_detector_of_other_classes_is_tested_beside_ours(folder, trained,
                      cfg_options=HERE)
     assert 'coco/novel/bbox_mAP_50' in found
     assert 'was trained with other classes (2)' in log_of(folder / 'others')
+
+
+def test_drawn_tests_and_the_inferencer_leave_out_the_same_boxes():
+    hook = load_config(DETECTOR).default_hooks.visualization
+    assert hook.score_thr == OpenVocabularyInferencer.score_thr
 
 
 def log_of(work_dir):
@@ -98,7 +122,6 @@ def test_regions_are_pretrained_and_fill_the_detector(folder, trained, monkeypat
         'train_dataloader.persistent_workers': False,
         'train_dataloader.batch_size': 8, 'train_dataloader.dataset.num_images': 24})
     ours = torch.load(folder / 'regions/epoch_2.pth', weights_only=False)['state_dict']
-    from mmcontrast.apis.config import load_config
     from mmcontrast.registry import MODELS
     config = load_config(DETECTOR.replace('2e_shapes_debug', '6e_shapes')).model
     pretrained = str(folder / 'regions/epoch_2.pth')

@@ -204,6 +204,17 @@ def test_results_draw_themselves():
         assert result.draw(image).width > 2 * 640
 
 
+def test_an_image_that_the_pipeline_cannot_take_is_left_out(files, tmp_path):
+    for name, size in {'a.png': (80, 60), 'thread.png': (3000, 2)}.items():
+        Image.new('RGB', size).save(tmp_path / name)
+    found = infer(*files['retinanet'], [str(tmp_path)], str(tmp_path / 'out'),
+                  device='cpu', score_thr=1, workers=0, progress=False)
+    assert found.count == 1 and len(found.skipped) == 1
+    assert 'thread.png: the test pipeline of the config cannot take an image of ' \
+        '3000x2 pixels: ' in found.skipped[0]
+    assert 'no box in 1 image has a score of 1 or more' in found.summary()
+
+
 def test_classes_without_names_are_numbered(files):
     paths = write(files['root'], 'nameless', FCN, classes='test_mode=True')
     assert open_inferencer(*paths, 'cpu').classes == ['class 0', 'class 1', 'class 2']

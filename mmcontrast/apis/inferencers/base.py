@@ -68,6 +68,8 @@ class Inferencer(ABC):
     scope = 'mmcontrast'
     #: Whether the test pipeline takes images with blue first.
     bgr = True
+    #: Score below which boxes are left out, unless a call says otherwise.
+    score_thr = 0.3
 
     def __init__(self, config: str | LoadedModel, checkpoint: str | None = None,
                  device: str | None = None, cfg_options: dict | None = None) -> None:
@@ -129,7 +131,7 @@ class Inferencer(ABC):
                 f'its {len(self.classes)} classes only. Leave classes out.')
 
     def __call__(self, images: Images, classes: Classes = None,
-                 out: str | Path | None = None, score_thr: float = 0.3,
+                 out: str | Path | None = None, score_thr: float | None = None,
                  batch_size: int = 4, workers: int = 2, progress: bool = True
                  ) -> Result | list[Result]:
         """Run the model on images.
@@ -141,7 +143,8 @@ class Inferencer(ABC):
                 :func:`~mmcontrast.models.text.vocabulary.read_vocabulary`; None for
                 the classes of the training.
             out: For a single image an image file; else a folder, see :meth:`stream`.
-            score_thr: Detectors leave out boxes with a lower score.
+            score_thr: Detectors leave out boxes with a lower score; None for the
+                ``score_thr`` of the class.
             batch_size: Maximum number of images to pass at a time; only neighbors that
                 go into the network at one size share a batch.
             workers: Processes that read images, where there are many.
@@ -166,7 +169,7 @@ class Inferencer(ABC):
         return results[0] if single else results
 
     def stream(self, images: Images, classes: Classes = None,
-               out: str | Path | None = None, score_thr: float = 0.3,
+               out: str | Path | None = None, score_thr: float | None = None,
                batch_size: int = 4, workers: int = 2, progress: bool = True
                ) -> Iterator[Result]:
         """Yield the results one by one, for more images than memory holds.
@@ -180,6 +183,7 @@ class Inferencer(ABC):
                 ``annotations.json`` in COCO's format; and ``classes.txt``, the classes
                 in the order of the labels.
         """
+        score_thr = self.score_thr if score_thr is None else score_thr
         if batch_size < 1 or not 0 <= score_thr <= 1:
             raise ValueError('batch_size must be 1 or more and score_thr lie in [0, 1],'
                              f' got {batch_size} and {score_thr}.')

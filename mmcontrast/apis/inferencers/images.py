@@ -57,7 +57,7 @@ class InputImage(NamedTuple):
         image: (H, W, 3) uint8 RGB as it was read; None for a bad one.
         inputs: (3, h, w) uint8 BGR, resized as for testing.
         sample: mmseg's or mmdet's data sample, with the sizes.
-        error: Why it could not be read, else None.
+        error: Why it could not be read or resized, else None.
     """
 
     index: int
@@ -148,11 +148,18 @@ class InputImages(Dataset):
             return InputImage(index, source.name, None, None, None, str(error))
         size = image.shape[:2]
         path = source.image if isinstance(source.image, str) else source.name
-        packed = self.pipeline(dict(
-            # A copy: Pillow's arrays are read-only, and transforms may write.
-            img=np.array(image[..., ::-1] if self.bgr else image, order='C'),
-            img_path=path, img_id=index, img_shape=size, ori_shape=size, seg_fields=[],
-            reduce_zero_label=False))
+        try:
+            packed = self.pipeline(dict(
+                # A copy: Pillow's arrays are read-only, and transforms may write.
+                img=np.array(image[..., ::-1] if self.bgr else image, order='C'),
+                img_path=path, img_id=index, img_shape=size, ori_shape=size,
+                seg_fields=[], reduce_zero_label=False))
+        # Whatever a transform of any library raises; one image costs no other.
+        except Exception as error:
+            return InputImage(
+                index, source.name, None, None, None,
+                f'{source.name}: the test pipeline of the config cannot take an image '
+                f'of {size[1]}x{size[0]} pixels: {type(error).__name__}: {error}')
         return InputImage(index, source.name, image, packed['inputs'],
                           packed['data_samples'], None)
 

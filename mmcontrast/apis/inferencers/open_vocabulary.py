@@ -21,7 +21,9 @@ class OpenVocabularyInferencer(DetectorInferencer):
         infer = open_inferencer('CONFIG.py', 'CHECKPOINT.pth')
         result = infer('photo.jpg', classes='cat;a red car', out='result.png')
 
-    Drawn images mark the classes that the detector was not trained with.
+    Drawn images mark the classes that the detector was not trained with. Scores are
+    products of class and localization and lower than those of other detectors, and so
+    is the default of ``score_thr``.
 
     Args:
         config, checkpoint, device, cfg_options: As of
@@ -30,6 +32,7 @@ class OpenVocabularyInferencer(DetectorInferencer):
 
     wanted = 'name the config of a detector of configs/dito.'
     lacks = 'has no open vocabulary'
+    score_thr = 0.05
 
     @classmethod
     def serves(cls, model: nn.Module) -> bool:

@@ -287,9 +287,9 @@ def _check_texts(text_encoder: dict | None, text_embeddings: str | None,
 
 
 def _check_parts(train_cfg: Mapping | None, test_cfg: Mapping | None) -> None:
-    known = ('rpn', 'rpn_proposal', 'rcnn')
-    for name, given, known in (('train_cfg', train_cfg, known),
-                               ('test_cfg', test_cfg, known[::2])):
+    for name, given, known in (
+            ('train_cfg', train_cfg, ('rpn', 'rpn_proposal', 'rcnn')),
+            ('test_cfg', test_cfg, ('rpn', 'rcnn'))):
         for key in given or {}:
             if key not in known:
                 raise UserKeyError(
