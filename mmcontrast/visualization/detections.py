@@ -62,8 +62,14 @@ def _with_instances(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray,
             for mask in masks]), colors=shades, alphas=0.4)
     pen.draw_bboxes(boxes, edge_colors=shades, line_widths=2)
     # mmdet's own visualizer has two sizes of letters, one of them too small to read.
+    # Names at the right edge would be cut: they end with their box, or the image.
+    ends = boxes[:, 0] > 0.6 * image.shape[1]
+    corners = np.column_stack([
+        np.where(ends, boxes[:, 2].clip(max=image.shape[1]) - 3, boxes[:, 0] + 3),
+        boxes[:, 1] + 3])
     pen.draw_texts(
-        texts, boxes[:, :2] + 3, font_sizes=11,
+        texts, corners, font_sizes=11,
+        horizontal_alignments=['right' if end else 'left' for end in ends.tolist()],
         colors=[_text_color(shade) for shade in shades],
         bboxes=[dict(facecolor=tuple(value / 255 for value in shade), alpha=0.9,
                      pad=1.5, edgecolor='none') for shade in shades])
