@@ -7,10 +7,11 @@
 #
 # RUN: images, images_3, images_9, regions, det_none, det_images_3, det_images_9,
 # det_regions, det_unshifted; all without any, which take over an hour on one CPU core.
+# CAPTIONS=seen before the command: captions, too, name only the 56 pairs with boxes.
 # Needs data/shapes_ov and work_dirs/toy_clip, see docs/dito.md.
 set -euo pipefail
-seed=$1 runs=${*:2}
-out=work_dirs/dito_shapes/seed$seed
+seed=$1 runs=${*:2} captions=${CAPTIONS:-all}
+out=work_dirs/dito_shapes/$captions/seed$seed
 images=configs/dito/dito-pretrain-images_vit-tiny_1xb64-40e_shapes.py
 regions=configs/dito/dito-pretrain-regions_vit-tiny_1xb64-3e_shapes.py
 detector=configs/dito/dito_faster-rcnn-vit-tiny_1xb8-6e_shapes.py
@@ -25,6 +26,10 @@ train() {  # CONFIG NAME OPTION...
             --cfg-options randomness.seed="$seed" "${@:3}"
         touch "$out/$2/done"
     fi
+}
+
+pretrain() {  # CONFIG NAME OPTION...
+    train "$@" train_dataloader.dataset.combinations="$captions"
 }
 
 detect() {  # NAME OPTION...: train and test, also without the scores of the frozen copy
@@ -45,13 +50,13 @@ start() {  # CHECKPOINT PART...: options that load these parts of a detector
     for part in "${@:2}"; do echo "model.$part.init_cfg.checkpoint=$1"; done
 }
 
-train $images images
+pretrain $images images
 # Three epochs more: of whole images, or of regions. 9 take the time of the regions.
 for epochs in 3 9; do
-    train $images images_$epochs load_from="$out/images/epoch_40.pth" \
+    pretrain $images images_$epochs load_from="$out/images/epoch_40.pth" \
         train_cfg.max_epochs=$epochs
 done
-train $regions regions load_from="$out/images/epoch_40.pth"
+pretrain $regions regions load_from="$out/images/epoch_40.pth"
 
 fresh_heads=(model.neck.init_cfg=None model.roi_head.bbox_head.init_cfg=None)
 pretrained=($(start "$out/regions/epoch_3.pth" backbone vlm neck roi_head.bbox_head))
