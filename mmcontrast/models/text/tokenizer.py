@@ -35,9 +35,10 @@ def tokenize(texts: Sequence[str], context_length: int = 77,
         length, text = max(long)
         others = f' ({len(long) - 1} more too long)' if len(long) > 1 else ''
         raise ValueError(
-            f'{text!r} has {length} tokens, start and end included; the limit here is '
-            f'context_length={context_length}{others}. Shorten it, or allow more: CLIP '
-            'has room for 77, learned contexts included.')
+            f'{text[:80]!r}{"..." * (len(text) > 80)} has {length} tokens, start and '
+            f'end included; the limit here is context_length={context_length}{others}. '
+            'Shorten it, or allow more: CLIP has room for 77, learned contexts '
+            'included.')
     ids = torch.zeros(len(rows), context_length, dtype=torch.int64)
     for i, row in enumerate(rows):
         ids[i, :len(row)] = torch.tensor(row)

@@ -1,10 +1,12 @@
 """Read a class vocabulary from a list, a text file, a dataset or a command line."""
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from ...datasets.open_vocabulary import plain_name
+from ...errors import UserValueError
 from ...registry import DATASETS, UnknownTypeError
 
 # Where mmseg and mmdet keep their lists of class names.
@@ -78,16 +80,47 @@ def read_vocabulary(source: str | Path | Sequence | Mapping | Vocabulary) -> Voc
 def _read_text(source: str | Path) -> tuple[Sequence, str]:
     """Classes of a file, command line or dataset, and what messages call it."""
     path = Path(source).expanduser()
-    if path.is_file():
-        lines = [line.strip() for line in path.read_text('utf-8-sig').splitlines()]
-        return [[name.strip() for name in line.split(';')] for line in lines
-                if line and not line.startswith('#')], str(path)
+    # Not path.is_file(), which fails for a line that is too long for a file name.
+    if os.path.isfile(path):
+        return _parsed(path.read_text('utf-8-sig')), str(path)
     if isinstance(source, Path) or path.suffix == '.txt':
         raise FileNotFoundError(f'No class list at {source}. Expected a text file, one '
                                 'class a line, synonyms after semicolons.')
     if ';' in source or not source.strip():
         return [name for name in source.split(';') if name.strip()], repr(source)
     return [_library_name(name, source) for name in dataset_classes(source)], source
+
+
+def _parsed(text: str) -> list[list[str]]:
+    """Name and synonyms of each class of a text file."""
+    lines = [line.strip() for line in text.splitlines()]
+    return [[name.strip() for name in line.split(';')] for line in lines
+            if line and not line.startswith('#')]
+
+
+def class_lines(names: Sequence[str], place: str) -> str:
+    """Content of a text file that :func:`read_vocabulary` reads as these names.
+
+    Args:
+        place: Where the names come from, for messages.
+
+    Raises:
+        UserValueError: If a name would be read as something else, or as another one.
+    """
+    known = {}
+    for name in names:
+        if _parsed(name) != [[name]]:
+            raise UserValueError(
+                f'{place}: the category name {name!r} cannot be in a class list, where '
+                'an empty line is skipped, # begins a comment and ; separates '
+                'synonyms. Rename the category in the file.')
+        other = known.setdefault(_folded(name), name)
+        if other is not name:
+            raise UserValueError(
+                f'{place}: the category names {other!r} and {name!r} differ in letter '
+                'case alone: their texts would be the same vector. Rename or join the '
+                'categories in the file.')
+    return '\n'.join([*names, ''])
 
 
 def _metainfo_classes(metainfo: Mapping) -> Sequence[str]:

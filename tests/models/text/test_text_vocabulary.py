@@ -23,6 +23,9 @@ def test_a_text_is_never_cut():
         'context_length=3 (1 more too long). Shorten it')
     with pytest.raises(ValueError, match='has 79 tokens, .*context_length=77'):
         tokenize(['sky ' * 77])
+    with pytest.raises(ValueError) as caught:
+        tokenize(['sky' * 1000])
+    assert len(str(caught.value)) < 300 and "skysk'... has " in str(caught.value)
 
 
 @pytest.mark.parametrize('texts', ['sky', [3], [['sky']]])
@@ -39,6 +42,8 @@ def test_a_vocabulary_comes_from_many_places(tmp_path):
     assert class_list(str(tmp_path / 'classes.txt')) == ['sofa', 'red car']
     assert class_list('sky;tree; a red car') == ['sky', 'tree', 'a red car']
     assert class_list('sky;') == ['sky']
+    # Longer than a file name may be.
+    assert class_list(';'.join(f'class {k}' for k in range(100)))[99] == 'class 99'
     assert read_vocabulary([['sofa', 'couch'], 'bed ']).synonyms == (
         ('sofa', 'couch'), ('bed',))
     assert class_list('ShapesDataset') == list(ShapesDataset.METAINFO['classes'])
