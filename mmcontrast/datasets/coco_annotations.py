@@ -1,30 +1,33 @@
 """Read COCO-style annotation files and check what they hold."""
 import json
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 
 from ..errors import UserValueError
 
-# Keys that every entry of a list must have.
-_NEEDED = dict(images=('id', 'height', 'width'),
-               annotations=('id', 'image_id', 'category_id', 'bbox'),
-               categories=('id', 'name'))
 # COCO's own boxes reach up to a pixel over the edge, by rounding.
 _OVER_THE_EDGE = 1.0
 
 
-def read_annotations(path: str | Path) -> dict:
+def read_annotations(path: str | Path, with_boxes: bool = True) -> dict:
     """Read a COCO-style file (also LVIS and Objects365), and check it.
+
+    Args:
+        with_boxes: Whether a file without the list ``annotations``, as published for
+            test sets, is an error; else the list is empty.
 
     Raises:
         FileNotFoundError: If it does not exist.
         UserValueError: If it is not JSON, a list or key is missing, an id is used
-            twice, a box is not four numbers, or an annotation refers to an image or a
-            category that is not there. The message names the file and the entry.
+            twice, a value has another type, an image has no size, a box is not four
+            finite numbers, or an annotation refers to an image or a category that is
+            not there. The message names the file and the entry.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -33,6 +36,8 @@ def read_annotations(path: str | Path) -> dict:
         data = json.loads(path.read_bytes())
     except ValueError as error:
         raise UserValueError(f'{path} is not a JSON file: {error}') from error
+    if not with_boxes and isinstance(data, dict):
+        data.setdefault('annotations', [])
     check_annotations(data, path.name)
     return data
 
@@ -43,46 +48,117 @@ def check_annotations(data: dict, place: str) -> None:
     Args:
         place: What messages call the file.
     """
-    for kind, keys in _NEEDED.items():
+    for kind, rules in _RULES.items():
         entries = data.get(kind) if isinstance(data, dict) else None
         if not isinstance(entries, list):
             raise UserValueError(
                 f'{place} has no list {kind!r}. A COCO-style file is a JSON object '
                 'with the lists images, annotations and categories.')
-        for k, entry in enumerate(entries):
-            missing = [key for key in keys if key not in entry]
-            if missing:
-                raise UserValueError(f'{place}: {kind}[{k}] has no {missing[0]!r}, '
-                                     f'only {sorted(entry)}.')
-        _check_unique(place, kind, 'id', (entry['id'] for entry in entries))
-    _check_unique(place, 'categories', 'name', (c['name'] for c in data['categories']))
-    images = {image['id'] for image in data['images']}
-    categories = {category['id'] for category in data['categories']}
-    for annotation in data['annotations']:
-        for key, known, what in (('image_id', images, 'an image'),
-                                 ('category_id', categories, 'a category')):
-            if annotation[key] not in known:
-                raise UserValueError(
-                    f'{place}: annotation {annotation["id"]} has {key} '
-                    f'{annotation[key]!r}, and there is no such {what.split()[1]}.')
-        _check_box(place, annotation)
+        _check_entries(entries, rules, f'{place}: {kind}')
+        _check_unique(place, kind, 'id', [entry['id'] for entry in entries])
+    _check_unique(place, 'categories', 'name', [c['name'] for c in data['categories']])
+    for image in data['images']:
+        if not image.get('file_name') and not image.get('coco_url'):
+            raise UserValueError(
+                f"{place}: image {image['id']!r} has no 'file_name' (nor 'coco_url', "
+                'as in LVIS). Add its path below the folder of the images.')
+    for key, kind, what in (('image_id', 'images', 'image'),
+                            ('category_id', 'categories', 'category')):
+        unknown = ({annotation[key] for annotation in data['annotations']}
+                   - {entry['id'] for entry in data[kind]})
+        if unknown:
+            first = next(a for a in data['annotations'] if a[key] in unknown)
+            raise UserValueError(
+                f'{place}: annotation {first["id"]} has {key} {first[key]!r}, and '
+                f'there is no such {what}. Remove the annotation, or add the {what}.')
 
 
-def _check_unique(place: str, kind: str, key: str, values: Iterable) -> None:
+def _check_entries(entries: list, rules: dict[str, '_Rule'], place: str) -> None:
+    for k, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise UserValueError(f'{place}[{k}] must be an object with '
+                                 f'{", ".join(rules)}, got {entry!r}.')
+    for key, rule in rules.items():
+        k = rule.first_bad([entry.get(key) for entry in entries])
+        if k is None:
+            continue
+        entry = entries[k]
+        if key not in entry:
+            raise UserValueError(
+                f'{place}[{k}] has no {key!r}, only {sorted(entry)}.')
+        name = key if key == 'id' else f'{key} of id {entry["id"]!r}'
+        raise UserValueError(f'{place}[{k}]: {name} must be {rule.expected}, got '
+                             f'{entry[key]!r}. Correct or remove it.')
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What the value of a key must be; None stands for a missing key."""
+
+    types: tuple[type, ...]
+    expected: str
+    test: Callable[[object], bool] | None = None
+
+    def first_bad(self, values: list) -> int | None:
+        # Without a Python call a value: LVIS has over a million annotations.
+        if set(map(type, values)) <= set(self.types) and (
+                self.test is None or all(map(self.test, values))):
+            return None
+        return next((k for k, value in enumerate(values)
+                     if not isinstance(value, self.types)
+                     or self.test is not None and not self.test(value)), None)
+
+
+def _is_box(value: list) -> bool:
+    try:
+        return len(value) == 4 and all(map(math.isfinite, value))
+    except (TypeError, OverflowError):
+        return False
+
+
+_ID = _Rule((int, float, str), 'a number or a string')
+_NAME = _Rule((str,), 'a string')
+_SIZE = _Rule((int, float), 'a number of pixels above 0', lambda x: 0 < x < math.inf)
+_BOX = _Rule((list,), 'four numbers, x, y, width and height in pixels', _is_box)
+_PATH = _Rule((str, NoneType), 'a string')
+_NUMBER = _Rule((int, float, bool, NoneType), 'a number')
+# The id first: messages on the other keys show it.
+_RULES = dict(
+    images=dict(id=_ID, height=_SIZE, width=_SIZE, file_name=_PATH, coco_url=_PATH),
+    annotations=dict(id=_ID, image_id=_ID, category_id=_ID, bbox=_BOX, area=_NUMBER,
+                     iscrowd=_NUMBER),
+    categories=dict(id=_ID, name=_NAME))
+
+
+def _check_unique(place: str, kind: str, key: str, values: list) -> None:
+    if len(set(values)) == len(values):
+        return
     twice = [value for value, count in Counter(values).items() if count > 1]
-    if twice:
-        raise UserValueError(
-            f'{place}: {len(twice)} {key}(s) of {kind} are used more than once, the '
-            f'first: {twice[0]!r}. Files that were joined need new ids.')
+    raise UserValueError(
+        f'{place}: {len(twice)} {key}(s) of {kind} are used more than once, the first: '
+        f'{twice[0]!r}. Files that were joined need new ids.')
 
 
-def _check_box(place: str, annotation: dict) -> None:
-    box = annotation['bbox']
-    if (not isinstance(box, list) or len(box) != 4
-            or not all(isinstance(x, int | float) and np.isfinite(x) for x in box)):
-        raise UserValueError(
-            f'{place}: the bbox of annotation {annotation["id"]} must be four numbers, '
-            f'x, y, width and height in pixels, got {box!r}.')
+def add_file_names(images: list[dict]) -> None:
+    """Add ``file_name`` in place where missing, the end of ``coco_url``.
+
+    LVIS has the path of an image, ``train2017/1.jpg``, in its URL alone.
+    """
+    for image in images:
+        if not image.get('file_name'):
+            image['file_name'] = '/'.join(image['coco_url'].split('/')[-2:])
+
+
+def add_areas(annotations: list[dict]) -> None:
+    """Add ``area`` (of the box) and ``iscrowd`` (0) in place where missing.
+
+    mmdet and pycocotools read both.
+    """
+    for annotation in annotations:
+        if annotation.get('area') is None:
+            annotation['area'] = annotation['bbox'][2] * annotation['bbox'][3]
+        if annotation.get('iscrowd') is None:
+            annotation['iscrowd'] = 0
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,13 @@ def content(annotations=None, names=NAMES, num_images=3):
         categories=[dict(id=10 * k + 10, name=name) for k, name in enumerate(names)])
 
 
+def with_image(**values):
+    """A file whose image 1 has other values."""
+    data = content()
+    data['images'][1].update(values)
+    return data
+
+
 @pytest.fixture
 def split(tmp_path):
     def call(train, val=None, **options):
@@ -236,10 +243,59 @@ def test_boxes_of_other_classes_are_left_out_on_request(split):
     (content([annotation(7, 0, 5)]), 'category_id 5.*no such category'),
     (content([annotation(7, 0, 10, (1, 2, 3))]), r'four numbers.*got \[1, 2, 3\]'),
     (content([annotation(7, 0, 10, (1, 2, 3, float('nan')))]), 'four numbers'),
+    (content([annotation(7, 0, 10, '1234')]), r'annotations\[0\]: bbox of id 7 must'),
+    (content([annotation(7, 0, 10, (1, 2, 3, 10**400))]), 'four numbers'),
+    (content([1, 2]), r'annotations\[0\] must be an object with id.*got 1\.'),
+    (content([annotation(7, 0, [10])]), r'category_id of id 7 must be .*got \[10\]'),
+    (content([annotation([7], 0, 10)]), r'annotations\[0\]: id .*got \[7\]'),
+    (content([annotation(7, 0, 10, area='9')]), "area of id 7 must be .*got '9'"),
+    (content(names=(None, *NAMES[1:])), r'categories\[0\]: name of id 10 .*got None'),
+    (with_image(height=0), r'train.json: images\[1\]: height of id 1 must .*got 0\.'),
+    (with_image(width=-5), r'width of id 1 must be a number of pixels above 0'),
+    (with_image(width='100'), "width of id 1 must .*got '100'"),
+    (with_image(width=float('nan')), 'width of id 1 must .*got nan'),
+    (with_image(file_name=None), "image 1 has no 'file_name' .*Add its path"),
+    (with_image(file_name=7), 'file_name of id 1 must be a string, got 7'),
 ])
 def test_bad_annotation_files_are_rejected(split, data, message):
     with pytest.raises(UserValueError, match=message):
         split(data, base='cat;dog')
+
+
+@pytest.mark.parametrize(('train', 'val', 'message'), [
+    (content([]), None, 'train.json has no box of a base class to train on'),
+    (content([], num_images=0), None, 'train.json has no box of a base class'),
+    (content([annotation(1, 0, 40)]), None, 'Of its 1 boxes, 0 are of other'),
+    (content([annotation(1, 0, 10, (10, 10, 0, 5)), annotation(2, 0, 40)]), None,
+     'Of its 2 boxes, .* and 1 have no area'),
+    (content(), content([]), 'val.json has no box of a base or novel class to test'),
+])
+def test_a_file_without_a_box_of_its_classes_is_an_error(
+        split, tmp_path, train, val, message):
+    with pytest.raises(UserValueError, match=message):
+        split(train, val, base='cat;dog', keep_empty=True)
+    assert not list(tmp_path.glob('*/*_base.json'))
+
+
+@pytest.mark.parametrize(('name', 'message'), [
+    ('', "train.json: the category name '' cannot be .*Rename the category"),
+    ('#cat', "'#cat' cannot be in a class list, where .* # begins a comment"),
+    ('cat; kitty', "'cat; kitty' cannot be .*; separates synonyms"),
+    ('Dog', "names 'Dog' and 'dog' differ in letter case alone.*Rename or join"),
+])
+def test_categories_that_a_class_list_cannot_hold_are_named(
+        split, tmp_path, name, message):
+    with pytest.raises(UserValueError, match=message):
+        split(content(names=(name, *NAMES[1:])), novel='zebra;')
+    assert [path.name for path in (tmp_path / 'annotations').iterdir()] == [
+        'train.json']
+
+
+def test_own_files_in_the_layout_of_lvis_get_file_names(split):
+    data = with_image(file_name=None, coco_url='http://host/train2017/1.jpg')
+    made = split(data, base='cat;dog', keep_empty=True)
+    assert [image['file_name'] for image in written(made.files[0])['images']] == [
+        '0.jpg', 'train2017/1.jpg', '2.jpg']
 
 
 def test_the_evaluation_file_must_have_the_same_classes_in_the_same_order(split):

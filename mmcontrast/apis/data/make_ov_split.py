@@ -5,7 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...datasets.coco_annotations import fit_boxes, read_annotations
+from ...datasets.coco_annotations import (
+    add_areas,
+    add_file_names,
+    fit_boxes,
+    read_annotations,
+)
 from ...datasets.open_vocabulary import (
     OV_COCO_BASE,
     OV_COCO_NOVEL,
@@ -15,7 +20,7 @@ from ...datasets.open_vocabulary import (
 )
 from ...errors import UserValueError, did_you_mean
 from ...io.atomic import write_text
-from ...models.text.vocabulary import class_list
+from ...models.text.vocabulary import class_lines, class_list
 from ..progress import progress_bar
 
 #: Endings of the names of the files for training and for evaluation.
@@ -161,8 +166,9 @@ def make_ov_split(train: str | Path, val: str | Path | None = None,
         FileNotFoundError: If an annotation file does not exist.
         FileExistsError: If a file to write exists, without ``overwrite``.
         UserValueError: If an annotation file is not valid, a class is unknown, base
-            and novel overlap, one of them is empty, or boxes have a class that is in
-            neither list.
+            and novel overlap, one of them is empty, boxes have a class that is in
+            neither list, a file has no box to train on or to test with, or a name
+            would not read back from a class list.
     """
     _check(benchmark, base, novel, val)
     sources = [Path(path).expanduser() for path in (train, val) if path is not None]
@@ -187,11 +193,13 @@ def make_ov_split(train: str | Path, val: str | Path | None = None,
                                 keep_empty, drop_others, benchmark)
             made.append((data, replace(file, image_folder=_image_folder(
                 source, data['images']))))
+    lists = {kind: class_lines(getattr(classes, kind), sources[0].name)
+             for kind in vocabularies}
     # Only now, so that an error in one file leaves nothing of the other.
     for data, file in made:
         write_text(file.path, json.dumps(data))
     for kind, path in vocabularies.items():
-        write_text(path, '\n'.join([*getattr(classes, kind), '']))
+        write_text(path, lists[kind])
     return Split(classes, tuple(file for _, file in made), vocabularies)
 
 
@@ -276,11 +284,17 @@ def _split(data: dict, classes: Classes, target: Path, place: str, training: boo
             '(drop_others=True).')
     ids = {number for number, name in names.items() if name in shown}
     annotations = [a for a in annotations if a['category_id'] in ids]
+    if not annotations:
+        kind, use = ('base', 'train on') if training else ('base or novel', 'test with')
+        raise UserValueError(
+            f'{place} has no box of a {kind} class to {use}. Of its '
+            f'{len(data["annotations"])} boxes, {sum(others.values())} are of other '
+            f'classes and {len(dropped)} have no area in their image. Give a file with '
+            'such boxes, or other classes.')
     occupied = {a['image_id'] for a in annotations}
     images = [image for image in data['images']
               if keep_empty or benchmark == 'lvis' or image['id'] in occupied]
-    if benchmark == 'lvis':
-        images = [_with_file_name(image) for image in images]
+    add_file_names(images)
     categories = [c for c in data['categories'] if names[c['id']] in wanted]
     num_base = sum(counts[name] for name in classes.base)
     file = SplitFile(
@@ -296,9 +310,8 @@ def _fitted(data: dict) -> tuple[list[dict], tuple, tuple]:
     """Annotations as mmdet reads them, and ids of images with clipped, dropped boxes.
     """
     fitted = fit_boxes(data)
-    annotations = [dict(area=a['bbox'][2] * a['bbox'][3], iscrowd=0) | a
-                   for a in fitted.annotations]
-    return annotations, fitted.clipped, fitted.dropped
+    add_areas(fitted.annotations)
+    return fitted.annotations, fitted.clipped, fitted.dropped
 
 
 def _image_folder(source: Path, images: list[dict]) -> str | None:
@@ -311,10 +324,3 @@ def _image_folder(source: Path, images: list[dict]) -> str | None:
     found = {folder.resolve(): folder for folder in reversed(near)
              if names and all((folder / name).is_file() for name in names)}
     return f'{next(iter(found.values()))}/' if len(found) == 1 else None
-
-
-def _with_file_name(image: dict) -> dict:
-    """LVIS has the path of an image, ``train2017/1.jpg``, in its URL alone."""
-    if 'file_name' in image or 'coco_url' not in image:
-        return image
-    return image | dict(file_name='/'.join(image['coco_url'].split('/')[-2:]))
