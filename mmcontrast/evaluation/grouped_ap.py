@@ -9,6 +9,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import load
 from mmengine.logging import MMLogger
 
+from ..datasets.coco_annotations import add_areas
 from ..datasets.open_vocabulary import class_ids
 from ..errors import did_you_mean
 from ..registry import METRICS
@@ -61,6 +62,8 @@ class GroupedCocoMetric(BaseMetric):
         self.whole = CocoMetric(
             ann_file, metrics, format_only=format_only, outfile_prefix=outfile_prefix,
             sort_categories=sort_categories, backend_args=backend_args)
+        if self.whole._coco_api is not None:
+            add_areas(self.whole._coco_api.dataset.get('annotations', []))
         self.place = str(ann_file or 'The ground truth')
         self.groups = groups
         self.classwise, self.max_dets = classwise, max_dets

@@ -108,6 +108,16 @@ def test_ground_truth_may_come_with_the_samples(tmp_path):
     assert scored['coco/old/bbox_mAP'] == pytest.approx(1)
 
 
+def test_area_and_iscrowd_are_added_where_the_file_has_none(tmp_path):
+    path = truth(tmp_path, BOXES)
+    content = json.loads((tmp_path / 'gt.json').read_text())
+    for box in content['annotations']:
+        del box['area'], box['iscrowd']
+    (tmp_path / 'gt.json').write_text(json.dumps(content))
+    scored = scores(path, [found(0, 'sky', [0, 0, 40, 40])], groups=dict(old=['sky']))
+    assert scored['coco/old/bbox_mAP'] == pytest.approx(1)
+
+
 def test_classes_in_another_order_than_the_file_are_an_error(tmp_path):
     path = truth(tmp_path, BOXES, ('cat', 'sky', 'car'))
     with pytest.raises(UserValueError, match="label 0 is 'cat' in the file, but 'sky'"):

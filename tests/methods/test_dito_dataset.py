@@ -25,6 +25,16 @@ def file(tmp_path):
     return str(path)
 
 
+def changed(file, change):
+    """The file after a change of its content."""
+    with open(file) as opened:
+        content = json.load(opened)
+    change(content)
+    with open(file, 'w') as opened:
+        json.dump(content, opened)
+    return file
+
+
 def dataset(file, kind='OpenVocabularyDataset', **options):
     return DATASETS.build(dict(type=kind, ann_file=file, pipeline=[], **options))
 
@@ -74,11 +84,8 @@ def test_overlapping_and_unknown_classes_are_errors(file):
 
 
 def test_two_categories_that_differ_by_underscores_are_an_error(file):
-    with open(file) as opened:
-        content = json.load(opened)
-    content['categories'] += [dict(id=99, name='fire hydrant')]
-    with open(file, 'w') as opened:
-        json.dump(content, opened)
+    changed(file, lambda content: content['categories'].append(
+        dict(id=99, name='fire hydrant')))
     with pytest.raises(UserValueError, match=(
             r"gt.json has two .* that are called 'fire hydrant' \(ids 0 and 99")):
         dataset(file, metainfo=dict(classes='fire hydrant;'))
@@ -87,3 +94,42 @@ def test_two_categories_that_differ_by_underscores_are_an_error(file):
 def test_the_base_classes_of_ov_coco_are_not_combined_with_others(file):
     with pytest.raises(UserValueError, match=r'leave metainfo \(classes\) out'):
         dataset(file, 'OVCocoDataset', base_only=True, metainfo=dict(classes='car;'))
+
+
+def test_area_iscrowd_and_the_file_names_of_lvis_are_added(file):
+    def drop(content):
+        for box in content['annotations']:
+            del box['area'], box['iscrowd']
+        del content['images'][0]['file_name']
+        content['images'][0]['coco_url'] = 'http://host/train2017/0.jpg'
+    data = dataset(changed(file, drop), metainfo=dict(classes='person;'))
+    [box] = data.get_data_info(0)['instances']
+    assert box['bbox'] == [1, 1, 10, 10] and box['ignore_flag'] == 0
+    assert data.get_data_info(0)['img_path'] == 'train2017/0.jpg'
+
+
+def test_images_of_a_test_set_need_no_annotations(file):
+    changed(file, lambda content: content.pop('annotations'))
+    assert labels(dataset(file, metainfo=dict(classes='person;'), test_mode=True)) == []
+
+
+@pytest.mark.parametrize(('values', 'message'), [
+    (dict(category_id=999), 'gt.json: annotation 1 has category_id 999, and there is'),
+    (dict(image_id=999), 'gt.json: annotation 1 has image_id 999'),
+    *((dict(bbox=box), r'gt.json: annotations\[0\]: bbox of id 1 must be four numbers')
+      for box in ([1, 2, 3], ['1', '2', '3', '4'], None, [0, 0, float('inf'), 5],
+                  [float('nan')] * 4)),
+])
+def test_bad_annotations_are_named(file, values, message):
+    changed(file, lambda content: content['annotations'][0].update(values))
+    with pytest.raises(UserValueError, match=message):
+        dataset(file, metainfo=dict(classes='person;'))
+
+
+def test_unknown_keys_of_metainfo_are_errors(file):
+    meta = dict(classes=['person', 'car'])
+    with pytest.raises(UserValueError, match="'base_class': did you mean 'base_clas"):
+        dataset(file, metainfo=dict(meta, base_class=['person']))
+    with pytest.raises(UserValueError, match="'novel'. The keys are base_classes, "):
+        dataset(file, metainfo=dict(meta, novel=['car']))
+    assert dataset(file, metainfo=dict(meta, palette=[(0, 0, 0)] * 2))

@@ -5,6 +5,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
+from ...datasets.coco_annotations import add_areas, add_file_names, read_annotations
 from ...datasets.open_vocabulary import (
     OV_COCO,
     OV_COCO_BASE,
@@ -17,13 +18,22 @@ from ...errors import UserValueError, did_you_mean
 from ...models.text.vocabulary import class_list
 from ...registry import DATASETS
 
+_CLASS_LISTS = ('classes', 'base_classes', 'novel_classes')
+
 
 class _ComparedCOCO(COCO):
-    """mmdet's COCO file that compares its categories with the classes asked for."""
+    """mmdet's COCO file, checked, that compares its categories with the classes."""
 
     def __init__(self, annotation_file: str | None = None) -> None:
-        super().__init__(annotation_file)
+        super().__init__()
         self.place = str(annotation_file or 'The annotation file')
+        if annotation_file is None:
+            return
+        self.dataset = read_annotations(annotation_file, with_boxes=False)
+        add_file_names(self.dataset['images'])
+        add_areas(self.dataset['annotations'])
+        self.createIndex()
+        self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
 
     def get_cat_ids(self, cat_names=(), sup_names=(), cat_ids=()) -> list[int]:
         if not cat_names:
@@ -47,19 +57,23 @@ class OpenVocabularyDataset(CocoDataset):
 
     Differences from ``CocoDataset``: the classes must be in the order of the file,
     which mmdet assumes silently; underscores in its names count as spaces; boxes of
-    other classes are counted in the log; base and novel classes must not overlap.
+    other classes are counted in the log; base and novel classes must not overlap. The
+    file is checked; ``area``, ``iscrowd`` and the ``file_name`` of LVIS are added where
+    missing.
 
     Args:
         metainfo: ``classes``: what the detector is to tell apart, for training the base
             classes; ``base_classes`` and ``novel_classes`` for a test of both. Lists,
             ``'cat;dog'``, or text files with one a line, as
-            tools/data/make_ov_split.py writes them.
+            tools/data/make_ov_split.py writes them. Further keys: those of ``METAINFO``
+            of a subclass, ``palette``, ``dataset_type``, ``task_name``.
         data_prefix: ``img``: folder of the images; default: ``data_root`` itself.
         args, kwargs: Those of ``CocoDataset``.
 
     Raises:
-        UserValueError: If there are no classes, base and novel ones overlap, or one of
-            them is not in ``classes``.
+        UserValueError: If there are no classes, base and novel ones overlap, one of
+            them is not in ``classes``, ``metainfo`` has an unknown key, or the file is
+            not valid, see ``read_annotations`` in mmcontrast/datasets.
     """
 
     METAINFO = dict()
@@ -76,7 +90,14 @@ class OpenVocabularyDataset(CocoDataset):
     @classmethod
     def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
         loaded = dict(metainfo or {})
-        for key in ('classes', 'base_classes', 'novel_classes'):
+        known = {*_CLASS_LISTS, 'palette', 'dataset_type', 'task_name', *cls.METAINFO}
+        for key in loaded:
+            if key not in known:
+                raise UserValueError(
+                    f'{cls.__name__}: metainfo has the unknown key {key!r}'
+                    f'{did_you_mean(key, known)} The keys are '
+                    f'{", ".join(sorted(known))}.')
+        for key in _CLASS_LISTS:
             if loaded.get(key):
                 loaded[key] = tuple(map(plain_name, class_list(loaded[key])))
         return super()._load_metainfo(loaded)
