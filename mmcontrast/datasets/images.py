@@ -3,13 +3,11 @@ import logging
 import os
 import random
 from collections.abc import Callable, Sequence
-from inspect import signature
 
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
 from mmengine.logging import print_log
 
-from ..errors import did_you_mean
 from ..registry import DATASETS, TRANSFORMS
 from .bad_images import BadImage, ImagesGone, ImageStatus, Reason
 from .image_lists import (
@@ -66,12 +64,6 @@ class UnlabeledImages(BaseDataset):
                  data_prefix: dict | None = None, with_label: bool = False,
                  suffixes: Sequence[str] = IMAGE_SUFFIXES, max_bad_share: float = 0.1,
                  pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
-        known = signature(BaseDataset).parameters
-        for name in kwargs:
-            if name not in known:
-                own = signature(type(self)).parameters
-                raise TypeError(f'{type(self).__name__} has no argument {name!r}'
-                                f'{did_you_mean(name, [*own, *known])}')
         data_prefix = dict(img_path='') | (data_prefix or {})
         if set(data_prefix) != {'img_path'}:
             raise ValueError(

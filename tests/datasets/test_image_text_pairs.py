@@ -204,14 +204,6 @@ def test_json_of_another_layout_is_an_error_that_shows_the_layouts(
         pairs(folder, content, 'captions.json', **options)
 
 
-def test_a_misspelt_argument_is_answered_with_the_one_that_was_meant(folder):
-    with pytest.raises(TypeError, match="ImageTextPairs has no argument 'caption_colum'"
-                                        ": did you mean 'caption_column'"):
-        pairs(folder, 'filepath,title\n', caption_colum='title')
-    with pytest.raises(TypeError, match="did you mean 'test_mode'"):
-        pairs(folder, 'filepath,title\n', testmode=True)
-
-
 def test_a_missing_file_is_named(folder):
     for name in ('x.csv', 'x.json'):
         with pytest.raises(FileNotFoundError, match=f'captions at .*{name}'):
