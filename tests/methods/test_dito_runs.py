@@ -12,6 +12,7 @@ from mmcontrast.apis.data.make_shapes import make_shapes
 from mmcontrast.apis.inferencers.open_vocabulary import OpenVocabularyInferencer
 from mmcontrast.apis.test import test as run_test
 from mmcontrast.apis.train import train
+from mmcontrast.io.checkpoint import read_checkpoint
 
 DETECTOR = 'mmcontrast::dito/dito_faster-rcnn-vit-tiny_1xb8-2e_shapes_debug.py'
 REGIONS = 'mmcontrast::dito/dito-pretrain-regions_vit-tiny_1xb64-2e_shapes_debug.py'
@@ -70,7 +71,7 @@ def test_the_test_tool_reports_trained_and_kept_classes(folder, trained, monkeyp
 def test_a_checkpoint_without_the_heads_is_refused_before_the_test(
         folder, trained, monkeypatch, before):
     monkeypatch.chdir(folder)
-    checkpoint = torch.load(trained / 'epoch_2.pth', weights_only=False)
+    checkpoint = read_checkpoint(trained / 'epoch_2.pth')
     checkpoint['state_dict'] = {
         key: value for key, value in checkpoint['state_dict'].items()
         if key.startswith('backbone.')}
@@ -86,7 +87,7 @@ def test_a_checkpoint_without_the_heads_is_refused_before_the_test(
 def test_a_detector_of_other_classes_is_tested_beside_ours(folder, trained,
                                                            monkeypatch):
     monkeypatch.chdir(folder)
-    checkpoint = torch.load(trained / 'epoch_2.pth', weights_only=False)
+    checkpoint = read_checkpoint(trained / 'epoch_2.pth')
     assert len(checkpoint['meta']['class_texts']) == 56
     checkpoint['meta']['class_texts'] = [['a cat'], ['a dog']]
     torch.save(checkpoint, folder / 'other.pth')
@@ -121,7 +122,7 @@ def test_regions_are_pretrained_and_fill_the_detector(folder, trained, monkeypat
         'train_dataloader.num_workers': 0,
         'train_dataloader.persistent_workers': False,
         'train_dataloader.batch_size': 8, 'train_dataloader.dataset.num_images': 24})
-    ours = torch.load(folder / 'regions/epoch_2.pth', weights_only=False)['state_dict']
+    ours = read_checkpoint(folder / 'regions/epoch_2.pth')['state_dict']
     from mmcontrast.registry import MODELS
     config = load_config(DETECTOR.replace('2e_shapes_debug', '6e_shapes')).model
     pretrained = str(folder / 'regions/epoch_2.pth')
