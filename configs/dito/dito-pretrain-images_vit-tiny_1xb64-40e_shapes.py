@@ -19,6 +19,7 @@ model = dict(
         context_length=48, vocab_size=49408, frozen=True,
         init_cfg=dict(type='CLIPPretrained', checkpoint=toy_clip)))
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
-# Captions name all pairs of color and shape; boxes come for some of them later.
+# Captions name all pairs of color and shape; those that are `held_out` in the scores
+# of the validation are the ones without boxes later.
 train_dataloader = dict(dataset=dict(combinations='all'))
 train_cfg = dict(max_epochs=40, val_interval=8)

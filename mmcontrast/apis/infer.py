@@ -35,12 +35,11 @@ class InferenceSummary:
         whole = sum(self.totals.values())
         lines = [f'{100 * amount / whole:5.1f} %  {text}' if self.unit == 'pixels'
                  else f'{amount:5}  {text}' for text, amount in self.totals.items()]
-        head = [f'{self.unit} of {self.count} image{"s" * (self.count != 1)}:'
-                if lines else f'nothing found in {self.count} images']
-        if not lines and self.unit == 'boxes':
-            head = [f'no box in {self.count} image{"s" * (self.count != 1)} has a '
-                    f'score of {self.score_thr:g} or more; --score-thr sets another '
-                    'limit']
+        images = f'{self.count} image{"s" * (self.count != 1)}'
+        # Every pixel has a class, so only boxes can be missing.
+        head = [f'{self.unit} of {images}:' if lines else
+                f'no box in {images} has a score of {self.score_thr:g} or more; '
+                '--score-thr sets another limit']
         tail = [skipped_sentence(self.skipped, len(self.skipped) + self.count)
                 ] if self.skipped else []
         return '\n'.join([*head, *lines, *tail, f'Wrote {self.out}'])

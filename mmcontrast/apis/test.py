@@ -115,6 +115,8 @@ def test_once(config: str, checkpoint: str, work_dir: str | None, wait_time: flo
 def check_weights(runner: Runner, checkpoint: str, config: str) -> None:
     """Refuse a checkpoint that lacks weights of the model, which mmengine only logs.
 
+    The Runner loads the tested one again, with what its hooks do to it.
+
     Raises:
         UsageError: Naming config, checkpoint and missing weights.
     """

@@ -247,18 +247,17 @@ class DITODetector(TwoStageDetector):
                     'ViT of another width needs with_projection=True and embed_dims.')
 
     def _check_strides(self) -> None:
-        found = dict(strides=self.roi_head.crop_boxes.featmap_strides)
+        ours = self.roi_head.crop_boxes.featmap_strides
         if hasattr(self.neck, 'strides'):
-            wanted = {'neck': tuple(self.neck.strides)}
+            pairs = [('strides', ours, 'neck', tuple(self.neck.strides))]
         else:  # A pyramid of mmdet's has more levels for proposals than for regions.
-            generator = self.rpn_head.prior_generator
-            wanted = {'rpn_head': tuple(stride for stride, _ in generator.strides)}
+            levels = self.rpn_head.prior_generator.strides[:len(ours)]
+            pairs = [('strides', ours, 'rpn_head', tuple(x for x, _ in levels))]
         if self.vlm is not None:
-            found['vlm_stride'] = self.roi_head.crop_vlm.featmap_strides
-            wanted['vlm'] = (self.vlm.stride,)
-        for (key, ours), (part, theirs) in zip(
-                found.items(), wanted.items(), strict=True):
-            if ours != theirs[:len(ours)] or (part == 'neck' and ours != theirs):
+            pairs.append(('vlm_stride', self.roi_head.crop_vlm.featmap_strides, 'vlm',
+                          (self.vlm.stride,)))
+        for key, ours, part, theirs in pairs:
+            if ours != theirs:
                 raise UserValueError(
                     f'roi_head.{key} is {_listed(ours)}, but {part} gives maps of '
                     f'stride {_listed(theirs)}, so that regions would be cropped from '

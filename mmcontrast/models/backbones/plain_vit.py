@@ -97,8 +97,8 @@ class PlainViT(FittedPositions, BaseModule):
         self.out_indices = _out_blocks(out_indices, sizes.layers)
         self.windows = window_counts(windows, sizes.layers)
         if not isinstance(shift, int) or shift < 0:
-            raise ValueError(f'shift must be an integer, 0 or more tokens, got {shift}.'
-                             )
+            raise ValueError(
+                f'shift must be an integer, 0 or more tokens, got {shift}.')
         self.shift = shift
         self.patch_size = sizes.patch_size
         self.stride = stride or power_of_two(sizes.patch_size)
