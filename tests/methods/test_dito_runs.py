@@ -57,7 +57,8 @@ def test_the_test_tool_reports_trained_and_kept_classes(folder, trained, monkeyp
     checkpoint = str(trained / 'epoch_2.pth')
     # With mmdet's visualizer.
     found = run_test(DETECTOR, checkpoint, str(folder / 'test'), kept=f'{novel};',
-                     before=checkpoint, cfg_options=HERE, show_dir='drawn')
+                     before=checkpoint, show_dir='drawn',
+                     cfg_options=HERE | {'experiment_name': 'dito-test'})
     assert len(list((folder / 'test').rglob('drawn/*.jpg'))) + len(
         list((folder / 'test').rglob('drawn/*.png'))) >= 4
     assert any(key.startswith('vocabulary/trained') for key in found)
@@ -91,8 +92,10 @@ def test_a_detector_of_other_classes_is_tested_beside_ours(folder, trained,
     assert len(checkpoint['meta']['class_texts']) == 56
     checkpoint['meta']['class_texts'] = [['a cat'], ['a dog']]
     torch.save(checkpoint, folder / 'other.pth')
+    # mmengine keeps loggers by name, with their file; the default names of two runs
+    # that start within one second are the same.
     found = run_test(DETECTOR, str(folder / 'other.pth'), str(folder / 'others'),
-                     cfg_options=HERE)
+                     cfg_options=HERE | {'experiment_name': 'dito-others'})
     assert 'coco/novel/bbox_mAP_50' in found
     assert 'was trained with other classes (2)' in log_of(folder / 'others')
 
