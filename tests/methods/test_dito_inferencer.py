@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.ops import box_iou
 
 pytest.importorskip('mmdet')
 pytest.importorskip('open_clip')
@@ -113,6 +114,17 @@ def test_regions_are_outlined_on_the_tile_of_their_text_alone():
     changed = [np.argwhere(abs(plain - other).sum(2) > 0)[:, 1] for other in
                (first, second)]
     assert len(changed[0]) and changed[0].max() < changed[1].min()
+
+
+def test_the_best_regions_of_a_text_do_not_lie_on_each_other(files):
+    infer = open_inferencer(*files[:2], device='cpu')
+    of_texts, = match_regions(infer.model, [SimpleNamespace(
+        inputs=image(), sample=sample())], 3)
+    for boxes, cosines in of_texts:
+        boxes = torch.tensor(boxes)
+        overlaps = box_iou(boxes, boxes).fill_diagonal_(0)
+        assert len(boxes) == 3 and overlaps.max() <= 0.5
+        assert (np.diff(cosines) <= 0).all()
 
 
 def test_regions_of_a_model_without_them_are_an_error(files, tmp_path):

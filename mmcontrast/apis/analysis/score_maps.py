@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import nms
 
 from ...errors import UserValueError
 from ...structures.protocols import MatchesRegions, MatchesText
@@ -130,7 +131,10 @@ def match_images(model: nn.Module, batch: Sequence[InputImage]
 @torch.no_grad()
 def match_regions(model: nn.Module, batch: Sequence[InputImage], count: int
                   ) -> list[list[Regions] | None]:
-    """The regions of each image that match each text best; None for a count of 0."""
+    """The regions of each image that match each text best; None for a count of 0.
+
+    No two of them overlap by an IoU above 0.5.
+    """
     if not count:
         return [None] * len(batch)
     data = _preprocessed(model, batch)
@@ -139,9 +143,11 @@ def match_regions(model: nn.Module, batch: Sequence[InputImage], count: int
     for item, regions in zip(batch, found, strict=True):
         height, width = _shown(item)
         boxes = regions.bboxes / regions.bboxes.new_tensor([width, height] * 2)
-        cosines, index = regions.cosines.T.topk(min(count, len(boxes)))   # (K, count)
-        best.append([(boxes[rows].cpu().numpy(), values.cpu().numpy())
-                     for rows, values in zip(index, cosines, strict=True)])
+        # Many proposals lie on one object.
+        kept = [nms(regions.bboxes, cosines, 0.5)[:count] for cosines in
+                regions.cosines.T]
+        best.append([(boxes[rows].cpu().numpy(), cosines[rows].cpu().numpy())
+                     for rows, cosines in zip(kept, regions.cosines.T, strict=True)])
     return best
 
 
