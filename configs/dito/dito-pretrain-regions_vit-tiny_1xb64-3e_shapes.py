@@ -10,6 +10,7 @@ model = dict(
         levels=(2, 3, 4)),
     box_head=dict(
         type='TextBoxHead', num_convs=2, conv_channels=64, fc_channels=256),
-    # An image shows one object, which most regions of this size overlap.
-    regions=dict(type='RandomRegions', counts=(8, 4, 1), min_size=0.4), pool='mean')
+    # An image shows one object. Regions of this size hold most of it, as the boxes of
+    # the detector do.
+    regions=dict(type='RandomRegions', counts=(8, 4, 1), min_size=0.75), pool='mean')
 train_cfg = dict(max_epochs=3, val_interval=3)

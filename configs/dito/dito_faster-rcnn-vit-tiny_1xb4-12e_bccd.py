@@ -19,6 +19,11 @@ model = dict(
     test_class_names=['pink ring', 'purple circle', 'purple star'],
     # 20 x 20 patches; windows of the frozen copy as large as in pretraining.
     vlm=dict(windows=(5,)),
+    # Anchors of 16, 32, 64 and 128 pixels: platelets have 20, white cells 96. The
+    # fourth level is not pretrained.
+    neck=dict(levels=(2, 3, 4, 5)),
+    rpn_head=dict(strides=(4, 8, 16, 32), anchor_scale=4),
+    roi_head=dict(strides=(4, 8, 16, 32)),
     train_cfg=dict(rpn_proposal=dict(nms_pre=1000, max_per_img=300)),
     test_cfg=dict(
         rpn=dict(nms_pre=1000, nms_iou=0.7, max_per_img=300),

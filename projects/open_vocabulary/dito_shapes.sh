@@ -8,13 +8,17 @@
 # RUN: images, images_3, images_9, regions, det_none, det_images_3, det_images_9,
 # det_regions, det_unshifted; all without any, which take over an hour on one CPU core.
 # CAPTIONS=seen before the command: captions, too, name only the 56 pairs with boxes.
-# Needs data/shapes_ov and work_dirs/toy_clip, see docs/dito.md.
+# Needs data/shapes_ov, data/shapes_ov_test and work_dirs/toy_clip, see docs/dito.md.
 set -euo pipefail
 seed=$1 runs=${*:2} captions=${CAPTIONS:-all}
 out=work_dirs/dito_shapes/$captions/seed$seed
 images=configs/dito/dito-pretrain-images_vit-tiny_1xb64-40e_shapes.py
 regions=configs/dito/dito-pretrain-regions_vit-tiny_1xb64-3e_shapes.py
 detector=configs/dito/dito_faster-rcnn-vit-tiny_1xb8-6e_shapes.py
+# Scenes that no setting was chosen or scored on.
+test_data=(
+    test_dataloader.dataset.data_root=data/shapes_ov_test/
+    test_evaluator.ann_file=data/shapes_ov_test/annotations/combinations_test.json)
 
 wanted() {
     [ -z "$runs" ] || [[ " $runs " = *" $1 "* ]]
@@ -40,7 +44,8 @@ detect() {  # NAME OPTION...: train and test, also without the scores of the fro
             model.test_cfg.rcnn.base_weight=0 model.test_cfg.rcnn.novel_weight=0)
         if wanted "$1" && [ ! -e "$out/$1/$fusion/done" ]; then
             python tools/test.py $detector "$out/$1/epoch_6.pth" \
-                --work-dir "$out/$1/$fusion" --cfg-options "${@:2}" "${weights[@]}"
+                --work-dir "$out/$1/$fusion" \
+                --cfg-options "${test_data[@]}" "${@:2}" "${weights[@]}"
             touch "$out/$1/$fusion/done"
         fi
     done
