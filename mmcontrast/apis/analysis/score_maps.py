@@ -19,6 +19,9 @@ from ..inferencers.images import (
 )
 from ..inferencers.results import output_stems
 
+# IoU from which on two regions of a text are one, as in suppression of detections.
+MAX_OVERLAP = 0.5
+
 
 @dataclass(frozen=True)
 class ScoreSheets:
@@ -133,7 +136,7 @@ def match_regions(model: nn.Module, batch: Sequence[InputImage], count: int
                   ) -> list[list[Regions] | None]:
     """The regions of each image that match each text best; None for a count of 0.
 
-    No two of them overlap by an IoU above 0.5.
+    No two of them overlap by an IoU above :data:`MAX_OVERLAP`.
     """
     if not count:
         return [None] * len(batch)
@@ -143,12 +146,16 @@ def match_regions(model: nn.Module, batch: Sequence[InputImage], count: int
     for item, regions in zip(batch, found, strict=True):
         height, width = _shown(item)
         boxes = regions.bboxes / regions.bboxes.new_tensor([width, height] * 2)
-        # Many proposals lie on one object.
-        kept = [nms(regions.bboxes, cosines, 0.5)[:count] for cosines in
-                regions.cosines.T]
-        best.append([(boxes[rows].cpu().numpy(), cosines[rows].cpu().numpy())
-                     for rows, cosines in zip(kept, regions.cosines.T, strict=True)])
+        best.append([_best_regions(boxes, cosines, count)
+                     for cosines in regions.cosines.T])
     return best
+
+
+def _best_regions(boxes: Tensor, cosines: Tensor, count: int) -> Regions:
+    """Many proposals lie on one object: boxes that a better one overlaps are left out.
+    """
+    kept = nms(boxes, cosines, MAX_OVERLAP)[:count]
+    return boxes[kept].cpu().numpy(), cosines[kept].cpu().numpy()
 
 
 def _shown(item: InputImage) -> tuple[int, int]:
