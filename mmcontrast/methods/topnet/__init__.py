@@ -1,0 +1,9 @@
+"""Find where and how large to paste an object into a background: TopNet (CVPR 2023).
+
+Source: Zhu et al., "TopNet: Transformer-based Object Placement Network for Image
+Compositing", arXiv 2304.03372, whose code is not public.
+"""
+from .grid import PlacementGrid
+from .sample import PlacementSample
+
+__all__ = ['PlacementGrid', 'PlacementSample']

@@ -1,0 +1,116 @@
+"""Convert between boxes in a background and cells of the 3-D heat map."""
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ...errors import UserValueError, did_you_mean
+
+BINNINGS = ('uniform', 'fopa')
+
+
+class PlacementGrid:
+    """Cells (scale bin, row, column) of a heat map, and the boxes they stand for.
+
+    The size of a box is one number, the ratio max(w / W, h / H) to a background of
+    W x H pixels: the aspect ratio is the object's. All is float64, as bin edges such as
+    5 / 16 must be met exactly.
+
+    Source: spec section 2.4; the paper does not give its bookkeeping. The binning
+    'fopa' has the 16 scales of "Fast Object Placement Assessment" (arXiv 2205.14280).
+
+    Args:
+        size: Rows and columns of the map.
+        scales: S, number of scale bins.
+        binning: 'uniform': bin s covers the ratios from s / S to (s + 1) / S and stands
+            for its center; 'fopa': bin s stands for (s + 1) / (S + 2) and covers the
+            ratios nearest to it.
+
+    Raises:
+        ValueError: If a size is not positive or there is no such binning.
+    """
+
+    def __init__(self, size: Sequence[int] = (256, 256), scales: int = 16,
+                 binning: str = 'uniform') -> None:
+        if len(size) != 2 or min(*size, scales) < 1:
+            raise UserValueError(
+                'grid: size must be (rows, columns) and scales a number of bins, all '
+                f'positive, got size={size}, scales={scales}.')
+        if binning not in BINNINGS:
+            raise UserValueError(
+                f'grid: binning must be one of {BINNINGS}, got {binning!r}'
+                f'{did_you_mean(binning, BINNINGS)}')
+        self.size, self.scales, self.binning = tuple(size), scales, binning
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(S, rows, columns) of a heat map."""
+        return self.scales, *self.size
+
+    @property
+    def ratios(self) -> Tensor:
+        """(S,) float64: the ratio that each scale bin stands for."""
+        bins = torch.arange(self.scales, dtype=torch.float64)
+        if self.binning == 'uniform':
+            return (bins + 0.5) / self.scales
+        return (bins + 1) / (self.scales + 2)
+
+    def cells(self, boxes_xywh: Tensor, background_wh) -> Tensor:
+        """Cells that hold the centers and sizes of boxes.
+
+        Centers outside of the background and sizes beyond it count to the nearest cell.
+
+        Args:
+            boxes_xywh: (N, 4) in pixels of the background.
+            background_wh: (2,) for all boxes or (N, 2), width and height.
+
+        Returns:
+            (N, 3) int64: scale bin, row, column.
+        """
+        boxes = torch.as_tensor(boxes_xywh, dtype=torch.float64)
+        whole = torch.as_tensor(
+            background_wh, dtype=torch.float64, device=boxes.device)
+        rows, columns = self.size
+        limits = boxes.new_tensor([columns, rows])
+        centers = boxes[:, :2] + boxes[:, 2:] / 2
+        places = torch.floor(centers * limits / whole)
+        places = torch.minimum(places.clamp(min=0), limits - 1).long()
+        bins = self._bins((boxes[:, 2:] / whole).amax(1))
+        return torch.stack([bins, places[:, 1], places[:, 0]], 1)
+
+    def _bins(self, ratios: Tensor) -> Tensor:
+        """(N,) ratios -> (N,) int64 scale bins."""
+        if self.binning == 'uniform':
+            return torch.floor(ratios * self.scales).clamp(0, self.scales - 1).long()
+        # argmin takes the first of equals: the smaller scale.
+        return (ratios[:, None] - self.ratios.to(ratios.device)).abs().argmin(1)
+
+    def boxes(self, cells: Tensor, background_wh, object_wh) -> Tensor:
+        """Boxes that cells stand for; they may leave the background.
+
+        Args:
+            cells: (N, 3) scale bin, row, column.
+            background_wh: (2,) or (N, 2), width and height of the background.
+            object_wh: (2,) or (N, 2), of the object; only the aspect ratio counts.
+
+        Returns:
+            (N, 4) float64 boxes (x, y, w, h) in pixels of the background.
+        """
+        kind = dict(dtype=torch.float64, device=cells.device)
+        whole = torch.as_tensor(background_wh, **kind)
+        thing = torch.as_tensor(object_wh, **kind)
+        rows, columns = self.size
+        centers = (cells[:, [2, 1]] + 0.5) * whole / whole.new_tensor([columns, rows])
+        ratios = self.ratios.to(cells.device)[cells[:, 0]]
+        sizes = self._sizes(ratios, whole, thing)
+        return torch.cat([centers - sizes / 2, sizes], 1)
+
+    @staticmethod
+    def _sizes(ratios: Tensor, whole: Tensor, thing: Tensor) -> Tensor:
+        """(N,) ratios -> (N, 2) widths and heights with the aspect of the object."""
+        (width, height), (thing_w, thing_h) = whole.unbind(-1), thing.unbind(-1)
+        is_tall = thing_h / thing_w > height / width
+        by_height = torch.stack([ratios * height * thing_w / thing_h,
+                                 ratios * height], -1)
+        by_width = torch.stack([ratios * width, ratios * width * thing_h / thing_w], -1)
+        return torch.where(is_tall[..., None], by_height, by_width)

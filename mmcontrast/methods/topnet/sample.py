@@ -1,0 +1,58 @@
+"""Hold what is known and what is predicted about one background and one object."""
+import torch
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+BOX_FIELDS = ('positives', 'negatives', 'boxes_xywh')
+
+
+class PlacementSample(BaseDataElement):
+    """A background, an object, and boxes of the object in the background.
+
+    Boxes are (x, y, w, h) with the top left corner, in pixels of the background as it
+    was given, not as the network sees it. Whatever is assigned to a field of boxes is
+    stored as an (N, 4) float64 tensor::
+
+        sample = PlacementSample(
+            metainfo=dict(background_wh=(640, 480), object_wh=(120, 80)),
+            positives=[[40, 200, 120, 80]], negatives=[])
+
+    Metainfo:
+        background_wh: Width and height of the background as given.
+        object_wh: Width and height of the tight crop of the object.
+        background_path, object_path: Files.
+        background_id, object_id: Names in the annotation.
+        scale_index, object_size_wh: Of pair files: which scale, and its width and
+            height in pixels of the background.
+        seed: Of a scene of the toy world.
+
+    Data:
+        positives: (P, 4) boxes where the object is plausible.
+        negatives: (N, 4) boxes where it is not.
+        boxes_xywh: (K, 4) predicted boxes, the best first.
+        scores: (K,) their scores in [0, 1].
+        cells: (K, 3) int64, their scale bin, row and column.
+        heat: (S, H, W) plausibility of every cell, if it was asked for.
+    """
+
+    def set_field(self, value, name: str, dtype=None, field_type: str = 'data') -> None:
+        """Store a field; what holds boxes becomes an (N, 4) float64 tensor.
+
+        Raises:
+            ValueError: If boxes do not have four numbers each.
+        """
+        if name in BOX_FIELDS:
+            value = boxes_tensor(value, name)
+        super().set_field(value, name, dtype, field_type)
+
+
+def boxes_tensor(boxes, name: str = 'boxes_xywh') -> Tensor:
+    """A list, array or tensor of boxes as an (N, 4) float64 tensor; [] has none."""
+    tensor = torch.as_tensor(boxes, dtype=torch.float64)
+    if tensor.numel() == 0:
+        return tensor.reshape(0, 4)
+    if tensor.ndim != 2 or tensor.shape[1] != 4:
+        raise ValueError(
+            f'{name} must be (N, 4) boxes (x, y, width, height), got shape '
+            f'{tuple(tensor.shape)}.')
+    return tensor
