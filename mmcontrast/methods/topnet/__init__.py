@@ -3,7 +3,11 @@
 Source: Zhu et al., "TopNet: Transformer-based Object Placement Network for Image
 Compositing", arXiv 2304.03372, whose code is not public.
 """
+from ...registry import METRICS
 from .grid import PlacementGrid
 from .sample import PlacementSample
+
+METRICS.announce('mmcontrast.methods.topnet.placement_iou', 'PlacementIoU')
+METRICS.announce('mmcontrast.methods.topnet.opa_metric', 'OPAMetric')
 
 __all__ = ['PlacementGrid', 'PlacementSample']
