@@ -2,7 +2,13 @@
 from .clip import Clip, draw_clip
 from .dataset import ShapesDataset
 from .objects import SceneObject
-from .placement import Placement, draw_placement
+from .placement import (
+    IMPLAUSIBILITIES,
+    Placement,
+    PlacementPlan,
+    draw_placement,
+    plan_placement,
+)
 from .questions import Question, ShapesQuestions
 from .referring import Referring
 from .regions import Region, regions
@@ -20,7 +26,8 @@ from .vocabulary import (
 )
 
 __all__ = [
-    'CLASSES', 'COLORS', 'HELD_OUT_COMBINATIONS', 'PALETTE', 'SHAPES', 'SPLITS',
-    'STUFF', 'TEXTURES', 'Clip', 'Placement', 'Question', 'Referring', 'Region',
-    'Scene', 'SceneObject', 'Segment', 'ShapesDataset', 'ShapesQuestions', 'draw_clip',
-    'draw_placement', 'draw_scene', 'regions', 'scene_seed']
+    'CLASSES', 'COLORS', 'HELD_OUT_COMBINATIONS', 'IMPLAUSIBILITIES', 'PALETTE',
+    'SHAPES', 'SPLITS', 'STUFF', 'TEXTURES', 'Clip', 'Placement', 'PlacementPlan',
+    'Question', 'Referring', 'Region', 'Scene', 'SceneObject', 'Segment',
+    'ShapesDataset', 'ShapesQuestions', 'draw_clip', 'draw_placement', 'draw_scene',
+    'plan_placement', 'regions', 'scene_seed']

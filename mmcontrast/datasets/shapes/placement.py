@@ -13,6 +13,8 @@ Box = tuple[float, float, float, float]
 
 SIZE_TOLERANCE = 0.25
 """Largest relative error of a plausible height, against the one that fits the depth."""
+IMPLAUSIBILITIES = ('outside', 'in_the_air', 'wrong_size', 'overlap')
+"""What can be wrong with a box, in the order in which it is looked at."""
 _PLACEMENT_STREAM = 3
 _TRIES = 40
 
@@ -70,6 +72,51 @@ class Placement:
         return self.scene.plan.objects[self.target]
 
 
+@dataclass(frozen=True, eq=False)
+class PlacementPlan:
+    """All choices of a placement pair, before any pixel is drawn.
+
+    Attributes:
+        scene: The scene with the object.
+        target: Index of the object in ``scene.objects``.
+        positives, negatives: As of :class:`Placement`, in shares of the image side.
+    """
+
+    scene: ScenePlan
+    target: int
+    positives: tuple[Box, ...]
+    negatives: tuple[Box, ...]
+
+    @property
+    def thing(self) -> ObjectPlan:
+        """The object."""
+        return self.scene.objects[self.target]
+
+    @cached_property
+    def background(self) -> ScenePlan:
+        """The scene without the object."""
+        return _without(self.scene, self.target)
+
+    def implausibility(self, box: Box) -> str | None:
+        """See :func:`implausibility`."""
+        return implausibility(self.thing, box, self.background)
+
+
+def plan_placement(seed: int, *, combinations: str = 'all',
+                   num_objects: tuple[int, int] = (2, 6), num_boxes: int = 8
+                   ) -> PlacementPlan:
+    """Choose everything about a placement pair; see :func:`draw_placement`."""
+    if num_boxes < 1:
+        raise ValueError(f'num_boxes must be 1 or more, got {num_boxes}.')
+    plan = plan_scene(seed, combinations, num_objects, whole_objects=True)
+    rng = RandomStream(seed, _PLACEMENT_STREAM)
+    target = rng.integer(0, len(plan.objects) - 1)
+    thing, rest = plan.objects[target], _without(plan, target)
+    positives = (thing.box, *_plausible_boxes(rng, thing, rest, num_boxes - 1))
+    negatives = _implausible_boxes(rng, thing, rest, num_boxes)
+    return PlacementPlan(plan, target, positives, tuple(negatives))
+
+
 def draw_placement(seed: int, size: int = 128, *, combinations: str = 'all',
                    num_objects: tuple[int, int] = (2, 6), num_boxes: int = 8
                    ) -> Placement:
@@ -85,34 +132,44 @@ def draw_placement(seed: int, size: int = 128, *, combinations: str = 'all',
         ValueError: If an argument is out of range.
     """
     check_size(size)
-    if num_boxes < 1:
-        raise ValueError(f'num_boxes must be 1 or more, got {num_boxes}.')
-    plan = plan_scene(seed, combinations, num_objects, whole_objects=True)
-    rng = RandomStream(seed, _PLACEMENT_STREAM)
-    target = rng.integer(0, len(plan.objects) - 1)
-    thing = plan.objects[target]
-    rest = replace(plan, objects=plan.objects[:target] + plan.objects[target + 1:])
-    positives = [thing.box, *_plausible_boxes(rng, thing, rest, num_boxes - 1)]
-    negatives = _implausible_boxes(rng, thing, rest, num_boxes)
+    plan = plan_placement(seed, combinations=combinations, num_objects=num_objects,
+                          num_boxes=num_boxes)
+    positives, negatives = (_in_pixels(boxes, size)
+                            for boxes in (plan.positives, plan.negatives))
     return Placement(
-        draw_plan(plan, size), target, draw_plan(rest, size), _cut_out(thing, size),
-        _in_pixels([thing.box], size)[0], _in_pixels(positives, size),
-        _in_pixels(negatives, size))
+        draw_plan(plan.scene, size), plan.target, draw_plan(plan.background, size),
+        _cut_out(plan.thing, size), positives[0], positives, negatives)
 
 
 def is_plausible(thing: ObjectPlan, box: Box, background: ScenePlan) -> bool:
     """The rule behind :meth:`Placement.is_plausible`, in shares of the image."""
+    return implausibility(thing, box, background) is None
+
+
+def implausibility(thing: ObjectPlan, box: Box, background: ScenePlan) -> str | None:
+    """The first rule of the toy world that a box breaks, None if it is plausible.
+
+    Returns:
+        One of :data:`IMPLAUSIBILITIES`: 'outside' of the image, 'in_the_air', at a
+        'wrong_size' for its depth, or 'overlap' with another object.
+    """
     left, top, right, bottom = box
     slack = 1e-6
     if min(left, top) < -slack or max(right, bottom) > 1 + slack:
-        return False
+        return 'outside'
     if bottom < background.farthest_foot - slack:
-        return False
+        return 'in_the_air'
     moved = background.moved(thing, (left + right) / 2, bottom)
     ratio = (bottom - top) / (moved.box[3] - moved.box[1])
     if not 1 - SIZE_TOLERANCE <= ratio <= 1 + SIZE_TOLERANCE:
-        return False
-    return leaves_room(box, [other.box for other in background.objects])
+        return 'wrong_size'
+    if not leaves_room(box, [other.box for other in background.objects]):
+        return 'overlap'
+    return None
+
+
+def _without(plan: ScenePlan, target: int) -> ScenePlan:
+    return replace(plan, objects=plan.objects[:target] + plan.objects[target + 1:])
 
 
 def _plausible_boxes(rng: RandomStream, thing: ObjectPlan, background: ScenePlan,

@@ -9,5 +9,6 @@ from .sample import PlacementSample
 
 METRICS.announce('mmcontrast.methods.topnet.placement_iou', 'PlacementIoU')
 METRICS.announce('mmcontrast.methods.topnet.opa_metric', 'OPAMetric')
+METRICS.announce('mmcontrast.methods.topnet.toy_plausibility', 'ToyPlausibility')
 
 __all__ = ['PlacementGrid', 'PlacementSample']
