@@ -1,0 +1,143 @@
+"""Objects to place: what is read of their files, and what is wrong with them."""
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmcontrast.datasets import BadImage
+from mmcontrast.errors import UserValueError
+from mmcontrast.methods.topnet.cutouts import (
+    CutOut,
+    check_fits,
+    read_cutout,
+    read_mask,
+)
+
+
+def rgba(size=(40, 50), box=(10, 5, 20, 30)):
+    """(h, w) pixels, opaque in a box (x, y, w, h); colors differ everywhere."""
+    pixels = np.zeros((*size, 4), np.uint8)
+    pixels[..., :3] = np.random.default_rng(0).integers(256, size=(*size, 3))
+    x, y, w, h = box
+    pixels[y:y + h, x:x + w, 3] = 255
+    return pixels
+
+
+def saved(tmp_path, pixels, name='object.png', **options):
+    Image.fromarray(pixels).save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+def test_an_rgba_file_is_cropped_to_its_object(tmp_path):
+    pixels = rgba()
+    cutout = read_cutout(saved(tmp_path, pixels))
+    assert cutout.size_wh == (20, 30)
+    np.testing.assert_array_equal(cutout.rgba, pixels[5:35, 10:30])
+
+
+def test_an_image_and_its_mask_are_the_same_object(tmp_path):
+    pixels = rgba()
+    image = saved(tmp_path, pixels[..., :3], 'image.png')
+    mask = saved(tmp_path, pixels[..., 3], 'mask.png')
+    np.testing.assert_array_equal(read_cutout(image, mask).rgba, pixels[5:35, 10:30])
+
+
+def test_noise_of_a_jpeg_mask_is_not_part_of_the_object(tmp_path):
+    y, x = np.mgrid[:100, :120]
+    disc = np.where((x - 60) ** 2 + (y - 50) ** 2 <= 30 ** 2, 255, 0).astype(np.uint8)
+    mask = saved(tmp_path, disc, 'mask.jpg', quality=75)
+    stored = np.asarray(Image.open(mask))
+    assert (stored[16:20] > 0).any() and stored.max() >= 254 and (stored == 254).any()
+    image = saved(tmp_path, np.dstack([disc] * 3), 'image.jpg')
+    assert read_cutout(image, mask).size_wh == (61, 61)
+
+
+def test_soft_edges_stay():
+    pixels = rgba()
+    pixels[4, 10:30, 3] = 100
+    assert CutOut.from_rgba(pixels).alpha[0].tolist() == [100] * 20
+
+
+def test_a_translucent_object_has_its_own_edge():
+    pixels = rgba()
+    pixels[..., 3] = pixels[..., 3] // 5
+    assert CutOut.from_rgba(pixels).size_wh == (20, 30)
+
+
+def test_without_a_tight_crop_the_image_stays_as_it_is(tmp_path):
+    assert read_cutout(saved(tmp_path, rgba()), tight=False).size_wh == (50, 40)
+
+
+@pytest.mark.parametrize('mode', ['1', 'L01', 'P'])
+def test_masks_of_zeros_and_ones_are_fully_opaque(tmp_path, mode):
+    marked = rgba()[..., 3] > 0
+    image = Image.fromarray(marked.astype(np.uint8))
+    if mode == '1':
+        image = Image.fromarray(marked)
+    elif mode == 'P':
+        image = image.convert('P')
+        image.putpalette([0, 0, 0, 40, 0, 0])
+    image.save(tmp_path / 'mask.png')
+    np.testing.assert_array_equal(read_mask(tmp_path / 'mask.png'), 255 * marked)
+
+
+def test_gray_images_with_alpha_and_palettes_with_transparency_are_objects(tmp_path):
+    gray = Image.fromarray(rgba()).convert('LA')
+    gray.save(tmp_path / 'gray.png')
+    assert read_cutout(tmp_path / 'gray.png').size_wh == (20, 30)
+    indices = Image.fromarray((rgba()[..., 3] > 0).astype(np.uint8)).convert('P')
+    indices.putpalette([0, 0, 0, 200, 10, 20])
+    indices.save(tmp_path / 'palette.png', transparency=0)
+    cutout = read_cutout(tmp_path / 'palette.png')
+    assert cutout.size_wh == (20, 30) and cutout.rgb[0, 0].tolist() == [200, 10, 20]
+
+
+def test_an_image_without_alpha_or_mask_is_no_object(tmp_path):
+    path = saved(tmp_path, rgba()[..., :3], 'dog.jpg')
+    with pytest.raises(UserValueError, match=r'dog\.jpg has no alpha channel .*RGB.*'
+                       r'RGBA PNG, or give its mask'):
+        read_cutout(path)
+
+
+@pytest.mark.parametrize('strongest', [0, 5])
+def test_a_fully_transparent_object_cannot_be_placed(tmp_path, strongest):
+    pixels = rgba()
+    pixels[..., 3] = np.minimum(pixels[..., 3], strongest)
+    with pytest.raises(UserValueError, match=r'empty\.png is fully transparent: .*'
+                       f'above {strongest} of 255'):
+        read_cutout(saved(tmp_path, pixels, 'empty.png'))
+
+
+def test_a_mask_of_another_size_is_an_error(tmp_path):
+    image = saved(tmp_path, rgba()[..., :3], 'image.png')
+    mask = saved(tmp_path, rgba((20, 25), (1, 2, 3, 4))[..., 3], 'mask.png')
+    with pytest.raises(UserValueError, match=r'mask\.png has 25 x 20 pixels and its '
+                       r'image .*image\.png has 50 x 40'):
+        read_cutout(image, mask)
+
+
+def test_damaged_and_missing_files_are_named(tmp_path):
+    path = saved(tmp_path, rgba())
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(BadImage, match='object.png: truncated or damaged'):
+        read_cutout(path)
+    with pytest.raises(BadImage, match='gone.png: file not found'):
+        read_cutout(tmp_path / 'gone.png')
+
+
+def test_pixels_that_are_not_rgba_are_an_error():
+    with pytest.raises(UserValueError, match=r'must be \(h, w, 4\) uint8 RGBA'):
+        CutOut.from_rgba(np.zeros((4, 4, 3), np.uint8))
+
+
+def test_an_object_larger_than_the_scene_does_not_fit():
+    check_fits((640, 480), (640, 480))
+    with pytest.raises(UserValueError, match=r'car\.png is to be pasted at 800 x 400 '
+                       r'pixels, larger than the scene of 640 x 480\. .*at most '
+                       r'640 x 320'):
+        check_fits((800, 400), (640, 480), 'car.png')
+
+
+def test_an_object_survives_being_saved(tmp_path):
+    cutout = CutOut.from_rgba(rgba())
+    cutout.save(tmp_path / 'copy.png')
+    np.testing.assert_array_equal(read_cutout(tmp_path / 'copy.png').rgba, cutout.rgba)
