@@ -3,12 +3,16 @@
 Source: Zhu et al., "TopNet: Transformer-based Object Placement Network for Image
 Compositing", arXiv 2304.03372, whose code is not public.
 """
-from ...registry import METRICS
+from ...registry import DATASETS, METRICS, TRANSFORMS
 from .grid import PlacementGrid
 from .sample import PlacementSample
 
 METRICS.announce('mmcontrast.methods.topnet.placement_iou', 'PlacementIoU')
 METRICS.announce('mmcontrast.methods.topnet.opa_metric', 'OPAMetric')
 METRICS.announce('mmcontrast.methods.topnet.toy_plausibility', 'ToyPlausibility')
+TRANSFORMS.announce('mmcontrast.methods.topnet.transforms', 'FlipPlacement',
+                    'JitterObject', 'PackPlacement', 'PrepareTopNet',
+                    'PrepareTopNetPair')
+DATASETS.announce('mmcontrast.methods.topnet.shapes_placements', 'ShapesPlacements')
 
 __all__ = ['PlacementGrid', 'PlacementSample']
