@@ -3,10 +3,13 @@
 Source: Zhu et al., "TopNet: Transformer-based Object Placement Network for Image
 Compositing", arXiv 2304.03372, whose code is not public.
 """
-from ...registry import DATASETS, METRICS, TRANSFORMS
+from ...registry import DATASETS, METRICS, MODELS, TRANSFORMS, WEIGHT_INITIALIZERS
 from .grid import PlacementGrid
 from .sample import PlacementSample
 
+MODELS.announce('mmcontrast.methods.topnet.pair_net', 'TopNetPair')
+MODELS.announce('mmcontrast.methods.topnet.simopa', 'SimOPA')
+WEIGHT_INITIALIZERS.announce('mmcontrast.methods.topnet.pair_trunk', 'SOPAPretrained')
 METRICS.announce('mmcontrast.methods.topnet.placement_iou', 'PlacementIoU')
 METRICS.announce('mmcontrast.methods.topnet.opa_metric', 'OPAMetric')
 METRICS.announce('mmcontrast.methods.topnet.toy_plausibility', 'ToyPlausibility')

@@ -1,0 +1,58 @@
+"""Score how plausible a composite image looks with the classifier SimOPA."""
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torchvision.transforms import functional as tvf
+
+from ...errors import UserValueError
+from ...registry import MODELS
+from .pair_trunk import FourChannelResNet
+
+
+@MODELS.register_module()
+class SimOPA(BaseModule):
+    """A ResNet-18 over a composite and the mask of the pasted object.
+
+    It sees colors from 0 to 1 that are **not** normalized by ImageNet's mean and std.
+
+    Source: Liu et al., "OPA: Object Placement Assessment Dataset", arXiv 2107.01889,
+    and github.com/bcmi/Object-Placement-Assessment-Dataset-OPA (commit 678aa70). Its
+    weights are converted by ``tools/convert/official.py topnet``.
+
+    Args:
+        size: Height and width that composites are resized to.
+        init_cfg: See mmengine's ``BaseModule``.
+    """
+
+    def __init__(self, size: int = 256, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        self.size = size
+        self.trunk = FourChannelResNet()
+        self.head = nn.Linear(self.trunk.out_channels[-1], 2, bias=False)
+
+    def forward(self, composites: Tensor) -> Tensor:
+        """(B, 4, H, W) RGB and mask from 0 to 1 -> logits (B, 2)."""
+        return self.head(self.trunk(composites)[-1].mean((2, 3)))
+
+    def scores(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Probability that each placement is reasonable.
+
+        Args:
+            images: (B, 3, H, W) uint8 RGB composites.
+            masks: (B, 1, H, W) uint8, 255 where the object was pasted.
+
+        Returns:
+            (B,) float32 in [0, 1].
+
+        Raises:
+            ValueError: If they are not uint8: images that were scaled or normalized
+                before would give other scores without a word.
+        """
+        if images.dtype != torch.uint8 or masks.dtype != torch.uint8:
+            raise UserValueError(
+                'SimOPA.scores: images and masks must be uint8 from 0 to 255, got '
+                f'{images.dtype} and {masks.dtype}. Do not normalize them.')
+        device = self.head.weight.device
+        both = torch.cat([images, masks], 1).to(device).float() / 255
+        both = tvf.resize(both, [self.size, self.size], antialias=True)
+        return self(both).float().softmax(1)[:, 1]
