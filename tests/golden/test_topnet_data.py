@@ -1,4 +1,6 @@
 """TopNet's data against numbers of the public loaders and composites."""
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,7 +11,7 @@ from mmcontrast.methods.topnet.relative import (
     boxes_of_placements,
     placements_of_boxes,
 )
-from mmcontrast.methods.topnet.transforms import PackPlacement, PrepareTopNetPair
+from mmcontrast.registry import DATASETS
 from tests.helpers.topnet_case import Case, uint8_image
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
@@ -50,27 +52,43 @@ def ellipse(height, width):
 
 
 @pytest.mark.parametrize('from_files', [True, False])
-def test_background_object_and_mask_of_the_pair_network(from_files):
+def test_background_object_and_mask_of_the_pair_network(from_files, tmp_path):
     """The same from the canvases of the release and from the object's own image."""
     case = Case('ref_dataset_item')
-    size = case.config['newWidth'], case.config['newHeight']
-    cutout = CutOut(uint8_image('ref_dataset_item/fg', case.config['fg_hw']),
-                    ellipse(*case.config['fg_hw']))
-    height, width = case.config['bg_hw']
-    item = dict(background=uint8_image('ref_dataset_item/bg', (height, width)),
-                cutout=cutout, background_wh=(width, height), object_size_wh=size,
-                object_wh=cutout.size_wh, positives=[], negatives=[])
-    if from_files:
-        item['canvas'] = np.zeros((height, width, 4), np.uint8)
-        rgb, mask = (Image.fromarray(x).resize(size) for x in (cutout.rgb,
-                                                               cutout.alpha))
-        left, top = (width - size[0]) // 2, (height - size[1]) // 2
-        item['canvas'][top:top + size[1], left:left + size[0]] = np.dstack([rgb, mask])
-    inputs = PackPlacement()(PrepareTopNetPair()(item))['inputs']
+    write_release(tmp_path, case.config)
+    dataset = DATASETS.build(dict(
+        type='OPAPairs', ann_file='train_pair_new.json', data_root=str(tmp_path),
+        canvas_files=from_files,
+        pipeline=[dict(type='PrepareTopNetPair'), dict(type='PackPlacement')]))
+    inputs, sample = dataset[0]['inputs'], dataset[0]['data_samples']
     background, item = (inputs[key].numpy().astype(np.float32) / 255
                         for key in ('background', 'object'))
     case.check(dict(bg=(background - MEAN) / STD, fg=(item[:3] - MEAN) / STD,
                     mask=item[3:]))
+    for boxes, kind in ((sample.positives, 'pos'), (sample.negatives, 'neg')):
+        assert (boxes[:, :2] + boxes[:, 2:] / 2).tolist() == case.config[kind]
+
+
+def write_release(root, config):
+    """Files of one pair; PNG bytes, though their names end in .jpg."""
+    cutout = np.dstack([uint8_image('ref_dataset_item/fg', config['fg_hw']),
+                        ellipse(*config['fg_hw'])])
+    size, (height, width) = (config['newWidth'], config['newHeight']), config['bg_hw']
+    canvas = np.zeros((height, width, 4), np.uint8)
+    left, top = (width - size[0]) // 2, (height - size[1]) // 2
+    canvas[top:top + size[1], left:left + size[0]] = np.dstack([
+        Image.fromarray(x).resize(size) for x in (cutout[..., :3], cutout[..., 3])])
+    name = f'123_456_{size[0]}_{size[1]}.jpg'
+    files = {'bg/000000000456.jpg': uint8_image('ref_dataset_item/bg', config['bg_hw']),
+             'fg/foreground/123.jpg': cutout[..., :3],
+             'fg/foreground/mask_123.jpg': cutout[..., 3],
+             f'fg/train/{name}': canvas[..., :3], f'mask/train/{name}': canvas[..., 3]}
+    for path, pixels in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(root / path, format='png')
+    (root / 'train_pair_new.json').write_text(json.dumps([dict(
+        imgID='456', annID='123', scID='456', scale='0.4', newWidth=size[0],
+        newHeight=size[1], pos_label=config['pos'], neg_label=config['neg'])]))
 
 
 def test_composites_of_every_label():

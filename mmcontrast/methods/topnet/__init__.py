@@ -17,5 +17,7 @@ TRANSFORMS.announce('mmcontrast.methods.topnet.transforms', 'FlipPlacement',
                     'JitterObject', 'PackPlacement', 'PrepareTopNet',
                     'PrepareTopNetPair')
 DATASETS.announce('mmcontrast.methods.topnet.shapes_placements', 'ShapesPlacements')
+DATASETS.announce('mmcontrast.methods.topnet.opa', 'OPAComposites', 'OPAPairs')
+DATASETS.announce('mmcontrast.methods.topnet.placement_pairs', 'PlacementPairs')
 
 __all__ = ['PlacementGrid', 'PlacementSample']
