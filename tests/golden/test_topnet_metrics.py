@@ -2,6 +2,7 @@
 import pytest
 import torch
 
+from mmcontrast.methods.topnet.frechet import frechet_distance
 from mmcontrast.methods.topnet.opa_metric import OPAMetric, f1_and_balanced_accuracy
 from mmcontrast.methods.topnet.placement_iou import PlacementIoU
 from mmcontrast.methods.topnet.sample import PlacementSample
@@ -56,3 +57,10 @@ def test_f1_and_balanced_accuracy(name):
     case.check({name: torch.tensor(found, dtype=torch.float64)})
     counts = [int(scores[key]) for key in ('TP', 'FP', 'FN', 'TN')]
     assert f1_and_balanced_accuracy(*counts) == (scores['f1'], scores['bAcc'])
+
+
+def test_frechet_distance():
+    case = Case('oracle_placement_metrics')
+    case.check(dict(frechet=torch.tensor(
+        frechet_distance(case.input('feat_a'), case.input('feat_b')),
+        dtype=torch.float64)))

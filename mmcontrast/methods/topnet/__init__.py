@@ -13,6 +13,10 @@ WEIGHT_INITIALIZERS.announce('mmcontrast.methods.topnet.pair_trunk', 'SOPAPretra
 METRICS.announce('mmcontrast.methods.topnet.placement_iou', 'PlacementIoU')
 METRICS.announce('mmcontrast.methods.topnet.opa_metric', 'OPAMetric')
 METRICS.announce('mmcontrast.methods.topnet.toy_plausibility', 'ToyPlausibility')
+METRICS.announce('mmcontrast.methods.topnet.composite_metrics', 'SimOPAAccuracy',
+                 'CompositeFID', 'CompositeLPIPS')
+MODELS.announce('mmcontrast.methods.topnet.composite_networks', 'FIDInception',
+                'TorchvisionFeatures', 'LPIPSAlexNet')
 TRANSFORMS.announce('mmcontrast.methods.topnet.transforms', 'FlipPlacement',
                     'JitterObject', 'PackPlacement', 'PrepareTopNet',
                     'PrepareTopNetPair')
