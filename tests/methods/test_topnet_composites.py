@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from mmengine.evaluator import Evaluator
 from PIL import Image
 from torch import nn
 
@@ -23,7 +24,7 @@ from mmcontrast.methods.topnet.composite_networks import (
 from mmcontrast.methods.topnet.composites import as_jpeg, chosen, read_pair, stacked
 from mmcontrast.methods.topnet.frechet import frechet_distance
 from mmcontrast.methods.topnet.sample import PlacementSample
-from mmcontrast.registry import METRICS, MODELS
+from mmcontrast.registry import DATASETS, METRICS, MODELS
 
 SIZE = 64
 
@@ -302,6 +303,29 @@ def test_pairs_are_read_from_files_at_their_original_size(tmp_path):
     tight = read_pair(dict(files, object_wh=pair.cutout.shape[1::-1]))[1]
     assert tight.size_wh < whole and tight.alpha.min(axis=1).shape == (
         tight.size_wh[1],)
+
+
+def test_all_metrics_of_a_config_run_over_a_dataset_of_the_toy_world(
+        classifier, squeezenet, lpips):
+    data = DATASETS.build(dict(type='ShapesPlacements', num_pairs=3, split='val',
+                               size=SIZE, pipeline=[dict(type='PrepareTopNet'),
+                                                    dict(type='PackPlacement')]))
+    samples = [item['data_samples'] for item in data]
+    for one in samples:
+        one.boxes_xywh = torch.cat([one.positives, one.positives * 0.9])
+        one.positive_scores, one.negative_scores = torch.ones(1), torch.zeros(0)
+    config = [dict(type='PlacementIoU'), dict(type='OPAMetric'),
+              dict(type='ToyPlausibility', train_scenes=5),
+              dict(type='SimOPAAccuracy', **classifier),
+              dict(type='CompositeFID', network=squeezenet, choice='best'),
+              dict(type='CompositeLPIPS', network=lpips)]
+    evaluator = Evaluator([METRICS.build(metric) for metric in config])
+    evaluator.process(data_samples=samples[:2])
+    evaluator.process(data_samples=samples[2:])
+    found = evaluator.evaluate(3)
+    assert found['placement/top1_iou'] == found['toy/top1'] == found['opa/f1'] == 1
+    assert found['composite/fid'] == pytest.approx(0, abs=1e-6)
+    assert found['composite/lpips'] > 0 and 0 <= found['composite/accuracy'] <= 1
 
 
 # What is said.
