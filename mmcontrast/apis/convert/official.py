@@ -36,7 +36,8 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
             off the weights.
         drop: Patterns of keys that may be dropped.
         back: Write a checkpoint of ours in the released layout instead; for methods
-            whose ``convert.py`` brings ``convert_back(weights, model_cfg)``.
+            whose ``convert.py`` brings ``convert_back(weights, model_cfg)`` and
+            ``RELEASED_SUFFIX``, the ending of the released files.
 
     Raises:
         ValueError: If the method is unknown, keys would be lost or outputs differ.
@@ -68,12 +69,13 @@ def _convert_back(converter: ModuleType, method: str, checkpoint: dict,
                   src: str | Path, dst: str | Path, model: dict | None) -> KeyReport:
     if not hasattr(converter, 'convert_back'):
         raise UserValueError(f'{method} has no way back to the released layout.')
-    if Path(dst).suffix != '.msgpack':
-        raise UserValueError(f'{dst}: the released layout is that of Flax; name a '
-                             '.msgpack file.')
+    suffix = converter.RELEASED_SUFFIX
+    if Path(dst).suffix != suffix:
+        raise UserValueError(f'{dst}: released files of {method} end in {suffix}; name '
+                             f'a {suffix} file.')
     weights = find_state_dict(checkpoint, src)
     tree = converter.convert_back(weights, model)
-    write_flax(tree, dst)
+    (write_flax if suffix == '.msgpack' else write_checkpoint)(tree, dst)
     return KeyReport(f'{src} -> {len(tree)} arrays of the released layout')
 
 

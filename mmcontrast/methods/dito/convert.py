@@ -22,6 +22,8 @@ from ...registry import MODELS
 from . import released
 from .names import Table, detector_table, pretraining_table, split_qkv, stack_qkv
 
+#: Ending of the files that ``convert_back`` is written to.
+RELEASED_SUFFIX = '.msgpack'
 # Where the tree of a file begins: of a detector, of pretraining.
 DETECTOR, PRETRAINED = 'vision_model/', 'visual/'
 # Blocks of the ViT -> its published config.
