@@ -20,6 +20,8 @@ MODELS.announce('mmcontrast.methods.topnet.composite_networks', 'FIDInception',
 TRANSFORMS.announce('mmcontrast.methods.topnet.transforms', 'FlipPlacement',
                     'JitterObject', 'PackPlacement', 'PrepareTopNet',
                     'PrepareTopNetPair')
+TRANSFORMS.announce('mmcontrast.methods.topnet.scaled_objects',
+                    'PrepareTopNetPairScales')
 DATASETS.announce('mmcontrast.methods.topnet.shapes_placements', 'ShapesPlacements')
 DATASETS.announce('mmcontrast.methods.topnet.opa', 'OPAComposites', 'OPAPairs')
 DATASETS.announce('mmcontrast.methods.topnet.placement_pairs', 'PlacementPairs')

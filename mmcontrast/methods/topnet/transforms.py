@@ -135,9 +135,8 @@ class PrepareTopNetPair(BaseTransform):
         if canvas is None:
             canvas = object_canvas(results['cutout'], _fixed_size(results),
                                    results['background_wh'])
-        mask = resized(canvas[..., 3], self.size, Image.NEAREST)
         return dict(results, background=resized(results['background'], self.size),
-                    object=np.dstack([resized(canvas[..., :3], self.size), mask]))
+                    object=resized_canvas(canvas, self.size))
 
 
 @TRANSFORMS.register_module()
@@ -146,12 +145,13 @@ class PackPlacement(BaseTransform):
 
     Returns:
         ``inputs``, a dict of ``background`` (3, h, w) and ``object`` (4, h, w) uint8
-        tensors, and ``data_samples``, a :class:`~.sample.PlacementSample`.
+        tensors (at S scales (S, 4, h, w)), and ``data_samples``, a
+        :class:`~.sample.PlacementSample`.
     """
 
     def transform(self, results: dict) -> dict:
         for key, channels in dict(background=3, object=4).items():
-            if np.shape(results.get(key))[2:] != (channels,):
+            if np.shape(results.get(key))[2:][-1:] != (channels,):
                 raise UserValueError(
                     f'PackPlacement: the item has no {key} of {channels} channels. '
                     'Put PrepareTopNet or PrepareTopNetPair before it.')
@@ -159,7 +159,7 @@ class PackPlacement(BaseTransform):
             key: results[key] for key in _META if key in results})
         sample.positives, sample.negatives = results['positives'], results['negatives']
         inputs = {key: torch.from_numpy(np.ascontiguousarray(
-            results[key].transpose(2, 0, 1))) for key in ('background', 'object')}
+            np.moveaxis(results[key], -1, -3))) for key in ('background', 'object')}
         return dict(inputs=inputs, data_samples=sample)
 
 
@@ -167,6 +167,12 @@ def resized(pixels: np.ndarray, size: int, resample: int = Image.BILINEAR
             ) -> np.ndarray:
     """A square of (h, w) or (h, w, 3) uint8 pixels, the aspect ratio ignored."""
     return np.asarray(Image.fromarray(pixels).resize((size, size), resample))
+
+
+def resized_canvas(canvas: np.ndarray, size: int) -> np.ndarray:
+    """(H, W, 4) uint8 colors and mask -> (size, size, 4), the mask unsmoothed."""
+    return np.dstack([resized(canvas[..., :3], size),
+                      resized(canvas[..., 3], size, Image.NEAREST)])
 
 
 def square_object(cutout: CutOut, size: int = 224) -> np.ndarray:
