@@ -1,0 +1,90 @@
+"""Stack and normalize backgrounds and objects on the model's device."""
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from ...errors import UserValueError
+from ...registry import MODELS
+
+
+@MODELS.register_module()
+class PlacementPreprocessor(BaseDataPreprocessor):
+    """Stack, move and normalize a batch of backgrounds and objects.
+
+    Samples stay where they are: their boxes become cells in float64 on the CPU.
+
+    Args:
+        mean, std: Per RGB channel, in gray levels from 0 to 255.
+        with_mask: Keep the object's mask as the fourth channel, from 0 to 1. For
+            ``TopNetPair``, whose object is a canvas; ``TopNet`` gets objects that are
+            masked already.
+        channels_last: Whether to return channels-last tensors, which convolutional
+            encoders prefer on tensor cores.
+        non_blocking: Whether the copy to the device overlaps the computation, which
+            needs pinned memory.
+    """
+
+    def __init__(self, mean: Sequence[float] = (123.675, 116.28, 103.53),
+                 std: Sequence[float] = (58.395, 57.12, 57.375),
+                 with_mask: bool = False, channels_last: bool = False,
+                 non_blocking: bool = True) -> None:
+        super().__init__(non_blocking=non_blocking)
+        if len(mean) != 3 or len(std) != 3:
+            raise UserValueError(
+                f'mean and std need three values (RGB), got {mean} and {std}.')
+        self.with_mask = with_mask
+        self.memory_format = (
+            torch.channels_last if channels_last else torch.contiguous_format)
+        # A mask of 255 becomes 1.
+        for name, values, of_mask in (('mean', mean, 0.), ('std', std, 255.)):
+            self.register_buffer(name, torch.tensor([*values, of_mask]).view(4, 1, 1),
+                                 persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Normalize a batch; the same in training and in test.
+
+        Args:
+            data: ``inputs`` with ``background``, a (B, 3, H, W) uint8 tensor or a list
+                of B images (3, H, W), and ``object``, the same of 4 channels, the last
+                of which is the mask; ``data_samples``, passed on as they are.
+            training: Without effect.
+
+        Returns:
+            ``inputs`` with ``background`` (B, 3, H, W) and ``object`` (B, 3 or 4, h, w)
+            in float32, and ``data_samples``.
+
+        Raises:
+            ValueError: If images of a batch differ in size or have other channels.
+        """
+        inputs = data['inputs']
+        background = self._on_device(inputs['background'], 'background', 3)
+        cutout = self._on_device(inputs['object'], 'object', 4)
+        if not self.with_mask:
+            cutout = cutout[:, :3]
+        return dict(inputs=dict(background=self._normalize(background),
+                                object=self._normalize(cutout)),
+                    data_samples=data.get('data_samples'))
+
+    def _on_device(self, images: Tensor | Sequence[Tensor], name: str, channels: int
+                   ) -> Tensor:
+        if not isinstance(images, Tensor):
+            shapes = {tuple(image.shape) for image in images}
+            if len(shapes) > 1:
+                raise UserValueError(
+                    f'All images of a batch must have one size, but inputs.{name} has '
+                    f'{sorted(shapes)}: the pipeline must resize them.')
+            images = torch.stack(list(images))
+        if images.ndim != 4 or images.shape[1] != channels:
+            what = 'RGB' if channels == 3 else 'RGB and mask'
+            raise UserValueError(
+                f'inputs.{name} must be (B, {channels}, H, W), {what}, got '
+                f'{tuple(images.shape)}.')
+        return images.to(self.device, non_blocking=self._non_blocking)
+
+    def _normalize(self, images: Tensor) -> Tensor:
+        channels = images.shape[1]
+        # Always a copy: the loader may reuse its tensors.
+        images = images.to(torch.float32, memory_format=self.memory_format, copy=True)
+        return images.sub_(self.mean[:channels]).div_(self.std[:channels])

@@ -1,0 +1,191 @@
+"""Predict where and how large to paste an object into a background."""
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from ...errors import UserKeyError, UserValueError, did_you_mean
+from ...registry import MODELS
+from .cell_labels import CellLabels
+from .decoding import decode_batch
+from .encoders import global_token, patch_tokens, token_width
+from .grid import PlacementGrid
+from .sample import PlacementSample
+
+TEST_OPTIONS = ('k', 'window', 'keep_inside', 'nms_iou', 'heat')
+
+
+@MODELS.register_module()
+class TopNet(BaseModel):
+    """Scores of all places and scales of an object in a background, in one pass.
+
+    The background is encoded to a token a patch, the object to one token; a transformer
+    compares them, and a decoder gives a heat map over scales, rows and columns. Encoded
+    backgrounds and objects can be kept: :meth:`fuse` takes one of a kind with many of
+    the other. In eval mode, scores do not depend on what else is in the batch.
+
+    Source: "TopNet: Transformer-based Object Placement Network for Image Compositing"
+    (CVPR 2023, arXiv 2304.03372), whose code is not public; sizes and losses that the
+    paper's readable parts do not give are those of the spec.
+
+    Args:
+        background_encoder: Any registered backbone that returns a map or tokens:
+            ``mmpretrain.VisionTransformer`` with ``out_type='featmap'``,
+            ``mmpretrain.TIMMBackbone``, :class:`PlainViT`, a ResNet. Weights by its
+            ``init_cfg``.
+        object_encoder: A second backbone, whose class token is used, or the mean over
+            patches where there is none.
+        fusion: Config of :class:`PlacementFusion`; channels, scales and token grid
+            follow from the encoders and the grid. ``dim`` is by default that of the
+            background encoder.
+        loss: Config of the loss: :class:`SparseContrastiveLoss` (the default),
+            :class:`SparseCellBCE` or :class:`GaussianPeakFocalLoss`.
+        grid: Arguments of :class:`PlacementGrid`: ``size``, ``scales``, ``binning``.
+        image_size: Rows and columns of backgrounds, and of objects, as the pipeline
+            makes them.
+        test_cfg: ``k``, ``window``, ``keep_inside``, ``nms_iou`` of
+            :func:`decode_batch`; ``heat=True`` keeps the map in the predictions.
+        data_preprocessor: Config of the preprocessor.
+        init_cfg: Initialization, see mmengine's ``BaseModule``.
+
+    Raises:
+        ValueError: If the sizes of the parts do not fit together.
+        KeyError: If ``test_cfg`` has an unknown key.
+    """
+
+    def __init__(self, background_encoder: dict, object_encoder: dict,
+                 fusion: dict | None = None, loss: dict | None = None,
+                 grid: dict | None = None, image_size: Sequence[int] = (256, 224),
+                 test_cfg: dict | None = None, data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
+        # Built here: mmengine would use the default scope.
+        super().__init__(_build(data_preprocessor, 'PlacementPreprocessor'), init_cfg)
+        self.grid = PlacementGrid(**grid or {})
+        self.background_encoder = MODELS.build(background_encoder)
+        self.object_encoder = MODELS.build(object_encoder)
+        widths = [token_width(*encoder, size) for encoder, size in zip(
+            ((patch_tokens, self.background_encoder),
+             (global_token, self.object_encoder)), image_size, strict=True)]
+        self.fusion = self._build_fusion(dict(fusion or {}), *widths)
+        self.criterion = _build(loss, 'SparseContrastiveLoss')
+        self.test_cfg = _checked(test_cfg or {})
+
+    def _build_fusion(self, config: dict, background_dim: int, object_dim: int):
+        config.setdefault('type', 'PlacementFusion')
+        config.setdefault('dim', background_dim)
+        config.setdefault('decoder_channels', (256, 128, 64, 32))
+        step = 2 ** len(config['decoder_channels'])
+        if any(length % step for length in self.grid.size):
+            raise UserValueError(
+                f'grid: size={self.grid.size} must be multiples of {step}, as the '
+                f'{len(config["decoder_channels"])} stages of fusion.decoder_channels '
+                'double rows and columns.')
+        return MODELS.build(dict(
+            config, scales=self.grid.scales, background_dim=background_dim,
+            object_dim=object_dim,
+            token_grid=[length // step for length in self.grid.size]))
+
+    def forward(self, inputs: Mapping[str, Tensor],
+                data_samples: Sequence[PlacementSample] | None = None,
+                mode: str = 'tensor'):
+        """Run the model.
+
+        Args:
+            inputs: ``background`` (B, 3, H, W) and ``object`` (B, 3, h, w), normalized;
+                either may be of one image for B of the other.
+            data_samples: B samples, needed for ``loss`` and ``predict``.
+            mode: ``loss`` gives named scalars, ``predict`` the samples with
+                ``boxes_xywh``, ``scores``, ``cells``, and ``heat`` if ``test_cfg`` asks
+                for it, ``tensor`` the logits (B, S, H, W).
+        """
+        if mode not in ('loss', 'predict', 'tensor'):
+            raise ValueError(
+                f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}.")
+        logits = self.fuse(self.encode_backgrounds(inputs['background']),
+                           self.encode_objects(inputs['object']))
+        if mode == 'loss':
+            return self.loss(logits, data_samples)
+        return self.predict(logits, data_samples) if mode == 'predict' else logits
+
+    def encode_backgrounds(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalized backgrounds -> (B, N, C) tokens."""
+        return patch_tokens(self.background_encoder, images)
+
+    def encode_objects(self, images: Tensor) -> Tensor:
+        """(B, 3, h, w) normalized objects -> (B, C') tokens."""
+        return global_token(self.object_encoder, images)
+
+    def fuse(self, background_tokens: Tensor, object_tokens: Tensor) -> Tensor:
+        """Logits of encoded backgrounds and objects.
+
+        Args:
+            background_tokens: (B, N, C), or (1, N, C) for one background and B objects.
+            object_tokens: (B, C'), or (1, C') for one object and B backgrounds.
+
+        Returns:
+            (B, S, H, W).
+        """
+        return self.fusion(background_tokens, object_tokens)
+
+    def loss(self, logits: Tensor, data_samples: Sequence[PlacementSample]
+             ) -> dict[str, Tensor]:
+        """The named terms of the loss, and the scores of labels for the log.
+
+        Args:
+            logits: (B, S, H, W).
+            data_samples: With ``positives``, ``negatives`` or both.
+        """
+        positives, negatives = (self._labels(data_samples, name, logits.device)
+                                for name in ('positives', 'negatives'))
+        return self.criterion(logits, positives, negatives)
+
+    def _labels(self, samples: Sequence[PlacementSample], name: str,
+                device: torch.device) -> CellLabels:
+        """The boxes of a field as cells; computed on the CPU, in float64, in one go."""
+        boxes = [sample.get(name, torch.zeros(0, 4)).cpu() for sample in samples]
+        counts = [len(own) for own in boxes]
+        every = torch.cat(boxes)
+        whole = torch.tensor([sample.background_wh for sample in samples]
+                             ).repeat_interleave(torch.tensor(counts), 0)
+        rows, columns = self.grid.size
+        sizes = every[:, 2:] / whole * torch.tensor([columns, rows])
+        return CellLabels.of(
+            self.grid.cells(every, whole).split(counts), self.grid.shape,
+            sizes.split(counts), device)
+
+    @torch.no_grad()
+    def predict(self, logits: Tensor, data_samples: Sequence[PlacementSample]
+                ) -> list[PlacementSample]:
+        """Ranked boxes of every map, on the CPU, in the samples.
+
+        Args:
+            logits: (B, S, H, W).
+            data_samples: With ``background_wh`` and ``object_wh``.
+        """
+        options = dict(self.test_cfg)
+        with_heat = options.pop('heat', False)
+        heat = logits.float().sigmoid()
+        sizes = (torch.tensor([sample.get(name) for sample in data_samples])
+                 for name in ('background_wh', 'object_wh'))
+        placements = decode_batch(heat, self.grid, *sizes, **options)
+        for sample, found, own in zip(data_samples, placements, heat, strict=True):
+            sample.boxes_xywh = found.boxes_xywh.cpu()
+            sample.scores, sample.cells = found.scores.cpu(), found.cells.cpu()
+            if with_heat:
+                sample.heat = own.cpu()
+        return list(data_samples)
+
+
+def _build(config: dict | None, default: str):
+    return MODELS.build(dict(dict(type=default), **config or {}))
+
+
+def _checked(test_cfg: Mapping) -> dict:
+    for key in test_cfg:
+        if key not in TEST_OPTIONS:
+            raise UserKeyError(
+                f'test_cfg has the unknown key {key!r}'
+                f'{did_you_mean(key, TEST_OPTIONS)} It may hold '
+                f'{", ".join(TEST_OPTIONS)}.')
+    return dict(test_cfg)
