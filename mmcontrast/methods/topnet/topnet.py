@@ -130,12 +130,20 @@ class TopNet(BaseModel):
 
     def loss(self, logits: Tensor, data_samples: Sequence[PlacementSample]
              ) -> dict[str, Tensor]:
-        """The named terms of the loss, and the scores of labels for the log.
+        """The named terms of the loss.
 
         Args:
             logits: (B, S, H, W).
             data_samples: With ``positives``, ``negatives`` or both.
+
+        Raises:
+            ValueError: If a sample has neither.
         """
+        for sample in data_samples:
+            if 'positives' not in sample and 'negatives' not in sample:
+                raise UserValueError(
+                    'TopNet learns from positives or negatives, boxes (N, 4), but a '
+                    f'sample has {sorted(sample.keys()) or "no data"} only.')
         positives, negatives = (self._labels(data_samples, name, logits.device)
                                 for name in ('positives', 'negatives'))
         return self.criterion(logits, positives, negatives)
@@ -166,7 +174,7 @@ class TopNet(BaseModel):
         options = dict(self.test_cfg)
         with_heat = options.pop('heat', False)
         heat = logits.float().sigmoid()
-        sizes = (torch.tensor([sample.get(name) for sample in data_samples])
+        sizes = (torch.tensor([getattr(sample, name) for sample in data_samples])
                  for name in ('background_wh', 'object_wh'))
         placements = decode_batch(heat, self.grid, *sizes, **options)
         for sample, found, own in zip(data_samples, placements, heat, strict=True):

@@ -1,0 +1,270 @@
+"""TopNet: encoders of any library, the three modes, scores of single images."""
+import pytest
+import torch
+from torch import nn
+
+from mmcontrast.errors import UserKeyError, UserValueError
+from mmcontrast.methods.topnet import PlacementSample
+from mmcontrast.methods.topnet.encoders import (
+    global_token,
+    has_class_token,
+    num_prefix_tokens,
+    patch_tokens,
+)
+from mmcontrast.methods.topnet.preprocessor import PlacementPreprocessor
+from mmcontrast.registry import MODELS
+from tests.helpers.tiny_topnet import ENCODER, SIZE, batch, build
+
+MM_VIT = dict(
+    type='mmpretrain.VisionTransformer', img_size=SIZE, patch_size=8, arch=dict(
+        embed_dims=24, num_layers=1, num_heads=2, feedforward_channels=32))
+TIMM_VIT = dict(
+    type='mmpretrain.TIMMBackbone', model_name='vit_tiny_patch16_224', img_size=SIZE,
+    patch_size=8, depth=1, embed_dim=24, num_heads=2)
+RESNET = dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8,
+              num_stages=2, out_indices=(1,), strides=(1, 2), dilations=(1, 1))
+
+
+@pytest.fixture(scope='module')
+def model():
+    return build().eval()
+
+
+def built(config):
+    """A backbone in eval mode; ``eval()`` of mmpretrain's does not return it."""
+    encoder = MODELS.build(config)
+    encoder.eval()
+    return encoder
+
+
+def scores(model, inputs):
+    with torch.no_grad():
+        return model(inputs).sigmoid()
+
+
+def prepared(model, **options):
+    return model.data_preprocessor(batch(**options))['inputs']
+
+
+def test_scores_do_not_depend_on_the_rest_of_the_batch(model):
+    inputs = prepared(model, count=5)
+    together = scores(model, inputs)
+    assert together.std(0).mean() > 1e-5
+    order = torch.tensor([3, 0, 4, 1, 2])
+    mixed = scores(model, {key: x[order] for key, x in inputs.items()})
+    torch.testing.assert_close(mixed, together[order], rtol=0, atol=1e-6)
+    others = prepared(model, count=5, seed=1)
+    for i in range(5):
+        alone = {key: x[i:i + 1] for key, x in inputs.items()}
+        torch.testing.assert_close(
+            scores(model, alone)[0], together[i], rtol=0, atol=1e-6)
+        for key, x in others.items():
+            x[2] = inputs[key][i]
+        torch.testing.assert_close(
+            scores(model, others)[2], together[i], rtol=0, atol=1e-6)
+
+
+def test_predicted_boxes_do_not_depend_on_the_rest_of_the_batch(model):
+    data = model.data_preprocessor(batch(4))
+    together = model(**data, mode='predict')
+    boxes = [sample.boxes_xywh for sample in together]
+    for i in range(4):
+        single = dict(inputs={key: x[i:i + 1] for key, x in data['inputs'].items()},
+                      data_samples=data['data_samples'][i:i + 1])
+        alone = model(**single, mode='predict')[0]
+        torch.testing.assert_close(alone.boxes_xywh, boxes[i])
+
+
+def test_one_background_serves_many_objects_and_one_object_many_backgrounds(model):
+    inputs = prepared(model, count=3)
+    with torch.no_grad():
+        backgrounds = model.encode_backgrounds(inputs['background'])
+        objects = model.encode_objects(inputs['object'])
+        pairs = [model.fuse(backgrounds[:1], objects), model.fuse(backgrounds,
+                                                                  objects[:1])]
+        for i in range(3):
+            for many, pair in zip(pairs, ((0, i), (i, 0)), strict=True):
+                one = model.fuse(backgrounds[pair[0], None], objects[pair[1], None])
+                torch.testing.assert_close(many[i], one[0], rtol=0, atol=1e-5)
+    assert scores(model, dict(inputs, background=inputs['background'][:1])
+                  ).shape == (3, 4, 16, 16)
+
+
+def test_scores_depend_on_both_background_and_object(model):
+    inputs = prepared(model, count=2)
+    with torch.no_grad():
+        given = model(inputs)
+        for key, x in inputs.items():
+            assert (model(dict(inputs, **{key: x.flip(0)})) - given).abs().max() > 1e-4
+
+
+def test_untrained_scores_start_near_the_bias_of_the_head():
+    model = build()
+    model.init_weights()
+    with torch.no_grad():
+        model.fusion.head.weight.zero_()
+        logits = model.eval()(prepared(model))
+    torch.testing.assert_close(logits, torch.full_like(logits, -2.))
+
+
+def test_loss_reaches_every_parameter_and_falls():
+    model = build().train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    data, history = model.data_preprocessor(batch(4), training=True), []
+    for _ in range(8):
+        losses = model(**data, mode='loss')
+        assert set(losses) == {'loss_rank', 'loss_range', 'loss_neg'}
+        loss = sum(losses.values())
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(p.grad is not None for p in model.parameters())
+        optimizer.step()
+        history.append(loss.item())
+    assert history[-1] < 0.9 * history[0]
+
+
+@pytest.mark.parametrize('kind', ['SparseContrastiveLoss', 'SparseCellBCE',
+                                  'GaussianPeakFocalLoss'])
+def test_a_batch_without_labels_gives_zero_with_a_gradient_path(kind):
+    model = build(loss=dict(type=kind)).train()
+    data = model.data_preprocessor(batch(2))
+    for sample in data['data_samples']:
+        sample.positives = sample.negatives = []
+    loss = sum(model(**data, mode='loss').values())
+    loss.backward()
+    assert loss.item() == 0
+    assert all((p.grad == 0).all() for p in model.parameters())
+
+
+def test_a_sample_without_any_label_field_is_an_error(model):
+    data = model.data_preprocessor(batch(1))
+    data['data_samples'] = [PlacementSample(metainfo=dict(background_wh=(9, 9)))]
+    with pytest.raises(UserValueError, match='positives or negatives'):
+        model(**data, mode='loss')
+
+
+def test_predictions_hold_the_map_when_asked_and_follow_the_options():
+    model = build(test_cfg=dict(heat=True, k=2, keep_inside=False)).eval()
+    data = model.data_preprocessor(batch(2))
+    for sample in model(**data, mode='predict'):
+        assert sample.heat.shape == (4, 16, 16)
+        assert sample.scores[0] == sample.heat.max()
+        assert len(sample.boxes_xywh) == 2
+        assert sample.boxes_xywh.dtype == torch.float64
+        assert sample.scores[0] == sample.heat[tuple(sample.cells[0])]
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_the_loss_is_float32_under_autocast(model, dtype):
+    data = model.data_preprocessor(batch(2))
+    with torch.autocast('cpu', dtype):
+        logits = model(data['inputs'])
+        losses = model.loss(logits, data['data_samples'])
+    assert logits.dtype == dtype
+    assert all(loss.dtype == torch.float32 for loss in losses.values())
+    exact = model.loss(logits.double(), data['data_samples'])
+    for name, loss in losses.items():
+        torch.testing.assert_close(loss.double(), exact[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('config, tokens, width', [
+    (ENCODER, 16, 16),
+    (dict(MM_VIT, out_type='featmap'), 16, 24), (dict(MM_VIT, out_type='raw'), 16, 24),
+    (dict(MM_VIT, out_type='featmap', with_cls_token=False), 16, 24),
+    (TIMM_VIT, 16, 24), (dict(TIMM_VIT, reg_tokens=3), 16, 24), (RESNET, 16, 16)])
+def test_background_tokens_are_the_patches_of_any_backbone(config, tokens, width):
+    encoder = built(config)
+    found = patch_tokens(encoder, torch.randn(2, 3, SIZE, SIZE))
+    assert found.shape == (2, tokens, width)
+
+
+@pytest.mark.parametrize('config', [MM_VIT, TIMM_VIT])
+def test_the_object_token_is_the_class_token_after_the_last_norm(config):
+    torch.manual_seed(0)
+    encoder = built(config)
+    images = torch.randn(2, 3, SIZE, SIZE)
+    if config is MM_VIT:
+        expected = encoder(images)[0]
+        whole = built(dict(config, out_type='raw'))
+        whole.load_state_dict(encoder.state_dict())
+        encoder = whole
+    else:
+        expected = encoder.timm_model.forward_features(images)[:, 0]
+    torch.testing.assert_close(global_token(encoder, images), expected)
+    tokens = patch_tokens(encoder, images)
+    assert not torch.isclose(tokens, expected[:, None]).all(-1).any()
+
+
+def test_without_a_class_token_the_object_token_is_the_mean_over_patches():
+    images = torch.randn(2, 3, SIZE, SIZE)
+    for config in (ENCODER, RESNET, dict(TIMM_VIT, class_token=False, reg_tokens=2,
+                                         global_pool='avg', fc_norm=False)):
+        encoder = built(config)
+        assert not has_class_token(encoder)
+        torch.testing.assert_close(
+            global_token(encoder, images), patch_tokens(encoder, images).mean(1))
+    assert num_prefix_tokens(encoder) == 2
+
+
+@pytest.mark.parametrize('kinds', [
+    (dict(MM_VIT, out_type='featmap'), MM_VIT), (RESNET, RESNET), (TIMM_VIT, ENCODER)])
+def test_encoders_of_other_widths_are_projected(kinds):
+    model = build(background_encoder=kinds[0], object_encoder=kinds[1],
+                  fusion=dict(dim=8, layers=1, heads=2, decoder_channels=(12, 8),
+                              with_positions=True)).eval()
+    assert scores(model, prepared(model)).shape == (2, 4, 16, 16)
+
+
+def test_a_background_encoder_that_pools_says_what_to_set():
+    with pytest.raises(TypeError, match="out_type='featmap'"):
+        build(background_encoder=MM_VIT)
+
+
+def test_a_token_grid_that_does_not_fit_is_named():
+    model = build(fusion=dict(layers=1, heads=2, decoder_channels=(8,)))
+    with pytest.raises(UserValueError, match='starts from 8 x 8 tokens'):
+        model(prepared(model))
+
+
+def test_an_unknown_test_option_is_an_error():
+    with pytest.raises(UserKeyError, match="unknown key 'widow'.*'window'"):
+        build(test_cfg=dict(widow=3))
+
+
+def test_weights_of_a_file_are_loaded_by_the_init_cfg_of_an_encoder(tmp_path):
+    torch.manual_seed(1)
+    state = MODELS.build(dict(MM_VIT, img_size=24)).state_dict()
+    file = str(tmp_path / 'vit.pth')
+    torch.save(state, file)
+    model = build(background_encoder=dict(
+        MM_VIT, out_type='featmap', init_cfg=dict(type='Pretrained', checkpoint=file)))
+    encoder = model.background_encoder
+    torch.testing.assert_close(encoder.layers[0].attn.qkv.weight,
+                               state['layers.0.attn.qkv.weight'])
+    # 3 x 3 positions and the class token's became 4 x 4 and the class token's.
+    torch.testing.assert_close(encoder.pos_embed[:, 0], state['pos_embed'][:, 0])
+
+
+def test_the_preprocessor_normalizes_colors_and_keeps_the_mask_on_request():
+    data = batch(2)
+    data['inputs']['object'][1][3] = 255
+    plain, masked = (PlacementPreprocessor(with_mask=flag)(data)['inputs']
+                     for flag in (False, True))
+    assert plain['object'].shape[1] == 3
+    torch.testing.assert_close(masked['object'][:, :3], plain['object'])
+    assert (masked['object'][1, 3] == 1).all()
+    red = data['inputs']['background'][0][0, 5, 7].item()
+    assert plain['background'][0, 0, 5, 7].item() == pytest.approx(
+        (red - 123.675) / 58.395, rel=1e-5)
+
+
+def test_images_of_different_sizes_are_an_error():
+    data = batch(2)
+    data['inputs']['background'][1] = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    with pytest.raises(UserValueError, match='inputs.background .*resize'):
+        PlacementPreprocessor()(data)
+
+
+def test_the_first_layer_norms_have_the_epsilon_of_timm():
+    norms = [m for m in build().fusion.modules() if isinstance(m, nn.LayerNorm)]
+    assert {norm.eps for norm in norms} == {1e-6}
