@@ -7,16 +7,15 @@ from ...registry import DATASETS, METRICS, MODELS, TRANSFORMS, WEIGHT_INITIALIZE
 from .grid import PlacementGrid
 from .sample import PlacementSample
 
-MODELS.announce('mmcontrast.methods.topnet.pair_net', 'TopNetPair')
-MODELS.announce('mmcontrast.methods.topnet.simopa', 'SimOPA')
-WEIGHT_INITIALIZERS.announce('mmcontrast.methods.topnet.pair_trunk', 'SOPAPretrained')
-
 MODELS.announce('mmcontrast.methods.topnet.topnet', 'TopNet')
 MODELS.announce('mmcontrast.methods.topnet.preprocessor', 'PlacementPreprocessor')
 MODELS.announce('mmcontrast.methods.topnet.fusion', 'PlacementFusion')
 MODELS.announce('mmcontrast.methods.topnet.losses', 'SparseContrastiveLoss')
 MODELS.announce('mmcontrast.methods.topnet.label_losses', 'SparseCellBCE',
                 'GaussianPeakFocalLoss')
+MODELS.announce('mmcontrast.methods.topnet.pair_net', 'TopNetPair')
+MODELS.announce('mmcontrast.methods.topnet.simopa', 'SimOPA')
+WEIGHT_INITIALIZERS.announce('mmcontrast.methods.topnet.pair_trunk', 'SOPAPretrained')
 METRICS.announce('mmcontrast.methods.topnet.placement_iou', 'PlacementIoU')
 METRICS.announce('mmcontrast.methods.topnet.opa_metric', 'OPAMetric')
 METRICS.announce('mmcontrast.methods.topnet.toy_plausibility', 'ToyPlausibility')
