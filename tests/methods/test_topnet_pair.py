@@ -24,7 +24,7 @@ def nets():
     for fusion in ('reference', 'fixed'):
         net = MODELS.build(dict(
             type='TopNetPair', fusion=fusion, size=SIZE, layers=2,
-            test_cfg=dict(k=3, with_heat=True)))
+            test_cfg=dict(k=3, heat=True)))
         with torch.no_grad():
             net.train()(inputs(4))
         built[fusion] = net.eval()
@@ -130,9 +130,9 @@ def test_only_the_released_fusion_mixes_a_batch(nets):
         alone = net({name: x[:1] for name, x in given.items()})
         change = (net(given)[:1] - alone).abs().max()
         assert (change > 1e-4) == mixes, fusion
-        net.test_options = type(net.test_options)(mix_batch=True, with_heat=True)
+        net.test_cfg['mix_batch'] = True
         mixed = net.predict(given, [sample(), sample()])[0].heat
-        net.test_options = type(net.test_options)(k=3, with_heat=True)
+        del net.test_cfg['mix_batch']
         torch.testing.assert_close(mixed[0], net(given).softmax(1)[0, 1])
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmcontrast.methods.topnet.scales import rank_placements, scale_sizes
-from mmcontrast.registry import DATASETS, TRANSFORMS
+from mmcontrast.registry import DATASETS, MODELS, TRANSFORMS
 
 
 def released_ranking(heat, sizes, background_wh, k):
@@ -87,6 +87,27 @@ def test_canvases_hold_the_object_in_the_middle_at_each_size(dataset):
             assert abs(inside[0] + inside[-1] - 63) <= 2
             assert abs(len(inside) - side * 64 / 96) <= 3
     assert not objects[0, :, :10].any()
+
+
+@torch.no_grad()
+def test_a_test_step_over_scales_gives_ranked_boxes(dataset):
+    torch.manual_seed(0)
+    net = MODELS.build(dict(
+        type='TopNetPair', size=64, layers=1, test_cfg=dict(k=7))).eval()
+    items = [dataset[0], dataset[1]]
+    batch = dict(
+        inputs={name: [item['inputs'][name] for item in items]
+                for name in ('background', 'object')},
+        data_samples=[item['data_samples'] for item in items])
+    normalized = net.data_preprocessor(batch)['inputs']['object']
+    first = batch['inputs']['object'][0][:, 0].float()
+    torch.testing.assert_close(normalized[0, :, 0], (first - 123.675) / 58.395)
+    assert normalized[:, :, 3].amax() == 1
+    for sample in net.test_step(batch):
+        assert sample.boxes_xywh.shape == (7, 4) and 'heat' not in sample
+        assert (sample.scores.diff() <= 0).all()
+        ends = sample.boxes_xywh[:, :2] + sample.boxes_xywh[:, 2:]
+        assert (sample.boxes_xywh >= 0).all() and (ends <= 96).all()
 
 
 def test_the_number_of_scales_is_checked():

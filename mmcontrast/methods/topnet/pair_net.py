@@ -1,6 +1,5 @@
 """Score all positions of an object of one size: the unofficial TopNet."""
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.logging import print_log
@@ -9,33 +8,17 @@ from torch import Tensor
 
 from ...errors import UserKeyError, UserValueError, did_you_mean
 from ...registry import MODELS
+from .grid import PlacementGrid
 from .pair_fusion import PairFusion
 from .pair_head import PairDecoder, PairHead
-from .pair_labels import LabeledPixels, labeled_pixels, sparse_cross_entropy
+from .pair_labels import labeled_pixels, sparse_cross_entropy
 from .pair_trunk import FourChannelResNet
 from .sample import PlacementSample
-from .scales import rank_placements, scale_sizes
+from .scales import NUM_SCALES, rank_placements, scale_sizes
 
 # Positives without one negative after which the loss is called pointless.
 _MANY = 1000
-
-
-@dataclass(frozen=True)
-class PairTestOptions:
-    """``test_cfg`` of :class:`TopNetPair`.
-
-    Attributes:
-        k: Number of ranked boxes.
-        window: See :func:`.scales.rank_placements`.
-        mix_batch: With ``fusion='reference'``, let the images of a batch attend to each
-            other, as the released test does. Scores then depend on the batch.
-        with_heat: Keep the heat map of each sample.
-    """
-
-    k: int = 50
-    window: int = 1
-    mix_batch: bool = False
-    with_heat: bool = False
+TEST_OPTIONS = ('k', 'window', 'heat', 'mix_batch')
 
 
 @MODELS.register_module()
@@ -60,8 +43,17 @@ class TopNetPair(BaseModel):
         background_init, object_init: ``init_cfg`` of the two trunks. As released:
             ``dict(type='SOPAPretrained', checkpoint='data/SOPA.pth.tar')`` and
             ``dict(type='Pretrained', checkpoint='torchvision://resnet18')``.
-        test_cfg: Fields of :class:`PairTestOptions`.
-        data_preprocessor, init_cfg: See mmengine's ``BaseModel``.
+        test_cfg: ``k`` and ``window`` of :func:`.scales.rank_placements`;
+            ``heat=True`` keeps the map in the predictions; ``mix_batch=True``, for
+            ``fusion='reference'``, lets the images of a batch attend to each other, as
+            the released test does, so that scores depend on the batch.
+        data_preprocessor: Config of the preprocessor, by default that of the pair
+            network: ``dict(type='PlacementPreprocessor', with_mask=True)``.
+        init_cfg: See mmengine's ``BaseModel``.
+
+    Attributes:
+        grid: Cells of the sixteen scales, to apply constraints to heat maps. Its boxes
+            are centered in their cells, those of predictions are FOPA's.
     """
 
     def __init__(self, fusion: str = 'reference', size: int = 256, layers: int = 4,
@@ -69,11 +61,15 @@ class TopNetPair(BaseModel):
                  background_init: dict | None = None, object_init: dict | None = None,
                  test_cfg: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+        # Built here: mmengine would use the default scope.
+        super().__init__(MODELS.build(dict(dict(
+            type='PlacementPreprocessor', with_mask=True), **data_preprocessor or {})),
+            init_cfg)
         if size < 32 or size % 32:
             raise UserValueError(
                 f'TopNetPair: size must be a multiple of 32, got {size}.')
-        self.size, self.test_options = size, _test_options(test_cfg or {})
+        self.size, self.test_cfg = size, _checked(test_cfg or {})
+        self.grid = PlacementGrid((size, size), NUM_SCALES, 'fopa')
         self.background_trunk = FourChannelResNet(background_init)
         self.object_trunk = FourChannelResNet(object_init)
         channels = 2 * FourChannelResNet.out_channels[-1]
@@ -118,15 +114,16 @@ class TopNetPair(BaseModel):
         logits = self.head.at(x, pixels.images, pixels.rows, pixels.cols)
         return dict(loss_ce=sparse_cross_entropy(logits, pixels))
 
+    @torch.no_grad()
     def predict(self, inputs: dict[str, Tensor],
                 data_samples: Sequence[PlacementSample]) -> list[PlacementSample]:
         """Rank boxes, and score the labels of pair files.
 
         Returns:
             The samples with ``scores``, ``cells``, ``boxes_xywh`` and, if asked for,
-            ``heat``. Objects of one size also give ``positive_scores`` and
-            ``negative_scores``, the probability 'plausible' at the centers of
-            ``positives`` and ``negatives``; their boxes have the size
+            ``heat`` (S, H, W), all on the CPU. Objects of one size also give
+            ``positive_scores`` and ``negative_scores``, the probability 'plausible' at
+            the centers of ``positives`` and ``negatives``; their boxes have the size
             ``object_size_wh``. Objects at S scales give boxes of all of them.
         """
         maps, objects = self.encode_backgrounds(inputs['background']), inputs['object']
@@ -137,7 +134,7 @@ class TopNetPair(BaseModel):
                      for i in range(len(objects))]
         else:
             heat = self.heat(maps, self.encode_objects(objects),
-                             self.test_options.mix_batch)
+                             self.test_cfg.get('mix_batch', False))
             heats = list(heat[:, None])
             self._score_labels(heat, data_samples)
         for sample, heat in zip(data_samples, heats, strict=True):
@@ -177,7 +174,6 @@ class TopNetPair(BaseModel):
         return self.fuse(background_maps, objects, mix_batch).float().softmax(1)[:, 1]
 
     def _rank(self, heat: Tensor, sample: PlacementSample, over_scales: bool) -> None:
-        options = self.test_options
         needed = 'object_wh' if over_scales else 'object_size_wh'
         for name in ('background_wh', needed):
             if name not in sample.metainfo:
@@ -186,23 +182,23 @@ class TopNetPair(BaseModel):
                     f'comes from; it has {sorted(sample.metainfo_keys())}.')
         sizes = (scale_sizes(sample.background_wh, sample.object_wh, len(heat))
                  if over_scales else torch.tensor([sample.object_size_wh]))
-        ranked = rank_placements(heat, sizes, sample.background_wh, options.k,
-                                 options.window)
-        sample.scores, sample.cells = ranked.scores, ranked.cells
-        sample.boxes_xywh = ranked.boxes_xywh
-        if options.with_heat:
-            sample.heat = heat
+        ranked = rank_placements(heat, sizes, sample.background_wh, **{
+            key: self.test_cfg[key] for key in ('k', 'window') if key in self.test_cfg})
+        sample.boxes_xywh = ranked.boxes_xywh.cpu()
+        sample.scores, sample.cells = ranked.scores.cpu(), ranked.cells.cpu()
+        if self.test_cfg.get('heat'):
+            sample.heat = heat.cpu()
 
     def _score_labels(self, heat: Tensor, samples: Sequence[PlacementSample]) -> None:
         pixels = labeled_pixels(samples, self.size)
-        scores = heat[_places(pixels.to(heat.device))]
-        names = [f'{kind}s' for kind in ('positive', 'negative')]
-        parts = scores.split([len(sample.get(name, ())) for name in names
-                              for sample in samples])
-        for kind, found in zip(('positive', 'negative'), (
-                parts[:len(samples)], parts[len(samples):]), strict=True):
-            for sample, value in zip(samples, found, strict=True):
-                setattr(sample, f'{kind}_scores', value)
+        pixels = pixels.to(heat.device)
+        scores = heat[pixels.images, pixels.rows, pixels.cols].cpu()
+        kinds = [(sample, kind) for kind in ('positive', 'negative')
+                 for sample in samples]
+        parts = scores.split([len(sample.get(f'{kind}s', ()))
+                              for sample, kind in kinds])
+        for (sample, kind), found in zip(kinds, parts, strict=True):
+            setattr(sample, f'{kind}_scores', found)
 
     def _warn_without_negatives(self, samples: Sequence[PlacementSample]) -> None:
         """Positives alone teach the network to call every pixel plausible."""
@@ -222,15 +218,11 @@ class TopNetPair(BaseModel):
             self._positives_alone = None
 
 
-def _places(pixels: LabeledPixels) -> tuple[Tensor, Tensor, Tensor]:
-    return pixels.images, pixels.rows, pixels.cols
-
-
-def _test_options(given: dict) -> PairTestOptions:
-    known = PairTestOptions.__dataclass_fields__
-    for key in given:
-        if key not in known:
+def _checked(test_cfg: Mapping) -> dict:
+    for key in test_cfg:
+        if key not in TEST_OPTIONS:
             raise UserKeyError(
                 f'test_cfg of TopNetPair has the unknown key {key!r}'
-                f'{did_you_mean(key, known)} It may hold {", ".join(known)}.')
-    return PairTestOptions(**given)
+                f'{did_you_mean(key, TEST_OPTIONS)} It may hold '
+                f'{", ".join(TEST_OPTIONS)}.')
+    return dict(test_cfg)

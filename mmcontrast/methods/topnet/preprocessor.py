@@ -48,7 +48,8 @@ class PlacementPreprocessor(BaseDataPreprocessor):
         Args:
             data: ``inputs`` with ``background``, a (B, 3, H, W) uint8 tensor or a list
                 of B images (3, H, W), and ``object``, the same of 4 channels, the last
-                of which is the mask; ``data_samples``, passed on as they are.
+                of which is the mask, or (B, S, 4, h, w) at S scales; ``data_samples``,
+                passed on as they are.
             training: Without effect.
 
         Returns:
@@ -62,7 +63,7 @@ class PlacementPreprocessor(BaseDataPreprocessor):
         background = self._on_device(inputs['background'], 'background', 3)
         cutout = self._on_device(inputs['object'], 'object', 4)
         if not self.with_mask:
-            cutout = cutout[:, :3]
+            cutout = cutout[..., :3, :, :]
         return dict(inputs=dict(background=self._normalize(background),
                                 object=self._normalize(cutout)),
                     data_samples=data.get('data_samples'))
@@ -76,7 +77,8 @@ class PlacementPreprocessor(BaseDataPreprocessor):
                     f'All images of a batch must have one size, but inputs.{name} has '
                     f'{sorted(shapes)}: the pipeline must resize them.')
             images = torch.stack(list(images))
-        if images.ndim != 4 or images.shape[1] != channels:
+        scaled = name == 'object' and images.ndim == 5
+        if not (images.ndim == 4 or scaled) or images.shape[-3] != channels:
             what = 'RGB' if channels == 3 else 'RGB and mask'
             raise UserValueError(
                 f'inputs.{name} must be (B, {channels}, H, W), {what}, got '
@@ -84,7 +86,9 @@ class PlacementPreprocessor(BaseDataPreprocessor):
         return images.to(self.device, non_blocking=self._non_blocking)
 
     def _normalize(self, images: Tensor) -> Tensor:
-        channels = images.shape[1]
+        channels, first = images.shape[-3], images.shape[:-3]
         # Always a copy: the loader may reuse its tensors.
-        images = images.to(torch.float32, memory_format=self.memory_format, copy=True)
-        return images.sub_(self.mean[:channels]).div_(self.std[:channels])
+        images = images.flatten(0, -4).to(
+            torch.float32, memory_format=self.memory_format, copy=True)
+        images.sub_(self.mean[:channels]).div_(self.std[:channels])
+        return images.unflatten(0, first)

@@ -1,28 +1,13 @@
 """Search places and sizes of an object over sixteen scales, as FOPA's protocol does."""
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import UserValueError
+from .decoding import Placements, is_peak
 
 NUM_SCALES = 16
-
-
-class ScaledPlacements(NamedTuple):
-    """Placements in rank order.
-
-    Attributes:
-        scores: (K,) in [0, 1].
-        cells: (K, 3) int64: scale, row, column of the heat map.
-        boxes_xywh: (K, 4) float64, whole pixels of the background.
-    """
-
-    scores: Tensor
-    cells: Tensor
-    boxes_xywh: Tensor
 
 
 def scale_sizes(background_wh: Sequence[int], object_wh: Sequence[int],
@@ -50,7 +35,7 @@ def scale_sizes(background_wh: Sequence[int], object_wh: Sequence[int],
 
 
 def rank_placements(heat: Tensor, sizes_wh: Tensor, background_wh: Sequence[int],
-                    k: int = 50, window: int = 1) -> ScaledPlacements:
+                    k: int = 50, window: int = 1) -> Placements:
     """Rank the cells of all scales together.
 
     Cells whose box would leave the background are left out: a border of half the
@@ -80,16 +65,15 @@ def rank_placements(heat: Tensor, sizes_wh: Tensor, background_wh: Sequence[int]
     heat = heat.float()
     ranked = heat.masked_fill(~inside_border(heat, sizes_wh, background_wh), -torch.inf)
     if window > 1:
-        peaks = F.max_pool3d(ranked[None], window, 1, window // 2)[0]
-        ranked = ranked.masked_fill(ranked < peaks, -torch.inf)
+        ranked = ranked.masked_fill(~is_peak(ranked[None], window)[0], -torch.inf)
     flat = ranked.flatten()
     # topk does not say which of equals it takes: all of them, then a stable sort.
     least = flat.topk(min(k, len(flat))).values[-1]
     found = ((flat >= least) & flat.isfinite()).nonzero()[:, 0]
     scores, order = flat[found].sort(descending=True, stable=True)
     cells = torch.stack(torch.unravel_index(found[order[:k]], heat.shape), 1)
-    return ScaledPlacements(scores[:k], cells, cell_boxes(
-        cells, heat.shape[1:], sizes_wh, background_wh))
+    boxes = cell_boxes(cells, heat.shape[1:], sizes_wh, background_wh)
+    return Placements(scores[:k], cells, boxes)
 
 
 def inside_border(heat: Tensor, sizes_wh: Tensor, background_wh: Sequence[int]
