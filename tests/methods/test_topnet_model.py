@@ -1,6 +1,7 @@
 """TopNet: encoders of any library, the three modes, scores of single images."""
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
 from torch import nn
 
 from mmcontrast.errors import UserKeyError, UserValueError
@@ -12,7 +13,7 @@ from mmcontrast.methods.topnet.encoders import (
     patch_tokens,
 )
 from mmcontrast.methods.topnet.preprocessor import PlacementPreprocessor
-from mmcontrast.registry import MODELS
+from mmcontrast.registry import DATASETS, MODELS
 from tests.helpers.tiny_topnet import ENCODER, SIZE, batch, build
 
 MM_VIT = dict(
@@ -154,6 +155,31 @@ def test_predictions_hold_the_map_when_asked_and_follow_the_options():
         assert sample.scores[0] == sample.heat[tuple(sample.cells[0])]
 
 
+def test_labeled_boxes_get_the_score_of_their_cell():
+    model = build(test_cfg=dict(heat=True)).eval()
+    for sample in model(**model.data_preprocessor(batch(3)), mode='predict'):
+        for boxes, scores in ((sample.positives, sample.positive_scores),
+                              (sample.negatives, sample.negative_scores)):
+            assert len(boxes) == len(scores)
+            cells = model.grid.cells(boxes, sample.background_wh)
+            for cell, score in zip(cells, scores, strict=True):
+                assert score == sample.heat[tuple(cell)]
+
+
+def test_pairs_of_the_toy_world_pass_from_dataset_to_predictions():
+    steps = [dict(type='PrepareTopNet', background_size=SIZE, object_size=SIZE),
+             dict(type='PackPlacement')]
+    dataset = DATASETS.build(dict(
+        type='ShapesPlacements', num_pairs=3, labels='all', size=64, pipeline=steps))
+    model = build()
+    data = model.data_preprocessor(pseudo_collate([dataset[i] for i in range(3)]))
+    assert sum(model(**data, mode='loss').values()) > 0
+    for sample in model.eval()(**data, mode='predict'):
+        width, height = sample.background_wh
+        assert (sample.boxes_xywh[:, :2] >= -1e-9).all()
+        assert (sample.boxes_xywh[:, 0] + sample.boxes_xywh[:, 2] <= width + 1e-9).all()
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_the_loss_is_float32_under_autocast(model, dtype):
     data = model.data_preprocessor(batch(2))
@@ -256,6 +282,16 @@ def test_the_preprocessor_normalizes_colors_and_keeps_the_mask_on_request():
     red = data['inputs']['background'][0][0, 5, 7].item()
     assert plain['background'][0, 0, 5, 7].item() == pytest.approx(
         (red - 123.675) / 58.395, rel=1e-5)
+
+
+def test_objects_at_several_scales_are_normalized_as_one_by_one():
+    data = batch(2)
+    single = PlacementPreprocessor(with_mask=True)(data)['inputs']['object']
+    data['inputs']['object'] = [torch.stack([x, x.flip(0)])
+                                for x in data['inputs']['object']]
+    several = PlacementPreprocessor(with_mask=True)(data)['inputs']['object']
+    assert several.shape == (2, 2, 4, SIZE, SIZE)
+    torch.testing.assert_close(several[:, 0], single)
 
 
 def test_images_of_different_sizes_are_an_error():

@@ -33,6 +33,8 @@ class PlacementSample(BaseDataElement):
         scores: (K,) their scores in [0, 1].
         cells: (K, 3) int64, their scale bin, row and column.
         heat: (S, H, W) plausibility of every cell, if it was asked for.
+        positive_scores, negative_scores: (P,) and (N,), the predicted scores of the
+            labeled boxes.
     """
 
     def set_field(self, value, name: str, dtype=None, field_type: str = 'data') -> None:

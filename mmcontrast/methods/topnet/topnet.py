@@ -167,6 +167,9 @@ class TopNet(BaseModel):
                 ) -> list[PlacementSample]:
         """Ranked boxes of every map, on the CPU, in the samples.
 
+        Samples with labels also get their scores, ``positive_scores`` and
+        ``negative_scores``.
+
         Args:
             logits: (B, S, H, W).
             data_samples: With ``background_wh`` and ``object_wh``.
@@ -182,7 +185,18 @@ class TopNet(BaseModel):
             sample.scores, sample.cells = found.scores.cpu(), found.cells.cpu()
             if with_heat:
                 sample.heat = own.cpu()
+        self._score_labels(heat, data_samples)
         return list(data_samples)
+
+    def _score_labels(self, heat: Tensor, samples: Sequence[PlacementSample]) -> None:
+        """Write the score of the cell of each labeled box into the samples."""
+        for kind in ('positive', 'negative'):
+            labels = self._labels(samples, f'{kind}s', heat.device)
+            scores = heat.flatten(1).gather(1, labels.index).cpu()
+            for sample, own in zip(samples, scores, strict=True):
+                if 'positives' in sample or 'negatives' in sample:
+                    count = len(sample.get(f'{kind}s', ()))
+                    sample.set_field(own[:count], f'{kind}_scores')
 
 
 def _build(config: dict | None, default: str):
