@@ -269,6 +269,11 @@ def test_wrong_calls_are_named(nets):
     net = nets['fixed']
     with pytest.raises(ValueError, match="got 'train'"):
         net(inputs(1), mode='train')
+    small = {name: x[..., :32, :32] for name, x in inputs(1).items()}
+    with pytest.raises(ValueError, match=r'background must be \(B, 3, 64, 64\)'):
+        net(small)
+    with pytest.raises(ValueError, match=r'object must be.*with_mask=True'):
+        net(dict(inputs(1), object=inputs(1)['background']))
     lacking = PlacementSample(metainfo=dict(background_wh=(8, 8)))
     with torch.no_grad(), pytest.raises(KeyError, match='no object_size_wh'):
         net(inputs(1), [lacking], mode='predict')

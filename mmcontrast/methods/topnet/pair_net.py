@@ -3,7 +3,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import BaseModel
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from torch import Tensor
 
 from ...errors import UserKeyError, UserValueError, did_you_mean
@@ -62,9 +62,7 @@ class TopNetPair(BaseModel):
                  test_cfg: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         # Built here: mmengine would use the default scope.
-        super().__init__(MODELS.build(dict(dict(
-            type='PlacementPreprocessor', with_mask=True), **data_preprocessor or {})),
-            init_cfg)
+        super().__init__(_build_preprocessor(data_preprocessor), init_cfg)
         if size < 32 or size % 32:
             raise UserValueError(
                 f'TopNetPair: size must be a multiple of 32, got {size}.')
@@ -143,10 +141,12 @@ class TopNetPair(BaseModel):
 
     def encode_backgrounds(self, backgrounds: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> maps of strides 2 to 32; once for any number of objects."""
+        self._check_shape('background', backgrounds, 3)
         return self.background_trunk(backgrounds)
 
     def encode_objects(self, canvases: Tensor) -> Tensor:
         """(B, 4, H, W) -> (B, 512, H / 32, W / 32)."""
+        self._check_shape('object', canvases, 4)
         return self.object_trunk(canvases)[-1]
 
     def decode(self, background_maps: Sequence[Tensor], objects: Tensor,
@@ -172,6 +172,15 @@ class TopNetPair(BaseModel):
              mix_batch: bool = False) -> Tensor:
         """Probability 'plausible' of each pixel, (B, H, W); as :meth:`decode`."""
         return self.fuse(background_maps, objects, mix_batch).float().softmax(1)[:, 1]
+
+    def _check_shape(self, name: str, images: Tensor, channels: int) -> None:
+        wanted = channels, self.size, self.size
+        if tuple(images.shape[1:]) != wanted:
+            raise UserValueError(
+                f'TopNetPair: {name} must be (B, {", ".join(map(str, wanted))}), got '
+                f'{tuple(images.shape)}. The pipeline needs PrepareTopNetPair or '
+                f'PrepareTopNetPairScales with size={self.size}, the preprocessor '
+                'with_mask=True.')
 
     def _rank(self, heat: Tensor, sample: PlacementSample, over_scales: bool) -> None:
         needed = 'object_wh' if over_scales else 'object_size_wh'
@@ -216,6 +225,13 @@ class TopNetPair(BaseModel):
                 'with negatives, or use TopNet with its sparse contrastive loss.',
                 'current', 30)
             self._positives_alone = None
+
+
+def _build_preprocessor(config: dict | None) -> BaseDataPreprocessor:
+    config = dict(config or {})
+    if config.setdefault('type', 'PlacementPreprocessor') == 'PlacementPreprocessor':
+        config.setdefault('with_mask', True)
+    return MODELS.build(config)
 
 
 def _checked(test_cfg: Mapping) -> dict:
