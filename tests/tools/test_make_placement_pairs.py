@@ -1,0 +1,497 @@
+"""Placement pairs of images with masks: what is cut out, filled, skipped, resumed."""
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from mmcontrast.apis.data import parallel
+from mmcontrast.apis.data.cutting import Instances, Rules
+from mmcontrast.apis.data.inpainting import (
+    DiffusersInpainter,
+    TeleaInpainter,
+    remove_object,
+)
+from mmcontrast.apis.data.make_placement_pairs import make_placement_pairs
+from mmcontrast.apis.data.make_shapes import make_shapes
+from mmcontrast.apis.data.pair_maker import NOT_CHOSEN, file_stem
+from mmcontrast.apis.data.plausibility import SimOPAScorer
+from mmcontrast.errors import DataError, UserValueError
+from mmcontrast.registry import DATASETS, MODELS
+from mmcontrast.testing.processes import warm_context
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT.parent / 'shared/data'
+RULES = Rules(min_side=8)
+NUM_IMAGES = 20
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    """The toy world in COCO's layout, masks included."""
+    out = tmp_path_factory.mktemp('world') / 'shapes'
+    return make_shapes(out, train=NUM_IMAGES, val=0, size=96, progress=False)
+
+
+def make(world, out, **options):
+    return make_placement_pairs(
+        world / 'annotations/instances_train.json', world / 'images/train', out,
+        **{'rules': RULES, 'progress': False, **options})
+
+
+def pairs_of(made):
+    return json.loads(made.path.read_text())['pairs']
+
+
+def disc(radius=10, center=(48, 40), size=(80, 96)):
+    y, x = np.mgrid[:size[0], :size[1]]
+    return (x - center[0]) ** 2 + (y - center[1]) ** 2 <= radius ** 2
+
+
+NOTHING = np.zeros((80, 96), bool)
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+# Inpainting.
+
+def test_an_object_is_filled_with_its_surroundings():
+    image = np.full((80, 96, 3), 90, np.uint8)
+    image[disc()] = 255
+    filled, holes = remove_object(image, disc(), NOTHING, TeleaInpainter(), rng())
+    assert np.abs(filled.astype(int) - 90).max() <= 4
+    assert holes[disc(11)].all()
+
+
+def test_pixels_outside_the_holes_stay_whatever_the_inpainter_does():
+    image = np.random.default_rng(1).integers(256, size=(80, 96, 3)).astype(np.uint8)
+    filled, holes = remove_object(image, disc(), NOTHING,
+                                  lambda image, mask: np.zeros_like(image), rng())
+    assert (filled[holes] == 0).all()
+    np.testing.assert_array_equal(filled[~holes], image[~holes])
+
+
+def test_extra_regions_are_apart_and_keep_clear_of_other_objects():
+    others = np.zeros((80, 96), bool)
+    others[:, :30] = True
+    mask = disc(6)
+    _, holes = remove_object(np.zeros((80, 96, 3), np.uint8), mask, others,
+                             lambda image, mask: image, rng(), num_extra=3)
+    assert not (holes & others).any() and holes[mask].all()
+    assert holes.sum() > 2.5 * disc(8).sum()
+    _, alone = remove_object(np.zeros((80, 96, 3), np.uint8), mask, others,
+                             lambda image, mask: image, rng(), num_extra=0)
+    assert cv2.connectedComponents(alone.astype(np.uint8))[0] == 2
+
+
+def test_an_object_without_room_for_extra_regions_is_still_removed():
+    _, holes = remove_object(np.zeros((80, 96, 3), np.uint8), disc(), ~disc(20),
+                             TeleaInpainter(), rng())
+    assert not holes[~disc(20)].any()
+
+
+@pytest.mark.parametrize('result', [np.zeros((3, 3, 3), np.uint8),
+                                    np.zeros((80, 96, 3), np.float32)])
+def test_an_inpainter_that_returns_something_else_is_named(result):
+    with pytest.raises(UserValueError, match=r'must return a uint8 image of shape '
+                       r'\(80, 96, 3\)'):
+        remove_object(np.zeros((80, 96, 3), np.uint8), disc(), NOTHING,
+                      lambda image, mask: result, rng())
+
+
+def test_a_diffusion_pipeline_sees_a_small_image_and_a_white_hole():
+    seen = {}
+
+    def pipeline(**inputs):
+        seen.update(inputs)
+        return SimpleNamespace(images=[Image.new('RGB', inputs['image'].size,
+                                                 (1, 2, 3))])
+
+    inpaint = DiffusersInpainter(pipeline=pipeline, size=64, steps=7, seed=5)
+    filled = inpaint(np.full((80, 96, 3), 50, np.uint8), disc(20))
+    assert filled.shape == (80, 96, 3) and (filled == (1, 2, 3)).all()
+    assert seen['image'].size == seen['mask_image'].size == (64, 56)
+    assert (seen['width'], seen['height'], seen['num_inference_steps']) == (64, 56, 7)
+    assert seen['mask_image'].getpixel((32, 28)) == 255
+    assert seen['mask_image'].getpixel((2, 2)) == 0
+    assert seen['generator'].initial_seed() == 5
+
+
+def test_a_pipeline_is_a_local_folder_and_needs_diffusers(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match='no model_index.json.*--weights'):
+        DiffusersInpainter(tmp_path / 'runwayml/inpainting')
+    (tmp_path / 'model_index.json').write_text('{}')
+    monkeypatch.setitem(sys.modules, 'diffusers', None)
+    with pytest.raises(ImportError, match=r"pip install 'mmcontrast\[diffusion\]'"):
+        DiffusersInpainter(tmp_path)
+
+
+# Which objects are good.
+
+def with_hole():
+    return disc(12) & ~disc(8)
+
+
+def in_parts():
+    return disc(9, (30, 40)) | disc(9, (60, 40))
+
+
+def box(left, top, width, height):
+    mask = np.zeros((80, 96), bool)
+    mask[top:top + height, left:left + width] = True
+    return mask
+
+
+@pytest.mark.parametrize('mask, reason', [
+    (disc(12), None), (disc(7), 'tiny'), (box(20, 20, 60, 8), 'tiny'),
+    (box(4, 4, 88, 72), 'huge'), (disc(12, (11, 40)), 'touches the border'),
+    (disc(12, (48, 68)), 'touches the border'), (with_hole(), 'has holes'),
+    (in_parts(), 'in parts'), (np.zeros((80, 96), bool), 'empty mask')])
+def test_objects_are_left_out_for_a_reason(mask, reason):
+    assert Rules().reason(mask) == reason
+
+
+def test_rules_can_be_loosened():
+    assert Rules(max_aspect=3).reason(box(4, 20, 70, 16)) == 'long and thin'
+    assert Rules(max_aspect=5).reason(box(4, 20, 70, 16)) is None
+    assert Rules(min_side=8, min_scale=0.01).reason(disc(7)) is None
+    assert Rules(max_holes=0.6).reason(with_hole()) is None
+    assert Rules(min_whole=0.4).reason(in_parts()) is None
+
+
+def annotation(mask, **more):
+    code = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+    return dict(bbox=[x, y, w, h], segmentation=dict(
+        size=code['size'], counts=code['counts'].decode())) | more
+
+
+def uncompressed(mask):
+    flat = np.concatenate([[0], mask.ravel('F').astype(int)])
+    edges = np.flatnonzero(np.diff(flat, prepend=0, append=1 - flat[-1]))
+    counts = np.diff(edges, prepend=0) - np.eye(1, len(edges), dtype=int)[0]
+    return dict(size=list(mask.shape), counts=counts.tolist())
+
+
+def test_masks_are_read_in_all_forms_of_coco():
+    mask = box(20, 30, 25, 18)
+    polygon = [[20, 30, 45, 30, 45, 48, 20, 48]]
+    found = Instances.of([annotation(mask, segmentation=s) for s in (
+        annotation(mask)['segmentation'], uncompressed(mask), polygon)], (80, 96))
+    for decoded in found.masks:
+        np.testing.assert_array_equal(decoded, mask)
+    assert found.problems == (None,) * 3
+
+
+def test_crowds_boxes_and_damaged_masks_cannot_be_cut_out():
+    other_size = annotation(np.ones((9, 9), bool))['segmentation']
+    found = Instances.of([
+        annotation(disc(12), iscrowd=1), annotation(disc(12), segmentation=[]),
+        annotation(disc(12), segmentation=other_size),
+        annotation(disc(12), segmentation=[[1, 2]])], (80, 96))
+    assert found.reasons(Rules()) == ['crowd', 'no mask', 'damaged mask',
+                                      'damaged mask']
+
+
+@pytest.mark.parametrize('other, hidden', [
+    (annotation(disc(12, (76, 40))), False),  # 3 pixels are between them
+    (annotation(disc(12, (75, 40))), True),
+    (annotation(disc(12, (72, 58))), False),
+    # Of an object without a mask, the box may hide it.
+    (annotation(disc(12, (72, 58)), segmentation=[]), True),
+    (annotation(disc(5), iscrowd=1), True)])
+def test_an_object_that_another_one_touches_may_be_hidden(other, hidden):
+    first = annotation(disc(12, (48, 40)))
+    reasons = Instances.of([first, other], (80, 96)).reasons(Rules())
+    assert reasons[0] == ('occluded' if hidden else None)
+
+
+# The whole tool.
+
+def test_pairs_of_the_toy_world_are_read_by_the_dataset(world, tmp_path):
+    made = make(world, tmp_path / 'pairs')
+    dataset = DATASETS.build(dict(
+        type='PlacementPairs', ann_file=str(made.path), pipeline=[]))
+    assert len(dataset) == made.num_pairs >= NUM_IMAGES // 4
+    assert made.num_images == NUM_IMAGES and made.num_resumed == 0
+    for item, pair in zip(dataset, pairs_of(made), strict=True):
+        (x, y, w, h), = item['positives'].astype(int)
+        assert item['object_wh'] == (w, h) and item['inpainted']
+        original = np.asarray(Image.open(world / 'images/train' / pair['file_name']))
+        inside = item['cutout'].alpha == 255
+        # The cut-out is the object of the image; the background has lost it.
+        window = original[y:y + h, x:x + w][inside]
+        np.testing.assert_array_equal(item['cutout'].rgb[inside], window)
+        left = item['background'][y:y + h, x:x + w][inside]
+        assert np.abs(left.astype(int) - window).mean() > 10
+        assert item['background_wh'] == (96, 96)
+
+
+def test_every_object_is_a_pair_or_has_a_reason(world, tmp_path):
+    made = make(world, tmp_path / 'pairs')
+    data = json.loads((world / 'annotations/instances_train.json').read_text())
+    assert made.num_pairs + made.reasons.total() == len(data['annotations'])
+    assert made.reasons[NOT_CHOSEN] > 0
+    lines = made.skipped.read_text().splitlines()
+    listed = [line.split('\t') for line in lines if not line.startswith('#')]
+    assert len(listed) == made.reasons.total()
+    assert f'# {made.reasons[NOT_CHOSEN]} x {NOT_CHOSEN}' in lines
+    assert {line[2] for line in listed} == set(made.reasons)
+
+
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes()
+            for path in folder.rglob('*') if path.is_file()}
+
+
+@pytest.fixture
+def quick_workers(monkeypatch):
+    """Processes that need not import torch anew."""
+    monkeypatch.setattr(parallel, 'get_context', lambda method: warm_context())
+
+
+def test_workers_and_a_second_call_write_the_same_bytes(world, tmp_path, quick_workers):
+    make(world, tmp_path / 'a')
+    make(world, tmp_path / 'b', workers=2)
+    assert files_of(tmp_path / 'a') == files_of(tmp_path / 'b')
+    make(world, tmp_path / 'c', seed=1)
+    assert files_of(tmp_path / 'a') != files_of(tmp_path / 'c')
+
+
+class Counting(TeleaInpainter):
+    """Counts its calls, and fails at one of them."""
+
+    def __init__(self, fail_at=0):
+        super().__init__()
+        self.calls, self.fail_at = [], [fail_at]
+
+    def __call__(self, image, mask):
+        self.calls.append(1)
+        if len(self.calls) == self.fail_at[0]:
+            raise RuntimeError('out of memory')
+        return super().__call__(image, mask)
+
+
+def test_an_interrupted_run_is_resumed_and_nothing_is_done_twice(world, tmp_path):
+    whole = make(world, tmp_path / 'whole', inpainter=Counting())
+    first = Counting(fail_at=4)
+    with pytest.raises(RuntimeError, match='out of memory'):
+        make(world, tmp_path / 'pairs', inpainter=first)
+    journal = tmp_path / 'pairs/unfinished.jsonl'
+    # Killed in the middle of a line.
+    journal.write_text(journal.read_text() + '{"image_id": "7", "pai')
+    second = Counting()
+    made = make(world, tmp_path / 'pairs', inpainter=second)
+    assert len(second.calls) == whole.num_pairs - 3 and made.num_resumed >= 3
+    assert files_of(tmp_path / 'whole') == files_of(tmp_path / 'pairs')
+
+
+def test_a_run_with_other_settings_is_not_resumed(world, tmp_path):
+    with pytest.raises(RuntimeError):
+        make(world, tmp_path / 'pairs', inpainter=Counting(fail_at=2))
+    with pytest.raises(FileExistsError, match='unfinished run with other settings: '
+                       'seed was 0 and is 3.*--overwrite'):
+        make(world, tmp_path / 'pairs', inpainter=Counting(), seed=3)
+    made = make(world, tmp_path / 'pairs', seed=3, overwrite=True)
+    assert made.num_resumed == 0
+
+
+def test_finished_pairs_and_foreign_folders_are_not_touched(world, tmp_path):
+    make(world, tmp_path / 'pairs', limit=3)
+    with pytest.raises(FileExistsError, match=r'pairs\.json exists.*--overwrite'):
+        make(world, tmp_path / 'pairs')
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine/photo.jpg').write_text('')
+    with pytest.raises(FileExistsError, match='mine is not empty and was not written'):
+        make(world, tmp_path / 'mine', overwrite=True)
+    assert (tmp_path / 'mine/photo.jpg').exists()
+
+
+def dies(job):
+    os._exit(1)
+
+
+def test_a_worker_that_dies_ends_the_run(quick_workers):
+    with pytest.raises(DataError, match='worker process died.*fewer --workers'):
+        list(parallel.in_parallel(dies, range(3), 1))
+
+
+def test_jobs_are_read_only_as_fast_as_they_are_done(quick_workers):
+    read = []
+    results = parallel.in_parallel(abs, (read.append(k) or -k for k in range(50)), 1)
+    first = next(results)
+    assert len(read) < 20
+    assert sorted([first, *results]) == list(range(50))
+
+
+def test_classes_are_chosen_by_name(world, tmp_path):
+    made = make(world, tmp_path / 'pairs', classes='circle;star;square;heart')
+    assert {pair['category'] for pair in pairs_of(made)} <= {
+        'circle', 'star', 'square', 'heart'}
+    assert made.reasons['other class'] > 0
+    with pytest.raises(UserValueError, match="no category 'circel': did you mean 'cir"):
+        make(world, tmp_path / 'other', classes='circel;')
+
+
+def test_implausible_objects_are_left_out_by_a_scorer(world, tmp_path):
+    seen = []
+
+    def score(image, mask):
+        seen.append((image.shape, mask.sum()))
+        return 0.2 + 0.6 * (len(seen) % 2)
+
+    made = make(world, tmp_path / 'pairs', scorer=score)
+    assert seen[0][0] == (96, 96, 3) and seen[0][1] > 0
+    assert made.reasons['implausible by its score'] == len(seen) // 2
+    with pytest.raises(UserValueError, match='No object of .* can be used: .*implausib'
+                       r'le by its score \(\d+\).*skipped.txt lists them. Loosen'):
+        make(world, tmp_path / 'none', scorer=lambda image, mask: 0)
+    assert (tmp_path / 'none/skipped.txt').is_file()
+
+
+def test_simopa_scores_the_object_where_it_stands(tmp_path):
+    torch.manual_seed(0)
+    model = MODELS.build(dict(type='SimOPA')).eval()
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'simopa.pth')
+    image = np.random.default_rng(0).integers(256, size=(80, 96, 3)).astype(np.uint8)
+    images = torch.from_numpy(image).permute(2, 0, 1)[None]
+    masks = torch.from_numpy(disc().astype(np.uint8) * 255)[None, None]
+    with torch.no_grad():
+        expected = model.scores(images, masks).item()
+    assert SimOPAScorer(tmp_path / 'simopa.pth')(image, disc()) == pytest.approx(
+        expected, abs=1e-6)
+    weights = model.state_dict()
+    del weights['head.weight']
+    torch.save(weights, tmp_path / 'trunk.pth')
+    with pytest.raises(KeyError, match='head.*tools/convert/official.py topnet'):
+        SimOPAScorer(tmp_path / 'trunk.pth')
+
+
+def edited(world, tmp_path, change):
+    """The toy world with another annotation file."""
+    data = json.loads((world / 'annotations/instances_train.json').read_text())
+    change(data)
+    (tmp_path / 'edited.json').write_text(json.dumps(data))
+    return tmp_path / 'edited.json', world / 'images/train', tmp_path / 'pairs'
+
+
+def test_a_file_of_boxes_only_says_that_masks_are_missing(world, tmp_path):
+    def without_masks(data):
+        for entry in data['annotations']:
+            del entry['segmentation']
+
+    with pytest.raises(UserValueError, match=r'edited\.json has boxes only: none of '
+                       r"its \d+ annotations has a 'segmentation'"):
+        make_placement_pairs(*edited(world, tmp_path, without_masks))
+    assert not (tmp_path / 'pairs').exists()
+
+
+def test_images_that_cannot_be_used_are_listed_and_the_rest_goes_on(world, tmp_path):
+    def damage(data):
+        data['images'][0]['file_name'] = 'gone.jpg'
+        data['images'][1]['width'] += 1
+        data['images'].append(dict(data['images'][2], id=99))
+
+    made = make_placement_pairs(*edited(world, tmp_path, damage), rules=RULES,
+                                progress=False)
+    assert made.reasons['image: file not found'] == 1
+    assert made.reasons['image of another size than its annotations'] == 1
+    assert made.reasons['image without an object'] == 1
+    assert 'gone.jpg\timage\timage: file not found' in made.skipped.read_text()
+    assert made.num_pairs > 0 and made.num_images == NUM_IMAGES + 1
+
+
+@pytest.mark.parametrize('options, error, message', [
+    (dict(dilate=-1), ValueError, 'dilate must be 0 or more, got -1'),
+    (dict(limit=-2), ValueError, 'limit must be 1 or more'),
+    (dict(min_score=2), ValueError, r'min_score must be in \[0, 1\]')])
+def test_wrong_arguments_are_named(world, tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        make(world, tmp_path / 'pairs', **options)
+
+
+def test_a_missing_folder_of_images_is_named(world, tmp_path):
+    with pytest.raises(FileNotFoundError, match='No folder of images at .*gone'):
+        make_placement_pairs(world / 'annotations/instances_train.json',
+                             tmp_path / 'gone', tmp_path / 'pairs')
+
+
+def test_ids_of_any_kind_become_file_names_of_their_own():
+    names = ['17', 'a/b', 'a_b', 'a b', '../x', 'ä' * 200]
+    stems = [file_stem(name) for name in names]
+    assert stems[0] == '000000000017' and len(set(stems)) == len(names)
+    assert not any('/' in stem or '.' in stem or len(stem) > 80 for stem in stems)
+
+
+def tool():
+    spec = importlib.util.spec_from_file_location(
+        'make_placement_pairs_tool', ROOT / 'tools/data/make_placement_pairs.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_command_reports_counts_and_a_config(world, tmp_path, capsys):
+    out = tmp_path / 'pairs'
+    tool().main([str(world / 'annotations/instances_train.json'),
+                 str(world / 'images/train'), str(out), '--workers', '0',
+                 '--min-side', '8', '--limit', '5'])
+    said = capsys.readouterr().out
+    assert f'{out}/pairs.json: ' in said and 'pairs of 5 images' in said
+    assert f'{NOT_CHOSEN}' in said and "type='mmcontrast.PlacementPairs'" in said
+
+
+def test_the_command_explains_wrong_arguments(world, tmp_path, capsys):
+    arguments = [str(world / 'annotations/instances_train.json'),
+                 str(world / 'images/train'), str(tmp_path / 'pairs')]
+    with pytest.raises(SystemExit):
+        tool().main([*arguments, '--inpainter', 'diffusers'])
+    assert '--inpainter diffusers and --weights FOLDER' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='no pipeline of diffusers'):
+        tool().main([*arguments, '--inpainter', 'diffusers', '--weights', 'gone'])
+
+
+# Real images.
+
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason='../shared/data is missing; '
+                                'the toy world stands for it')
+
+
+@needs_data
+def test_boxes_of_blood_cells_are_not_enough(tmp_path):
+    with pytest.raises(UserValueError, match='has boxes only'):
+        make_placement_pairs(DATA / 'bccd/annotations/val.json', DATA / 'bccd/images',
+                             tmp_path / 'pairs')
+
+
+@needs_data
+def test_cars_of_camvid_are_cut_out(tmp_path):
+    """Connected components of the class Car stand for instances."""
+    images, annotations = [], []
+    for path in sorted((DATA / 'camvid/ann_dir/val').glob('*.png'))[::10]:
+        labels = np.asarray(Image.open(path))
+        images.append(dict(id=path.stem, file_name=f'{path.stem}.jpg',
+                           height=labels.shape[0], width=labels.shape[1]))
+        count, parts = cv2.connectedComponents((labels == 8).astype(np.uint8))
+        annotations += [annotation(
+            parts == k, id=len(annotations) + k, image_id=path.stem, category_id=1)
+            for k in range(1, count)]
+    (tmp_path / 'cars.json').write_text(json.dumps(dict(
+        images=images, annotations=annotations, categories=[dict(id=1, name='car')])))
+    made = make_placement_pairs(tmp_path / 'cars.json', DATA / 'camvid/img_dir/val',
+                                tmp_path / 'pairs', progress=False)
+    assert made.num_pairs >= 3 and made.num_images == len(images)
+    dataset = DATASETS.build(dict(type='PlacementPairs', ann_file=str(made.path),
+                                  pipeline=[dict(type='PrepareTopNet'),
+                                            dict(type='PackPlacement')]))
+    assert dataset[0]['data_samples'].background_wh == (480, 360)
