@@ -53,6 +53,8 @@ EXTRAS = {name: requirements(name)
                        'flax', 'lvis', 'placement', 'dev')}
 EXTRAS['mm'] = requirements('core') + requirements('mmcv')
 EXTRAS['all'] = sorted({line for lines in EXTRAS.values() for line in lines})
+# Not in 'all': gigabytes that only an option of one tool uses.
+EXTRAS['diffusion'] = requirements('diffusion')
 
 setup(
     name='mmcontrast',
