@@ -1,0 +1,18 @@
+"""Runtime of TopNet: epochs, AdamW, a tenth of the rate for the encoders."""
+_base_ = './runtime.py'
+
+max_epochs = 25
+encoder = dict(lr_mult=0.1)
+optim_wrapper = dict(
+    type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
+    clip_grad=dict(max_norm=1.0),
+    paramwise_cfg=dict(
+        bias_decay_mult=0.0, norm_decay_mult=0.0, custom_keys=dict(
+            background_encoder=encoder, object_encoder=encoder)))
+# In epochs: as close to 5 % of the run as whole ones come.
+param_scheduler = dict(
+    type='WarmupCosineLR', warmup=1, multiplier=1000, eta_min=0, by_epoch=True,
+    convert_to_iter_based=True)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')

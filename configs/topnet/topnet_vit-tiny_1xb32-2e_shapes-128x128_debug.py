@@ -1,0 +1,8 @@
+"""The same code in about a minute."""
+_base_ = './topnet_vit-tiny_1xb32-20e_shapes-128x128.py'
+
+max_epochs = 2
+train_dataloader = dict(dataset=dict(num_pairs=640))
+val_dataloader = dict(dataset=dict(num_pairs=64))
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+default_hooks = dict(logger=dict(interval=5))
