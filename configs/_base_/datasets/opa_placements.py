@@ -1,4 +1,4 @@
-# OPA's tables for TopNet: data/OPA/{background,foreground}, train_set.csv, test_set.csv.
+# OPA for TopNet: data/OPA/{background,foreground}, train_set.csv, test_set.csv.
 data_root = 'data/OPA/'
 train_pipeline = [
     dict(type='FlipPlacement', prob=0.5),
