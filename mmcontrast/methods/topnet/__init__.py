@@ -28,6 +28,7 @@ TRANSFORMS.announce('mmcontrast.methods.topnet.transforms', 'FlipPlacement',
                     'PrepareTopNetPair')
 TRANSFORMS.announce('mmcontrast.methods.topnet.scaled_objects',
                     'PrepareTopNetPairScales')
+TRANSFORMS.announce('mmcontrast.methods.topnet.copy_paste', 'PlacedCopyPaste')
 DATASETS.announce('mmcontrast.methods.topnet.shapes_placements', 'ShapesPlacements')
 DATASETS.announce('mmcontrast.methods.topnet.opa', 'OPAComposites', 'OPAPairs')
 DATASETS.announce('mmcontrast.methods.topnet.placement_pairs', 'PlacementPairs')

@@ -40,10 +40,7 @@ def paste(background: np.ndarray, cutout: CutOut, box_xywh: Sequence[float],
     Raises:
         UserValueError: If ``mode`` is unknown or ``feather`` negative.
     """
-    if mode not in _MODES:
-        raise UserValueError(f'mode must be one of {_MODES}, got {mode!r}.')
-    if feather < 0:
-        raise UserValueError(f'feather must be 0 pixels or more, got {feather}.')
+    check_blending(mode, feather)
     left, top, width, height = whole_box(box_xywh)
     placed = cutout.resized((width, height))
     alpha = feathered(placed.alpha, feather) if feather else placed.alpha
@@ -57,6 +54,18 @@ def paste(background: np.ndarray, cutout: CutOut, box_xywh: Sequence[float],
     share = mask[scene][..., None] / 255
     composite[scene] = rgb[part] * share + background[scene] * (1 - share)
     return composite, mask
+
+
+def check_blending(mode: str, feather: float) -> None:
+    """Check arguments of :func:`paste`.
+
+    Raises:
+        UserValueError: If ``mode`` is unknown or ``feather`` negative.
+    """
+    if mode not in _MODES:
+        raise UserValueError(f'mode must be one of {_MODES}, got {mode!r}.')
+    if feather < 0:
+        raise UserValueError(f'feather must be 0 pixels or more, got {feather}.')
 
 
 def whole_box(box_xywh: Sequence[float]) -> tuple[int, int, int, int]:
