@@ -105,6 +105,67 @@ class Promptable(Protocol):
 
 
 @runtime_checkable
+class PlacesObjects(Protocol):
+    """A model that scores where in a background, and how large, an object belongs.
+
+    Backgrounds and objects are encoded apart, so that one background serves many
+    objects and, with the same size of background, one object many of them. What is
+    encoded is a tensor or a list of tensors, the first axis the images.
+
+    Attributes:
+        grid: The :class:`~mmcontrast.methods.topnet.PlacementGrid` of its maps: which
+            box a cell stands for.
+        test_cfg: ``window``, ``keep_inside`` and ``nms_iou`` of the ranking, where they
+            are not the defaults.
+    """
+
+    grid: Any
+    test_cfg: Mapping[str, Any]
+
+    def encode_backgrounds(self, images: Tensor) -> Any:
+        """Encode (B, 3, H, W) normalized backgrounds."""
+
+    def encode_objects(self, images: Tensor) -> Any:
+        """Encode B normalized objects, as the test pipeline prepares them."""
+
+    def score_places(self, background: Any, objects: Any) -> Tensor:
+        """Plausibility of all places of objects in one background.
+
+        Args:
+            background: Encoded, of one image.
+            objects: Encoded, of B objects.
+
+        Returns:
+            (B, S, H, W) in [0, 1], scale, row and column as ``grid`` says.
+        """
+
+
+@runtime_checkable
+class SearchesPlacements(Protocol):
+    """A step of a test pipeline that prepares pairs of background and object."""
+
+    def over_scales(self) -> 'PreparesPlacements':
+        """The step that prepares objects for a search over all sizes."""
+
+
+@runtime_checkable
+class PreparesPlacements(Protocol):
+    """A transform that prepares backgrounds and objects apart, at all sizes.
+
+    Attributes:
+        per_background: Whether an object is prepared for the size of one background.
+    """
+
+    per_background: bool
+
+    def prepare_background(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 RGB -> (h, w, 3)."""
+
+    def prepare_object(self, cutout: Any, background_wh: Sequence[int]) -> np.ndarray:
+        """An object for a background of a width and height -> (..., h, w, 4) uint8."""
+
+
+@runtime_checkable
 class SlotModel(Protocol):
     """A model that assigns the cells of an image to learned slots."""
 

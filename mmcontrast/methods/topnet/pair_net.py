@@ -127,8 +127,8 @@ class TopNetPair(BaseModel):
         maps, objects = self.encode_backgrounds(inputs['background']), inputs['object']
         if objects.ndim == 5:
             # One image at a time: the maps of S scales are large.
-            heats = [self.heat([part[i:i + 1] for part in maps],
-                               self.encode_objects(objects[i]))
+            heats = [self.score_places([part[i:i + 1] for part in maps],
+                                       self.encode_objects(objects[i:i + 1]))[0]
                      for i in range(len(objects))]
         else:
             heat = self.heat(maps, self.encode_objects(objects),
@@ -145,9 +145,10 @@ class TopNetPair(BaseModel):
         return self.background_trunk(backgrounds)
 
     def encode_objects(self, canvases: Tensor) -> Tensor:
-        """(B, 4, H, W) -> (B, 512, H / 32, W / 32)."""
+        """(B, 4, H, W) -> (B, 512, H / 32, W / 32); likewise (B, S, 4, H, W)."""
         self._check_shape('object', canvases, 4)
-        return self.object_trunk(canvases)[-1]
+        encoded = self.object_trunk(canvases.flatten(0, -4))[-1]
+        return encoded.unflatten(0, canvases.shape[:-3])
 
     def decode(self, background_maps: Sequence[Tensor], objects: Tensor,
                mix_batch: bool = False) -> Tensor:
@@ -173,9 +174,22 @@ class TopNetPair(BaseModel):
         """Probability 'plausible' of each pixel, (B, H, W); as :meth:`decode`."""
         return self.fuse(background_maps, objects, mix_batch).float().softmax(1)[:, 1]
 
+    @torch.no_grad()
+    def score_places(self, background: Sequence[Tensor], objects: Tensor) -> Tensor:
+        """Plausibility of all places of objects in one background, at all sizes.
+
+        Args:
+            background: Maps of one background.
+            objects: (B, S, C, h, w), each object at S scales.
+
+        Returns:
+            (B, S, H, W).
+        """
+        return torch.stack([self.heat(background, scales) for scales in objects])
+
     def _check_shape(self, name: str, images: Tensor, channels: int) -> None:
         wanted = channels, self.size, self.size
-        if tuple(images.shape[1:]) != wanted:
+        if images.ndim < 4 or tuple(images.shape[-3:]) != wanted:
             raise UserValueError(
                 f'TopNetPair: {name} must be (B, {", ".join(map(str, wanted))}), got '
                 f'{tuple(images.shape)}. The pipeline needs PrepareTopNetPair or '

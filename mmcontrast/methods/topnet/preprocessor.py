@@ -8,6 +8,8 @@ from torch import Tensor
 from ...errors import UserValueError
 from ...registry import MODELS
 
+_CHANNELS = dict(background=3, object=4)
+
 
 @MODELS.register_module()
 class PlacementPreprocessor(BaseDataPreprocessor):
@@ -48,8 +50,8 @@ class PlacementPreprocessor(BaseDataPreprocessor):
         Args:
             data: ``inputs`` with ``background``, a (B, 3, H, W) uint8 tensor or a list
                 of B images (3, H, W), and ``object``, the same of 4 channels, the last
-                of which is the mask, or (B, S, 4, h, w) at S scales; ``data_samples``,
-                passed on as they are.
+                of which is the mask, or (B, S, 4, h, w) at S scales; either may be left
+                out. ``data_samples``, passed on as they are.
             training: Without effect.
 
         Returns:
@@ -59,14 +61,13 @@ class PlacementPreprocessor(BaseDataPreprocessor):
         Raises:
             ValueError: If images of a batch differ in size or have other channels.
         """
-        inputs = data['inputs']
-        background = self._on_device(inputs['background'], 'background', 3)
-        cutout = self._on_device(inputs['object'], 'object', 4)
-        if not self.with_mask:
-            cutout = cutout[..., :3, :, :]
-        return dict(inputs=dict(background=self._normalize(background),
-                                object=self._normalize(cutout)),
-                    data_samples=data.get('data_samples'))
+        inputs = {name: self._on_device(images, name, _CHANNELS[name])
+                  for name, images in data['inputs'].items()}
+        if 'object' in inputs and not self.with_mask:
+            inputs['object'] = inputs['object'][..., :3, :, :]
+        return dict(
+            inputs={name: self._normalize(images) for name, images in inputs.items()},
+            data_samples=data.get('data_samples'))
 
     def _on_device(self, images: Tensor | Sequence[Tensor], name: str, channels: int
                    ) -> Tensor:

@@ -1,9 +1,12 @@
 """Prepare an object at all scales at once, for a search over them."""
+from collections.abc import Sequence
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from ...errors import UserValueError
 from ...registry import TRANSFORMS
+from .cutouts import CutOut
 from .scales import NUM_SCALES, scale_sizes
 from .transforms import object_canvas, resized, resized_canvas
 
@@ -21,6 +24,9 @@ class PrepareTopNetPairScales(BaseTransform):
         num_scales: S.
     """
 
+    #: Whether an object is prepared for the size of one background.
+    per_background = True
+
     def __init__(self, size: int = 256, num_scales: int = NUM_SCALES) -> None:
         if num_scales < 1:
             raise UserValueError('PrepareTopNetPairScales: num_scales must be 1 or '
@@ -29,10 +35,22 @@ class PrepareTopNetPairScales(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         # The canvas of a pair file has one size; the object itself is drawn here.
-        cutout, background_wh = results['cutout'], results['background_wh']
+        return dict(
+            results, background=self.prepare_background(results['background']),
+            object=self.prepare_object(results['cutout'], results['background_wh']))
+
+    def prepare_background(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 -> (N, N, 3)."""
+        return resized(image, self.size)
+
+    def prepare_object(self, cutout: CutOut, background_wh: Sequence[int]
+                       ) -> np.ndarray:
+        """(S, N, N, 4) uint8, for a background of a width and height."""
         sizes = scale_sizes(background_wh, cutout.size_wh, self.num_scales)
-        canvases = [
+        return np.stack([
             resized_canvas(object_canvas(cutout, size, background_wh), self.size)
-            for size in map(tuple, sizes.tolist())]
-        return dict(results, background=resized(results['background'], self.size),
-                    object=np.stack(canvases))
+            for size in map(tuple, sizes.tolist())])
+
+    def over_scales(self) -> 'PrepareTopNetPairScales':
+        """The step that prepares an object at all sizes: this one."""
+        return self

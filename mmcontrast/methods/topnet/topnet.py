@@ -128,6 +128,11 @@ class TopNet(BaseModel):
         """
         return self.fusion(background_tokens, object_tokens)
 
+    @torch.no_grad()
+    def score_places(self, background: Tensor, objects: Tensor) -> Tensor:
+        """Plausibility (B, S, H, W) of all places; arguments as of :meth:`fuse`."""
+        return self.fuse(background, objects).float().sigmoid()
+
     def loss(self, logits: Tensor, data_samples: Sequence[PlacementSample]
              ) -> dict[str, Tensor]:
         """The named terms of the loss.

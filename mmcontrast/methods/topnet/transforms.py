@@ -6,6 +6,7 @@ uint8 RGB, ``cutout``, a :class:`~.cutouts.CutOut`, ``positives`` and ``negative
 ``object_wh``; pair files also ``object_size_wh`` and, if read from files, ``canvas``.
 """
 import random
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -95,6 +96,9 @@ class PrepareTopNet(BaseTransform):
         UserValueError: If an argument is out of range.
     """
 
+    #: Whether an object is prepared for the size of one background.
+    per_background = False
+
     def __init__(self, background_size: int = 256, object_size: int = 224,
                  blur: str = 'inpainted', blur_sigma: float = 5.0) -> None:
         if blur not in _BLURRED:
@@ -107,11 +111,26 @@ class PrepareTopNet(BaseTransform):
         self.blur, self.blur_sigma = blur, blur_sigma
 
     def transform(self, results: dict) -> dict:
-        background = results['background']
-        if self.blur == 'all' or self.blur == 'inpainted' and results.get('inpainted'):
-            background = cv2.GaussianBlur(background, (0, 0), self.blur_sigma)
-        return dict(results, background=resized(background, self.background_size),
-                    object=square_object(results['cutout'], self.object_size))
+        return dict(
+            results, object=self.prepare_object(results['cutout']),
+            background=self.prepare_background(
+                results['background'], results.get('inpainted', False)))
+
+    def prepare_background(self, image: np.ndarray, inpainted: bool = False
+                           ) -> np.ndarray:
+        """(H, W, 3) uint8 -> (S, S, 3)."""
+        if self.blur == 'all' or self.blur == 'inpainted' and inpainted:
+            image = cv2.GaussianBlur(image, (0, 0), self.blur_sigma)
+        return resized(image, self.background_size)
+
+    def prepare_object(self, cutout: CutOut, background_wh: Sequence[int] | None = None
+                       ) -> np.ndarray:
+        """(T, T, 4) uint8; the size of the background plays no role."""
+        return square_object(cutout, self.object_size)
+
+    def over_scales(self) -> 'PrepareTopNet':
+        """The step that prepares an object for all sizes: this one."""
+        return self
 
 
 @TRANSFORMS.register_module()
@@ -137,6 +156,10 @@ class PrepareTopNetPair(BaseTransform):
                                    results['background_wh'])
         return dict(results, background=resized(results['background'], self.size),
                     object=resized_canvas(canvas, self.size))
+
+    def over_scales(self) -> BaseTransform:
+        """The step that prepares an object at all sizes of a search."""
+        return TRANSFORMS.build(dict(type='PrepareTopNetPairScales', size=self.size))
 
 
 @TRANSFORMS.register_module()
