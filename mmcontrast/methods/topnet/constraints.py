@@ -9,6 +9,9 @@ from ...errors import UserValueError
 from .grid import PlacementGrid
 from .sample import boxes_tensor
 
+# Pixels by which the edge of a box may differ from that of a pixel: float64.
+ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Constraints:
@@ -23,12 +26,19 @@ class Constraints:
         forbidden_boxes: (M, 4) boxes (x, y, w, h) in pixels of the background that the
             box must not overlap, such as those of objects that stand there. Boxes that
             only touch do not overlap.
+        forbidden: (H_bg, W_bg) bool, mask of the background that is true where no part
+            of the box may lie.
+        inside: Rule out boxes that leave the background, so that the best of those
+            inside is found. ``keep_inside`` of decoding drops them afterwards: a map
+            whose maximum lies outside may then have no box.
     """
 
     fixed_scale: int | None = None
     fixed_cell: tuple[int, int] | None = None
     allowed: Tensor | None = None
     forbidden_boxes: Tensor | Sequence | None = None
+    forbidden: Tensor | None = None
+    inside: bool = False
 
     @classmethod
     def at_point(cls, point_xy: Sequence[float], background_wh: Sequence[float],
@@ -70,6 +80,12 @@ class Constraints:
         if self.forbidden_boxes is not None:
             overlaps = self._overlapping_cells(grid, background_wh, object_wh)
             heat = heat.masked_fill(overlaps, -torch.inf)
+        if self.forbidden is not None:
+            covers = self._covering_cells(grid, background_wh, object_wh)
+            heat = heat.masked_fill(covers, -torch.inf)
+        if self.inside:
+            leaves = self._leaving_cells(grid, background_wh, object_wh)
+            heat = heat.masked_fill(leaves, -torch.inf)
         row, column = self.fixed_cell or (None, None)
         first = []
         for axis, (name, index) in enumerate((
@@ -84,18 +100,44 @@ class Constraints:
     def _allowed_cells(self, grid: PlacementGrid, background_wh: Tensor, device
                        ) -> Tensor:
         """(1, H, W) bool: cells whose center lies on a true pixel of the mask."""
-        mask = torch.as_tensor(self.allowed, device=device)
-        height, width = mask.shape[-2:] if mask.ndim == 2 else (0, 0)
-        if mask.ndim != 2 or (background_wh != background_wh.new_tensor(
-                [width, height])).any():
-            raise UserValueError(
-                'allowed must be a mask (rows, columns) of the background, which is '
-                f'{background_wh[0].int().tolist()} pixels wide and high, got shape '
-                f'{tuple(mask.shape)}.')
+        mask = self._mask('allowed', background_wh, device)
+        height, width = mask.shape
         rows, columns = (
             ((torch.arange(cells, device=device) + 0.5) * pixels / cells).long()
             for cells, pixels in zip(grid.size, (height, width), strict=True))
-        return (mask[rows][:, columns] != 0)[None]
+        return mask[rows][:, columns][None]
+
+    def _mask(self, name: str, background_wh: Tensor, device) -> Tensor:
+        """``allowed`` or ``forbidden`` as (H_bg, W_bg) bool."""
+        mask = torch.as_tensor(getattr(self, name), device=device)
+        sizes = background_wh.new_tensor(mask.shape[::-1])
+        if mask.ndim != 2 or (background_wh != sizes).any():
+            raise UserValueError(
+                f'{name} must be a mask (rows, columns) of the background, which is '
+                f'{background_wh[0].int().tolist()} pixels wide and high, got shape '
+                f'{tuple(mask.shape)}.')
+        return mask != 0
+
+    def _covering_cells(self, grid: PlacementGrid, background_wh: Tensor,
+                        object_wh: Tensor) -> Tensor:
+        """(B, S, H, W) bool: cells whose box covers a pixel of ``forbidden``.
+
+        Pixels of a box are counted by four values of a table of sums.
+        """
+        mask = self._mask('forbidden', background_wh, background_wh.device)
+        sums = mask.new_zeros([side + 1 for side in mask.shape], dtype=torch.int32)
+        sums[1:, 1:] = mask.int().cumsum(0).cumsum(1)
+        edges = []
+        for axis in (0, 1):
+            starts, ends = _extents(grid, axis, background_wh, object_wh)
+            edges += [side.clamp(0, mask.shape[1 - axis]).long() for side in (
+                (starts + ROUNDING).floor(), (ends - ROUNDING).ceil())]
+        left, right, top, bottom = edges
+
+        def sums_at(y: Tensor, x: Tensor) -> Tensor:
+            return sums[y[..., :, None], x[..., None, :]]
+        return (sums_at(bottom, right) - sums_at(top, right)
+                - sums_at(bottom, left) + sums_at(top, left)) > 0
 
     def _overlapping_cells(self, grid: PlacementGrid, background_wh: Tensor,
                            object_wh: Tensor) -> Tensor:
@@ -104,38 +146,42 @@ class Constraints:
         Boxes overlap where their extents along both axes do, so that S x W and S x H
         extents are compared instead of all boxes.
         """
-        device = background_wh.device
-        forbidden = boxes_tensor(self.forbidden_boxes, 'forbidden_boxes').to(device)
-        scales, rows, columns = grid.shape
-        along_x = _line_of_cells(scales, columns, 2, device)
-        along_y = _line_of_cells(scales, rows, 1, device)
+        forbidden = boxes_tensor(self.forbidden_boxes, 'forbidden_boxes').to(
+            background_wh.device)
         touched = []
-        for axis, cells, length in ((0, along_x, columns), (1, along_y, rows)):
-            starts, sizes = _extents(grid, cells, axis, background_wh, object_wh)
-            ends = (starts + sizes)[..., None]
+        for axis in (0, 1):
+            starts, ends = _extents(grid, axis, background_wh, object_wh)
             low = forbidden[:, axis]
-            overlap = (starts[..., None] < low + forbidden[:, 2 + axis]) & (low < ends)
-            touched.append(overlap.unflatten(1, (scales, length)).float())
+            touched.append(((starts[..., None] < low + forbidden[:, 2 + axis])
+                            & (low < ends[..., None])).float())
         # Over the M forbidden boxes: (B, S, H, M) with (B, S, W, M).
         return touched[1] @ touched[0].mT > 0
 
+    @staticmethod
+    def _leaving_cells(grid: PlacementGrid, background_wh: Tensor, object_wh: Tensor
+                       ) -> Tensor:
+        """(B, S, H, W) bool: cells whose box leaves the background."""
+        leaves = []
+        for axis, end in enumerate(background_wh.T[..., None, None]):
+            starts, ends = _extents(grid, axis, background_wh, object_wh)
+            leaves.append((starts < -ROUNDING) | (ends > end + ROUNDING))
+        return leaves[1][..., :, None] | leaves[0][..., None, :]
 
-def _line_of_cells(scales: int, length: int, axis: int, device) -> Tensor:
-    """(S * length, 3) cells of the first column (axis 1) or row (axis 2)."""
-    cells = torch.zeros(scales, length, 3, dtype=torch.int64, device=device)
-    cells[..., 0] = torch.arange(scales, device=device)[:, None]
-    cells[..., axis] = torch.arange(length, device=device)
-    return cells.flatten(0, 1)
 
-
-def _extents(grid: PlacementGrid, cells: Tensor, axis: int, background_wh: Tensor,
-             object_wh: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, N) starts and lengths along x (axis 0) or y (axis 1) of the cells' boxes."""
-    batch, count = len(background_wh), len(cells)
-    boxes = grid.boxes(cells.repeat(batch, 1),
+def _extents(grid: PlacementGrid, axis: int, background_wh: Tensor, object_wh: Tensor
+             ) -> tuple[Tensor, Tensor]:
+    """(B, S, L) starts and ends along x (axis 0, L columns) or y (axis 1, L rows) of
+    the boxes of all cells."""
+    batch, length, device = len(background_wh), grid.size[1 - axis], object_wh.device
+    cells = torch.zeros(grid.scales, length, 3, dtype=torch.int64, device=device)
+    cells[..., 0] = torch.arange(grid.scales, device=device)[:, None]
+    cells[..., 2 - axis] = torch.arange(length, device=device)
+    count = grid.scales * length
+    boxes = grid.boxes(cells.flatten(0, 1).repeat(batch, 1),
                        background_wh.repeat_interleave(count, 0),
-                       object_wh.repeat_interleave(count, 0)).view(batch, count, 4)
-    return boxes[..., axis], boxes[..., 2 + axis]
+                       object_wh.repeat_interleave(count, 0))
+    boxes = boxes.view(batch, grid.scales, length, 4)
+    return boxes[..., axis], boxes[..., axis] + boxes[..., 2 + axis]
 
 
 def _check_index(name: str, index: int, count: int) -> None:
