@@ -24,13 +24,15 @@ class SheetRow:
     legend: Sequence[tuple[Sequence[int] | None, str]]
 
 
-def image_sheet(rows: Sequence[SheetRow], width: int, title: str = '') -> Image.Image:
+def image_sheet(rows: Sequence[SheetRow], width: int, title: str = '',
+                headings: Sequence[str] = ()) -> Image.Image:
     """A sheet of rows of images, their names below and their legends to the right.
 
     Args:
         rows: Their images are at most ``width`` wide.
         width: Of a column, in pixels.
         title: Line above the rows.
+        headings: What each column shows, above the first row.
     """
     font = ImageFont.load_default(_TEXT)
     heights = [max(row.images[0].shape[0], _LINE * len(row.legend)) for row in rows]
@@ -38,7 +40,7 @@ def image_sheet(rows: Sequence[SheetRow], width: int, title: str = '') -> Image.
     right = _GAP + columns * (width + _GAP)
     texts = [text for row in rows for _, text in row.legend]
     legend = 26 + max((round(font.getlength(text)) for text in texts), default=0)
-    head = _LINE * bool(title)
+    head = _LINE * (bool(title) + bool(headings))
     sheet = Image.new('RGB', (
         max(right + legend + _GAP, round(font.getlength(title)) + 2 * _GAP),
         _GAP + head + sum(height + _LINE + _GAP for height in heights)), 'white')
@@ -46,6 +48,9 @@ def image_sheet(rows: Sequence[SheetRow], width: int, title: str = '') -> Image.
     if title:
         draw.text((_GAP, _GAP // 2), title, _INK, font)
     top = _GAP + head
+    for column, heading in enumerate(headings):
+        draw.text((_GAP + column * (width + _GAP), top - _LINE - _GAP // 2), heading,
+                  _INK, font)
     for row, height in zip(rows, heights, strict=True):
         for column, image in enumerate(row.images):
             sheet.paste(Image.fromarray(image),

@@ -3,7 +3,14 @@
 Source: Zhu et al., "TopNet: Transformer-based Object Placement Network for Image
 Compositing", arXiv 2304.03372, whose code is not public.
 """
-from ...registry import DATASETS, METRICS, MODELS, TRANSFORMS, WEIGHT_INITIALIZERS
+from ...registry import (
+    DATASETS,
+    FUNCTIONS,
+    METRICS,
+    MODELS,
+    TRANSFORMS,
+    WEIGHT_INITIALIZERS,
+)
 from .grid import PlacementGrid
 from .sample import PlacementSample
 
@@ -32,5 +39,9 @@ TRANSFORMS.announce('mmcontrast.methods.topnet.copy_paste', 'PlacedCopyPaste')
 DATASETS.announce('mmcontrast.methods.topnet.shapes_placements', 'ShapesPlacements')
 DATASETS.announce('mmcontrast.methods.topnet.opa', 'OPAComposites', 'OPAPairs')
 DATASETS.announce('mmcontrast.methods.topnet.placement_pairs', 'PlacementPairs')
+FUNCTIONS.announce('mmcontrast.methods.topnet.cutouts', 'open_cutout', 'read_mask')
+FUNCTIONS.announce('mmcontrast.methods.topnet.placing', 'place_objects')
+FUNCTIONS.announce('mmcontrast.methods.topnet.drawing', 'paste_in_order',
+                   'draw_placements', 'draw_placement_maps')
 
 __all__ = ['PlacementGrid', 'PlacementSample']

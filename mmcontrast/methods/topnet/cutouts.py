@@ -14,6 +14,7 @@ from ...datasets.transforms.loading import (
     upright,
 )
 from ...errors import UserValueError
+from ...registry import FUNCTIONS
 
 # An object ends where its opacity falls below this share of the largest: soft edges
 # belong to it, the noise that JPEG leaves around a mask does not.
@@ -119,7 +120,38 @@ def read_cutout(path: str | Path, mask_path: str | Path | None = None,
             or nothing is visible.
     """
     path = str(path)
-    image = open_image(read_bytes(path), path)
+    return _cut_out(open_image(read_bytes(path), path), path, mask_path, tight)
+
+
+@FUNCTIONS.register_module()
+def open_cutout(source: 'str | Path | np.ndarray | Image.Image | CutOut',
+                mask_path: str | Path | None = None, name: str = 'The object'
+                ) -> CutOut:
+    """The tight crop of an object, whatever it comes as.
+
+    Args:
+        source: A file, see :func:`read_cutout`; an (h, w, 4) uint8 array in BGRA, as
+            ``cv2.imread`` gives it with ``cv2.IMREAD_UNCHANGED``; a ``PIL.Image``; or a
+            cut-out.
+        mask_path: Of files and ``PIL.Image``, see :func:`read_cutout`.
+        name: Of the object, for messages.
+
+    Raises:
+        BadImage, UserValueError: See :func:`read_cutout`.
+    """
+    if isinstance(source, CutOut):
+        return source
+    if isinstance(source, np.ndarray):
+        if source.ndim == 3 and source.shape[2] == 4:
+            source = source[..., [2, 1, 0, 3]]
+        return CutOut.from_rgba(source, name)
+    if isinstance(source, Image.Image):
+        return _cut_out(source, name, mask_path, tight=True)
+    return read_cutout(source, mask_path)
+
+
+def _cut_out(image: Image.Image, path: str, mask_path: str | Path | None, tight: bool
+             ) -> CutOut:
     if mask_path is not None:
         rgb = np.asarray(load_upright(image, path))
         alpha = read_mask(mask_path)
@@ -138,6 +170,7 @@ def read_cutout(path: str | Path, mask_path: str | Path | None = None,
     return CutOut.from_rgba(np.asarray(upright(image).convert('RGBA')), path, tight)
 
 
+@FUNCTIONS.register_module()
 def read_mask(path: str | Path) -> np.ndarray:
     """Read a mask as (h, w) uint8 opacity; see :func:`read_cutout`.
 
