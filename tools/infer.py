@@ -1,11 +1,12 @@
-"""Segment images or detect objects in them with a trained model.
+"""Segment images, detect objects in them or place objects, with a trained model.
 
     python tools/infer.py CONFIG CHECKPOINT photo.jpg --out result.png
     python tools/infer.py CONFIG CHECKPOINT my/photos --classes "sky;tree;a red car"
+    python tools/infer.py CONFIG CHECKPOINT my/scenes --objects cup.png lamp.png
 
 CONFIG is that of a segmentor or detector, of mmcontrast, mmseg or mmdet, or of a method
-that registers an inferencer; CHECKPOINT its weights. A folder given as --out gets each
-image with its result and a legend (NAME.jpg); of segmentors a label map
+that registers an inferencer, such as TopNet; CHECKPOINT its weights. A folder given as
+--out gets each image with its result and a legend (NAME.jpg); of segmentors a label map
 (labels/NAME.png, a class index per pixel), of detectors boxes and masks in COCO's
 format (annotations.json); and classes.txt, the classes in the order of the labels.
 
@@ -13,7 +14,14 @@ format (annotations.json); and classes.txt, the classes in the order of the labe
 training need no training. A segmentor then decides by the score map alone, so name
 what is left over, too, such as "background"; a detector finds the objects that it was
 trained to find, and labels each box with the text that fits best.
+
+--objects is for models that place objects (TopNet): cut-outs with an alpha channel, or
+images with --masks. Several keep out of each other's boxes. A folder given as --out
+gets composites (NAME.jpg), sheets with heat maps and ranked boxes (sheets/NAME.jpg) and
+placements.json. "This position: which size?" is --at, "this size: where?" --size or
+--scale; --avoid and --allow restrict where objects may lie.
 """
+from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from mmcontrast.apis.cli import add_ask_arguments, error_exit, tool_parser
@@ -29,10 +37,43 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--score-thr', type=float, metavar='S',
                         help='detectors leave out boxes below (default: 0.3; those of '
                         'an open vocabulary 0.05)')
+    add_placement_arguments(parser)
     arguments = vars(parser.parse_args(argv))
     with error_exit(parser):
         found = infer(**arguments)
     print(found.summary())
+
+
+def add_placement_arguments(parser: ArgumentParser) -> None:
+    """What only models take that place objects."""
+    add = parser.add_argument_group(
+        'models that place objects', 'lengths are pixels of the image').add_argument
+    add('--objects', nargs='+', metavar='CUTOUT',
+        help='RGBA images of objects, or folders of them')
+    add('--masks', nargs='+', metavar='MASK',
+        help='for objects without alpha: a mask each, or a folder with the same names')
+    add('--k', type=int, metavar='K', help='ranked boxes an object (default: 5)')
+    add('--at', metavar='X,Y', help='middle of the object: only its size is sought')
+    add('--size', metavar='W,H',
+        help='size that the object is to fill: only its position is sought')
+    add('--scale', type=float, metavar='R',
+        help='likewise, as a share of the image: max(w / W, h / H)')
+    add('--avoid', metavar="'X,Y,W,H;...'",
+        help='boxes to keep out of, or a mask image, white where nothing may lie')
+    add('--allow', metavar='MASK',
+        help='mask image, white where the middle of an object may lie')
+    add('--nms-iou', type=float, metavar='IOU',
+        help='leave out boxes that overlap a better one by more (default: that of the '
+        'config)')
+    add('--overlap', action='store_true', default=None,
+        help='rank the boxes of each object as if it were alone')
+    add('--feather', type=float, metavar='PX',
+        help='width over which the edge of an object fades (default: 2)')
+    add('--blend', choices=['alpha', 'poisson'],
+        help='poisson adapts the colors of an object to what is around it (default: '
+        'alpha)')
+    add('--maps', action='store_true', default=None,
+        help='also write the heat map of every size (maps/NAME.jpg)')
 
 
 if __name__ == '__main__':

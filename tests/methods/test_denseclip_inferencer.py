@@ -203,7 +203,7 @@ def test_damaged_images_are_counted_and_left_out(infer, files, tmp_path):
     (tmp_path / 'a_cut.jpg').write_bytes(good[:len(good) // 2])
     (tmp_path / 'b.jpg').write_bytes(good)
     (tmp_path / 'c_empty.png').touch()
-    with pytest.warns(UserWarning, match=r'(?s)2 of 3 images could not be read.*a_cut'
+    with pytest.warns(UserWarning, match=r'(?s)2 of 3 images could not be used.*a_cut'
                                          r'\.jpg: truncated.*c_empty\.png: empty file'):
         result, = infer(tmp_path, progress=False)
     assert result.name == 'b.jpg' and len(infer.skipped) == 2
@@ -211,7 +211,7 @@ def test_damaged_images_are_counted_and_left_out(infer, files, tmp_path):
     with pytest.raises(ValueError, match=r'cannot be used. .*a_cut.jpg: truncated'):
         infer(tmp_path / 'a_cut.jpg')
     (tmp_path / 'b.jpg').unlink()
-    with pytest.raises(ValueError, match='2 of 2 images could not be read'):
+    with pytest.raises(ValueError, match='2 of 2 images could not be used'):
         infer(tmp_path, progress=False)
 
 

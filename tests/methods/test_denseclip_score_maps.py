@@ -104,7 +104,7 @@ def test_sheets_of_a_detector_and_what_the_tool_says(files, tmp_path, monkeypatc
         '--limits', '-0.5', '0.5', '--out', str(tmp_path / 'out')])
     runpy.run_path(str(ROOT / tool), run_name='__main__')
     said = capsys.readouterr().out
-    assert '1 of 2 images could not be read' in said and 'cut.png: truncated' in said
+    assert '1 of 2 images could not be used' in said and 'cut.png: truncated' in said
     assert f'Wrote {tmp_path / "out" / "b.jpg"}' in said
     monkeypatch.setattr(sys, 'argv', [*sys.argv[:-5], '--limits', '0.5', '0.5'])
     with pytest.raises(SystemExit, match='lower limit lie below'):

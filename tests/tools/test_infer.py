@@ -229,6 +229,11 @@ def test_what_no_inferencer_serves_is_named(files, tmp_path):
     with pytest.raises(ValueError, match='EncoderDecoder reads no class texts; it '
                                          'knows its 3 classes only'):
         infer(*files['fcn'], [files['photos']], str(tmp_path), 'sky;tree', 'cpu')
+    with pytest.raises(ValueError, match='objects: EncoderDecoder takes no objects; '
+                                         'leave it out, or name the config of a model '
+                                         'that places objects'):
+        infer(*files['fcn'], [files['photos']], str(tmp_path), device='cpu',
+              objects=['cup.png'])
 
 
 @pytest.mark.parametrize('make', [SegmentorInferencer, open_inferencer])

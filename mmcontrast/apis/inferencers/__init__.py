@@ -1,12 +1,16 @@
 """Run trained models on images from Python, in three lines."""
-from .base import Inferencer, open_inferencer
+from .base import Inferencer
 from .denseclip import DenseCLIPInferencer
 from .detector import DetectorInferencer
 from .images import InputImage
+from .model_inferencer import ModelInferencer, open_inferencer
 from .open_vocabulary import OpenVocabularyInferencer
+from .placement import PlacementInferencer
+from .placement_results import ObjectPlaces, PlacedObjects
 from .results import Detection, Segmentation
 from .segmentor import SegmentorInferencer
 
 __all__ = ['DenseCLIPInferencer', 'Detection', 'DetectorInferencer', 'Inferencer',
-           'InputImage', 'OpenVocabularyInferencer', 'Segmentation',
+           'InputImage', 'ModelInferencer', 'ObjectPlaces', 'OpenVocabularyInferencer',
+           'PlacedObjects', 'PlacementInferencer', 'Segmentation',
            'SegmentorInferencer', 'open_inferencer']

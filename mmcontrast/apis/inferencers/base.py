@@ -1,23 +1,17 @@
-"""Run a trained model on images: the base class of all inferencers."""
-from abc import ABC, abstractmethod
+"""Segment images or detect objects in them: the base class of such inferencers."""
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any
-from warnings import warn
 
 import numpy as np
 import torch
-from torch import nn
 
-from ...datasets.image_lists import IMAGE_SUFFIXES
 from ...engine.hooks.class_check import class_heads
 from ...errors import UserValueError
-from ...registry import INFERENCERS
 from ...structures.protocols import SetsClasses
 from ...visualization.label_maps import label_colors
-from ..loading import LoadedModel, load_model
+from ..loading import LoadedModel
 from .images import (
     Images,
     ImageSource,
@@ -26,16 +20,23 @@ from .images import (
     input_pipeline,
     iterate_batches,
     list_images,
-    skipped_sentence,
 )
-from .results import Detection, Segmentation, add_to_coco, output_stems, write_coco
+from .model_inferencer import ModelInferencer
+from .results import (
+    Detection,
+    Segmentation,
+    add_to_coco,
+    is_image_file,
+    output_stems,
+    write_coco,
+)
 
 Result = Segmentation | Detection
 Classes = str | Path | Sequence | Mapping | None
 
 
-class Inferencer(ABC):
-    """Images in, results out, for one kind of model.
+class Inferencer(ModelInferencer):
+    """Images in, labeled pixels or boxes out, for one kind of model.
 
     A subclass says with :meth:`serves` which models it is for and turns their
     predictions into results in :meth:`predict`. Registered in ``INFERENCERS``, it is
@@ -60,32 +61,18 @@ class Inferencer(ABC):
             kind, the weights do not fit it, or the device is not there.
     """
 
-    #: Which config to name instead, for the message about a model of another kind.
-    wanted = 'name the config of a model of the right kind.'
-    #: What a model of another kind lacks, for that message.
-    lacks = 'is not served by this inferencer'
     #: Default scope of the names in a test pipeline.
     scope = 'mmcontrast'
     #: Whether the test pipeline takes images with blue first.
     bgr = True
-    #: Score below which boxes are left out, unless a call says otherwise.
+    options = ('classes', 'score_thr')
     score_thr = 0.3
 
     def __init__(self, config: str | LoadedModel, checkpoint: str | None = None,
                  device: str | None = None, cfg_options: dict | None = None) -> None:
-        if not isinstance(config, LoadedModel):
-            config = load_model(config, _given(checkpoint, config), device, cfg_options,
-                                wanted=self.wanted,
-                                check=partial(self._check, config))
-        self.loaded, self.model = config, config.model
-        self._pipeline = input_pipeline(config.config, self.scope)
+        super().__init__(config, checkpoint, device, cfg_options)
+        self._pipeline = input_pipeline(self.loaded.config, self.scope)
         self._trained_classes = self._training_classes()
-        self.skipped: list[str] = []
-
-    @classmethod
-    @abstractmethod
-    def serves(cls, model: nn.Module) -> bool:
-        """Whether a model is of the kind that this class is for."""
 
     @abstractmethod
     def predict(self, batch: Sequence[InputImage], score_thr: float) -> list[Result]:
@@ -159,14 +146,8 @@ class Inferencer(ABC):
             ValueError: If no image can be read, the classes cannot be used, or a
                 number is out of range.
         """
-        single = not (isinstance(images, Sequence) and not isinstance(images, str)) \
-            and not (isinstance(images, str | Path) and Path(images).is_dir())
-        results = list(self.stream(images, classes, out, score_thr, batch_size, workers,
-                                   progress))
-        if self.skipped:
-            warn(skipped_sentence(self.skipped, len(self.skipped) + len(results)),
-                 stacklevel=2)
-        return results[0] if single else results
+        return self.collect(images, self.stream(
+            images, classes, out, score_thr, batch_size, workers, progress))
 
     def stream(self, images: Images, classes: Classes = None,
                out: str | Path | None = None, score_thr: float | None = None,
@@ -210,64 +191,6 @@ class Inferencer(ABC):
             inputs=[item.inputs for item in batch],
             data_samples=[item.sample for item in batch]))
 
-    @classmethod
-    def _check(cls, config: str, model: nn.Module, weights: Any) -> None:
-        if not cls.serves(model):
-            raise UserValueError(
-                f'{config}: {type(model).__name__} {cls.lacks}; {cls.wanted}')
-
-
-def open_inferencer(config: str, checkpoint: str, device: str | None = None,
-                    cfg_options: dict | None = None) -> Inferencer:
-    """Load a model and wrap it in the inferencer that serves it.
-
-    Of several that do, the one with the most base classes is taken: it is the most
-    specific. Modules that the config names in ``custom_imports`` may register more.
-
-    Args:
-        config, checkpoint, device, cfg_options: As of :class:`Inferencer`.
-
-    Raises:
-        FileNotFoundError, KeyError, ValueError: See
-            :func:`~mmcontrast.apis.loading.load_model`; also if no inferencer serves
-            the model.
-    """
-    def check(model: nn.Module, weights: Any) -> None:
-        if not serving(model):
-            INFERENCERS.import_from_location()
-            raise UserValueError(
-                f'{config}: no inferencer serves {type(model).__name__}. Registered '
-                f'are {", ".join(sorted(INFERENCERS.module_dict))}; a subclass of '
-                'mmcontrast.apis.inferencers.Inferencer adds one.')
-
-    loaded = load_model(config, _given(checkpoint, config), device, cfg_options,
-                        check=check)
-    return max(serving(loaded.model), key=lambda cls: len(cls.__mro__))(loaded)
-
-
-def _given(checkpoint: str | None, config: str) -> str:
-    if checkpoint is None:
-        raise UserValueError(
-            f'{config}: give a checkpoint of its training, too; or, for random '
-            'weights, the model that load_model(config, None) builds.')
-    return checkpoint
-
-
-def serving(model: nn.Module) -> list[type[Inferencer]]:
-    """The registered inferencers that serve a model, the last registered first."""
-    INFERENCERS.import_from_location()
-    return [cls for cls in reversed(INFERENCERS.module_dict.values())
-            if issubclass(cls, Inferencer) and cls.serves(model)]
-
-
-def derives_from(model: nn.Module, library: str, name: str) -> bool:
-    """Whether a class of another library is among the bases of a model's class.
-
-    The library is not imported for it.
-    """
-    return any(base.__name__ == name and base.__module__.partition('.')[0] == library
-               for base in type(model).__mro__)
-
 
 @contextmanager
 def _writing(out: str | Path | None, sources: list[ImageSource], colors: np.ndarray,
@@ -277,11 +200,7 @@ def _writing(out: str | Path | None, sources: list[ImageSource], colors: np.ndar
         yield lambda item, result: None
         return
     out = Path(out)
-    if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
-        if len(sources) > 1:
-            raise ValueError(f'out={out} is one image file, but there are '
-                             f'{len(sources)} images; name a folder.')
-        out.parent.mkdir(parents=True, exist_ok=True)
+    if is_image_file(out, len(sources)):
         yield lambda item, result: result.draw(item.image, colors).save(out)
         return
     out.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,9 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from ...registry import INFERENCERS
-from .base import Inferencer, derives_from
+from .base import Inferencer
 from .images import InputImage
+from .model_inferencer import derives_from
 from .results import Detection
 
 

@@ -227,7 +227,7 @@ def skipped_sentence(skipped: Sequence[str], total: int) -> str:
         return f'The image cannot be used. {skipped[0]}'
     shown = [*skipped[:5], *['...'] * (len(skipped) > 5)]
     return '\n  '.join([
-        f'{len(skipped)} of {total} images could not be read and were left out:',
+        f'{len(skipped)} of {total} images could not be used and were left out:',
         *shown])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ...datasets.image_lists import IMAGE_SUFFIXES
 from ...io.atomic import write_text
 from ...visualization.detections import draw_detections
 from ...visualization.label_maps import draw_label_maps, label_colors
@@ -31,6 +32,12 @@ class Segmentation:
     name: str
     classes: list[str]
     labels: np.ndarray
+
+    unit = 'pixels'
+
+    def tally(self) -> dict[str, int]:
+        """Pixels of each class that is found."""
+        return _tally(self.labels, self.classes)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -94,6 +101,12 @@ class Detection:
     masks: np.ndarray | None = None
     novel: tuple[int, ...] = ()
 
+    unit = 'boxes'
+
+    def tally(self) -> dict[str, int]:
+        """Boxes of each class that is found."""
+        return _tally(self.labels, self.classes)
+
     def draw(self, image: np.ndarray, colors: np.ndarray | None = None) -> Image.Image:
         """The image, the same with its detections, and a legend; see
         :meth:`Segmentation.draw`."""
@@ -156,6 +169,21 @@ def write_coco(dataset: dict, path: Path) -> None:
     write_text(path, json.dumps(dataset, ensure_ascii=False))
 
 
+def is_image_file(out: Path, count: int) -> bool:
+    """Whether an output is one image file, not a folder.
+
+    Raises:
+        ValueError: If it is, but there are several images.
+    """
+    if out.suffix.lower() not in IMAGE_SUFFIXES or out.is_dir():
+        return False
+    if count > 1:
+        raise ValueError(f'out={out} is one image file, but there are {count} images; '
+                         'name a folder.')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return True
+
+
 def output_stems(names: Sequence[str]) -> list[str]:
     """File names without suffix, one an image, none twice.
 
@@ -169,6 +197,15 @@ def output_stems(names: Sequence[str]) -> list[str]:
         stems = [stem if counts[stem.lower()] == 1 else other
                  for stem, other in zip(stems, longer, strict=True)]
     return stems
+
+
+def _tally(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
+    found, amounts = np.unique(labels, return_counts=True)
+    # Two classes may have one name.
+    totals = Counter()
+    for label, amount in zip(found.tolist(), amounts.tolist(), strict=True):
+        totals[classes[label]] += amount
+    return totals
 
 
 def _mask_fields(mask: np.ndarray) -> dict:

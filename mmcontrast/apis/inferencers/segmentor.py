@@ -8,8 +8,9 @@ from torch import nn
 
 from ...models.upsampling import upsampled_argmax
 from ...registry import INFERENCERS
-from .base import Inferencer, derives_from
+from .base import Inferencer
 from .images import InputImage
+from .model_inferencer import derives_from
 from .results import Segmentation
 
 

@@ -1,0 +1,220 @@
+"""Run models that say where and how large an object belongs in an image."""
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import UserValueError
+from ...registry import FUNCTIONS, INFERENCERS
+from ...structures.protocols import PlacesObjects
+from ..loading import LoadedModel
+from .images import Images, InputImage, InputImages, iterate_batches, list_images
+from .model_inferencer import ModelInferencer
+from .placement_inputs import (
+    BackgroundPipeline,
+    ObjectEncoder,
+    normalized,
+    preparing_step,
+)
+from .placement_objects import (
+    Objects,
+    ObjectToPlace,
+    read_avoid,
+    read_objects,
+    read_pair,
+    read_region,
+)
+from .placement_results import ObjectPlaces, PlacedObjects, placement_writer
+
+_RANKING = ('window', 'keep_inside', 'nms_iou')
+
+
+@INFERENCERS.register_module()
+class PlacementInferencer(ModelInferencer):
+    """Find places for objects in backgrounds, with a model such as TopNet.
+
+    ::
+
+        infer = open_inferencer('CONFIG.py', 'CHECKPOINT.pth')
+        result = infer('scene.jpg', objects='cup.png', out='result.png')
+        result.objects[0].boxes_xywh, result.objects[0].heat
+
+    A background is encoded once for all objects. An object is encoded once for all
+    backgrounds or, where the model sees it at sizes that follow from the background
+    (TopNetPair), once for all backgrounds of a width and height.
+
+    Args:
+        config, checkpoint, device, cfg_options: As of :class:`ModelInferencer`.
+
+    Raises:
+        ValueError: Also if the test pipeline of the config has no step that prepares
+            backgrounds and objects.
+    """
+
+    wanted = ('name the config of a model that places objects, such as those of '
+              'configs/topnet.')
+    lacks = 'places no objects'
+    options = ('objects', 'masks', 'k', 'at', 'size', 'scale', 'avoid', 'allow',
+               'nms_iou', 'overlap', 'feather', 'blend', 'maps')
+
+    def __init__(self, config: str | LoadedModel, checkpoint: str | None = None,
+                 device: str | None = None, cfg_options: dict | None = None) -> None:
+        super().__init__(config, checkpoint, device, cfg_options)
+        self._step = preparing_step(self.loaded)
+
+    @classmethod
+    def serves(cls, model: nn.Module) -> bool:
+        return isinstance(model, PlacesObjects)
+
+    def __call__(self, images: Images, objects: Objects | None = None,
+                 **options: Any) -> PlacedObjects | list[PlacedObjects]:
+        """Place objects in backgrounds.
+
+        Args:
+            images, objects, options: As of :meth:`stream`.
+
+        Returns:
+            The result of a single image, or a list for folders and lists, without heat
+            maps and without the images that could not be used: a warning counts them.
+
+        Raises:
+            FileNotFoundError, ValueError: See :meth:`stream`.
+        """
+        several = len(list_images(images)) > 1
+        results = self.stream(images, objects, **options)
+        return self.collect(
+            images, map(without_heat, results) if several else results)
+
+    def stream(self, images: Images, objects: Objects | None = None,
+               masks: str | Path | Sequence | None = None,
+               out: str | Path | None = None, k: int = 5,
+               at: str | Sequence[float] | None = None,
+               size: str | Sequence[float] | None = None, scale: float | None = None,
+               avoid: Any = None, allow: Any = None, nms_iou: float | None = None,
+               overlap: bool = False, feather: float = 2.0, blend: str = 'alpha',
+               maps: bool = False, batch_size: int = 4, workers: int = 2,
+               progress: bool = True) -> Iterator[PlacedObjects]:
+        """Yield the placements of one background after another.
+
+        Of several objects, the one with the best score is placed first, and the others
+        keep out of the boxes that are taken. All lengths are pixels of the background.
+
+        Args:
+            images: Backgrounds: a file, a folder (with all below it), an (H, W, 3)
+                uint8 BGR array, a ``PIL.Image``, or a list of these.
+            objects: Cut-outs: RGBA files, folders of them, (h, w, 4) uint8 BGRA arrays,
+                ``PIL.Image`` with alpha, or a list of these.
+            masks: For files without alpha, a mask file each, in their order, or a
+                folder of masks with the same names.
+            out: An image file for the composite of a single background, or a folder:
+                composites ``NAME.jpg``, ``sheets/NAME.jpg`` with objects, heat maps and
+                ranked boxes, and ``placements.json``.
+            k: Largest number of boxes an object.
+            at: (x, y), where the middle of the box is to lie: only the size is sought.
+            size: (w, h), which the object is to fill as far as its shape allows: only
+                the position is sought.
+            scale: Likewise, as a share of the background: max(w / W, h / H).
+            avoid: Boxes (x, y, w, h) that the object's box must not overlap, or a mask
+                of pixels that it must not cover: an (H, W) bool array, or a file.
+            allow: Mask in which the middle of the box must lie, likewise.
+            nms_iou: Leave out boxes that overlap a better one by a higher IoU; None for
+                the model's setting.
+            overlap: Rank the boxes of each object as if it were alone.
+            feather: Pixels over which the edge of the object fades.
+            blend: 'alpha', or 'poisson' to take on the colors around the object.
+            maps: Also write ``maps/NAME.jpg``, the heat map of every size.
+            batch_size: Maximum number of backgrounds or objects to pass at a time.
+            workers: Processes that read backgrounds, where there are many.
+            progress: Show a bar where there are several backgrounds.
+
+        Raises:
+            FileNotFoundError: If a file is missing or a folder holds no image.
+            ValueError: If there are no objects, or one has neither alpha nor mask or
+                shows nothing; if a number is out of range; if no background can be
+                used, be it that it cannot be read, that a wish lies outside of it, or
+                that no place is left.
+        """
+        if objects is None:
+            raise UserValueError(
+                f'{type(self.model).__name__} places objects: give objects, RGBA '
+                'cut-outs or a folder of them (--objects cup.png), or images with '
+                'masks.')
+        if min(k, batch_size) < 1:
+            raise UserValueError(
+                f'k and batch_size must be 1 or more, got {k} and {batch_size}.')
+        self.skipped, self.notes = [], []
+        sources = list_images(images)
+        things = read_objects(objects, masks, self.notes)
+        wishes = dict(at=read_pair('at', at), size=read_pair('size', size), scale=scale,
+                      avoid=read_avoid(avoid), allow=read_region(allow),
+                      overlap=overlap, **self._ranking(k, nms_iou))
+        encoder = ObjectEncoder(
+            self.model, self._step, [thing.cutout for thing in things], batch_size)
+        inputs = InputImages(sources, BackgroundPipeline(self._step), bgr=False)
+        with placement_writer(out, sources, maps) as write:
+            for batch in iterate_batches(inputs, batch_size, workers, progress,
+                                         self.skipped):
+                for item, heats in zip(batch, self._heats(batch, encoder), strict=True):
+                    try:
+                        result = self._place(item, things, heats, wishes)
+                    except UserValueError as error:
+                        self.skipped.append(f'{item.name}: {error}')
+                        continue
+                    source = sources[item.index].image
+                    result = replace(
+                        result, feather=feather, blend=blend,
+                        path=source if isinstance(source, str) else '')
+                    write(item, result)
+                    yield result
+
+    def _ranking(self, k: int, nms_iou: float | None) -> dict:
+        """Options of the ranking; those of the model where a call says nothing."""
+        given = {key: self.model.test_cfg[key] for key in _RANKING
+                 if key in self.model.test_cfg}
+        return dict(given, k=k, **{} if nms_iou is None else {'nms_iou': nms_iou})
+
+    @torch.no_grad()
+    def _heats(self, batch: Sequence[InputImage], encoder: ObjectEncoder
+               ) -> Iterator[Tensor]:
+        """(O, S, H, W) scores of all objects, for each background of a batch."""
+        encoded = self.model.encode_backgrounds(normalized(
+            self.model, background=[item.inputs for item in batch]))
+        for i, item in enumerate(batch):
+            background = _rows(encoded, slice(i, i + 1))
+            yield torch.cat([self.model.score_places(background, own)
+                             for own in encoder(item.image.shape[1::-1])])
+
+    def _place(self, item: InputImage, things: Sequence[ObjectToPlace], heats: Tensor,
+               wishes: dict) -> PlacedObjects:
+        background_wh = item.image.shape[1::-1]
+        found, order = FUNCTIONS.get('place_objects')(
+            heats, self.model.grid, background_wh,
+            [thing.cutout.size_wh for thing in things],
+            [thing.name for thing in things], **wishes)
+        left = [i for i in range(len(things)) if i not in order]
+        self.notes += [f'{things[i].name}: no place is left in {item.name}.'
+                       for i in left]
+        objects = [ObjectPlaces(
+            things[i].name, things[i].path, things[i].cutout.size_wh,
+            found[i].boxes_xywh.numpy(), found[i].scores.numpy(),
+            (found[i].boxes_xywh[:, 2:].numpy() / background_wh).max(1, initial=0),
+            found[i].cells.numpy(), heats[i].cpu(), things[i].cutout)
+            for i in (*order, *left)]
+        return PlacedObjects(item.name, '', item.image.shape[:2], tuple(objects),
+                             self.model.grid.ratios)
+
+
+def without_heat(result: PlacedObjects) -> PlacedObjects:
+    """A result without the heat maps, which are large."""
+    return replace(result, objects=tuple(
+        replace(own, heat=None) for own in result.objects))
+
+
+def _rows(encoded: Any, rows: slice) -> Any:
+    """Some images of what a model encoded: a tensor, or a list of tensors."""
+    if isinstance(encoded, Tensor):
+        return encoded[rows]
+    return [part[rows] for part in encoded]

@@ -1,0 +1,184 @@
+"""Store where objects were placed in an image, draw it and write it to files."""
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from ...errors import UserValueError
+from ...io.atomic import write_text
+from ...registry import FUNCTIONS
+from .images import ImageSource, InputImage
+from .results import is_image_file, output_stems
+
+
+@dataclass(frozen=True)
+class ObjectPlaces:
+    """Ranked boxes of one object, the best first; none if no place is left.
+
+    Attributes:
+        name: Of the object: its file, below the folder that was named.
+        path: The file, with its folder; '' for an array.
+        size_wh: Width and height of its tight crop in pixels.
+        boxes_xywh: (K, 4) float64 boxes (x, y, w, h) in pixels of the background.
+        scores: (K,) float32 in [0, 1].
+        scales: (K,) float64, max(w / W, h / H) of the boxes.
+        cells: (K, 3) int64, scale bin, row and column of the heat map.
+        heat: (S, h, w) float32 scores of all sizes and positions, on the CPU; None in
+            the lists that a call over several images returns.
+        cutout: The object itself.
+    """
+
+    name: str
+    path: str
+    size_wh: tuple[int, int]
+    boxes_xywh: np.ndarray
+    scores: np.ndarray
+    scales: np.ndarray
+    cells: np.ndarray
+    heat: Tensor | None = field(repr=False)
+    cutout: Any = field(repr=False)
+
+    def to_dict(self) -> dict:
+        """Plain data: ``file``, ``width`` and ``height`` of the object, and ``boxes``,
+        each with ``bbox`` (x, y, w, h), ``score`` and ``scale``."""
+        rows = zip(self.boxes_xywh.tolist(), self.scores.tolist(), self.scales.tolist(),
+                   strict=True)
+        return dict(file=self.path or self.name, width=self.size_wh[0],
+                    height=self.size_wh[1], boxes=[dict(
+                        bbox=[round(side, 2) for side in box], score=round(score, 5),
+                        scale=round(scale, 5)) for box, score, scale in rows])
+
+
+@dataclass(frozen=True)
+class PlacedObjects:
+    """Where objects belong in one background.
+
+    Attributes:
+        name: Of the background: its file, below the folder that was named.
+        path: The file, with its folder; '' for an array.
+        image_size: (H, W) of the background in pixels.
+        objects: All objects, in the order in which they were placed; those without a
+            place last.
+        ratios: (S,) max(w / W, h / H) of the scale bins.
+        feather, blend: How objects are pasted, see
+            :meth:`PlacementInferencer.stream`.
+    """
+
+    name: str
+    path: str
+    image_size: tuple[int, int]
+    objects: tuple[ObjectPlaces, ...]
+    ratios: Tensor = field(repr=False)
+    feather: float = 2.0
+    blend: str = 'alpha'
+
+    unit = 'placements'
+
+    @property
+    def placed(self) -> list[ObjectPlaces]:
+        """The objects that have a place."""
+        return [own for own in self.objects if len(own.boxes_xywh)]
+
+    def tally(self) -> dict[str, int]:
+        """How many objects of each name have a place."""
+        return Counter(own.name for own in self.placed)
+
+    def composites(self, image: np.ndarray) -> list[np.ndarray]:
+        """The background after each object was pasted into its best box.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+        """
+        placed = self.placed
+        return FUNCTIONS.get('paste_in_order')(
+            image, [own.cutout for own in placed],
+            [own.boxes_xywh[0] for own in placed], self.feather, self.blend)
+
+    def compose(self, image: np.ndarray) -> Image.Image:
+        """The background with all objects that have a place."""
+        return Image.fromarray(self.composites(image)[-1])
+
+    def draw(self, image: np.ndarray) -> Image.Image:
+        """A sheet: each object, its heat map, its ranked boxes, and the composite."""
+        self._check_heat()
+        composites = self.composites(image)
+        # Objects without a place change nothing.
+        composites += [composites[-1]] * (len(self.objects) - len(composites))
+        names, cutouts, heats, boxes, scores = zip(*(
+            (own.name, own.cutout, own.heat, own.boxes_xywh, own.scores)
+            for own in self.objects), strict=True)
+        return FUNCTIONS.get('draw_placements')(
+            image, cutouts, names, heats, boxes, scores, composites, self.name)
+
+    def draw_maps(self, image: np.ndarray) -> list[Image.Image]:
+        """For each object a sheet with the heat map of every size."""
+        self._check_heat()
+        return [FUNCTIONS.get('draw_placement_maps')(
+            image, own.heat, self.ratios, f'{own.name} in {self.name}')
+            for own in self.objects]
+
+    def _check_heat(self) -> None:
+        if any(own.heat is None for own in self.objects):
+            raise UserValueError(
+                f'{self.name}: the heat maps were not kept. A call with a single image '
+                'and stream() keep them.')
+
+    def to_dict(self) -> dict:
+        """Plain data: ``file``, ``width`` and ``height`` of the background, and
+        ``objects``, see :meth:`ObjectPlaces.to_dict`."""
+        height, width = self.image_size
+        return dict(file=self.path or self.name, width=width, height=height,
+                    objects=[own.to_dict() for own in self.objects])
+
+    def write(self, folder: Path, stem: str, image: np.ndarray, maps: bool = False
+              ) -> None:
+        """Write ``STEM.jpg``, ``sheets/STEM.jpg`` and, on request, ``maps/STEM.jpg``.
+
+        Several objects have maps ``STEM_1.jpg``, ``STEM_2.jpg``, in their order.
+        """
+        files = {f'{stem}.jpg': self.compose(image),
+                 f'sheets/{stem}.jpg': self.draw(image)}
+        if maps:
+            drawn = self.draw_maps(image)
+            for number, sheet in enumerate(drawn, 1):
+                end = f'_{number}' if len(drawn) > 1 else ''
+                files[f'maps/{stem}{end}.jpg'] = sheet
+        for name, picture in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path, quality=92)
+
+
+@contextmanager
+def placement_writer(out: str | Path | None, sources: Sequence[ImageSource],
+                     maps: bool) -> Iterator:
+    """A function that writes the result of a background below a folder, or to a file.
+
+    At the end, also of a call that fails, ``placements.json`` holds what was written.
+    """
+    if out is None:
+        yield lambda item, result: None
+        return
+    out = Path(out)
+    if is_image_file(out, len(sources)):
+        yield lambda item, result: result.compose(item.image).save(out)
+        return
+    stems = output_stems([source.name for source in sources])
+    rows: list[dict] = []
+
+    def write(item: InputImage, result: PlacedObjects) -> None:
+        result.write(out, stems[item.index], item.image, maps)
+        rows.append(result.to_dict())
+    try:
+        yield write
+    finally:
+        if rows:
+            write_text(out / 'placements.json', json.dumps(
+                dict(backgrounds=rows), ensure_ascii=False))
