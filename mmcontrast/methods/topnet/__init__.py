@@ -41,6 +41,7 @@ DATASETS.announce('mmcontrast.methods.topnet.opa', 'OPAComposites', 'OPAPairs')
 DATASETS.announce('mmcontrast.methods.topnet.placement_pairs', 'PlacementPairs')
 FUNCTIONS.announce('mmcontrast.methods.topnet.cutouts', 'open_cutout', 'read_mask')
 FUNCTIONS.announce('mmcontrast.methods.topnet.placing', 'place_objects')
+FUNCTIONS.announce('mmcontrast.methods.topnet.object_placer', 'ObjectPlacer')
 FUNCTIONS.announce('mmcontrast.methods.topnet.drawing', 'paste_in_order',
                    'draw_placements', 'draw_placement_maps')
 
