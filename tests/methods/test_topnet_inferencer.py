@@ -2,6 +2,7 @@
 import json
 from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmcontrast.apis.inferencers import PlacementInferencer, open_inferencer
+from mmcontrast.apis.inferencers.placement_inputs import preparing_step
 from mmcontrast.apis.loading import LoadedModel
 from mmcontrast.methods.topnet.cutouts import CutOut, read_cutout
 from mmcontrast.methods.topnet.decoding import decode
@@ -17,6 +19,7 @@ from mmcontrast.registry import MODELS, TRANSFORMS
 from mmcontrast.structures.protocols import PlacesObjects
 from tests.helpers.tiny_topnet import SIZE, rgba, scene, write_files
 
+CONFIGS = Path(__file__).parents[2] / 'configs/topnet'
 QUIET = dict(workers=0, progress=False)
 
 
@@ -296,3 +299,12 @@ def test_a_pipeline_that_prepares_no_placements_is_an_error(infer):
         pipeline=[dict(type='PackPlacement')]))))
     with pytest.raises(ValueError, match='no step that prepares backgrounds and obj'):
         PlacementInferencer(LoadedModel(infer.model, cfg))
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=lambda p: p.stem)
+def test_the_pipeline_of_every_config_serves_a_search(path):
+    step = preparing_step(LoadedModel(None, Config.fromfile(path)))
+    many = step.prepare_object(CutOut.from_rgba(rgba()), (96, 64))
+    side = step.prepare_background(scene()).shape[0]
+    assert many.dtype == np.uint8 and many.shape[-1] == 4
+    assert (many.shape[0] == 16 and many.shape[1] == side) == step.per_background
