@@ -125,7 +125,9 @@ class PlacedCopyPaste(BaseTransform):
     def _paste(self, results: dict, pasted: list[tuple[int, np.ndarray]]) -> dict:
         image = results['img']
         reverse = slice(None, None, -1 if self.channel_order == 'bgr' else 1)
-        rgb = np.clip(np.rint(image), 0, 255).astype(np.uint8)[..., reverse]
+        is_float = image.dtype != np.uint8
+        rgb = np.clip(np.rint(image), 0, 255).astype(np.uint8) if is_float else image
+        rgb = rgb[..., reverse]
         changed, layers, labels = np.zeros(image.shape[:2], bool), [], []
         for index, (left, top, right, bottom) in pasted:
             cutout = read_cutout(self.bank.object_path(index))
@@ -135,9 +137,10 @@ class PlacedCopyPaste(BaseTransform):
             if (alpha >= _SOLID).any():
                 layers.append(alpha >= _SOLID)
                 labels.append(self.labels[self.bank.objects[index].category])
+        composite = np.ascontiguousarray(rgb[..., reverse])
         # Float images keep their fractions where nothing was pasted.
-        results['img'] = np.where(changed[..., None], rgb[..., reverse], image).astype(
-            image.dtype)
+        results['img'] = np.where(changed[..., None], composite, image).astype(
+            image.dtype) if is_float else composite
         add_labels(results, layers, labels, self.rule)
         return results
 
