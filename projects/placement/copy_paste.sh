@@ -10,8 +10,8 @@
 # command continues after an interruption; OPTIONS are further --cfg-options of training.
 set -euo pipefail
 seed=$1 runs=${*:2}
-topnet=${TOPNET:-work_dirs/topnet_vit-tiny_1xb32-20e_shapes-128x128/epoch_20.pth}
-topnet_config=${TOPNET_CONFIG:-configs/topnet/topnet_vit-tiny_1xb32-20e_shapes-128x128.py}
+topnet=${TOPNET:-work_dirs/topnet_tinyrn_1xb32-10e_shapes-128x128/epoch_10.pth}
+topnet_config=${TOPNET_CONFIG:-configs/topnet/topnet_tinyrn_1xb32-10e_shapes-128x128.py}
 data=data/shapes_paste scenes=data/shapes_paste/seed$seed/ out=work_dirs/placement/seed$seed
 config=projects/placement/configs/faster-rcnn_r18-fpn_1xb4-200it_shapes
 

@@ -1,5 +1,5 @@
 """The same code in about a minute."""
-_base_ = './topnet_vit-tiny_1xb32-20e_shapes-128x128.py'
+_base_ = './topnet_tinyrn_1xb32-10e_shapes-128x128.py'
 
 max_epochs = 2
 train_dataloader = dict(dataset=dict(num_pairs=640))
