@@ -78,5 +78,6 @@ def test_boxes_of_a_sample_become_float64_tensors_of_four_columns():
     assert sample.positives.dtype == torch.float64
     assert sample.negatives.shape == (0, 4)
     assert sample.to('cpu').positives.tolist() == [[1, 2, 3, 4]]
-    with pytest.raises(ValueError, match=r'boxes_xywh must be \(N, 4\)'):
-        sample.boxes_xywh = torch.zeros(2, 3)
+    for wrong in (torch.zeros(2, 3), [[1, 2, 3, 4], [5]], 'boxes'):
+        with pytest.raises(UserValueError, match=r'boxes_xywh must be \(N, 4\)'):
+            sample.boxes_xywh = wrong

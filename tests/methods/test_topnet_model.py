@@ -247,9 +247,31 @@ def test_a_background_encoder_that_pools_says_what_to_set():
 
 
 def test_a_token_grid_that_does_not_fit_is_named():
-    model = build(fusion=dict(layers=1, heads=2, decoder_channels=(8,)))
     with pytest.raises(UserValueError, match='starts from 8 x 8 tokens'):
-        model(prepared(model))
+        build(fusion=dict(layers=1, heads=2, decoder_channels=(8,)))
+    model = build()
+    inputs = prepared(model)
+    inputs['background'] = torch.zeros(2, 3, 2 * SIZE, SIZE)
+    with pytest.raises(UserValueError, match=r'from 4 x 4 tokens.*\(2, 32, 16\)'):
+        model(inputs)
+
+
+def test_two_backgrounds_and_three_objects_are_no_pairs(model):
+    with torch.no_grad(), pytest.raises(
+            UserValueError, match='2 backgrounds and 3 objects .* one of a kind'):
+        model(dict(prepared(model, count=3), background=torch.zeros(2, 3, SIZE, SIZE)))
+
+
+@pytest.mark.parametrize('mode, lacking', [
+    ('predict', 'background_wh'), ('predict', 'object_wh'), ('loss', 'background_wh')])
+def test_what_a_sample_lacks_is_named(model, mode, lacking):
+    data = model.data_preprocessor(batch(2))
+    kept = {key: value for key, value in data['data_samples'][1].metainfo.items()
+            if key != lacking}
+    data['data_samples'][1] = PlacementSample(
+        metainfo=kept, positives=data['data_samples'][1].positives)
+    with pytest.raises(UserKeyError, match=f'A sample has no {lacking}'):
+        model(**data, mode=mode)
 
 
 def test_an_unknown_test_option_is_an_error():

@@ -277,6 +277,11 @@ def test_wrong_calls_are_named(nets):
     lacking = PlacementSample(metainfo=dict(background_wh=(8, 8)))
     with torch.no_grad(), pytest.raises(KeyError, match='no object_size_wh'):
         net(inputs(1), [lacking], mode='predict')
+    lacking = PlacementSample(positives=[[1, 2, 3, 4]])
+    with pytest.raises(KeyError, match='no background_wh'):
+        net(inputs(1), [lacking], mode='loss')
+    with torch.no_grad(), pytest.raises(ValueError, match='2 backgrounds and 3 obj'):
+        net(dict(background=inputs(2)['background'], object=inputs(3)['object']))
 
 
 @torch.no_grad()
@@ -289,3 +294,8 @@ def test_simopa_sees_colors_from_0_to_1():
     assert (model.scores(pixels[:, :3], pixels[:, 3:] // 2) - expected).abs().max() > 0
     with pytest.raises(ValueError, match='Do not normalize'):
         model.scores(pixels[:, :3] / 255, pixels[:, 3:])
+
+
+def test_scores_of_simopa_keep_no_graph():
+    pixels = torch.zeros(1, 4, 32, 32, dtype=torch.uint8)
+    assert not SimOPA(size=32).eval().scores(pixels[:, :3], pixels[:, 3:]).requires_grad

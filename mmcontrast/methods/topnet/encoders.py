@@ -54,17 +54,17 @@ def global_token(encoder: nn.Module, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def token_width(read, encoder: nn.Module, size: int) -> int:
-    """Channels that ``read``, one of the functions above, gets from an encoder.
+def token_shape(read, encoder: nn.Module, size: int) -> tuple[int, ...]:
+    """Shape of what ``read``, one of the functions above, gets of one image.
 
     Args:
         read: :func:`patch_tokens` or :func:`global_token`.
         encoder: Keeps its mode and its running statistics.
-        size: Rows and columns of the images.
+        size: Rows and columns of the image.
     """
     parameter = next(encoder.parameters())
     with eval_mode(encoder):
-        return read(encoder, parameter.new_zeros(1, 3, size, size)).shape[-1]
+        return tuple(read(encoder, parameter.new_zeros(1, 3, size, size)).shape)
 
 
 def num_prefix_tokens(encoder: nn.Module) -> int:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ...errors import UserValueError
 from ...registry import MODELS
+from .parts import paired_batch_size
 
 # Before training, a place has the score sigmoid(-2) = 0.12.
 HEAD_BIAS = -2.0
@@ -88,19 +89,12 @@ class PlacementFusion(BaseModule):
 
     def fuse(self, background: Tensor, object_token: Tensor) -> Tensor:
         """(B, N, C) and (B, C') -> (B, 1 + N, D), the object's token first."""
-        rows, columns = self.token_grid
-        if background.ndim != 3 or background.shape[1] != rows * columns:
-            raise UserValueError(
-                f'fusion: the decoder starts from {rows} x {columns} tokens, but the '
-                f'background encoder gives {tuple(background.shape)}. Change the image '
-                'size or the stride of the encoder, or the number of '
-                'decoder_channels: each stage doubles rows and columns up to those of '
-                'the grid.')
+        check_tokens(background.shape, self.token_grid)
+        batch = paired_batch_size(len(background), len(object_token))
         background = self.background_proj(background)
         if hasattr(self, 'pos_embed'):
             background = background + self.pos_embed.to(background.dtype)
         object_token = self.object_proj(object_token)[:, None]
-        batch = max(len(background), len(object_token))
         x = torch.cat([token.expand(batch, -1, -1)
                        for token in (object_token, background)], 1)
         for layer in self.layers:
@@ -165,6 +159,21 @@ class DecoderStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.bn(self.conv(x)), inplace=True)
+
+
+def check_tokens(shape: Sequence[int], token_grid: Sequence[int]) -> None:
+    """Check that background tokens (B, N, C) fill the grid of the decoder.
+
+    Raises:
+        UserValueError: If their number differs.
+    """
+    rows, columns = token_grid
+    if len(shape) != 3 or shape[1] != rows * columns:
+        raise UserValueError(
+            f'fusion: the decoder starts from {rows} x {columns} tokens, but the '
+            f'background encoder gives {tuple(shape)}. Change the image size or the '
+            'stride of the encoder, or the number of decoder_channels: each stage '
+            'doubles rows and columns up to those of the grid.')
 
 
 def _projection(in_dim: int | None, dim: int) -> nn.Module:

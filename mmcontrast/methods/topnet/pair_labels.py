@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .sample import PlacementSample
+from .sample import PlacementSample, check_metainfo
 
 IGNORED = 255
 
@@ -52,7 +52,11 @@ def labeled_pixels(samples: Sequence[PlacementSample], size: int) -> LabeledPixe
     Args:
         samples: With ``positives``, ``negatives`` and ``background_wh``.
         size: Height and width of the network's input.
+
+    Raises:
+        KeyError: If a sample has no ``background_wh``.
     """
+    check_metainfo(samples, 'background_wh')
     parts = [sample.get(name) for name in ('positives', 'negatives')
              for sample in samples]
     device = next((part.device for part in parts if part is not None), None)

@@ -1,19 +1,20 @@
 """Score all positions of an object of one size: the unofficial TopNet."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import BaseDataPreprocessor, BaseModel
+from mmengine.model import BaseModel
 from torch import Tensor
 
-from ...errors import UserKeyError, UserValueError, did_you_mean
+from ...errors import UserValueError
 from ...registry import MODELS
 from .grid import PlacementGrid
 from .pair_fusion import PairFusion
 from .pair_head import PairDecoder, PairHead
 from .pair_labels import labeled_pixels, sparse_cross_entropy
 from .pair_trunk import FourChannelResNet
-from .sample import PlacementSample
+from .parts import build_part, checked_options, paired_batch_size
+from .sample import PlacementSample, check_metainfo
 from .scales import NUM_SCALES, rank_placements, scale_sizes
 
 # Positives without one negative after which the loss is called pointless.
@@ -52,8 +53,9 @@ class TopNetPair(BaseModel):
         init_cfg: See mmengine's ``BaseModel``.
 
     Attributes:
-        grid: Cells of the sixteen scales, to apply constraints to heat maps. Its boxes
-            are centered in their cells, those of predictions are FOPA's.
+        grid: Cells of the sixteen scales, to apply constraints to heat maps; for maps
+            of others ``grid.with_scales``. Its boxes are centered in their cells, those
+            of predictions are FOPA's.
     """
 
     def __init__(self, fusion: str = 'reference', size: int = 256, layers: int = 4,
@@ -62,11 +64,13 @@ class TopNetPair(BaseModel):
                  test_cfg: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         # Built here: mmengine would use the default scope.
-        super().__init__(_build_preprocessor(data_preprocessor), init_cfg)
+        super().__init__(build_part(
+            data_preprocessor, type='PlacementPreprocessor', with_mask=True), init_cfg)
         if size < 32 or size % 32:
             raise UserValueError(
                 f'TopNetPair: size must be a multiple of 32, got {size}.')
-        self.size, self.test_cfg = size, _checked(test_cfg or {})
+        self.size = size
+        self.test_cfg = checked_options(test_cfg, TEST_OPTIONS, 'TopNetPair')
         self.grid = PlacementGrid((size, size), NUM_SCALES, 'fopa')
         self.background_trunk = FourChannelResNet(background_init)
         self.object_trunk = FourChannelResNet(object_init)
@@ -160,7 +164,7 @@ class TopNetPair(BaseModel):
             mix_batch: See :class:`.pair_fusion.PairFusionLayer`.
         """
         *skips, last = background_maps
-        batch = max(len(last), len(objects))
+        batch = paired_batch_size(len(last), len(objects))
         pair = [x.expand(batch, -1, -1, -1) for x in (last, objects)]
         return self.decoder(self.fusion(torch.cat(pair, 1), mix_batch), skips)
 
@@ -197,12 +201,8 @@ class TopNetPair(BaseModel):
                 'with_mask=True.')
 
     def _rank(self, heat: Tensor, sample: PlacementSample, over_scales: bool) -> None:
-        needed = 'object_wh' if over_scales else 'object_size_wh'
-        for name in ('background_wh', needed):
-            if name not in sample.metainfo:
-                raise UserKeyError(
-                    f'TopNetPair: a sample has no {name}, which the size of its boxes '
-                    f'comes from; it has {sorted(sample.metainfo_keys())}.')
+        check_metainfo([sample], 'background_wh',
+                       'object_wh' if over_scales else 'object_size_wh')
         sizes = (scale_sizes(sample.background_wh, sample.object_wh, len(heat))
                  if over_scales else torch.tensor([sample.object_size_wh]))
         ranked = rank_placements(heat, sizes, sample.background_wh, **{
@@ -239,20 +239,3 @@ class TopNetPair(BaseModel):
                 'with negatives, or use TopNet with its sparse contrastive loss.',
                 'current', 30)
             self._positives_alone = None
-
-
-def _build_preprocessor(config: dict | None) -> BaseDataPreprocessor:
-    config = dict(config or {})
-    if config.setdefault('type', 'PlacementPreprocessor') == 'PlacementPreprocessor':
-        config.setdefault('with_mask', True)
-    return MODELS.build(config)
-
-
-def _checked(test_cfg: Mapping) -> dict:
-    for key in test_cfg:
-        if key not in TEST_OPTIONS:
-            raise UserKeyError(
-                f'test_cfg of TopNetPair has the unknown key {key!r}'
-                f'{did_you_mean(key, TEST_OPTIONS)} It may hold '
-                f'{", ".join(TEST_OPTIONS)}.')
-    return dict(test_cfg)

@@ -1,7 +1,11 @@
 """Hold what is known and what is predicted about one background and one object."""
+from collections.abc import Sequence
+
 import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
+
+from ...errors import UserKeyError, UserValueError
 
 BOX_FIELDS = ('positives', 'negatives', 'boxes_xywh')
 
@@ -49,12 +53,36 @@ class PlacementSample(BaseDataElement):
 
 
 def boxes_tensor(boxes, name: str = 'boxes_xywh') -> Tensor:
-    """A list, array or tensor of boxes as an (N, 4) float64 tensor; [] has none."""
-    tensor = torch.as_tensor(boxes, dtype=torch.float64)
+    """A list, array or tensor of boxes as an (N, 4) float64 tensor; [] has none.
+
+    Raises:
+        UserValueError: If boxes do not have four numbers each.
+    """
+    try:
+        tensor = torch.as_tensor(boxes, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        # Ragged lists, or what is no number.
+        raise UserValueError(
+            f'{name} must be (N, 4) boxes (x, y, width, height), got '
+            f'{str(boxes)[:80]}.') from None
     if tensor.numel() == 0:
         return tensor.reshape(0, 4)
     if tensor.ndim != 2 or tensor.shape[1] != 4:
-        raise ValueError(
+        raise UserValueError(
             f'{name} must be (N, 4) boxes (x, y, width, height), got shape '
             f'{tuple(tensor.shape)}.')
     return tensor
+
+
+def check_metainfo(samples: Sequence[PlacementSample], *names: str) -> None:
+    """Check that samples have what their boxes are computed from.
+
+    Raises:
+        UserKeyError: If one lacks a name.
+    """
+    for sample in samples:
+        for name in names:
+            if name not in sample.metainfo:
+                raise UserKeyError(
+                    f'A sample has no {name}, which its boxes are computed from; it '
+                    f'has {sorted(sample.metainfo_keys())}.')

@@ -34,6 +34,7 @@ class SimOPA(BaseModule):
         """(B, 4, H, W) RGB and mask from 0 to 1 -> logits (B, 2)."""
         return self.head(self.trunk(composites)[-1].mean((2, 3)))
 
+    @torch.no_grad()
     def scores(self, images: Tensor, masks: Tensor) -> Tensor:
         """Probability that each placement is reasonable.
 

@@ -5,13 +5,15 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from ...errors import UserKeyError, UserValueError, did_you_mean
+from ...errors import UserValueError
 from ...registry import MODELS
 from .cell_labels import CellLabels
 from .decoding import decode_batch
-from .encoders import global_token, patch_tokens, token_width
+from .encoders import global_token, patch_tokens, token_shape
+from .fusion import check_tokens
 from .grid import PlacementGrid
-from .sample import PlacementSample
+from .parts import build_part, checked_options
+from .sample import PlacementSample, check_metainfo
 
 TEST_OPTIONS = ('k', 'window', 'keep_inside', 'nms_iou', 'heat')
 
@@ -60,20 +62,23 @@ class TopNet(BaseModel):
                  test_cfg: dict | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         # Built here: mmengine would use the default scope.
-        super().__init__(_build(data_preprocessor, 'PlacementPreprocessor'), init_cfg)
+        super().__init__(
+            build_part(data_preprocessor, type='PlacementPreprocessor'), init_cfg)
         self.grid = PlacementGrid(**grid or {})
         self.background_encoder = MODELS.build(background_encoder)
         self.object_encoder = MODELS.build(object_encoder)
-        widths = [token_width(*encoder, size) for encoder, size in zip(
+        shapes = [token_shape(*encoder, size) for encoder, size in zip(
             ((patch_tokens, self.background_encoder),
              (global_token, self.object_encoder)), image_size, strict=True)]
-        self.fusion = self._build_fusion(dict(fusion or {}), *widths)
-        self.criterion = _build(loss, 'SparseContrastiveLoss')
-        self.test_cfg = _checked(test_cfg or {})
+        self.fusion = self._build_fusion(dict(fusion or {}), *shapes)
+        self.criterion = build_part(loss, type='SparseContrastiveLoss')
+        self.test_cfg = checked_options(test_cfg, TEST_OPTIONS, 'TopNet')
 
-    def _build_fusion(self, config: dict, background_dim: int, object_dim: int):
+    def _build_fusion(self, config: dict, background: Sequence[int],
+                      object_token: Sequence[int]):
+        """The fusion of (1, N, C) background tokens and a (1, C') object token."""
         config.setdefault('type', 'PlacementFusion')
-        config.setdefault('dim', background_dim)
+        config.setdefault('dim', background[-1])
         config.setdefault('decoder_channels', (256, 128, 64, 32))
         step = 2 ** len(config['decoder_channels'])
         if any(length % step for length in self.grid.size):
@@ -81,10 +86,11 @@ class TopNet(BaseModel):
                 f'grid: size={self.grid.size} must be multiples of {step}, as the '
                 f'{len(config["decoder_channels"])} stages of fusion.decoder_channels '
                 'double rows and columns.')
+        token_grid = [length // step for length in self.grid.size]
+        check_tokens(background, token_grid)
         return MODELS.build(dict(
-            config, scales=self.grid.scales, background_dim=background_dim,
-            object_dim=object_dim,
-            token_grid=[length // step for length in self.grid.size]))
+            config, scales=self.grid.scales, background_dim=background[-1],
+            object_dim=object_token[-1], token_grid=token_grid))
 
     def forward(self, inputs: Mapping[str, Tensor],
                 data_samples: Sequence[PlacementSample] | None = None,
@@ -143,6 +149,7 @@ class TopNet(BaseModel):
 
         Raises:
             ValueError: If a sample has neither.
+            KeyError: If a sample has no ``background_wh``.
         """
         for sample in data_samples:
             if 'positives' not in sample and 'negatives' not in sample:
@@ -157,14 +164,15 @@ class TopNet(BaseModel):
                 device: torch.device) -> CellLabels:
         """The boxes of a field as cells; computed on the CPU, in float64, in one go."""
         boxes = [sample.get(name, torch.zeros(0, 4)).cpu() for sample in samples]
-        counts = [len(own) for own in boxes]
-        every = torch.cat(boxes)
-        whole = torch.tensor([sample.background_wh for sample in samples]
-                             ).repeat_interleave(torch.tensor(counts), 0)
+        check_metainfo(samples, 'background_wh')
+        counts = [len(part) for part in boxes]
+        boxes = torch.cat(boxes)
+        backgrounds = torch.tensor([sample.background_wh for sample in samples]
+                                   ).repeat_interleave(torch.tensor(counts), 0)
         rows, columns = self.grid.size
-        sizes = every[:, 2:] / whole * torch.tensor([columns, rows])
+        sizes = boxes[:, 2:] / backgrounds * torch.tensor([columns, rows])
         return CellLabels.of(
-            self.grid.cells(every, whole).split(counts), self.grid.shape,
+            self.grid.cells(boxes, backgrounds).split(counts), self.grid.shape,
             sizes.split(counts), device)
 
     @torch.no_grad()
@@ -178,18 +186,22 @@ class TopNet(BaseModel):
         Args:
             logits: (B, S, H, W).
             data_samples: With ``background_wh`` and ``object_wh``.
+
+        Raises:
+            KeyError: If a sample lacks one of them.
         """
+        check_metainfo(data_samples, 'background_wh', 'object_wh')
         options = dict(self.test_cfg)
         with_heat = options.pop('heat', False)
         heat = logits.float().sigmoid()
         sizes = (torch.tensor([getattr(sample, name) for sample in data_samples])
                  for name in ('background_wh', 'object_wh'))
         placements = decode_batch(heat, self.grid, *sizes, **options)
-        for sample, found, own in zip(data_samples, placements, heat, strict=True):
+        for sample, found, scores in zip(data_samples, placements, heat, strict=True):
             sample.boxes_xywh = found.boxes_xywh.cpu()
             sample.scores, sample.cells = found.scores.cpu(), found.cells.cpu()
             if with_heat:
-                sample.heat = own.cpu()
+                sample.heat = scores.cpu()
         self._score_labels(heat, data_samples)
         return list(data_samples)
 
@@ -198,21 +210,7 @@ class TopNet(BaseModel):
         for kind in ('positive', 'negative'):
             labels = self._labels(samples, f'{kind}s', heat.device)
             scores = heat.flatten(1).gather(1, labels.index).cpu()
-            for sample, own in zip(samples, scores, strict=True):
+            for sample, found in zip(samples, scores, strict=True):
                 if 'positives' in sample or 'negatives' in sample:
                     count = len(sample.get(f'{kind}s', ()))
-                    sample.set_field(own[:count], f'{kind}_scores')
-
-
-def _build(config: dict | None, default: str):
-    return MODELS.build(dict(dict(type=default), **config or {}))
-
-
-def _checked(test_cfg: Mapping) -> dict:
-    for key in test_cfg:
-        if key not in TEST_OPTIONS:
-            raise UserKeyError(
-                f'test_cfg has the unknown key {key!r}'
-                f'{did_you_mean(key, TEST_OPTIONS)} It may hold '
-                f'{", ".join(TEST_OPTIONS)}.')
-    return dict(test_cfg)
+                    sample.set_field(found[:count], f'{kind}_scores')
