@@ -8,6 +8,7 @@ from mmcontrast.errors import UserValueError
 from mmcontrast.methods.topnet.cutouts import (
     CutOut,
     check_fits,
+    open_cutout,
     read_cutout,
     read_mask,
 )
@@ -127,6 +128,19 @@ def test_damaged_and_missing_files_are_named(tmp_path):
 def test_pixels_that_are_not_rgba_are_an_error():
     with pytest.raises(UserValueError, match=r'must be \(h, w, 4\) uint8 RGBA'):
         CutOut.from_rgba(np.zeros((4, 4, 3), np.uint8))
+
+
+def test_a_mask_takes_the_place_of_the_opacity_of_any_source(tmp_path):
+    pixels = rgba()
+    mask = saved(tmp_path, pixels[..., 3], 'mask.png')
+    wanted = read_cutout(saved(tmp_path, pixels), mask)
+    opaque = np.dstack([pixels[..., 2::-1], np.full(pixels.shape[:2], 255, np.uint8)])
+    whole = CutOut(pixels[..., :3], opaque[..., 3])
+    for source in (opaque, opaque[..., :3], whole, Image.fromarray(pixels[..., :3])):
+        np.testing.assert_array_equal(open_cutout(source, mask).rgba, wanted.rgba)
+    with pytest.raises(UserValueError, match='mask.png has 50 x 40 pixels and its '
+                                             'image cup has 20 x 30'):
+        open_cutout(wanted, mask, 'cup')
 
 
 def test_an_object_larger_than_the_scene_does_not_fit():

@@ -133,18 +133,20 @@ def open_cutout(source: 'str | Path | np.ndarray | Image.Image | CutOut',
         source: A file, see :func:`read_cutout`; an (h, w, 4) uint8 array in BGRA, as
             ``cv2.imread`` gives it with ``cv2.IMREAD_UNCHANGED``; a ``PIL.Image``; or a
             cut-out.
-        mask_path: Of files and ``PIL.Image``, see :func:`read_cutout`.
+        mask_path: See :func:`read_cutout`; arrays may be (h, w, 3) uint8 BGR with it.
         name: Of the object, for messages.
 
     Raises:
         BadImage, UserValueError: See :func:`read_cutout`.
     """
     if isinstance(source, CutOut):
-        return source
+        return source if mask_path is None else _masked(source.rgb, name, mask_path)
     if isinstance(source, np.ndarray):
-        if source.ndim == 3 and source.shape[2] == 4:
-            source = source[..., [2, 1, 0, 3]]
-        return CutOut.from_rgba(source, name)
+        is_color = source.ndim == 3 and source.shape[2] in (3, 4)
+        pixels = source[..., [2, 1, 0, 3][:source.shape[2]]] if is_color else source
+        if mask_path is not None and is_color and source.dtype == np.uint8:
+            return _masked(pixels[..., :3], name, mask_path)
+        return CutOut.from_rgba(pixels, name)
     if isinstance(source, Image.Image):
         return _cut_out(source, name, mask_path, tight=True)
     return read_cutout(source, mask_path)
@@ -153,13 +155,7 @@ def open_cutout(source: 'str | Path | np.ndarray | Image.Image | CutOut',
 def _cut_out(image: Image.Image, path: str, mask_path: str | Path | None, tight: bool
              ) -> CutOut:
     if mask_path is not None:
-        rgb = np.asarray(load_upright(image, path))
-        alpha = read_mask(mask_path)
-        if alpha.shape != rgb.shape[:2]:
-            raise UserValueError(
-                f'The mask {mask_path} has {_size(alpha)} pixels and its image {path} '
-                f'has {_size(rgb)}. Both must be of the same size; resize the mask.')
-        return CutOut.from_rgba(np.dstack([rgb, alpha]), path, tight)
+        return _masked(np.asarray(load_upright(image, path)), path, mask_path, tight)
     if image.mode not in _WITH_ALPHA and 'transparency' not in image.info:
         raise UserValueError(
             f'{path} has no alpha channel (its mode is {image.mode}), so the object '
@@ -168,6 +164,17 @@ def _cut_out(image: Image.Image, path: str, mask_path: str | Path | None, tight:
             'object is.')
     load_upright(image, path)  # raises BadImage for a damaged file
     return CutOut.from_rgba(np.asarray(upright(image).convert('RGBA')), path, tight)
+
+
+def _masked(rgb: np.ndarray, path: str, mask_path: str | Path, tight: bool = True
+            ) -> CutOut:
+    """The cut-out of (h, w, 3) uint8 RGB pixels and a mask file."""
+    alpha = read_mask(mask_path)
+    if alpha.shape != rgb.shape[:2]:
+        raise UserValueError(
+            f'The mask {mask_path} has {_size(alpha)} pixels and its image {path} has '
+            f'{_size(rgb)}. Both must be of the same size; resize the mask.')
+    return CutOut.from_rgba(np.dstack([rgb, alpha]), path, tight)
 
 
 @FUNCTIONS.register_module()
