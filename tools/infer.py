@@ -19,7 +19,8 @@ trained to find, and labels each box with the text that fits best.
 images with --masks. Several keep out of each other's boxes. A folder given as --out
 gets composites (NAME.jpg), sheets with heat maps and ranked boxes (sheets/NAME.jpg) and
 placements.json. "This position: which size?" is --at, "this size: where?" --size or
---scale; --avoid and --allow restrict where objects may lie.
+--scale; --avoid and --allow restrict where objects may lie. A value that starts with a
+minus sign needs an equals sign: --avoid='-10,0,50,50'.
 """
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -53,15 +54,16 @@ def add_placement_arguments(parser: ArgumentParser) -> None:
     add('--masks', nargs='+', metavar='MASK',
         help='for objects without alpha: a mask each, or a folder with the same names')
     add('--k', type=int, metavar='K', help='ranked boxes an object (default: 5)')
-    add('--at', metavar='X,Y', help='middle of the object: only its size is sought')
+    add('--at', metavar='X,Y', help='center of the object: only its size is sought')
     add('--size', metavar='W,H',
         help='size that the object is to fill: only its position is sought')
     add('--scale', type=float, metavar='R',
         help='likewise, as a share of the image: max(w / W, h / H)')
     add('--avoid', metavar="'X,Y,W,H;...'",
-        help='boxes to keep out of, or a mask image, white where nothing may lie')
+        help='boxes to keep out of, or a mask image, white where nothing may lie; '
+        "--avoid='-10,0,50,50' if it starts with a minus sign")
     add('--allow', metavar='MASK',
-        help='mask image, white where the middle of an object may lie')
+        help='mask image, white where the center of an object may lie')
     add('--nms-iou', type=float, metavar='IOU',
         help='leave out boxes that overlap a better one by more (default: that of the '
         'config)')
@@ -73,7 +75,7 @@ def add_placement_arguments(parser: ArgumentParser) -> None:
         help='poisson adapts the colors of an object to what is around it (default: '
         'alpha)')
     add('--maps', action='store_true', default=None,
-        help='also write the heat map of every size (maps/NAME.jpg)')
+        help='also write the heat map of every size (maps/NAME.jpg); --out is a folder')
 
 
 if __name__ == '__main__':
