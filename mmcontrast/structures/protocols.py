@@ -136,7 +136,8 @@ class PlacesObjects(Protocol):
             objects: Encoded, of B objects.
 
         Returns:
-            (B, S, H, W) in [0, 1], scale, row and column as ``grid`` says.
+            (B, S, H, W) in [0, 1], scale, row and column as ``grid`` says, or
+            ``grid.with_scales(S)`` where objects are prepared at other scales.
         """
 
 

@@ -116,12 +116,12 @@ def test_centers_stay_in_the_allowed_region_and_its_best_cell_leads():
     allowed = torch.zeros(100, 120, dtype=torch.bool)
     allowed[30:62, 50:90] = True
     found = decode(heat, GRID, WHOLE, THING, k=50, window=1, keep_inside=False,
-                   constraints=Constraints(allowed=allowed))
+                   constraints=Constraints(allow=allowed))
     # Centers of cells at 5, 15, 25, ...: rows 3 to 5, columns 5 to 8, all scales.
     assert len(found) == 50
     best = heat[:, 3:6, 5:9].max()
     peaks = decode(heat, GRID, WHOLE, THING, keep_inside=False,
-                   constraints=Constraints(allowed=allowed))
+                   constraints=Constraints(allow=allowed))
     assert peaks.scores[0] == found.scores[0] == best
     assert {tuple(c) for c in found.cells[:, 1:].tolist()} <= {
         (j, i) for j in range(3, 6) for i in range(5, 9)}
@@ -132,7 +132,7 @@ def test_an_allowed_region_without_a_peak_of_the_map_still_gives_a_place():
     allowed = torch.zeros(100, 120, dtype=torch.bool)
     allowed[:, :60] = True
     found = decode(heat, GRID, WHOLE, (1, 9), k=1,
-                   constraints=Constraints(allowed=allowed))
+                   constraints=Constraints(allow=allowed))
     assert found.cells[0, 2] == 5
 
 
@@ -144,13 +144,13 @@ def test_no_box_overlaps_a_forbidden_one_and_all_others_remain():
         free.boxes_xywh, forbidden[1])
     assert 0 < bad.sum() < len(bad)
     found = decode(heat, GRID, WHOLE, THING, k=10 ** 6, window=1,
-                   constraints=Constraints(forbidden_boxes=forbidden))
+                   constraints=Constraints(avoid=forbidden))
     assert torch.equal(found.boxes_xywh, free.boxes_xywh[~bad])
 
 
 def test_forbidden_boxes_follow_the_object_of_each_map():
     heat, things = random_maps(2), torch.tensor([[20, 30], [60, 10]])
-    constraints = Constraints(forbidden_boxes=[[30, 20, 25, 30]])
+    constraints = Constraints(avoid=[[30, 20, 25, 30]])
     for i, found in enumerate(decode_batch(heat, GRID, WHOLE, things,
                                            constraints=constraints)):
         alone = decode(heat[i], GRID, WHOLE, things[i], constraints=constraints)
@@ -161,16 +161,18 @@ def test_boxes_that_touch_a_forbidden_one_do_not_overlap_it():
     grid = PlacementGrid((1, 4), scales=1, binning='fopa')     # ratio 1 / 3
     # Boxes of 40 x 40 at x = -5, 25, 55, 85 in 120 x 120.
     heat = torch.tensor([0.4, 0.3, 0.2, 0.1]).view(1, 1, 4)
-    found = decode(heat, grid, (120, 120), (1, 1), window=1, keep_inside=False,
-                   constraints=Constraints(forbidden_boxes=[[65, 0, 20, 120]]))
-    assert found.cells[:, 2].tolist() == [0, 1, 3]
+    for rounding in (0, 1e-13):
+        touching = [[65 - rounding, 0, 20 + 2 * rounding, 120]]
+        found = decode(heat, grid, (120, 120), (1, 1), window=1, keep_inside=False,
+                       constraints=Constraints(avoid=touching))
+        assert found.cells[:, 2].tolist() == [0, 1, 3]
 
 
-def test_no_forbidden_boxes_forbid_nothing():
+def test_no_boxes_to_avoid_rule_nothing_out():
     heat = random_maps(1)[0]
     plain = decode(heat, GRID, WHOLE, THING)
     empty = decode(heat, GRID, WHOLE, THING,
-                   constraints=Constraints(forbidden_boxes=[]))
+                   constraints=Constraints(avoid=[]))
     assert torch.equal(plain.cells, empty.cells)
 
 
@@ -179,8 +181,8 @@ def test_no_forbidden_boxes_forbid_nothing():
     (dict(nms_iou=1.5), 'nms_iou must be from 0 to 1'),
     (dict(constraints=Constraints(fixed_scale=5)), 'fixed_scale must be from 0 to 4'),
     (dict(constraints=Constraints(fixed_cell=(3, 12))), 'column of fixed_cell'),
-    (dict(constraints=Constraints(allowed=torch.ones(10, 12).bool())),
-     r'\[120, 100\] pixels'),
+    (dict(constraints=Constraints(allow=torch.ones(10, 12).bool())),
+     r'shape \(10, 12\), but the background has 100 rows and 120 columns'),
     (dict(object_wh=(1, 2, 3)), 'object_wh must be'),
     (dict(heat=torch.rand(5, 12, 10)), r'must be \(S, H, W\) = \(5, 10, 12\)')])
 def test_what_does_not_fit_is_named(change, message):

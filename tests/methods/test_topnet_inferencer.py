@@ -1,4 +1,4 @@
-"""TopNet on images: ranked boxes, heat maps, wishes, several objects, files."""
+"""TopNet on images: ranked boxes, heat maps, constraints, several objects, files."""
 import json
 from collections import Counter
 from functools import partial
@@ -13,6 +13,7 @@ from PIL import Image
 from mmcontrast.apis.inferencers import PlacementInferencer, open_inferencer
 from mmcontrast.apis.inferencers.placement_inputs import preparing_step
 from mmcontrast.apis.loading import LoadedModel
+from mmcontrast.methods.topnet.constraints import Constraints
 from mmcontrast.methods.topnet.cutouts import CutOut, read_cutout
 from mmcontrast.methods.topnet.decoding import decode
 from mmcontrast.registry import MODELS, TRANSFORMS
@@ -92,14 +93,18 @@ def test_both_networks_place_objects(infer, pair_infer):
         assert isinstance(inferencer.model, PlacesObjects)
 
 
-def test_boxes_and_scores_are_those_of_the_model(infer, root):
+def test_boxes_and_scores_are_those_of_the_model(infer, root, monkeypatch):
+    monkeypatch.setitem(infer.model.test_cfg, 'heat', True)
     result = infer(root / 'scene.png', root / 'cutout.png', k=5)
     found, = result.objects
     sample = predicted(infer.model, scene(), read_cutout(root / 'cutout.png'),
                        'PrepareTopNet')
-    np.testing.assert_allclose(found.boxes_xywh, sample.boxes_xywh)
-    np.testing.assert_allclose(found.scores, sample.scores, rtol=1e-5)
-    assert found.cells.tolist() == sample.cells.tolist()
+    torch.testing.assert_close(found.heat, sample.heat)
+    # The best of what is inside; predictions drop what is outside afterwards.
+    wanted = decode(sample.heat, infer.model.grid, (96, 64), (20, 30), k=5,
+                    constraints=Constraints(inside=True))
+    assert found.cells.tolist() == wanted.cells.tolist()
+    np.testing.assert_allclose(found.boxes_xywh, wanted.boxes_xywh)
     assert found.heat.shape == (4, 16, 16) and found.size_wh == (20, 30)
     np.testing.assert_allclose(found.scores, found.heat[tuple(found.cells.T)])
     np.testing.assert_allclose(
@@ -116,9 +121,23 @@ def test_the_pair_network_searches_its_sixteen_scales(pair_infer, calls):
         torch.testing.assert_close(own.heat, sample.heat)
     # Ranked as TopNet's: FOPA's rule lets boxes leave the image by half a cell.
     alone, = pair_infer(image, cutout, k=3).objects
-    wanted = decode(sample.heat, pair_infer.model.grid, (96, 64), (20, 30), k=3)
+    wanted = decode(sample.heat, pair_infer.model.grid, (96, 64), (20, 30), k=3,
+                    constraints=Constraints(inside=True))
     assert alone.cells.tolist() == wanted.cells.tolist()
     np.testing.assert_allclose(alone.boxes_xywh, wanted.boxes_xywh)
+
+
+def test_a_pair_network_may_be_searched_over_other_scales(pair_infer):
+    steps = [dict(type='PrepareTopNetPairScales', size=64, num_scales=4),
+             dict(type='PackPlacement')]
+    infer = PlacementInferencer(LoadedModel(pair_infer.model, Config(dict(
+        test_dataloader=dict(dataset=dict(pipeline=steps))))))
+    result = infer(Image.fromarray(scene()), CutOut.from_rgba(rgba()))
+    found, = result.objects
+    assert found.heat.shape == (4, 64, 64) and len(found.scales)
+    # Sizes i / 6, as the object was drawn.
+    assert {round(6 * scale, 9) for scale in found.scales} <= {1, 2, 3, 4}
+    assert result.ratios.tolist() == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6])
 
 
 def test_backgrounds_and_objects_are_encoded_once(infer, root, calls):
@@ -155,8 +174,9 @@ def test_files_arrays_and_images_of_one_object_give_one_result(infer, root):
         found = infer(scene()[..., ::-1], [source]).objects[0]
         np.testing.assert_allclose(found.boxes_xywh, wanted.boxes_xywh)
         assert (found.name, found.path) == ('object_0', '')
-    masked = infer(root / 'scene.png', root / 'opaque.png', masks=root / 'mask.png')
-    np.testing.assert_allclose(masked.objects[0].boxes_xywh, wanted.boxes_xywh)
+    for opaque in (root / 'opaque.png', bgra[..., :3]):
+        masked = infer(root / 'scene.png', opaque, masks=root / 'mask.png')
+        np.testing.assert_allclose(masked.objects[0].boxes_xywh, wanted.boxes_xywh)
 
 
 def test_a_folder_of_masks_goes_by_names(infer, root, tmp_path):
@@ -182,7 +202,7 @@ def test_a_background_that_cannot_be_used_is_left_out_and_named(infer, root, tmp
     assert [result.name for result in results] == ['good.png']
     text, small = sorted(infer.skipped, key=lambda sentence: 'small' in sentence)
     assert 'text.png' in text and 'not an image' in text
-    assert small == ('small.png: The point (60.0, 30.0) lies outside of the background '
+    assert small == ('small.png: The point (60, 30) lies outside of the background '
                      'of 40 x 40 pixels.')
 
 
@@ -211,6 +231,26 @@ def test_bad_input_is_explained(infer, root, options, message, monkeypatch):
         infer('scene.png', **options)
 
 
+@pytest.mark.parametrize('options, message', [
+    (dict(scale=1.2), 'at most 1; got 1.2'), (dict(nms_iou=5), 'nms_iou must be from'),
+    (dict(scale=0.5, size='9,9'), 'both fix the size'),
+    (dict(at='5,5', objects='objects'), 'one place, but there are 2 objects'),
+    (dict(feather=-1), 'feather must be 0 pixels or more'),
+    (dict(blend='posson'), "blend must be one of .*'posson'"),
+    (dict(avoid=[[1, 2, 3]]), 'avoid must be .N, 4. boxes'),
+    (dict(avoid=[[1, 2, 3, 4], [5]]), 'avoid must be .N, 4. boxes'),
+    (dict(maps=True), 'maps are files in a folder .*out is not given'),
+    (dict(maps=True, out='x.png', images='scene.png'), 'out is the image file x.png')])
+def test_wrong_options_stop_a_folder_before_any_background(
+        infer, root, options, message, monkeypatch, calls):
+    monkeypatch.chdir(root)
+    counts = calls(infer.model)
+    given = dict(dict(images='scenes', objects='cutout.png', **QUIET), **options)
+    with pytest.raises(ValueError, match=message):
+        infer(**given)
+    assert not counts and not infer.skipped
+
+
 @pytest.mark.parametrize('options', [
     dict(objects='missing.png'), dict(objects='cutout.png', masks='missing.png'),
     dict(objects='cutout.png', allow='missing.png')])
@@ -234,8 +274,8 @@ def test_regions_come_as_text_files_or_arrays(infer, root, tmp_path):
     mask[:, 50:] = True
     Image.fromarray(mask).save(tmp_path / 'right.png')
     results = [infer(root / 'scene.png', root / 'cutout.png', avoid=avoid).objects[0]
-               for avoid in ('50,0,46,64', [[50, 0, 46, 64]], mask,
-                             tmp_path / 'right.png')]
+               for avoid in ('50,0,46,64', [[50, 0, 46, 64]], mask, 255 * mask.astype(
+                   np.uint8), tmp_path / 'right.png')]
     for found in results:
         assert (found.boxes_xywh[:, 0] + found.boxes_xywh[:, 2]).max() <= 50
         np.testing.assert_allclose(found.boxes_xywh, results[0].boxes_xywh)

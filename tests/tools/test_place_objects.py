@@ -25,7 +25,9 @@ from mmcontrast.datasets.placement_bank import (
 from mmcontrast.datasets.shapes.vocabulary import SHAPES
 from mmcontrast.datasets.transforms.loading import read_image
 from mmcontrast.errors import UserValueError
+from mmcontrast.methods.topnet.constraints import Constraints
 from mmcontrast.methods.topnet.cutouts import read_cutout
+from mmcontrast.methods.topnet.decoding import decode
 from mmcontrast.methods.topnet.object_placer import ObjectPlacer
 from mmcontrast.methods.topnet.transforms import PrepareTopNet
 from mmcontrast.registry import MODELS, TRANSFORMS
@@ -98,12 +100,14 @@ def test_places_are_those_that_the_model_predicts(files, bank):
     for step in (dict(type='PrepareTopNet', background_size=tiny_topnet.SIZE,
                       object_size=tiny_topnet.SIZE), dict(type='PackPlacement')):
         item = TRANSFORMS.build(step)(item)
-    model = tiny_topnet.build(test_cfg=dict(k=4, nms_iou=0.5)).eval()
+    model = tiny_topnet.build(test_cfg=dict(heat=True)).eval()
     sample, = model.test_step(dict(
         inputs={name: [image] for name, image in item['inputs'].items()},
         data_samples=[item['data_samples']]))
-    np.testing.assert_allclose(own.boxes_xywh, sample.boxes_xywh.numpy(), atol=0.006)
-    np.testing.assert_allclose(own.scores, sample.scores.numpy(), rtol=1e-3)
+    wanted = decode(sample.heat, model.grid, (SIDE, SIDE), cutout.size_wh, k=4,
+                    nms_iou=0.5, constraints=Constraints(inside=True))
+    np.testing.assert_allclose(own.boxes_xywh, wanted.boxes_xywh.numpy(), atol=0.006)
+    np.testing.assert_allclose(own.scores, wanted.scores.numpy(), rtol=1e-3)
 
 
 def test_objects_are_cut_along_their_masks(files, bank):
@@ -147,6 +151,41 @@ def test_backgrounds_and_objects_are_encoded_once(bank):
     assert alone[0] == 3
     np.testing.assert_allclose(alone[1], first[3][1])
     np.testing.assert_allclose(alone[2], first[3][2], rtol=1e-5)
+
+
+def test_an_object_has_a_place_wherever_a_box_fits(bank):
+    model = tiny_topnet.build().eval()
+    rise = torch.linspace(0, 1, 16)
+    heat = (rise[:, None] + rise).expand(model.grid.shape) / 2   # toward a corner
+    model.score_places = lambda background, objects: heat.expand(len(objects), -1, -1,
+                                                                 -1)
+    placer = ObjectPlacer(model, PrepareTopNet(tiny_topnet.SIZE, tiny_topnet.SIZE),
+                          [bank[1].object_path(0)])
+    (_, boxes, scores), = placer(tiny_topnet.scene(), [0])
+    assert len(boxes) and scores[0] > 0.9
+    assert (boxes[:, :2] >= 0).all() and (boxes[:, 2:] + boxes[:, :2] <= (96, 64)).all()
+
+
+def test_objects_are_kept_for_backgrounds_of_one_size_where_it_counts(bank):
+    torch.manual_seed(0)
+    model = MODELS.build(dict(type='TopNetPair', fusion='fixed', size=32, layers=1,
+                              heads=2, mlp_channels=8)).eval()
+    counts = []
+    encode = model.encode_objects
+    model.encode_objects = lambda images: counts.append(len(images)) or encode(images)
+    step = TRANSFORMS.build(dict(type='PrepareTopNetPairScales', size=32, num_scales=3))
+    placer = ObjectPlacer(model, step, [bank[1].object_path(k) for k in range(3)])
+    for size, indices, encoded in (((96, 64), [0, 1], [2]), ((96, 64), [1, 2], [1]),
+                                   ((96, 64), [0, 2], [1]), ((64, 96), [0, 2], [2])):
+        counts.clear()
+        found = placer(tiny_topnet.scene(*size), indices)
+        assert counts == encoded
+        fresh = ObjectPlacer(model, step, placer.scorer.objects)(
+            tiny_topnet.scene(*size), indices)
+        for (_, boxes, scores), (_, others, other_scores) in zip(found, fresh,
+                                                                 strict=True):
+            np.testing.assert_allclose(boxes, others)
+            np.testing.assert_allclose(scores, other_scores, rtol=1e-5)
 
 
 def test_objects_that_touch_others_are_left_out_by_default(files, bank, tmp_path):

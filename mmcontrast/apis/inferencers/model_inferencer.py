@@ -88,19 +88,24 @@ class ModelInferencer(ABC):
         Warns:
             UserWarning: With the images that were left out.
         """
-        single = not (isinstance(images, Sequence) and not isinstance(images, str)) \
-            and not (isinstance(images, str | Path) and Path(images).is_dir())
         results = list(results)
         if self.skipped:
             warn(skipped_sentence(self.skipped, len(self.skipped) + len(results)),
                  stacklevel=3)
-        return results[0] if single else results
+        return results[0] if is_single(images) else results
 
     @classmethod
     def _check(cls, config: str, model: nn.Module, weights: Any) -> None:
         if not cls.serves(model):
             raise UserValueError(
                 f'{config}: {type(model).__name__} {cls.lacks}; {cls.wanted}')
+
+
+def is_single(images: Images) -> bool:
+    """Whether a call is about one image, not a folder or a list."""
+    if isinstance(images, str | Path):
+        return not Path(images).expanduser().is_dir()
+    return not isinstance(images, Sequence)
 
 
 def _for_which(option: str) -> str:

@@ -12,13 +12,8 @@ from ...registry import FUNCTIONS, INFERENCERS
 from ...structures.protocols import PlacesObjects
 from ..loading import LoadedModel
 from .images import Images, InputImage, InputImages, iterate_batches, list_images
-from .model_inferencer import ModelInferencer
-from .placement_inputs import (
-    BackgroundPipeline,
-    ObjectEncoder,
-    normalized,
-    preparing_step,
-)
+from .model_inferencer import ModelInferencer, is_single
+from .placement_inputs import BackgroundPipeline, preparing_step
 from .placement_objects import (
     Objects,
     ObjectToPlace,
@@ -83,10 +78,9 @@ class PlacementInferencer(ModelInferencer):
         Raises:
             FileNotFoundError, ValueError: See :meth:`stream`.
         """
-        several = len(list_images(images)) > 1
         results = self.stream(images, objects, **options)
         return self.collect(
-            images, map(without_heat, results) if several else results)
+            images, results if is_single(images) else map(without_heat, results))
 
     def stream(self, images: Images, objects: Objects | None = None,
                masks: str | Path | Sequence | None = None,
@@ -107,25 +101,27 @@ class PlacementInferencer(ModelInferencer):
                 uint8 BGR array, a ``PIL.Image``, or a list of these.
             objects: Cut-outs: RGBA files, folders of them, (h, w, 4) uint8 BGRA arrays,
                 ``PIL.Image`` with alpha, or a list of these.
-            masks: For files without alpha, a mask file each, in their order, or a
-                folder of masks with the same names.
+            masks: A mask file for each object, in their order, in place of its alpha,
+                or a folder of masks with the same names; arrays may then be BGR.
             out: An image file for the composite of a single background, or a folder:
                 composites ``NAME.jpg``, ``sheets/NAME.jpg`` with objects, heat maps and
                 ranked boxes, and ``placements.json``.
             k: Largest number of boxes an object.
-            at: (x, y), where the middle of the box is to lie: only the size is sought.
+            at: (x, y), where the center of the box is to lie: only the size is sought.
             size: (w, h), which the object is to fill as far as its shape allows: only
                 the position is sought.
             scale: Likewise, as a share of the background: max(w / W, h / H).
             avoid: Boxes (x, y, w, h) that the object's box must not overlap, or a mask
-                of pixels that it must not cover: an (H, W) bool array, or a file.
-            allow: Mask in which the middle of the box must lie, likewise.
+                of pixels that it must not cover: an (H, W) array, bool or white where
+                nothing may lie, or a file.
+            allow: Mask in which the center of the box must lie, likewise.
             nms_iou: Leave out boxes that overlap a better one by a higher IoU; None for
                 the model's setting.
             overlap: Rank the boxes of each object as if it were alone.
             feather: Pixels over which the edge of the object fades.
             blend: 'alpha', or 'poisson' to take on the colors around the object.
-            maps: Also write ``maps/NAME.jpg``, the heat map of every size.
+            maps: Also write ``maps/NAME.jpg``, the heat map of every size, to the
+                folder ``out``.
             batch_size: Maximum number of backgrounds or objects to pass at a time.
             workers: Processes that read backgrounds, where there are many.
             progress: Show a bar where there are several backgrounds.
@@ -133,9 +129,9 @@ class PlacementInferencer(ModelInferencer):
         Raises:
             FileNotFoundError: If a file is missing or a folder holds no image.
             ValueError: If there are no objects, or one has neither alpha nor mask or
-                shows nothing; if a number is out of range; if no background can be
-                used, be it that it cannot be read, that a wish lies outside of it, or
-                that no place is left.
+                shows nothing; if a number is out of range, or options contradict each
+                other; if no background can be used, be it that it cannot be read, that
+                a point or region lies outside of it, or that no place is left.
         """
         if objects is None:
             raise UserValueError(
@@ -147,19 +143,21 @@ class PlacementInferencer(ModelInferencer):
                 f'k and batch_size must be 1 or more, got {k} and {batch_size}.')
         self.skipped, self.notes = [], []
         sources = list_images(images)
-        things = read_objects(objects, masks, self.notes)
-        wishes = dict(at=read_pair('at', at), size=read_pair('size', size), scale=scale,
-                      avoid=read_avoid(avoid), allow=read_region(allow),
-                      overlap=overlap, **self._ranking(k, nms_iou))
-        encoder = ObjectEncoder(
-            self.model, self._step, [thing.cutout for thing in things], batch_size)
+        FUNCTIONS.get('check_blending')(blend, feather, 'blend')
+        placed = read_objects(objects, masks, self.notes)
+        search = FUNCTIONS.get('PlacementSearch')(
+            [item.name for item in placed], overlap, at=read_pair('at', at),
+            size=read_pair('size', size), scale=scale, avoid=read_avoid(avoid),
+            allow=read_region(allow), **self._ranking(k, nms_iou))
+        scorer = FUNCTIONS.get('PlaceScorer')(
+            self.model, self._step, [item.cutout for item in placed], batch_size)
         inputs = InputImages(sources, BackgroundPipeline(self._step), bgr=False)
         with placement_writer(out, sources, maps) as write:
             for batch in iterate_batches(inputs, batch_size, workers, progress,
                                          self.skipped):
-                for item, heats in zip(batch, self._heats(batch, encoder), strict=True):
+                for item, heats in zip(batch, _heats(batch, scorer), strict=True):
                     try:
-                        result = self._place(item, things, heats, wishes)
+                        result = self._place(item, placed, heats, search)
                     except UserValueError as error:
                         self.skipped.append(f'{item.name}: {error}')
                         continue
@@ -176,45 +174,33 @@ class PlacementInferencer(ModelInferencer):
                  if key in self.model.test_cfg}
         return dict(given, k=k, **{} if nms_iou is None else {'nms_iou': nms_iou})
 
-    @torch.no_grad()
-    def _heats(self, batch: Sequence[InputImage], encoder: ObjectEncoder
-               ) -> Iterator[Tensor]:
-        """(O, S, H, W) scores of all objects, for each background of a batch."""
-        encoded = self.model.encode_backgrounds(normalized(
-            self.model, background=[item.inputs for item in batch]))
-        for i, item in enumerate(batch):
-            background = _rows(encoded, slice(i, i + 1))
-            yield torch.cat([self.model.score_places(background, own)
-                             for own in encoder(item.image.shape[1::-1])])
-
-    def _place(self, item: InputImage, things: Sequence[ObjectToPlace], heats: Tensor,
-               wishes: dict) -> PlacedObjects:
+    def _place(self, item: InputImage, placed: Sequence[ObjectToPlace], heats: Tensor,
+               search: Any) -> PlacedObjects:
         background_wh = item.image.shape[1::-1]
-        found, order = FUNCTIONS.get('place_objects')(
-            heats, self.model.grid, background_wh,
-            [thing.cutout.size_wh for thing in things],
-            [thing.name for thing in things], **wishes)
-        left = [i for i in range(len(things)) if i not in order]
-        self.notes += [f'{things[i].name}: no place is left in {item.name}.'
+        grid = self.model.grid.with_scales(heats.shape[1])
+        found, order = search(
+            heats, grid, background_wh, [source.cutout.size_wh for source in placed])
+        left = [i for i in range(len(placed)) if i not in order]
+        self.notes += [f'{placed[i].name}: no place is left in {item.name}.'
                        for i in left]
         objects = [ObjectPlaces(
-            things[i].name, things[i].path, things[i].cutout.size_wh,
+            placed[i].name, placed[i].path, placed[i].cutout.size_wh,
             found[i].boxes_xywh.numpy(), found[i].scores.numpy(),
             (found[i].boxes_xywh[:, 2:].numpy() / background_wh).max(1, initial=0),
-            found[i].cells.numpy(), heats[i].cpu(), things[i].cutout)
+            found[i].cells.numpy(), heats[i].cpu(), placed[i].cutout)
             for i in (*order, *left)]
-        return PlacedObjects(item.name, '', item.image.shape[:2], tuple(objects),
-                             self.model.grid.ratios)
+        return PlacedObjects(
+            item.name, '', item.image.shape[:2], tuple(objects), grid.ratios)
+
+
+def _heats(batch: Sequence[InputImage], scorer: Any) -> Iterator[Tensor]:
+    """(O, S, H, W) scores of all objects, for each background of a batch."""
+    encoded = scorer.encode_backgrounds([item.inputs for item in batch])
+    for item, background in zip(batch, encoded, strict=True):
+        yield torch.cat(list(scorer(background, item.image.shape[1::-1])))
 
 
 def without_heat(result: PlacedObjects) -> PlacedObjects:
     """A result without the heat maps, which are large."""
     return replace(result, objects=tuple(
-        replace(own, heat=None) for own in result.objects))
-
-
-def _rows(encoded: Any, rows: slice) -> Any:
-    """Some images of what a model encoded: a tensor, or a list of tensors."""
-    if isinstance(encoded, Tensor):
-        return encoded[rows]
-    return [part[rows] for part in encoded]
+        replace(placed, heat=None) for placed in result.objects))

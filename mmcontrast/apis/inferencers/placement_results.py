@@ -84,11 +84,11 @@ class PlacedObjects:
     @property
     def placed(self) -> list[ObjectPlaces]:
         """The objects that have a place."""
-        return [own for own in self.objects if len(own.boxes_xywh)]
+        return [placed for placed in self.objects if len(placed.boxes_xywh)]
 
     def tally(self) -> dict[str, int]:
         """How many objects of each name have a place."""
-        return Counter(own.name for own in self.placed)
+        return Counter(placed.name for placed in self.placed)
 
     def composites(self, image: np.ndarray) -> list[np.ndarray]:
         """The background after each object was pasted into its best box.
@@ -98,8 +98,8 @@ class PlacedObjects:
         """
         placed = self.placed
         return FUNCTIONS.get('paste_in_order')(
-            image, [own.cutout for own in placed],
-            [own.boxes_xywh[0] for own in placed], self.feather, self.blend)
+            image, [each.cutout for each in placed],
+            [each.boxes_xywh[0] for each in placed], self.feather, self.blend)
 
     def compose(self, image: np.ndarray) -> Image.Image:
         """The background with all objects that have a place."""
@@ -112,8 +112,8 @@ class PlacedObjects:
         # Objects without a place change nothing.
         composites += [composites[-1]] * (len(self.objects) - len(composites))
         names, cutouts, heats, boxes, scores = zip(*(
-            (own.name, own.cutout, own.heat, own.boxes_xywh, own.scores)
-            for own in self.objects), strict=True)
+            (each.name, each.cutout, each.heat, each.boxes_xywh, each.scores)
+            for each in self.objects), strict=True)
         return FUNCTIONS.get('draw_placements')(
             image, cutouts, names, heats, boxes, scores, composites, self.name)
 
@@ -121,11 +121,11 @@ class PlacedObjects:
         """For each object a sheet with the heat map of every size."""
         self._check_heat()
         return [FUNCTIONS.get('draw_placement_maps')(
-            image, own.heat, self.ratios, f'{own.name} in {self.name}')
-            for own in self.objects]
+            image, each.heat, self.ratios, f'{each.name} in {self.name}')
+            for each in self.objects]
 
     def _check_heat(self) -> None:
-        if any(own.heat is None for own in self.objects):
+        if any(each.heat is None for each in self.objects):
             raise UserValueError(
                 f'{self.name}: the heat maps were not kept. A call with a single image '
                 'and stream() keep them.')
@@ -135,7 +135,7 @@ class PlacedObjects:
         ``objects``, see :meth:`ObjectPlaces.to_dict`."""
         height, width = self.image_size
         return dict(file=self.path or self.name, width=width, height=height,
-                    objects=[own.to_dict() for own in self.objects])
+                    objects=[each.to_dict() for each in self.objects])
 
     def write(self, folder: Path, stem: str, image: np.ndarray, maps: bool = False
               ) -> None:
@@ -150,10 +150,10 @@ class PlacedObjects:
             for number, sheet in enumerate(drawn, 1):
                 end = f'_{number}' if len(drawn) > 1 else ''
                 files[f'maps/{stem}{end}.jpg'] = sheet
-        for name, picture in files.items():
+        for name, drawn_image in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(path, quality=92)
+            drawn_image.save(path, quality=92)
 
 
 @contextmanager
@@ -162,12 +162,21 @@ def placement_writer(out: str | Path | None, sources: Sequence[ImageSource],
     """A function that writes the result of a background below a folder, or to a file.
 
     At the end, also of a call that fails, ``placements.json`` holds what was written.
+
+    Raises:
+        ValueError: If ``maps`` are to be written and ``out`` is no folder.
     """
+    is_file = out is not None and is_image_file(Path(out), len(sources))
+    if maps and (out is None or is_file):
+        raise UserValueError(
+            'maps are files in a folder (--maps with --out FOLDER), but out is '
+            f'{"not given" if out is None else f"the image file {out}"}. '
+            'result.draw_maps(image) draws them without a folder.')
     if out is None:
         yield lambda item, result: None
         return
     out = Path(out)
-    if is_image_file(out, len(sources)):
+    if is_file:
         yield lambda item, result: result.compose(item.image).save(out)
         return
     stems = output_stems([source.name for source in sources])

@@ -40,7 +40,9 @@ DATASETS.announce('mmcontrast.methods.topnet.shapes_placements', 'ShapesPlacemen
 DATASETS.announce('mmcontrast.methods.topnet.opa', 'OPAComposites', 'OPAPairs')
 DATASETS.announce('mmcontrast.methods.topnet.placement_pairs', 'PlacementPairs')
 FUNCTIONS.announce('mmcontrast.methods.topnet.cutouts', 'open_cutout', 'read_mask')
-FUNCTIONS.announce('mmcontrast.methods.topnet.placing', 'place_objects')
+FUNCTIONS.announce('mmcontrast.methods.topnet.compositing', 'check_blending')
+FUNCTIONS.announce('mmcontrast.methods.topnet.placement_search', 'PlacementSearch')
+FUNCTIONS.announce('mmcontrast.methods.topnet.place_scorer', 'PlaceScorer')
 FUNCTIONS.announce('mmcontrast.methods.topnet.object_placer', 'ObjectPlacer')
 FUNCTIONS.announce('mmcontrast.methods.topnet.drawing', 'paste_in_order',
                    'draw_placements', 'draw_placement_maps')

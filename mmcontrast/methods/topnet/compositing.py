@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from ...errors import UserValueError
+from ...registry import FUNCTIONS
 from .cutouts import CutOut
 
 _MODES = ('alpha', 'poisson')
@@ -56,15 +57,20 @@ def paste(background: np.ndarray, cutout: CutOut, box_xywh: Sequence[float],
     return composite, mask
 
 
-def check_blending(mode: str, feather: float) -> None:
+@FUNCTIONS.register_module()
+def check_blending(mode: str, feather: float, name: str = 'mode') -> None:
     """Check arguments of :func:`paste`.
+
+    Args:
+        mode, feather: As of :func:`paste`.
+        name: What the caller calls ``mode``, for messages.
 
     Raises:
         UserValueError: If ``mode`` is unknown or ``feather`` negative.
     """
     if mode not in _MODES:
-        raise UserValueError(f'mode must be one of {_MODES}, got {mode!r}.')
-    if feather < 0:
+        raise UserValueError(f'{name} must be one of {_MODES}, got {mode!r}.')
+    if not feather >= 0:
         raise UserValueError(f'feather must be 0 pixels or more, got {feather}.')
 
 

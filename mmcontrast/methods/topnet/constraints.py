@@ -1,190 +1,212 @@
-"""Restrict placements to what a user allows."""
+"""Describe what a user asks of the place of an object."""
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import UserValueError
+from .cutouts import check_fits
+from .exact_grid import ExactGrid
 from .grid import PlacementGrid
 from .sample import boxes_tensor
 
-# Pixels by which the edge of a box may differ from that of a pixel: float64.
-ROUNDING = 1e-9
+# Gray level from which on a mask is white.
+_WHITE = 128
+_NUMBERS, _REGIONS = ('at', 'size', 'scale'), ('avoid', 'allow')
 
 
 @dataclass(frozen=True)
 class Constraints:
-    """What a user knows about where an object belongs.
+    """What a user knows about where an object belongs, in pixels of the background.
+
+    Masks are arrays or tensors of the size of the background: bool, of 0 and 1, or gray
+    with white (128 or more) where they hold.
 
     Attributes:
-        fixed_scale: Scale bin: where does the object belong at this size?
+        at: (x, y), exact center of the box: at which size does the object belong there?
+        size: (w, h) that the object is to fill as far as its shape allows: where does
+            it belong at this size?
+        scale: Likewise as a share of the background, max(w / W, h / H), in (0, 1].
+        avoid: Where no part of the box may lie: (M, 4) boxes (x, y, w, h), such as
+            those of objects that stand there, or an (H, W) mask. Boxes that only touch
+            do not overlap.
+        allow: (H, W) mask in which the center of the box must lie.
+        fixed_scale: Scale bin: where does the object belong at its size?
         fixed_cell: (row, column): at which size does it belong there?
             :meth:`at_point` takes a point of the background.
-        allowed: (H_bg, W_bg) bool, mask of the background that is true where the center
-            of the box may lie.
-        forbidden_boxes: (M, 4) boxes (x, y, w, h) in pixels of the background that the
-            box must not overlap, such as those of objects that stand there. Boxes that
-            only touch do not overlap.
-        forbidden: (H_bg, W_bg) bool, mask of the background that is true where no part
-            of the box may lie.
         inside: Rule out boxes that leave the background, so that the best of those
             inside is found. ``keep_inside`` of decoding drops them afterwards: a map
             whose maximum lies outside may then have no box.
+
+    Raises:
+        UserValueError: If a number is out of range, two of them contradict each other,
+            or a region is neither boxes nor a mask.
     """
 
+    at: Sequence[float] | None = None
+    size: Sequence[float] | None = None
+    scale: float | None = None
+    avoid: np.ndarray | Tensor | Sequence | None = None
+    allow: np.ndarray | Tensor | None = None
     fixed_scale: int | None = None
     fixed_cell: tuple[int, int] | None = None
-    allowed: Tensor | None = None
-    forbidden_boxes: Tensor | Sequence | None = None
-    forbidden: Tensor | None = None
     inside: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ('at', 'size'):
+            if (value := getattr(self, name)) is not None:
+                _check_pair(name, value)
+        if self.size is not None and min(self.size) <= 0:
+            raise UserValueError(f'size must be above 0, got {tuple(self.size)}.')
+        if self.scale is not None and not (
+                isinstance(self.scale, Real) and 0 < self.scale <= 1):
+            raise UserValueError(
+                'scale is the larger of width / width and height / height of object '
+                f'and background, above 0 and at most 1; got {self.scale}.')
+        self._check_contradictions()
+        if self.allow_mask is not None and not self.allow_mask.any():
+            raise UserValueError('allow is a mask that allows no pixel: it must be '
+                                 'white where the center of the object may lie.')
+        _ = self.avoid_boxes  # raises if they are no boxes
+
+    def _check_contradictions(self) -> None:
+        for names, what in ((('size', 'scale', 'fixed_scale'), 'size'),
+                            (('at', 'fixed_cell'), 'position')):
+            given = [f'{name}={_shown(value)}' for name in names
+                     if (value := getattr(self, name)) is not None]
+            if len(given) > 1:
+                raise UserValueError(f'{given[0]} and {given[1]} both fix the {what} '
+                                     'of the object; give one of them.')
 
     @classmethod
     def at_point(cls, point_xy: Sequence[float], background_wh: Sequence[float],
                  grid: PlacementGrid, **others) -> 'Constraints':
-        """Fix the cell that holds a point, in pixels of the background.
+        """Fix the cell that holds a point; its boxes are centered in the cell.
 
         Raises:
-            ValueError: If the point lies outside of the background.
+            UserValueError: If the point lies outside of the background.
         """
-        (x, y), (width, height) = point_xy, background_wh
-        if not (0 <= x <= width and 0 <= y <= height):
-            raise UserValueError(
-                f'The point ({x}, {y}) lies outside of the background of '
-                f'{width} x {height} pixels.')
-        _, row, column = grid.cells(
-            torch.tensor([[x, y, 0., 0.]], dtype=torch.float64), background_wh
-        )[0].tolist()
-        return cls(fixed_cell=(row, column), **others)
+        return cls(fixed_cell=_cell_at(point_xy, background_wh, grid), **others)
 
-    def apply(self, heat: Tensor, grid: PlacementGrid, background_wh: Tensor,
-              object_wh: Tensor) -> tuple[Tensor, Tensor]:
-        """Set ruled-out cells to -inf and cut the map down to what is not fixed.
+    @property
+    def is_exact(self) -> bool:
+        """Whether boxes get a size or center that is not that of their cells."""
+        return any(getattr(self, name) is not None for name in _NUMBERS)
+
+    @cached_property
+    def avoid_mask(self) -> np.ndarray | None:
+        """(H, W) bool: ``avoid``, if it is a mask."""
+        is_array = isinstance(self.avoid, np.ndarray | Tensor) and self.avoid.ndim == 2
+        if is_array and (self.avoid.shape[1] != 4 or 'bool' in str(self.avoid.dtype)):
+            return _as_mask('avoid', self.avoid)
+        return None
+
+    @cached_property
+    def avoid_boxes(self) -> Tensor:
+        """(M, 4) float64: ``avoid``, if it is boxes."""
+        is_boxes = self.avoid is not None and self.avoid_mask is None
+        try:
+            return boxes_tensor(self.avoid if is_boxes else [], 'avoid').cpu()
+        except UserValueError as error:
+            raise UserValueError(
+                f'{error} A mask is an array (rows, columns).') from None
+
+    @cached_property
+    def allow_mask(self) -> np.ndarray | None:
+        """(H, W) bool."""
+        return None if self.allow is None else _as_mask('allow', self.allow)
+
+    def on_grid(self, grid: PlacementGrid, background_wh: Sequence[float],
+                object_wh: Sequence[float], name: str = ''
+                ) -> tuple[PlacementGrid, tuple[int | None, int | None, int | None]]:
+        """The grid whose boxes have the size and center asked for, and what is fixed.
 
         Args:
-            heat: (B, S, H, W) scores.
-            grid: That of the maps.
-            background_wh, object_wh: (B, 2) float64 widths and heights.
+            grid: That of the map.
+            background_wh, object_wh: Width and height in pixels.
+            name: Of the object, for messages.
 
         Returns:
-            (B, S', H', W') scores, and the (3,) int64 cell that is first in them.
+            The grid, and scale bin, row and column, None where all are left.
 
         Raises:
-            ValueError: If a cell or scale does not exist, or a mask has another size
-                than the background.
+            UserValueError: If the point lies outside of the background, or the size is
+                larger than it.
         """
-        if self.allowed is not None:
-            is_allowed = self._allowed_cells(grid, background_wh, heat.device)
-            heat = heat.masked_fill(~is_allowed[:, None], -torch.inf)
-        if self.forbidden_boxes is not None:
-            overlaps = self._overlapping_cells(grid, background_wh, object_wh)
-            heat = heat.masked_fill(overlaps, -torch.inf)
-        if self.forbidden is not None:
-            covers = self._covering_cells(grid, background_wh, object_wh)
-            heat = heat.masked_fill(covers, -torch.inf)
-        if self.inside:
-            leaves = self._leaving_cells(grid, background_wh, object_wh)
-            heat = heat.masked_fill(leaves, -torch.inf)
-        row, column = self.fixed_cell or (None, None)
-        first = []
-        for axis, (name, index) in enumerate((
-                ('fixed_scale', self.fixed_scale), ('row of fixed_cell', row),
-                ('column of fixed_cell', column)), start=1):
-            first.append(index or 0)
-            if index is not None:
-                _check_index(name, index, heat.shape[axis])
-                heat = heat.narrow(axis, index, 1)
-        return heat, torch.tensor(first, device=heat.device)
+        ratio, cell = self._ratio(background_wh, object_wh, name), self.fixed_cell
+        scale = self.fixed_scale if ratio is None else grid.bin_of(ratio)
+        if self.at is not None:
+            cell = _cell_at(self.at, background_wh, grid)
+            grid = ExactGrid.at_point(grid, self.at, cell, background_wh, ratio)
+        elif ratio is not None:
+            grid = ExactGrid(grid, ratio)
+        return grid, (scale, *(cell or (None, None)))
 
-    def _allowed_cells(self, grid: PlacementGrid, background_wh: Tensor, device
-                       ) -> Tensor:
-        """(1, H, W) bool: cells whose center lies on a true pixel of the mask."""
-        mask = self._mask('allowed', background_wh, device)
-        height, width = mask.shape
-        rows, columns = (
-            ((torch.arange(cells, device=device) + 0.5) * pixels / cells).long()
-            for cells, pixels in zip(grid.size, (height, width), strict=True))
-        return mask[rows][:, columns][None]
+    def _ratio(self, background_wh: Sequence[float], object_wh: Sequence[float],
+               name: str) -> float | None:
+        """max(w / W, h / H) of a fixed size."""
+        if self.size is None:
+            return self.scale
+        share = min(room / side for room, side in zip(
+            self.size, object_wh, strict=True))
+        # Rounding must not make it larger than what was asked for.
+        filled = [min(share * side, room) for room, side in zip(
+            self.size, object_wh, strict=True)]
+        check_fits(filled, background_wh, name)
+        return max(side / limit for side, limit in zip(
+            filled, background_wh, strict=True))
 
-    def _mask(self, name: str, background_wh: Tensor, device) -> Tensor:
-        """``allowed`` or ``forbidden`` as (H_bg, W_bg) bool."""
-        mask = torch.as_tensor(getattr(self, name), device=device)
-        sizes = background_wh.new_tensor(mask.shape[::-1])
-        if mask.ndim != 2 or (background_wh != sizes).any():
-            raise UserValueError(
-                f'{name} must be a mask (rows, columns) of the background, which is '
-                f'{background_wh[0].int().tolist()} pixels wide and high, got shape '
-                f'{tuple(mask.shape)}.')
-        return mask != 0
-
-    def _covering_cells(self, grid: PlacementGrid, background_wh: Tensor,
-                        object_wh: Tensor) -> Tensor:
-        """(B, S, H, W) bool: cells whose box covers a pixel of ``forbidden``.
-
-        Pixels of a box are counted by four values of a table of sums.
-        """
-        mask = self._mask('forbidden', background_wh, background_wh.device)
-        sums = mask.new_zeros([side + 1 for side in mask.shape], dtype=torch.int32)
-        sums[1:, 1:] = mask.int().cumsum(0).cumsum(1)
-        edges = []
-        for axis in (0, 1):
-            starts, ends = _extents(grid, axis, background_wh, object_wh)
-            edges += [side.clamp(0, mask.shape[1 - axis]).long() for side in (
-                (starts + ROUNDING).floor(), (ends - ROUNDING).ceil())]
-        left, right, top, bottom = edges
-
-        def sums_at(y: Tensor, x: Tensor) -> Tensor:
-            return sums[y[..., :, None], x[..., None, :]]
-        return (sums_at(bottom, right) - sums_at(top, right)
-                - sums_at(bottom, left) + sums_at(top, left)) > 0
-
-    def _overlapping_cells(self, grid: PlacementGrid, background_wh: Tensor,
-                           object_wh: Tensor) -> Tensor:
-        """(B, S, H, W) bool: cells whose box overlaps a forbidden one.
-
-        Boxes overlap where their extents along both axes do, so that S x W and S x H
-        extents are compared instead of all boxes.
-        """
-        forbidden = boxes_tensor(self.forbidden_boxes, 'forbidden_boxes').to(
-            background_wh.device)
-        touched = []
-        for axis in (0, 1):
-            starts, ends = _extents(grid, axis, background_wh, object_wh)
-            low = forbidden[:, axis]
-            touched.append(((starts[..., None] < low + forbidden[:, 2 + axis])
-                            & (low < ends[..., None])).float())
-        # Over the M forbidden boxes: (B, S, H, M) with (B, S, W, M).
-        return touched[1] @ touched[0].mT > 0
-
-    @staticmethod
-    def _leaving_cells(grid: PlacementGrid, background_wh: Tensor, object_wh: Tensor
-                       ) -> Tensor:
-        """(B, S, H, W) bool: cells whose box leaves the background."""
-        leaves = []
-        for axis, end in enumerate(background_wh.T[..., None, None]):
-            starts, ends = _extents(grid, axis, background_wh, object_wh)
-            leaves.append((starts < -ROUNDING) | (ends > end + ROUNDING))
-        return leaves[1][..., :, None] | leaves[0][..., None, :]
+    def sentence(self) -> str:
+        """What was asked for, for a message: ' with at=(3, 4), avoid'."""
+        given = [f'{name}={_shown(value)}' for name in _NUMBERS
+                 if (value := getattr(self, name)) is not None]
+        given += [name for name in _REGIONS if getattr(self, name) is not None]
+        return f' with {", ".join(given)}' if given else ''
 
 
-def _extents(grid: PlacementGrid, axis: int, background_wh: Tensor, object_wh: Tensor
-             ) -> tuple[Tensor, Tensor]:
-    """(B, S, L) starts and ends along x (axis 0, L columns) or y (axis 1, L rows) of
-    the boxes of all cells."""
-    batch, length, device = len(background_wh), grid.size[1 - axis], object_wh.device
-    cells = torch.zeros(grid.scales, length, 3, dtype=torch.int64, device=device)
-    cells[..., 0] = torch.arange(grid.scales, device=device)[:, None]
-    cells[..., 2 - axis] = torch.arange(length, device=device)
-    count = grid.scales * length
-    boxes = grid.boxes(cells.flatten(0, 1).repeat(batch, 1),
-                       background_wh.repeat_interleave(count, 0),
-                       object_wh.repeat_interleave(count, 0))
-    boxes = boxes.view(batch, grid.scales, length, 4)
-    return boxes[..., axis], boxes[..., axis] + boxes[..., 2 + axis]
-
-
-def _check_index(name: str, index: int, count: int) -> None:
-    if not 0 <= index < count:
+def _cell_at(point_xy: Sequence[float], background_wh: Sequence[float],
+             grid: PlacementGrid) -> tuple[int, int]:
+    """(row, column) of the cell that holds a point."""
+    (x, y), (width, height) = point_xy, background_wh
+    if not (0 <= x <= width and 0 <= y <= height):
         raise UserValueError(
-            f'{name} must be from 0 to {count - 1}, got {index}.')
+            f'The point {_shown(point_xy)} lies outside of the background of '
+            f'{width:g} x {height:g} pixels.')
+    point = torch.tensor([[x, y, 0., 0.]], dtype=torch.float64)
+    return tuple(grid.cells(point, background_wh)[0, 1:].tolist())
+
+
+def _check_pair(name: str, value: Any) -> None:
+    try:
+        numbers = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.empty(0)
+    if numbers.shape != (2,) or not np.isfinite(numbers).all():
+        raise UserValueError(f'{name} must be two numbers, got {value!r}.')
+
+
+def _as_mask(name: str, given: Any) -> np.ndarray:
+    """(H, W) bool, as files of masks are read: of 0 and 1, or gray."""
+    try:
+        mask = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
+    except ValueError:
+        mask = np.empty(0, object)
+    if mask.ndim != 2 or mask.dtype.kind not in 'buif':
+        raise UserValueError(
+            f'{name} must be a mask of the background, an array (rows, columns) that '
+            f'is bool or white where it holds, got {mask.dtype} of shape {mask.shape}.')
+    if mask.dtype.kind == 'b':
+        return mask
+    return mask >= (_WHITE if mask.max(initial=0) > 1 else 0.5)
+
+
+def _shown(value: Any) -> str:
+    """0.5, or (3, 4)."""
+    if np.ndim(value):
+        return f'({", ".join(f"{number:g}" for number in value)})'
+    return f'{value:g}'

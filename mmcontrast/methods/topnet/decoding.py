@@ -6,11 +6,10 @@ from torch import Tensor
 from torchvision.ops import box_convert, nms
 
 from ...errors import UserValueError
+from .candidates import Candidates
 from .constraints import Constraints
-from .grid import PlacementGrid
+from .grid import ROUNDING, PlacementGrid
 
-# By which a box may leave the background, in pixels: rounding of float64.
-TOLERANCE = 1e-9
 # Boxes that suppression looks at first, and by how many times more if too few are left.
 FIRST_BOXES, MORE_BOXES = 1000, 4
 
@@ -37,6 +36,10 @@ class Placements:
         return Placements(
             self.scores[index], self.cells[index], self.boxes_xywh[index])
 
+    def cpu(self) -> 'Placements':
+        """The same on the CPU."""
+        return Placements(self.scores.cpu(), self.cells.cpu(), self.boxes_xywh.cpu())
+
 
 def decode(heat: Tensor, grid: PlacementGrid, background_wh, object_wh, k: int = 5,
            window: int = 3, keep_inside: bool = True, nms_iou: float | None = None,
@@ -60,8 +63,9 @@ def decode_batch(heat: Tensor, grid: PlacementGrid, background_wh, object_wh,
 
     Candidates are the cells that equal the maximum of their neighborhood, scales
     included. Cells that constraints rule out count as lowest before the maximum is
-    taken, so that the best of what remains is found; boxes that leave the background
-    are dropped after it. Of equal scores the first in the flat order of the map leads.
+    taken, so that the best of what remains is found; ``keep_inside`` drops boxes that
+    leave the background after it, and ``Constraints(inside=True)`` rules them out
+    before. Of equal scores the first in the flat order of the map leads.
 
     Source: spec section 6.1.
 
@@ -81,18 +85,36 @@ def decode_batch(heat: Tensor, grid: PlacementGrid, background_wh, object_wh,
     Raises:
         ValueError: If an argument is out of range or a shape does not fit.
     """
-    _check(heat, grid, k, window, nms_iou)
+    check_ranking(k, window, nms_iou)
     backgrounds = _pairs(background_wh, heat, 'background_wh')
     objects = _pairs(object_wh, heat, 'object_wh')
-    first = heat.new_zeros(3, dtype=torch.int64)
-    if constraints is not None:
-        heat, first = constraints.apply(heat, grid, backgrounds, objects)
+    if constraints is not None and constraints.is_exact and len(heat) > 1:
+        # The boxes of each map lie on a grid of their own.
+        return [decode(single, grid, *sizes, k, window, keep_inside, nms_iou,
+                       constraints)
+                for single, *sizes in zip(heat, backgrounds, objects, strict=True)]
+    return rank(Candidates(heat, grid, backgrounds, objects, constraints),
+                k, window, keep_inside, nms_iou)
+
+
+def rank(candidates: Candidates, k: int = 5, window: int = 3, keep_inside: bool = True,
+         nms_iou: float | None = None) -> list[Placements]:
+    """The best boxes of every map, among the cells that are left.
+
+    Args:
+        candidates: Of B maps.
+        k, window, keep_inside, nms_iou: As of :func:`decode_batch`.
+
+    Returns:
+        B placements.
+    """
+    heat = candidates.heat
     image, *cell = _peaks(heat, window).nonzero(as_tuple=True)
-    scores, cells = heat[(image, *cell)], torch.stack(cell, 1) + first
-    found = Placements(scores, cells, grid.boxes(
-        cells, backgrounds[image], objects[image]))
+    cells = torch.stack(cell, 1) + candidates.first
+    found = Placements(
+        heat[(image, *cell)], cells, candidates.boxes(cells, image))
     if keep_inside:
-        inside = is_inside(found.boxes_xywh, backgrounds[image])
+        inside = is_inside(found.boxes_xywh, candidates.background_wh[image])
         found, image = found[inside], image[inside]
     return _first_of_each(found, image, len(heat), k, nms_iou)
 
@@ -101,7 +123,7 @@ def _peaks(heat: Tensor, window: int) -> Tensor:
     """:func:`is_peak`; on a CPU a map at a time, which stays in its cache."""
     if heat.is_cuda or len(heat) < 2:
         return is_peak(heat, window)
-    return torch.cat([is_peak(own, window) for own in heat.split(1)])
+    return torch.cat([is_peak(single, window) for single in heat.split(1)])
 
 
 def is_peak(heat: Tensor, window: int) -> Tensor:
@@ -130,8 +152,8 @@ def is_peak(heat: Tensor, window: int) -> Tensor:
 def is_inside(boxes_xywh: Tensor, background_wh: Tensor) -> Tensor:
     """(N,) bool: which boxes do not leave their background (N, 2)."""
     ends = boxes_xywh[:, :2] + boxes_xywh[:, 2:]
-    return ((boxes_xywh[:, :2] >= -TOLERANCE)
-            & (ends <= background_wh + TOLERANCE)).all(1)
+    return ((boxes_xywh[:, :2] >= -ROUNDING)
+            & (ends <= background_wh + ROUNDING)).all(1)
 
 
 def _first_of_each(found: Placements, image: Tensor, batch: int, k: int,
@@ -175,12 +197,12 @@ def _pairs(sizes, heat: Tensor, name: str) -> Tensor:
     return sizes.expand(len(heat), 2)
 
 
-def _check(heat: Tensor, grid: PlacementGrid, k: int, window: int,
-           nms_iou: float | None) -> None:
-    if heat.ndim != 4 or tuple(heat.shape[1:]) != grid.shape:
-        raise UserValueError(
-            f'heat must be (S, H, W) = {grid.shape} as the grid says, got '
-            f'{tuple(heat.shape[1:])}.')
+def check_ranking(k: int, window: int, nms_iou: float | None) -> None:
+    """Check arguments of :func:`decode_batch`.
+
+    Raises:
+        UserValueError: If one is out of range.
+    """
     if k < 1 or window < 1 or window % 2 == 0:
         raise UserValueError(
             f'k must be positive and window odd, got k={k}, window={window}.')

@@ -71,7 +71,7 @@ def draw_placements(background: np.ndarray, cutouts: Sequence[CutOut],
     size = fitted_size(background.shape, width)
     shown = before = _fitted(background, size)
     rows = []
-    for cutout, called, heat, boxes, own, composite in zip(
+    for cutout, called, heat, boxes, ranked, composite in zip(
             cutouts, names, heats, boxes_xywh, scores, composites, strict=True):
         colors = label_colors({i: i for i in range(len(boxes))}, len(boxes))
         boxes = boxes * np.tile(np.divide(size, background.shape[1::-1]), 2)
@@ -82,7 +82,7 @@ def draw_placements(background: np.ndarray, cutouts: Sequence[CutOut],
             [on_checkerboard(cutout, size),
              with_dots(heat_overlays(shown, best, low, high)[0], boxes, colors),
              with_boxes(before, boxes, colors), after],
-            f'{called} in {name}', _legend(boxes, own, colors, low, high)))
+            f'{called} in {name}', _legend(boxes, ranked, colors, low, high)))
         before = after
     return image_sheet(rows, size[0], headings=_HEADINGS)
 

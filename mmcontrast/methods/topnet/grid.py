@@ -7,6 +7,9 @@ from torch import Tensor
 from ...errors import UserValueError, did_you_mean
 
 BINNINGS = ('uniform', 'fopa')
+#: Pixels by which the edge of a box may miss that of a pixel, another box or the
+#: background: rounding of float64.
+ROUNDING = 1e-9
 
 
 class PlacementGrid:
@@ -55,6 +58,12 @@ class PlacementGrid:
             return (bins + 0.5) / self.scales
         return (bins + 1) / (self.scales + 2)
 
+    def with_scales(self, scales: int) -> 'PlacementGrid':
+        """The grid of a map with another number of scale bins."""
+        if scales == self.scales:
+            return self
+        return PlacementGrid(self.size, scales, self.binning)
+
     def cells(self, boxes_xywh: Tensor, background_wh) -> Tensor:
         """Cells that hold the centers and sizes of boxes.
 
@@ -68,15 +77,19 @@ class PlacementGrid:
             (N, 3) int64: scale bin, row, column.
         """
         boxes = torch.as_tensor(boxes_xywh, dtype=torch.float64)
-        whole = torch.as_tensor(
+        background = torch.as_tensor(
             background_wh, dtype=torch.float64, device=boxes.device)
         rows, columns = self.size
         limits = boxes.new_tensor([columns, rows])
         centers = boxes[:, :2] + boxes[:, 2:] / 2
-        places = torch.floor(centers * limits / whole)
+        places = torch.floor(centers * limits / background)
         places = torch.minimum(places.clamp(min=0), limits - 1).long()
-        bins = self._bins((boxes[:, 2:] / whole).amax(1))
+        bins = self._bins((boxes[:, 2:] / background).amax(1))
         return torch.stack([bins, places[:, 1], places[:, 0]], 1)
+
+    def bin_of(self, ratio: float) -> int:
+        """The scale bin that holds a ratio."""
+        return int(self._bins(torch.tensor([ratio], dtype=torch.float64))[0])
 
     def _bins(self, ratios: Tensor) -> Tensor:
         """(N,) ratios -> (N,) int64 scale bins."""
@@ -97,20 +110,23 @@ class PlacementGrid:
             (N, 4) float64 boxes (x, y, w, h) in pixels of the background.
         """
         kind = dict(dtype=torch.float64, device=cells.device)
-        whole = torch.as_tensor(background_wh, **kind)
-        thing = torch.as_tensor(object_wh, **kind)
+        background = torch.as_tensor(background_wh, **kind)
+        shape = torch.as_tensor(object_wh, **kind)
         rows, columns = self.size
-        centers = (cells[:, [2, 1]] + 0.5) * whole / whole.new_tensor([columns, rows])
+        centers = (cells[:, [2, 1]] + 0.5) * background / background.new_tensor(
+            [columns, rows])
         ratios = self.ratios.to(cells.device)[cells[:, 0]]
-        sizes = self._sizes(ratios, whole, thing)
+        sizes = self._sizes(ratios, background, shape)
         return torch.cat([centers - sizes / 2, sizes], 1)
 
     @staticmethod
-    def _sizes(ratios: Tensor, whole: Tensor, thing: Tensor) -> Tensor:
+    def _sizes(ratios: Tensor, background_wh: Tensor, object_wh: Tensor) -> Tensor:
         """(N,) ratios -> (N, 2) widths and heights with the aspect of the object."""
-        (width, height), (thing_w, thing_h) = whole.unbind(-1), thing.unbind(-1)
-        is_tall = thing_h / thing_w > height / width
-        by_height = torch.stack([ratios * height * thing_w / thing_h,
+        (width, height), (object_w, object_h) = (
+            background_wh.unbind(-1), object_wh.unbind(-1))
+        is_tall = object_h / object_w > height / width
+        by_height = torch.stack([ratios * height * object_w / object_h,
                                  ratios * height], -1)
-        by_width = torch.stack([ratios * width, ratios * width * thing_h / thing_w], -1)
+        by_width = torch.stack([ratios * width,
+                                ratios * width * object_h / object_w], -1)
         return torch.where(is_tall[..., None], by_height, by_width)
