@@ -30,8 +30,8 @@ def test_the_command_line_places_objects_as_it_says(main, files, tmp_path, capsy
     config, checkpoint, background, cutout = files
     main([config, checkpoint, background, '--objects', cutout, cutout, '--out',
           str(tmp_path), '--device', 'cpu', '--k', '2', '--scale', '0.25',
-          '--avoid=-10,0,106,20', '--nms-iou', '0.2', '--feather', '1', '--blend', 'poisson',
-          '--maps'])
+          '--avoid=-10,0,106,20', '--nms-iou', '0.2', '--feather', '1', '--blend',
+          'poisson', '--maps'])
     shown = capsys.readouterr().out
     assert 'placements of 1 image:\n    2  cutout.png\n' in shown
     row, = json.loads((tmp_path / 'placements.json').read_text())['backgrounds']
