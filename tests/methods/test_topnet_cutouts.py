@@ -1,12 +1,16 @@
 """Objects to place: what is read of their files, and what is wrong with them."""
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from mmcontrast.datasets import BadImage
 from mmcontrast.errors import UserValueError
+from mmcontrast.methods.topnet.compositing import paste
 from mmcontrast.methods.topnet.cutouts import (
     CutOut,
+    UnusableObject,
     check_fits,
     open_cutout,
     read_cutout,
@@ -151,7 +155,62 @@ def test_an_object_larger_than_the_scene_does_not_fit():
         check_fits((800, 400), (640, 480), 'car.png')
 
 
-def test_an_object_survives_being_saved(tmp_path):
-    cutout = CutOut.from_rgba(rgba())
-    cutout.save(tmp_path / 'copy.png')
-    np.testing.assert_array_equal(read_cutout(tmp_path / 'copy.png').rgba, cutout.rgba)
+@pytest.mark.parametrize('high', [1, 255, 65535])
+def test_masks_of_16_bits_mark_the_object_at_any_scale(tmp_path, high):
+    marked = rgba()[..., 3] > 0
+    Image.fromarray(high * marked.astype(np.uint16)).save(tmp_path / 'mask.png')
+    assert Image.open(tmp_path / 'mask.png').mode.startswith('I')
+    np.testing.assert_array_equal(read_mask(tmp_path / 'mask.png'), 255 * marked)
+
+
+def test_a_gray_image_of_16_bits_keeps_its_shades_and_its_transparent_one(tmp_path):
+    gray = np.full((40, 50), 300, np.uint16)
+    gray[5:35, 10:30] = 40000
+    gray[10:20, 15:20] = 20000
+    Image.fromarray(gray).save(tmp_path / 'gray.png', transparency=300)
+    cutout = read_cutout(tmp_path / 'gray.png')
+    assert cutout.size_wh == (20, 30) and (cutout.alpha == 255).all()
+    np.testing.assert_array_equal(cutout.rgb[..., 0], gray[5:35, 10:30] >> 8)
+
+
+def disc(color, around):
+    """A disc of one color, another one where it is fully transparent."""
+    y, x = np.mgrid[:40, :40]
+    inside = (x - 19.5) ** 2 + (y - 19.5) ** 2 <= 18 ** 2
+    pixels = np.full((40, 40, 4), (*around, 0), np.uint8)
+    pixels[inside] = (*color, 255)
+    return pixels
+
+
+@pytest.mark.parametrize('size', [9, 25, 40, 90])
+def test_black_around_an_rgba_object_leaves_no_dark_fringe(tmp_path, size):
+    light = np.full((100, 100, 3), 200, np.uint8)
+    pixels = disc((200, 200, 200), (0, 0, 0))
+    for cutout in (read_cutout(saved(tmp_path, pixels)), open_cutout(pixels),
+                   open_cutout(Image.fromarray(pixels))):
+        composite, mask = paste(light, cutout, (5, 5, size, size))
+        assert mask.max() == 255 and composite.min() >= 198
+
+
+def test_colors_are_filled_with_the_nearest_of_the_object(tmp_path):
+    pixels = disc((0, 0, 0), (9, 9, 9))
+    pixels[:, :20, 0], pixels[:, 20:, 2] = 250, 250
+    corners = read_cutout(saved(tmp_path, pixels), tight=False).rgb[::39, ::39]
+    assert corners.tolist() == [[[250, 0, 0], [0, 0, 250]]] * 2
+
+
+def test_colors_beside_a_mask_stay_as_they_are(tmp_path):
+    """Golden composites are made from them."""
+    pixels = disc((200, 0, 0), (9, 9, 9))
+    image = saved(tmp_path, pixels[..., :3], 'image.png')
+    mask = saved(tmp_path, pixels[..., 3], 'mask.png')
+    np.testing.assert_array_equal(
+        read_cutout(image, mask, tight=False).rgb, pixels[..., :3])
+
+
+def test_an_object_that_cannot_be_used_comes_back_from_a_worker():
+    with pytest.raises(UnusableObject) as caught:
+        CutOut.from_rgba(np.zeros((4, 4, 4), np.uint8), 'a.png')
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert again.reason == 'fully transparent' and str(again) == str(caught.value)
+    assert str(again).startswith('a.png is fully transparent: no pixel')

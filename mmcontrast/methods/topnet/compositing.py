@@ -3,11 +3,10 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from ...errors import UserValueError
 from ...registry import FUNCTIONS
-from .cutouts import CutOut
+from .cutouts import CutOut, nearest_colors
 
 _MODES = ('alpha', 'poisson')
 # Pixels around an object that the Poisson equation is given.
@@ -125,7 +124,8 @@ def _poisson(background: np.ndarray, placed: CutOut, left: int, top: int
     if min(placed.size_wh) < _SMALLEST:
         return placed.rgb
     solid = np.pad(_solid(placed.alpha), _RIM)
-    rgb = _spread(np.pad(placed.rgb, ((_RIM, _RIM), (_RIM, _RIM), (0, 0))), solid)
+    rgb = nearest_colors(
+        np.pad(placed.rgb, ((_RIM, _RIM), (_RIM, _RIM), (0, 0))), solid)
     rows, columns = (np.clip(np.arange(length) + start - _RIM, 0, side - 1)
                      for length, start, side in zip(
                          solid.shape, (top, left), background.shape, strict=False))
@@ -134,16 +134,9 @@ def _poisson(background: np.ndarray, placed: CutOut, left: int, top: int
     x, y, width, height = cv2.boundingRect(inside)
     blended = cv2.seamlessClone(rgb, around, inside,
                                 (x + width // 2, y + height // 2), cv2.NORMAL_CLONE)
-    return _spread(blended, solid)[_RIM:-_RIM, _RIM:-_RIM]
+    return nearest_colors(blended, solid)[_RIM:-_RIM, _RIM:-_RIM]
 
 
 def _solid(alpha: np.ndarray) -> np.ndarray:
     """Where an object is at least half as opaque as it gets."""
     return alpha >= max(alpha.max() / 2, 1)
-
-
-def _spread(rgb: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Give every pixel the color of the nearest known one."""
-    nearest = distance_transform_edt(~known, return_distances=False,
-                                     return_indices=True)
-    return rgb[tuple(nearest)]

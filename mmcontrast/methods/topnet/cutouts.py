@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -10,7 +11,6 @@ from ...datasets.transforms.loading import (
     load_upright,
     open_image,
     read_bytes,
-    to_rgb,
     upright,
 )
 from ...errors import UserValueError
@@ -22,6 +22,23 @@ _EDGE = 0.25
 # Opacity of 255 that some pixel must have; JPEG noise of an empty mask stays below.
 _VISIBLE = 8
 _WITH_ALPHA = ('RGBA', 'LA', 'PA', 'La', 'RGBa')
+
+
+class UnusableObject(UserValueError):
+    """There is no object in a file.
+
+    Args:
+        reason: Why, in a few words, for lists and counts.
+        text: The message: the file, what was found and what to do.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        # Both, so that a worker can send it to the main process.
+        super().__init__(reason, text)
+        self.reason, self.text = reason, text
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +67,8 @@ class CutOut:
                 an annotation file keep their meaning: they hold the image as it is.
 
         Raises:
-            UserValueError: If the shape or type differs, or nothing is visible.
+            UserValueError: If the shape or type differs.
+            UnusableObject: If nothing is visible.
         """
         if rgba.ndim != 3 or rgba.shape[2] != 4 or rgba.dtype != np.uint8:
             raise UserValueError(
@@ -59,7 +77,8 @@ class CutOut:
         alpha = rgba[..., 3]
         strongest = int(alpha.max(initial=0))
         if strongest < _VISIBLE:
-            raise UserValueError(
+            raise UnusableObject(
+                'fully transparent',
                 f'{path or "The object"} is fully transparent: no pixel has an opacity '
                 f'above {strongest} of 255, so there is nothing to place. Check that '
                 'the mask is that of this object and white where the object is.')
@@ -97,14 +116,37 @@ class CutOut:
         return CutOut(np.ascontiguousarray(self.rgb[:, ::-1]),
                       np.ascontiguousarray(self.alpha[:, ::-1]), self.path)
 
-    def save(self, path: str | Path) -> None:
-        """Write an RGBA file; PNG and WebP keep the opacity."""
-        Image.fromarray(self.rgba).save(path)
+    def with_filled_colors(self) -> 'CutOut':
+        """The object with its nearest color where it is fully transparent.
+
+        Files often hold black there. Colors and opacity are resized apart, which would
+        leave a dark fringe around the object.
+        """
+        visible = self.alpha > 0
+        return self if visible.all() else CutOut(
+            nearest_colors(self.rgb, visible), self.alpha, self.path)
+
+
+def nearest_colors(rgb: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Give every pixel of (h, w, 3) uint8 the color of the nearest known one.
+
+    Args:
+        rgb: The colors.
+        known: (h, w) bool, true for at least one pixel.
+    """
+    labels = cv2.distanceTransformWithLabels(
+        1 - known.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
+    colors = np.zeros((labels.max() + 1, 3), np.uint8)
+    colors[labels[known]] = rgb[known]
+    return colors[labels]
 
 
 def read_cutout(path: str | Path, mask_path: str | Path | None = None,
                 tight: bool = True) -> CutOut:
     """Read an object from an RGBA file, or from an image and its mask.
+
+    Colors beside a mask stay as they are; those of an RGBA file are replaced where they
+    are fully transparent, see :meth:`CutOut.with_filled_colors`.
 
     Args:
         path: An image with an alpha channel (PNG, WebP, ...), or any image with
@@ -116,8 +158,8 @@ def read_cutout(path: str | Path, mask_path: str | Path | None = None,
 
     Raises:
         BadImage: If a file is missing, empty, no image, or damaged.
-        UserValueError: If there is neither alpha nor mask, the mask has another size,
-            or nothing is visible.
+        UnusableObject: If there is neither alpha nor mask, or nothing is visible.
+        UserValueError: If the mask has another size.
     """
     path = str(path)
     return _cut_out(open_image(read_bytes(path), path), path, mask_path, tight)
@@ -146,7 +188,7 @@ def open_cutout(source: 'str | Path | np.ndarray | Image.Image | CutOut',
         pixels = source[..., [2, 1, 0, 3][:source.shape[2]]] if is_color else source
         if mask_path is not None and is_color and source.dtype == np.uint8:
             return _masked(pixels[..., :3], name, mask_path)
-        return CutOut.from_rgba(pixels, name)
+        return CutOut.from_rgba(pixels, name).with_filled_colors()
     if isinstance(source, Image.Image):
         return _cut_out(source, name, mask_path, tight=True)
     return read_cutout(source, mask_path)
@@ -157,13 +199,20 @@ def _cut_out(image: Image.Image, path: str, mask_path: str | Path | None, tight:
     if mask_path is not None:
         return _masked(np.asarray(load_upright(image, path)), path, mask_path, tight)
     if image.mode not in _WITH_ALPHA and 'transparency' not in image.info:
-        raise UserValueError(
+        raise UnusableObject(
+            'no alpha channel',
             f'{path} has no alpha channel (its mode is {image.mode}), so the object '
             'cannot be told from its surroundings. Save the cut-out as an RGBA PNG, or '
             'give its mask as well: a gray image of the same size, white where the '
             'object is.')
-    load_upright(image, path)  # raises BadImage for a damaged file
-    return CutOut.from_rgba(np.asarray(upright(image).convert('RGBA')), path, tight)
+    rgb = load_upright(image, path)  # raises BadImage for a damaged file
+    image = upright(image)
+    if image.mode.startswith('I'):  # 16-bit gray, which Pillow clips
+        opaque = np.asarray(image) != image.info['transparency']
+        rgba = np.dstack([np.asarray(rgb), 255 * opaque.astype(np.uint8)])
+    else:
+        rgba = np.asarray(image.convert('RGBA'))
+    return CutOut.from_rgba(rgba, path, tight).with_filled_colors()
 
 
 def _masked(rgb: np.ndarray, path: str, mask_path: str | Path, tight: bool = True
@@ -188,7 +237,12 @@ def read_mask(path: str | Path) -> np.ndarray:
     rgb = load_upright(image, str(path))
     if image.mode == 'P':
         return np.where(np.asarray(upright(image)) > 0, 255, 0).astype(np.uint8)
-    alpha = np.asarray(to_rgb(rgb).convert('L'))
+    alpha = np.asarray(rgb.convert('L'))
+    if image.mode.startswith('I'):
+        # 16 bits may hold values of 8.
+        raw = np.asarray(upright(image))
+        if 0 <= raw.min(initial=0) and raw.max(initial=0) <= 255:
+            alpha = raw.astype(np.uint8)
     return alpha * np.uint8(255) if alpha.max(initial=0) == 1 else alpha
 
 
