@@ -13,6 +13,8 @@ optim_wrapper = dict(
 param_scheduler = dict(
     type='WarmupCosineLR', warmup=1, multiplier=1000, eta_min=0, by_epoch=True,
     convert_to_iter_based=True)
+# Pairs with a damaged image are replaced and listed.
+default_hooks = dict(bad_images=dict(type='BadImagesHook'))
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -1,15 +1,12 @@
 """Provide images without annotations, for self-supervised training."""
-import logging
 import os
-import random
 from collections.abc import Callable, Sequence
 
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
-from mmengine.logging import print_log
 
 from ..registry import DATASETS, TRANSFORMS
-from .bad_images import BadImage, ImagesGone, ImageStatus, Reason
+from .bad_images import ImagesGone
 from .image_lists import (
     IMAGE_SUFFIXES,
     list_archive,
@@ -17,16 +14,12 @@ from .image_lists import (
     read_coco_images,
     read_text_list,
 )
+from .replacing import ReplacesBadImages
 from .storage.addresses import archive_address, archive_scheme
-
-# Fewer images do not tell the share of bad ones.
-_MIN_TRIED = 20
-# So many missing files in a row are not single lost files.
-_MISSING_IN_A_ROW = 20
 
 
 @DATASETS.register_module()
-class UnlabeledImages(BaseDataset):
+class UnlabeledImages(ReplacesBadImages, BaseDataset):
     """Images of a folder, an ImageNet tree, a zip, an lmdb, a text list or COCO file.
 
     ``ann_file`` decides: ``*.json`` is read as COCO, any other name as a text list of
@@ -56,9 +49,6 @@ class UnlabeledImages(BaseDataset):
             also if it disappears during the run.
         ValueError: If a list cannot be parsed, or too many images are bad.
     """
-
-    #: What messages call an item.
-    noun = 'image'
 
     def __init__(self, data_root: str = '', ann_file: str = '',
                  data_prefix: dict | None = None, with_label: bool = False,
@@ -107,15 +97,6 @@ class UnlabeledImages(BaseDataset):
             folder, slash, _ = self.data_root.rpartition('/')
             self.ann_file = f'{folder}{slash}{self.ann_file}'
 
-    def full_init(self) -> None:
-        if not self._fully_initialized:
-            super().full_init()
-            self._reset_status()
-
-    def _reset_status(self) -> None:
-        self.status = ImageStatus(len(self))
-        self._checked = False
-
     def load_data_list(self) -> list[dict]:
         if self.ann_file.endswith('.json'):
             return read_coco_images(self.ann_file, self._locate)
@@ -142,52 +123,6 @@ class UnlabeledImages(BaseDataset):
         join = join_path if '://' in prefix else os.path.join
         return join(prefix, path)
 
-    def get_subset(self, indices):
-        subset = super().get_subset(indices)
-        subset._reset_status()
-        return subset
-
-    def get_subset_(self, indices) -> None:
-        super().get_subset_(indices)
-        self._reset_status()
-
-    def __getitem__(self, idx: int) -> dict:
-        self.full_init()
-        if self.test_mode:
-            return self.prepare_data(idx)
-        missing = 0
-        while True:
-            try:
-                data = self.prepare_data(idx)
-            except BadImage as bad:
-                missing += bad.reason is Reason.MISSING
-                if missing:
-                    self._check_still_there(bad.path, missing)
-                idx = self._replace(idx, bad)
-            else:
-                self.status.set_good(idx)
-                if not self._checked and self.status.num_news:
-                    self._check_share()
-                return data
-
-    def bad_images(self) -> list[tuple[str, Reason]]:
-        """Path and reason of the images found bad so far, by all loaders."""
-        return [(self.get_data_info(idx)['img_path'], reason)
-                for idx, reason in self.status.bad()]
-
-    def _replace(self, idx: int, bad: BadImage) -> int:
-        """Record a bad image; returns the index of another one."""
-        if self.status.set_bad(idx, bad.reason):
-            print_log(f'Bad {self.noun}, replaced by another one: {bad}',
-                      logger='current', level=logging.WARNING)
-        self._check_share()
-        # Drawn until one is not known to be bad, so that the result does not depend on
-        # which bad images this process or another has met before.
-        while True:
-            idx = random.randrange(len(self))
-            if not self.status.is_bad(idx):
-                return idx
-
     def _check_still_there(self, path: str, missing: int) -> None:
         """Raise an error if the whole folder or archive is gone, not one image."""
         root = self.data_root if self.archive else self.data_prefix['img_path']
@@ -199,31 +134,7 @@ class UnlabeledImages(BaseDataset):
                 f'{root}, which the images are read from, is now '
                 f'{"empty" if empty else "gone"}: {path} was not found. Put it back '
                 '(is its disk mounted?).')
-        if missing >= _MISSING_IN_A_ROW:
-            raise ImagesGone(
-                f'{missing} images in a row are missing from {self.source}, the last '
-                f'one {path}. Put them back (is their disk mounted?).')
-
-    def _check_share(self) -> None:
-        """Raise an error if too many of the images are bad.
-
-        The share can only rise with a bad image; good ones are counted until enough
-        have been tried.
-        """
-        tried, num_bad = self.status.counts()
-        self._checked = tried >= min(_MIN_TRIED, len(self))
-        too_many = self._checked and num_bad > self.max_bad_share * tried
-        if too_many or num_bad == len(self):
-            raise ValueError(self._too_many(tried, num_bad))
-
-    def _too_many(self, tried: int, num_bad: int) -> str:
-        first = '\n'.join(f'  {path}: {reason.sentence}'
-                          for path, reason in self.bad_images()[:5])
-        return (
-            f'{num_bad} of the first {tried} {self.noun}s ({num_bad / tried:.0%}) of '
-            f'{self.source} cannot be used, max_bad_share={self.max_bad_share} allows '
-            f'{self.max_bad_share:.0%}. The first of them:\n{first}\nRepair or remove '
-            'them, or raise max_bad_share of the data set.')
+        super()._check_still_there(path, missing)
 
 
 def _is_absolute(path: str) -> bool:

@@ -7,8 +7,10 @@ import pytest
 from mmengine.dataset import pseudo_collate
 from PIL import Image
 
+from mmcontrast.datasets import BadImage, Reason
 from mmcontrast.datasets.shapes import draw_placement, scene_seed
 from mmcontrast.errors import UserValueError
+from mmcontrast.methods.topnet.composites import read_pair
 from mmcontrast.methods.topnet.placement_dataset import BackgroundCache
 from mmcontrast.registry import DATASETS
 
@@ -213,6 +215,15 @@ def test_canvases_are_read_where_asked_for(pairs):
         pair_rows(pairs, canvas_files=True)[0]
 
 
+@pytest.mark.parametrize('value', ['wide', '0', '31.5', ''])
+def test_a_row_with_a_wrong_size_is_named(pairs, value):
+    table = pairs / 'train_pair_new.csv'
+    table.write_text(table.read_text().replace('"31"', f'"{value}"', 1))
+    with pytest.raises(UserValueError, match=r'csv: row 1: newWidth must be a whole num'
+                       f"ber of pixels above 0, got '{value}'"):
+        pair_rows(pairs, table.name)
+
+
 def test_labels_that_are_no_centers_are_named(pairs):
     file = pairs / 'train_pair_new.json'
     file.write_text(file.read_text().replace('[30, 20]', '30'))
@@ -258,6 +269,62 @@ def test_an_object_may_have_a_mask_file(own):
         20, 10)
 
 
+def test_metrics_see_an_object_with_the_mask_of_its_pair(own):
+    """Not with another file that happens to be called mask_NAME."""
+    root = own.parent
+    for name in ('o.jpg', 'objects/o.jpg'):
+        save(root / name, 20, 10)
+    mask = np.zeros((10, 20), np.uint8)
+    mask[2:9, 4:17] = 255
+    Image.fromarray(mask).save(root / 'm.png')
+    for name in ('mask_o.jpg', 'objects/mask_1.png'):
+        save(root / name, 20, 10, 1, 255)
+    with_mask = own_pairs(changed(own, object='o.jpg', mask='m.png'),
+                          pipeline=PIPELINE)[0]['data_samples'].to_dict()
+    assert with_mask['object_wh'] == (13, 7)
+    assert read_pair(with_mask)[1].size_wh == (13, 7)
+    rgba = np.dstack([np.full((10, 20, 3), 90, np.uint8), mask])
+    Image.fromarray(rgba).save(root / 'objects/1.png')
+    with_alpha = own_pairs(changed(own, object='objects/1.png', mask=None),
+                           pipeline=PIPELINE)[0]['data_samples'].to_dict()
+    assert read_pair(with_alpha)[1].size_wh == (13, 7)
+
+
+@pytest.fixture
+def damaged(own):
+    """A pair file of 30 pairs, the object of two of them damaged."""
+    root, pairs = own.parent, []
+    for k in range(30):
+        save(root / f'objects/{k}.png', 20, 10, 4, 255)
+        pairs.append(dict(background='backgrounds/1.jpg', object=f'objects/{k}.png',
+                          positives=[[3, 4, 20, 10]]))
+    for k in (4, 9):
+        path = root / f'objects/{k}.png'
+        path.write_bytes(path.read_bytes()[:60])
+    own.write_text(json.dumps(dict(pairs=pairs)))
+    return own
+
+
+def test_a_damaged_image_is_replaced_in_training_and_listed(damaged, caplog):
+    dataset = own_pairs(damaged, pipeline=PIPELINE)
+    objects = [dataset[k]['data_samples'].object_id for k in range(30)]
+    bad = {'objects/4.png', 'objects/9.png'}
+    assert not bad & set(objects)
+    assert [objects[k] for k in (3, 5)] == ['objects/3.png', 'objects/5.png']
+    assert [(path.split(', ')[1], reason) for path, reason in dataset.bad_images()] == [
+        (str(damaged.parent / name), Reason.DAMAGED) for name in sorted(bad)]
+    with pytest.raises(ValueError, match=r'2 of the first .* pairs .*share=0\.05'):
+        strict = own_pairs(damaged, pipeline=PIPELINE, max_bad_share=0.05)
+        [strict[k] for k in range(30)]
+
+
+def test_a_damaged_image_is_an_error_in_evaluation(damaged):
+    with pytest.raises(BadImage, match=r'objects/4\.png: truncated or damaged'):
+        own_pairs(damaged, test_mode=True)[4]
+    with pytest.raises(UserValueError, match=r'max_bad_share must be in \[0, 1\]'):
+        own_pairs(damaged, max_bad_share=2)
+
+
 def test_missing_files_of_a_pair_file_are_counted_and_named(own):
     pairs = [dict(background=f'backgrounds/{k}.jpg', object='objects/1.png',
                   positives=[[0, 0, 5, 5]]) for k in range(9)]
@@ -272,7 +339,10 @@ def test_missing_files_of_a_pair_file_are_counted_and_named(own):
     (dict(positives=[[1, 2, 3]]), r'pairs\[0\]: positives\[0\] must be \[x, y, width'),
     (dict(positives=[[1, 2, 0, 4]]), 'width and height above 0'),
     (dict(negatives=[[1, 2, float('nan'), 4]]), r'negatives\[0\] must be'),
-    (dict(negatives=3), 'negatives must be a list of boxes, got 3')])
+    (dict(negatives=3), 'negatives must be a list of boxes, got 3'),
+    (dict(background=''), r"pairs\[0\]: 'background' must be the path .*got ''"),
+    (dict(object=7), r"pairs\[0\]: 'object' must be the path of an image, got 7"),
+    (dict(mask=True), r"pairs\[0\]: 'mask' must be the path of an image, got True")])
 def test_wrong_boxes_of_a_pair_file_are_named(own, values, message):
     with pytest.raises(UserValueError, match=message):
         own_pairs(changed(own, **values))

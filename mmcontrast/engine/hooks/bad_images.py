@@ -25,7 +25,7 @@ class BadImagesHook(Hook):
     are merged at the end of each epoch and of the run, and before ``CheckpointHook``
     saves at an interval of iterations. Without bad images there is no file. A resumed
     run continues the list of its checkpoint. Image-text pairs that a dataset skips from
-    the start are listed, too. Data sets other than ``UnlabeledImages`` are ignored.
+    the start are listed, too. Data sets that do not replace bad images are ignored.
 
     Args:
         file_name: Name of the list in the work dir.

@@ -20,7 +20,7 @@ from .placement_pairs import checked_boxes
 
 @DATASETS.register_module()
 class OPAComposites(PlacementDataset):
-    """OPA's own tables: one composite a row, with its box and label.
+    """OPA's own tables: one composite per row, with its box and label.
 
     Layout below ``data_root``: ``background/CATEGORY/ID.jpg``,
     ``foreground/CATEGORY/ID.jpg`` and ``mask_ID.jpg`` beside it, ``train_set.csv`` and
@@ -82,12 +82,13 @@ class OPAComposites(PlacementDataset):
 
 @DATASETS.register_module()
 class OPAPairs(PlacementDataset):
-    """OPA as pair files: one object, background and size a row, with labeled centers.
+    """OPA as pair files: one object, background and size per row.
 
-    FOPA and the unofficial TopNet are trained on them. Layout below ``data_root``:
-    ``bg/ID.jpg`` (12 digits), ``fg/foreground/ID.jpg`` and ``mask_ID.jpg``, for
-    ``canvas_files`` also ``fg/SPLIT/...`` and ``mask/SPLIT/...``. Boxes have the size
-    of their row and lie exactly around their center, which may be a half pixel.
+    A row has labeled centers. FOPA and the unofficial TopNet are trained on them.
+    Layout below ``data_root``: ``bg/ID.jpg`` (12 digits), ``fg/foreground/ID.jpg`` and
+    ``mask_ID.jpg``, for ``canvas_files`` also ``fg/SPLIT/...`` and ``mask/SPLIT/...``.
+    Boxes have the size of their row and lie exactly around their center, which may be a
+    half pixel.
 
     Differences from the public loader: every image is converted to RGB and every mask
     to gray (there the check is inverted), and composites are not rendered (they were
@@ -117,7 +118,7 @@ class OPAPairs(PlacementDataset):
 
     def _item(self, row: dict, place: str) -> dict:
         object_id, background_id = str(row['annID']), str(row['scID'])
-        size = int(row['newWidth']), int(row['newHeight'])
+        size = tuple(_pixels(row, key, place) for key in ('newWidth', 'newHeight'))
         objects = os.path.join(self.data_root, 'fg', 'foreground')
         item = dict(
             object_path=os.path.join(objects, f'{object_id}.jpg'),
@@ -183,6 +184,18 @@ def _rows(path: str, columns: tuple[str, ...]) -> Iterator[dict]:
             raise UserValueError(f'{path}: row {number + 1} has no {missing[0]!r}, '
                                  f'only {", ".join(map(str, row))}.')
     return iter(rows)
+
+
+def _pixels(row: dict, key: str, place: str) -> int:
+    """A width or height, which a table holds as text."""
+    try:
+        value = float(row[key])
+    except (ValueError, TypeError, OverflowError):
+        value = 0.0
+    if value < 1 or not value.is_integer():
+        raise UserValueError(f'{place}: {key} must be a whole number of pixels above '
+                             f'0, got {row[key]!r}.')
+    return int(value)
 
 
 def _parsed(value, place: str) -> list:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from ...datasets.replacing import ReplacesBadImages
 from ...datasets.transforms.loading import read_image
 from ...errors import UserValueError
 from ...registry import TRANSFORMS
@@ -15,20 +16,23 @@ from .cutouts import read_cutout
 _SHOWN = 5
 
 
-class PlacementDataset(BaseDataset):
+class PlacementDataset(ReplacesBadImages, BaseDataset):
     """Base of the datasets of placement pairs in files.
 
     A subclass lists its items: ``background_path``, ``object_path``, ``positives`` and
     ``negatives``, lists of boxes (x, y, w, h); where it applies ``mask_path``,
     ``object_size_wh``, ``inpainted`` and what else is packed into a sample. Before the
     pipeline, an item also holds ``background``, ``cutout``, ``background_wh`` and
-    ``object_wh``, see :mod:`.transforms`.
+    ``object_wh``, see :mod:`.transforms`. In training, a pair with a damaged image is
+    warned about, listed by ``BadImagesHook``, and replaced by another one.
 
     Args:
         ann_file: The annotation file, relative to ``data_root``.
         data_root: Folder that its names are relative to.
         positives_only: Leave out items without a positive box. Their loss teaches what
             is implausible alone, and metrics of IoU cannot use them.
+        max_bad_share: Largest share of pairs with a damaged image among those tried, in
+            [0, 1]; more end the run.
         cache_mb: Megabytes (1e6 bytes) of decoded backgrounds that each worker keeps:
             many items share one. 0 keeps none.
         pipeline: Transforms.
@@ -37,23 +41,35 @@ class PlacementDataset(BaseDataset):
     Raises:
         FileNotFoundError: If the annotation file, or a file that it names, is missing.
         UserValueError: If the annotation file is not valid, or no item is left.
+        BadImage: With ``test_mode``, if an image cannot be read.
     """
 
+    noun = 'pair'
     #: Whether the whole image of an object is the object, or its tight crop.
     tight = True
 
     def __init__(self, ann_file: str, data_root: str = '', positives_only: bool = False,
-                 cache_mb: float = 256, pipeline: Sequence[dict | Callable] = (),
-                 **kwargs) -> None:
+                 max_bad_share: float = 0.1, cache_mb: float = 256,
+                 pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
         if cache_mb < 0:
             raise UserValueError(f'cache_mb must be 0 or more, got {cache_mb}.')
-        self.positives_only = positives_only
+        if not 0 <= max_bad_share <= 1:
+            raise UserValueError(
+                f'max_bad_share must be in [0, 1], got {max_bad_share}.')
+        self.positives_only, self.max_bad_share = positives_only, max_bad_share
         self._read_background = BackgroundCache(cache_mb)
         super().__init__(
             ann_file=os.path.expanduser(ann_file),
             data_root=os.path.expanduser(data_root),
             pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step
                       for step in pipeline], **kwargs)
+
+    @property
+    def source(self) -> str:
+        return self.ann_file
+
+    def _name_of(self, info: dict) -> str:
+        return f'{info["background_path"]}, {info["object_path"]}'
 
     def read_items(self) -> list[dict]:
         """All items of the annotation file, with paths below ``data_root``."""

@@ -18,8 +18,8 @@ class PlacementPairs(PlacementDataset):
     ``object``, paths of images below ``data_root`` (default: the folder of the file),
     and ``positives``, boxes [x, y, width, height] in pixels of the background. The
     object has an alpha channel, or an entry ``mask``. Optional: ``negatives``, boxes;
-    ``inpainted``, true if the object was removed from this background: training blurs
-    it; ``background_id`` and ``object_id``.
+    ``inpainted``, true if the object was removed from this background, which
+    ``PrepareTopNet`` then blurs; ``background_id`` and ``object_id``.
 
     Args:
         ann_file, kwargs: See :class:`~.placement_dataset.PlacementDataset`.
@@ -53,8 +53,15 @@ class PlacementPairs(PlacementDataset):
             raise UserValueError(
                 f'{place} must be an object with {", ".join(_REQUIRED)}; it has no '
                 f'{missing[0]!r}: {pair!r}.')
+        for key in ('background', 'object', 'mask'):
+            name = pair.get(key)
+            if not (isinstance(name, str) and name or key == 'mask' and name is None):
+                raise UserValueError(
+                    f'{place}: {key!r} must be the path of an image, got {name!r}.')
         paths = {f'{key}_path': os.path.join(self.data_root, pair[key])
-                 for key in ('background', 'object', 'mask') if pair.get(key)}
+                 for key in ('background', 'object')}
+        mask = pair.get('mask')
+        paths['mask_path'] = mask and os.path.join(self.data_root, mask)
         boxes = {key: checked_boxes(pair.get(key, []), f'{place}: {key}')
                  for key in ('positives', 'negatives')}
         return dict(paths, **boxes, inpainted=bool(pair.get('inpainted', False)),

@@ -25,10 +25,13 @@ class PlacementSample(BaseDataElement):
         background_wh: Width and height of the background as given.
         object_wh: Width and height of the tight crop of the object.
         background_path, object_path: Files.
+        mask_path: File of the object's mask; None if it has an alpha channel.
         background_id, object_id: Names in the annotation.
-        scale_index, object_size_wh: Of pair files: which scale, and its width and
-            height in pixels of the background.
-        seed: Of a scene of the toy world.
+        object_size_wh: Of pair files: width and height of the object in pixels of the
+            background.
+        seed, scene_options: Of a scene of the toy world, which
+            ``draw_placement(seed, **scene_options)`` draws again.
+        sample_idx: Index in the dataset.
 
     Data:
         positives: (P, 4) boxes where the object is plausible.

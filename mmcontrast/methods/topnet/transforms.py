@@ -23,9 +23,9 @@ from .sample import PlacementSample
 #: ImageNet's mean color as 8-bit RGB: close to zero once it is normalized.
 MEAN_COLOR = (124, 116, 104)
 _BLURRED = ('inpainted', 'all', 'none')
-_META = ('background_wh', 'object_wh', 'background_path', 'object_path',
-         'background_id', 'object_id', 'scale_index', 'object_size_wh', 'seed',
-         'scene_options', 'sample_idx')
+_META = ('background_wh', 'object_wh', 'background_path', 'object_path', 'mask_path',
+         'background_id', 'object_id', 'object_size_wh', 'seed', 'scene_options',
+         'sample_idx')
 
 
 @TRANSFORMS.register_module()
@@ -89,7 +89,8 @@ class PrepareTopNet(BaseTransform):
         blur: Which backgrounds are blurred: those that the dataset marks as
             'inpainted', 'all' or 'none'. Without blur, a network finds the hole by its
             artifacts: BOOTPLACE (CVPR 2025) reports an IoU@5 of 0.281 with and 0.082
-            without.
+            without. Where all backgrounds of the training set are inpainted, 'all' in
+            the test pipeline too: the network has seen no sharp one.
         blur_sigma: Its standard deviation in pixels of the background as given.
 
     Raises:
