@@ -1,7 +1,10 @@
 """Prepared backgrounds and objects, and what flips and jitters do to them."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmcontrast.errors import UserValueError
 from mmcontrast.methods.topnet.cutouts import CutOut
@@ -16,6 +19,9 @@ from mmcontrast.methods.topnet.transforms import (
     object_canvas,
     square_object,
 )
+from mmcontrast.registry import TRANSFORMS
+
+ROOT = Path(__file__).parents[2]
 
 
 def pixels(*shape, seed=0):
@@ -105,6 +111,21 @@ def test_backgrounds_made_by_inpainting_are_blurred():
     assert sharpness(PrepareTopNet(blur='none')(item(inpainted=True))) == plain
     assert sharpness(PrepareTopNet(blur='all')(item())) < plain / 4
     assert sharpness(PrepareTopNet(blur='all', blur_sigma=0.1)(item())) == plain
+
+
+def test_a_model_of_inpainted_backgrounds_sees_those_of_users_blurred_likewise():
+    """All that it is trained on are blurred; inference calls prepare_background."""
+    config = Config.fromfile(
+        ROOT / 'configs/topnet/topnet_vit-s16_8xb8-25e_inpainted-256x256.py')
+    steps = [TRANSFORMS.build(step) for loader in (
+        config.train_dataloader, config.test_dataloader, config.val_dataloader)
+        for step in loader.dataset.pipeline if step.type == 'PrepareTopNet']
+    image, seen = item()['background'], [
+        steps[0](item(inpainted=True))['background']]
+    seen += [step.prepare_background(image) for step in steps]
+    assert len(seen) == 4
+    for other in seen[1:]:
+        np.testing.assert_array_equal(other, seen[0])
 
 
 def test_an_object_stands_at_its_size_in_the_middle_of_its_canvas():

@@ -2,7 +2,9 @@
 train_pipeline = [
     dict(type='FlipPlacement', prob=0.5),
     dict(type='JitterObject'),
-    dict(type='PrepareTopNet', background_size=256, object_size=224),
+    # All backgrounds are inpainted. 'all' blurs those of users, too: the network has
+    # never seen a sharp one.
+    dict(type='PrepareTopNet', background_size=256, object_size=224, blur='all'),
     dict(type='PackPlacement')]
 test_pipeline = train_pipeline[2:]
 loader = dict(
