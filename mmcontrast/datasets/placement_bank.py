@@ -1,4 +1,4 @@
-"""Keep where objects belong in images: a folder of cut-outs and of ranked boxes.
+"""Read and write placement banks: folders of cut-outs, and of boxes ranked for them.
 
 Banks are made by ``tools/data/place_objects.py`` and read by data loading workers::
 
@@ -7,16 +7,16 @@ Banks are made by ``tools/data/place_objects.py`` and read by data loading worke
     places/NAME.json        of one image: boxes and scores of some objects, best first
     skipped.txt             objects and images that could not be used, with the reason
 
-Ranked boxes are kept instead of heat maps: a map of 16 x 256 x 256 scores takes 4 MB a
-pair, its 10 best boxes 0.4 kB, and pasting uses the best alone. Every image has a file
-of its own, so that several processes can fill one bank.
+Ranked boxes are kept instead of heat maps: a map of 16 x 256 x 256 scores takes 4 MB
+per pair, its 10 best boxes 0.4 kB, and pasting uses the best alone. Every image has a
+file of its own, so that several processes can fill one bank.
 """
 import hashlib
 import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from ..errors import UserKeyError, UserValueError
 FORMAT = 1
 BANK_FILE, OBJECTS, PLACES = 'bank.json', 'objects', 'places'
 _HOW_TO = 'Make it with tools/data/place_objects.py.'
+_RECORD = {'key', 'image_wh', 'num_bytes', 'problem', 'places'}
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class PlacementBank:
         folder: Folder of the bank.
 
     Raises:
-        FileNotFoundError: If there is no bank, or places of an image are missing.
+        FileNotFoundError: If there is no bank, or an object or the places of an image
+            are missing.
         UserValueError: If it is of another format, or damaged.
     """
 
@@ -92,6 +94,11 @@ class PlacementBank:
         if content is None:
             raise FileNotFoundError(
                 f'No placement bank at {self.folder}: it has no {BANK_FILE}. {_HOW_TO}')
+        if content['objects'] is None:
+            raise FileNotFoundError(
+                f'The placement bank {self.folder} is not complete: its objects are '
+                'not cut out yet. Run the same command of tools/data/place_objects.py '
+                'again.')
         self.objects = [BankObject(**entry) for entry in content['objects']]
         self.images: list[str] = content['images']
         self.image_folder: str = content['image_folder']
@@ -159,10 +166,7 @@ class PlacementBank:
                 'of this dataset with tools/data/place_objects.py.')
 
     def _check_complete(self) -> None:
-        try:
-            there = set(os.listdir(self.folder / PLACES))
-        except FileNotFoundError:
-            there = set()
+        there = _names_in(self.folder / PLACES)
         missing = [name for name in self.images
                    if places_path(self.folder, name).name not in there]
         if missing:
@@ -171,10 +175,23 @@ class PlacementBank:
                 f'{len(self.images)} images have no places yet, the first: '
                 f'{missing[0]}. Run the same command of tools/data/place_objects.py '
                 'again; it resumes.')
+        there = {f'{OBJECTS}/{name}' for name in _names_in(self.folder / OBJECTS)}
+        missing = [thing.file for thing in self.objects if thing.file not in there]
+        if missing:
+            raise FileNotFoundError(
+                f'The placement bank {self.folder} lacks {len(missing)} of '
+                f'{len(self.objects)} objects, the first: {missing[0]}. Put them back, '
+                'or make it again with tools/data/place_objects.py --overwrite.')
+
+
+def _names_in(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) if folder.is_dir() else set()
 
 
 def read_bank(folder: Path) -> dict | None:
     """Content of ``bank.json``; None if there is none.
+
+    Its list ``objects`` is None while they are cut out.
 
     Raises:
         UserValueError: If it is of another format, or damaged.
@@ -192,7 +209,30 @@ def read_bank(folder: Path) -> dict | None:
         raise UserValueError(
             f'{path} has format {version!r}, and this version of mmcontrast reads '
             f'{FORMAT}. {_HOW_TO}')
+    wrong = next((key for key, is_good in _CHECKS.items()
+                  if not is_good(content.get(key, ()))), None)
+    if wrong:
+        raise UserValueError(
+            f'{path} is damaged: its {wrong!r} is missing, empty or of another type. '
+            'Restore it, or make the bank again with tools/data/place_objects.py in '
+            'another folder.')
     return content
+
+
+def _is_list(value: object, is_entry: Callable[[object], bool]) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(is_entry, value))
+
+
+def _is_object(entry: object) -> bool:
+    return isinstance(entry, dict) and set(entry) == {'file', 'category', 'source'}
+
+
+_CHECKS = dict(
+    settings=lambda value: isinstance(value, dict),
+    image_folder=lambda value: isinstance(value, str),
+    images=lambda value: _is_list(value, lambda name: isinstance(name, str)),
+    # None while they are cut out.
+    objects=lambda value: value is None or _is_list(value, _is_object))
 
 
 def places_path(folder: Path, name: str) -> Path:
@@ -201,12 +241,12 @@ def places_path(folder: Path, name: str) -> Path:
 
 
 def read_record(path: Path) -> dict | None:
-    """What was written of an image; None if it is missing or cut off."""
+    """What was written of an image; None if it is missing, cut off or incomplete."""
     try:
         record = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    return record if isinstance(record, dict) and 'places' in record else None
+    return record if isinstance(record, dict) and _RECORD <= record.keys() else None
 
 
 def record_text(key: str, name: str, image_wh: Sequence[int], num_bytes: int,

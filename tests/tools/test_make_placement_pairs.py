@@ -14,6 +14,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mmcontrast.apis.data import parallel
+from mmcontrast.apis.data.coco_masks import decode_mask
 from mmcontrast.apis.data.cutting import Instances, Rules
 from mmcontrast.apis.data.inpainting import (
     DiffusersInpainter,
@@ -22,8 +23,9 @@ from mmcontrast.apis.data.inpainting import (
 )
 from mmcontrast.apis.data.make_placement_pairs import make_placement_pairs
 from mmcontrast.apis.data.make_shapes import make_shapes
-from mmcontrast.apis.data.pair_maker import NOT_CHOSEN, file_stem
+from mmcontrast.apis.data.pair_maker import NOT_CHOSEN, cut_out
 from mmcontrast.apis.data.plausibility import SimOPAScorer
+from mmcontrast.datasets.placement_bank import unique_stem
 from mmcontrast.errors import DataError, UserValueError
 from mmcontrast.registry import DATASETS, MODELS
 from mmcontrast.testing.processes import warm_context
@@ -142,7 +144,7 @@ def with_hole():
     return disc(12) & ~disc(8)
 
 
-def in_parts():
+def fragmented():
     return disc(9, (30, 40)) | disc(9, (60, 40))
 
 
@@ -156,7 +158,12 @@ def box(left, top, width, height):
     (disc(12), None), (disc(7), 'tiny'), (box(20, 20, 60, 8), 'tiny'),
     (box(4, 4, 88, 72), 'huge'), (disc(12, (11, 40)), 'touches the border'),
     (disc(12, (48, 68)), 'touches the border'), (with_hole(), 'has holes'),
-    (in_parts(), 'in parts'), (np.zeros((80, 96), bool), 'empty mask')])
+    (fragmented(), 'fragmented'), (np.zeros((80, 96), bool), 'empty mask'),
+    # 1 and 2 pixels of room, at the left, right, top and bottom.
+    (box(1, 20, 30, 30), 'touches the border'), (box(2, 20, 30, 30), None),
+    (box(65, 20, 30, 30), 'touches the border'), (box(64, 20, 30, 30), None),
+    (box(20, 1, 30, 30), 'touches the border'), (box(20, 2, 30, 30), None),
+    (box(20, 49, 30, 30), 'touches the border'), (box(20, 48, 30, 30), None)])
 def test_objects_are_left_out_for_a_reason(mask, reason):
     assert Rules().reason(mask) == reason
 
@@ -166,7 +173,7 @@ def test_rules_can_be_loosened():
     assert Rules(max_aspect=5).reason(box(4, 20, 70, 16)) is None
     assert Rules(min_side=8, min_scale=0.01).reason(disc(7)) is None
     assert Rules(max_holes=0.6).reason(with_hole()) is None
-    assert Rules(min_whole=0.4).reason(in_parts()) is None
+    assert Rules(min_whole=0.4).reason(fragmented()) is None
 
 
 def annotation(mask, **more):
@@ -193,14 +200,57 @@ def test_masks_are_read_in_all_forms_of_coco():
     assert found.problems == (None,) * 3
 
 
+def test_an_object_that_the_border_cuts_off_is_left_out():
+    """Its polygon ends within the last column, and fills up to the one before."""
+    polygon = [[50, 20, 95.4, 20, 95.4, 60, 50, 60]]
+    mask = decode_mask(polygon, (80, 96))
+    assert not mask[:, -1].any() and mask[30, -2]
+    assert Rules().reason(mask) == 'touches the border'
+
+
+def test_run_lengths_are_decoded_as_pycocotools_encodes_them():
+    draw = np.random.default_rng(0)
+    for share in (0, 0.02, 0.5, 1):
+        for size in ((1, 1), (7, 130), (300, 90)):
+            mask = draw.random(size) < share
+            code = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+            for counts in (code['counts'], code['counts'].decode()):
+                np.testing.assert_array_equal(
+                    decode_mask(dict(size=code['size'], counts=counts), size), mask)
+
+
+def runs(counts, size=(80, 96)):
+    return dict(size=list(size), counts=counts)
+
+
+def encoded(*differences):
+    """Small numbers as COCO compresses them."""
+    return ''.join(chr(48 + (number & 31)) for number in differences)
+
+
 def test_crowds_boxes_and_damaged_masks_cannot_be_cut_out():
-    other_size = annotation(np.ones((9, 9), bool))['segmentation']
-    found = Instances.of([
-        annotation(disc(12), iscrowd=1), annotation(disc(12), segmentation=[]),
-        annotation(disc(12), segmentation=other_size),
-        annotation(disc(12), segmentation=[[1, 2]])], (80, 96))
-    assert found.reasons(Rules()) == ['crowd', 'no mask', 'damaged mask',
-                                      'damaged mask']
+    annotations = [annotation(disc(12), iscrowd=1),
+                   annotation(disc(12), segmentation=[])]
+    found = Instances.of(annotations, (80, 96))
+    assert found.reasons(Rules()) == ['crowd', 'no mask']
+
+
+@pytest.mark.parametrize('damaged', [
+    annotation(np.ones((9, 9), bool))['segmentation'], [[1, 2]], 'mask', 7,
+    # Pixels missing, too many, negative, broken, none; no text of COCO's.
+    runs([5, 10]), runs([80 * 96, 1]), runs([100, -100, 80 * 96]),
+    runs([5.5, 80 * 96 - 5.5]), runs([]), runs(None), runs([80 * 96, 2 ** 70]),
+    runs('zzzzz'), runs(''), runs('o'), runs(encoded(5, 10)),
+    runs(encoded(5, 3, -2, 4)), runs('oooooooooo0'), runs('\xe9'), dict(counts=[7680]),
+    [[float('nan')] * 6], [[float('inf'), 1, 2, 3, 4, 5]], [[1, 1, 9, 1, 1e9, 9]],
+    [[1, 1, 9, 1, 10 ** 400, 9]], [[1, 1, 9, 1, 9, 9, 4]], [['a'] * 6]])
+def test_a_damaged_mask_is_never_drawn(damaged):
+    own = annotation(disc(12), segmentation=damaged)
+    found = Instances.of([own], (80, 96))
+    assert found.problems == ('damaged mask',)
+    # Its box may still hide others.
+    x, y, width, height = own['bbox']
+    np.testing.assert_array_equal(found.masks[0], box(x, y, width, height))
 
 
 @pytest.mark.parametrize('other, hidden', [
@@ -312,9 +362,70 @@ def test_finished_pairs_and_foreign_folders_are_not_touched(world, tmp_path):
         make(world, tmp_path / 'pairs')
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine/photo.jpg').write_text('')
-    with pytest.raises(FileExistsError, match='mine is not empty and was not written'):
+    with pytest.raises(FileExistsError, match=r'mine holds photo\.jpg, which make_'):
         make(world, tmp_path / 'mine', overwrite=True)
     assert (tmp_path / 'mine/photo.jpg').exists()
+
+
+def hand_made(folder):
+    (folder / 'pairs.json').write_text('{"pairs": []}')
+
+
+def other_tool(folder):
+    (folder / 'bank.json').write_text('{"format": 1}')
+
+
+def without_list(folder):
+    for path in folder.glob('*.*'):
+        path.unlink()
+
+
+def with_notes(folder):
+    (folder / 'objects/notes.txt').write_text('')
+
+
+@pytest.mark.parametrize('change, foreign', [
+    (hand_made, r'pairs\.json'), (other_tool, r'bank\.json'),
+    (without_list, 'backgrounds/'), (with_notes, r'objects/notes\.txt')])
+def test_what_others_wrote_is_never_overwritten(world, tmp_path, change, foreign):
+    make(world, tmp_path / 'pairs', limit=5)
+    change(tmp_path / 'pairs')
+    before = files_of(tmp_path / 'pairs')
+    with pytest.raises(FileExistsError, match=f'holds {foreign}.*, which make_'):
+        make(world, tmp_path / 'pairs', overwrite=True)
+    assert files_of(tmp_path / 'pairs') == before
+
+
+def test_overwriting_removes_what_the_run_lists(world, tmp_path):
+    out = tmp_path / 'pairs'
+    many = set(files_of(make(world, out).path.parent))
+    unlisted = out / f'objects/{unique_stem("other")}.png'
+    unlisted.write_text('')
+    make(world, out, limit=3, overwrite=True)
+    left = set(files_of(out))
+    make(world, tmp_path / 'few', limit=3)
+    assert left == {*files_of(tmp_path / 'few'), unlisted.relative_to(out)} < {
+        *many, unlisted.relative_to(out)}
+
+
+def test_sources_in_the_output_folder_are_refused(world, tmp_path):
+    make(world, tmp_path / 'pairs', limit=3)
+    with pytest.raises(UserValueError, match='images: .* lies in the output folder'):
+        make_placement_pairs(
+            world / 'annotations/instances_train.json', tmp_path / 'pairs/backgrounds',
+            tmp_path / 'pairs', overwrite=True, progress=False)
+    assert list((tmp_path / 'pairs/backgrounds').iterdir())
+
+
+def test_an_edited_annotation_file_is_not_resumed(world, tmp_path):
+    arguments = edited(world, tmp_path, lambda data: None)
+    with pytest.raises(RuntimeError):
+        make_placement_pairs(*arguments, rules=RULES, progress=False,
+                             inpainter=Counting(fail_at=2))
+    edited(world, tmp_path, lambda data: data['annotations'].pop())
+    with pytest.raises(FileExistsError, match='the content of annotations changed'):
+        make_placement_pairs(*arguments, rules=RULES, progress=False,
+                             inpainter=Counting())
 
 
 def dies(job):
@@ -339,7 +450,7 @@ def test_classes_are_chosen_by_name(world, tmp_path):
     assert {pair['category'] for pair in pairs_of(made)} <= {
         'circle', 'star', 'square', 'heart'}
     assert made.reasons['other class'] > 0
-    with pytest.raises(UserValueError, match="no category 'circel': did you mean 'cir"):
+    with pytest.raises(UserValueError, match="no class 'circel': did you mean 'cir"):
         make(world, tmp_path / 'other', classes='circel;')
 
 
@@ -390,8 +501,8 @@ def test_a_file_of_boxes_only_says_that_masks_are_missing(world, tmp_path):
         for entry in data['annotations']:
             del entry['segmentation']
 
-    with pytest.raises(UserValueError, match=r'edited\.json has boxes only: none of '
-                       r"its \d+ annotations has a 'segmentation'"):
+    with pytest.raises(UserValueError, match=r'edited\.json has no masks: none of '
+                       r"its \d+ annotations has a 'segmentation'.*instance segmentat"):
         make_placement_pairs(*edited(world, tmp_path, without_masks))
     assert not (tmp_path / 'pairs').exists()
 
@@ -405,7 +516,7 @@ def test_images_that_cannot_be_used_are_listed_and_the_rest_goes_on(world, tmp_p
     made = make_placement_pairs(*edited(world, tmp_path, damage), rules=RULES,
                                 progress=False)
     assert made.reasons['image: file not found'] == 1
-    assert made.reasons['image of another size than its annotations'] == 1
+    assert made.reasons['image: its size differs from that in the annotation file'] == 1
     assert made.reasons['image without an object'] == 1
     assert 'gone.jpg\timage\timage: file not found' in made.skipped.read_text()
     assert made.num_pairs > 0 and made.num_images == NUM_IMAGES + 1
@@ -413,7 +524,10 @@ def test_images_that_cannot_be_used_are_listed_and_the_rest_goes_on(world, tmp_p
 
 @pytest.mark.parametrize('options, error, message', [
     (dict(dilate=-1), ValueError, 'dilate must be 0 or more, got -1'),
-    (dict(limit=-2), ValueError, 'limit must be 1 or more'),
+    (dict(limit=0), ValueError, 'limit must be 1 or more, got 0'),
+    (dict(seed=-1), ValueError, 'seed must be 0 or more, got -1'),
+    (dict(workers=-1), ValueError, 'workers must be 0 or more'),
+    (dict(dilate=float('nan')), ValueError, 'dilate must be 0 or more, got nan'),
     (dict(min_score=2), ValueError, r'min_score must be in \[0, 1\]')])
 def test_wrong_arguments_are_named(world, tmp_path, options, error, message):
     with pytest.raises(error, match=message):
@@ -427,10 +541,37 @@ def test_a_missing_folder_of_images_is_named(world, tmp_path):
 
 
 def test_ids_of_any_kind_become_file_names_of_their_own():
-    names = ['17', 'a/b', 'a_b', 'a b', '../x', 'ä' * 200]
-    stems = [file_stem(name) for name in names]
-    assert stems[0] == '000000000017' and len(set(stems)) == len(names)
+    names = ['17', '017', '000000000017', 'a/b', 'a_b', 'a b', 'A_b', '../x', 'ä' * 200]
+    stems = [unique_stem(name) for name in names]
+    assert stems[0].startswith('17-') and len(set(map(str.lower, stems))) == len(names)
     assert not any('/' in stem or '.' in stem or len(stem) > 80 for stem in stems)
+
+
+def test_images_with_ids_that_look_alike_are_pairs_of_their_own(world, tmp_path):
+    def renumber(data):
+        chosen = data['images'][:8]
+        ids = [17, '17', '017', '000000000017', *range(4)]
+        new = dict(zip((entry['id'] for entry in chosen), ids, strict=True))
+        data['annotations'] = [a | dict(image_id=new[a['image_id']])
+                               for a in data['annotations'] if a['image_id'] in new]
+        data['images'] = [entry | dict(id=new[entry['id']]) for entry in chosen]
+
+    made = make_placement_pairs(*edited(world, tmp_path, renumber), rules=RULES,
+                                progress=False)
+    pairs = pairs_of(made)
+    assert len({pair['background'] for pair in pairs}) == len(pairs) == made.num_pairs
+    same = make(world, tmp_path / 'same', limit=8)
+    assert made.num_pairs == same.num_pairs
+
+
+def test_a_cut_out_holds_nothing_of_its_surroundings():
+    image = np.random.default_rng(0).integers(1, 256, size=(80, 96, 3)).astype(np.uint8)
+    mask = disc()
+    rgba = cut_out(image, mask, cv2.boundingRect(mask.astype(np.uint8)))
+    inside = rgba[..., 3] == 255
+    np.testing.assert_array_equal(inside, mask[30:51, 38:59])
+    np.testing.assert_array_equal(rgba[inside][:, :3], image[30:51, 38:59][inside])
+    assert (rgba[~inside] == 0).all()
 
 
 def tool():
@@ -469,7 +610,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason='../shared/data is mis
 
 @needs_data
 def test_boxes_of_blood_cells_are_not_enough(tmp_path):
-    with pytest.raises(UserValueError, match='has boxes only'):
+    with pytest.raises(UserValueError, match='has no masks'):
         make_placement_pairs(DATA / 'bccd/annotations/val.json', DATA / 'bccd/images',
                              tmp_path / 'pairs')
 

@@ -1,6 +1,7 @@
 """Placement banks: what is cut out, where it is placed, resumed, shared, skipped."""
 import importlib.util
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from PIL import Image
 
+from mmcontrast.apis.data import place_objects as place_objects_module
 from mmcontrast.apis.data.cutting import Rules
 from mmcontrast.apis.data.make_shapes import make_shapes
 from mmcontrast.apis.data.object_pool import box_instances
@@ -259,7 +261,7 @@ def test_a_bank_of_other_settings_or_weights_is_not_mixed(files, bank, tmp_path)
         make({**files, 'checkpoint': str(other)}, bank[0].path)
     folder = tmp_path / 'bank'
     shutil.copytree(bank[0].path, folder)
-    assert make(files, folder, k=5, overwrite=True).num_placed == NUM_IMAGES
+    assert make(files, folder, k=2, overwrite=True).num_placed == NUM_IMAGES
     assert records(folder) != records(bank[0].path)
 
 
@@ -267,6 +269,121 @@ def test_other_files_are_never_overwritten(files, tmp_path):
     (tmp_path / 'thesis.txt').write_text('mine')
     with pytest.raises(FileExistsError, match='thesis.txt, which place_objects'):
         make(files, tmp_path, overwrite=True)
+
+
+def test_objects_of_a_user_are_not_removed_from_the_output(files, tmp_path):
+    mine = tmp_path / 'objects/car/a.png'
+    mine.parent.mkdir(parents=True)
+    Image.fromarray(tiny_topnet.rgba()).save(mine)
+    with pytest.raises(FileExistsError, match='holds objects/car, which place_objects'):
+        make(files, tmp_path, overwrite=True)
+    with pytest.raises(UserValueError, match='objects: .* lies in the output folder'):
+        make(files, tmp_path, objects=tmp_path / 'objects', overwrite=True)
+    assert mine.is_file()
+
+
+def test_overwriting_removes_what_the_bank_lists(files, bank, tmp_path):
+    folder = tmp_path / 'bank'
+    shutil.copytree(bank[0].path, folder)
+    for name in ('objects/mine-01234567.png', '.DS_Store'):
+        (folder / name).write_text('')
+    make(files, folder, limit=2, per_class=1, overwrite=True)
+    reader = PlacementBank(folder)
+    kept = {f'objects/{path.name}' for path in (folder / 'objects').iterdir()}
+    assert kept == {'objects/mine-01234567.png',
+                    *(thing.file for thing in reader.objects)}
+    assert len(records(folder)) == 2 and (folder / '.DS_Store').exists()
+
+
+def test_wrong_objects_are_named_before_a_bank_is_overwritten(files, bank, tmp_path):
+    folder = tmp_path / 'bank'
+    shutil.copytree(bank[0].path, folder)
+    with pytest.raises(UserValueError, match="no class 'sun'"):
+        make(files, folder, classes='sun;', overwrite=True)
+    assert records(folder) == records(bank[0].path)
+
+
+def test_one_part_cannot_overwrite_the_others(files, bank):
+    before = records(bank[0].path)
+    with pytest.raises(UserValueError, match='--overwrite .* the other parts'):
+        make(files, bank[0].path, part=(1, 2), overwrite=True)
+    assert records(bank[0].path) == before
+
+
+def test_an_edited_annotation_file_makes_another_bank(files, bank, tmp_path):
+    own = {**files, 'backgrounds': tmp_path / 'own.json'}
+    data = json.loads(files['backgrounds'].read_text())
+    own['backgrounds'].write_text(json.dumps(data))
+    make(own, tmp_path / 'bank')
+    data['annotations'].pop()
+    own['backgrounds'].write_text(json.dumps(data))
+    with pytest.raises(FileExistsError, match='the content of backgrounds changed; the '
+                       'content of objects changed'):
+        make(own, tmp_path / 'bank')
+
+
+def test_a_bank_that_lost_an_object_says_how_to_repair_it(files, bank, tmp_path):
+    folder = tmp_path / 'bank'
+    shutil.copytree(bank[0].path, folder)
+    thing = PlacementBank(folder).objects[1].file
+    (folder / thing).unlink()
+    with pytest.raises(FileNotFoundError, match=f'{thing} is missing.*--overwrite'):
+        make(files, folder)
+    with pytest.raises(FileNotFoundError, match=f'lacks 1 of .* the first: {thing}'):
+        PlacementBank(folder)
+
+
+def test_a_bank_without_its_objects_is_started_again(
+        files, bank, tmp_path, monkeypatch):
+    def dies(*arguments):
+        raise RuntimeError('killed')
+
+    monkeypatch.setattr(place_objects_module, 'cut_objects', dies)
+    with pytest.raises(RuntimeError, match='killed'):
+        make(files, tmp_path / 'bank', k=3)
+    with pytest.raises(FileNotFoundError, match='its objects are not cut out yet'):
+        PlacementBank(tmp_path / 'bank')
+    monkeypatch.undo()
+    # Also with other settings: nothing was made with the old ones.
+    assert records(make(files, tmp_path / 'bank').path) == records(bank[0].path)
+
+
+def test_files_that_a_dead_process_left_are_removed(files, bank, tmp_path):
+    folder = tmp_path / 'bank'
+    shutil.copytree(bank[0].path, folder)
+    left = [folder / name / '.a.json.elsewhere-1.partial'
+            for name in ('', 'objects', 'places')]
+    for path in left:
+        path.write_text('')
+        os.utime(path, (0, 0))
+    make(files, folder)
+    assert not any(path.exists() for path in left)
+
+
+@pytest.mark.parametrize('key', ['objects', 'images', 'settings', 'image_folder'])
+def test_a_bank_whose_list_is_damaged_is_named(bank, tmp_path, key):
+    content = json.loads((bank[0].path / 'bank.json').read_text())
+    for value in ('', [], [3], 7):
+        if key == 'image_folder' and value == '':
+            continue
+        (tmp_path / 'bank.json').write_text(json.dumps({**content, key: value}))
+        with pytest.raises(UserValueError, match=f"bank.json is damaged: its '{key}'"):
+            PlacementBank(tmp_path)
+    del content[key]
+    (tmp_path / 'bank.json').write_text(json.dumps(content))
+    with pytest.raises(UserValueError, match=f"bank.json is damaged: its '{key}'"):
+        PlacementBank(tmp_path)
+
+
+def test_places_without_a_key_are_made_again(files, bank, tmp_path):
+    folder = tmp_path / 'bank'
+    shutil.copytree(bank[0].path, folder)
+    path = places_path(folder, bank[1].images[0])
+    record = json.loads(path.read_text())
+    del record['num_bytes']
+    path.write_text(json.dumps(record))
+    assert make(files, folder).num_placed == 1
+    assert records(folder) == records(bank[0].path)
 
 
 # Boxes without masks, and RGBA files.
@@ -315,7 +432,27 @@ def test_objects_come_from_a_folder_of_rgba_files_a_class(files, tmp_path):
     skipped = (made.path / 'skipped.txt').read_text()
     for name in ('plain', 'nothing', 'broken'):
         assert f'car/{name}.png\tfile\t' in skipped
-    assert sorted(made.reasons.values()) == [1, 2]
+    assert made.reasons == {'no alpha channel': 1, 'fully transparent': 1,
+                            'truncated or damaged image': 1}
+
+
+def test_all_files_are_checked_before_an_object_is_written(files, tmp_path):
+    (tmp_path / 'objects/car').mkdir(parents=True)
+    for name in [*(f'car/{k}.png' for k in range(5)), 'stray.png']:
+        Image.fromarray(tiny_topnet.rgba()).save(tmp_path / 'objects' / name)
+    with pytest.raises(UserValueError, match='stray.png lies in no folder of a class'):
+        make(files, tmp_path / 'bank', objects=tmp_path / 'objects')
+    assert not (tmp_path / 'bank').exists()
+
+
+def test_classes_of_files_are_the_folders_right_above(files, tmp_path):
+    for name in ('photos/car', 'photos/dog'):
+        (tmp_path / 'objects' / name).mkdir(parents=True)
+        Image.fromarray(tiny_topnet.rgba()).save(tmp_path / 'objects' / name / '1.png')
+    made = make(files, tmp_path / 'bank', objects=tmp_path / 'objects', classes='car;')
+    assert made.objects == dict(car=1)
+    with pytest.raises(UserValueError, match="no class 'photos'"):
+        make(files, tmp_path / 'other', objects=tmp_path / 'objects', classes='photos;')
 
 
 def test_backgrounds_may_be_a_folder(files, bank, tmp_path):
@@ -353,6 +490,9 @@ def test_rules_that_leave_no_object_name_the_reasons(files, tmp_path):
 
 @pytest.mark.parametrize('option, message', [
     (dict(k=0), 'k must be 1'), (dict(per_class=0), 'per_class'),
+    (dict(limit=0), 'limit must be 1 or more, got 0'),
+    (dict(seed=-1), 'seed must be 0 or more, got -1'),
+    (dict(nms_iou=2), r'nms_iou must be in \[0, 1\]'),
     (dict(part=(3, 2)), 'part'), (dict(box_mask='circle'), 'ellipse'),
     (dict(classes='sun;'), "no class 'sun'"), (dict(images=None), '--images')])
 def test_arguments_out_of_range_are_named(files, tmp_path, option, message):

@@ -1,18 +1,18 @@
 """Make placement pairs of images with instance masks, by cutting out and inpainting.
 
-One object an image, which nothing hides, is cut out along its mask; its place in the
+One object per image, which nothing hides, is cut out along its mask; its place in the
 image is inpainted. A pair is the background without it, the object, and its box: what
 TopNet learns from without labels. Train and evaluate on separate annotation files.
 
     python tools/data/make_placement_pairs.py \
-data/coco/annotations/instances_train2017.json data/coco/train2017 data/coco_pairs/train
+data/coco/annotations/instances_train2017.json data/coco/train2017 data/placement_train
     python tools/data/make_placement_pairs.py train.json images data/cars \
 --classes 'car;truck' --workers 8
     python tools/data/make_placement_pairs.py train.json images data/try --limit 100
     python tools/data/make_placement_pairs.py train.json images data/pairs \
 --inpainter diffusers --weights weights/sd2-inpainting --device cuda
 
-Objects are left out that touch the border, are tiny, huge, long and thin, in parts or
+Objects are left out that touch the border, are tiny, huge, long and thin, fragmented or
 full of holes (often covered by something without a label), lie within 3 pixels of
 another object, are crowds, or have no mask. OUT/skipped.txt lists them with the reason.
 A run that was interrupted is resumed by the same command.
@@ -25,12 +25,13 @@ from mmcontrast.apis.data.cutting import Rules
 from mmcontrast.apis.data.inpainting import DiffusersInpainter, TeleaInpainter
 from mmcontrast.apis.data.make_placement_pairs import PairsMade, make_placement_pairs
 from mmcontrast.apis.data.plausibility import SimOPAScorer
+from mmcontrast.apis.data.rule_options import add_rules, take_rules
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = build_parser()
     args = vars(parser.parse_args(argv))
-    rules = Rules(**{name: args.pop(name) for name in Rules.__dataclass_fields__})
+    rules = take_rules(args)
     name, weights, device, scorer = (
         args.pop(key) for key in ('inpainter', 'weights', 'device', 'scorer'))
     if (name == 'diffusers') != (weights is not None):
@@ -56,8 +57,8 @@ def report(made: PairsMade) -> list[str]:
         lines.append(f'Not used ({made.skipped}):')
         lines += [f'  {count:7d}  {reason}'
                   for reason, count in made.reasons.most_common()]
-    return [*lines, 'In a config of yours, below the _base_ that it inherits:',
-            '', made.config]
+    return [*lines, 'In a config of yours, below its _base_, an *_inpainted config of '
+            'configs/topnet:', '', made.config]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -67,14 +68,22 @@ def build_parser() -> argparse.ArgumentParser:
     add('images', help='folder of the images')
     add('out', help='folder for backgrounds/, objects/, pairs.json and skipped.txt')
     add('--classes', metavar="'car;dog'",
-        help='cut out objects of these classes only, or of a text file with one a line')
+        help='cut out objects of these classes only, or of a text file with one class '
+        'per line')
     add('--workers', type=int, default=2, metavar='N',
         help='processes; 0 for none beside this one')
     add('--seed', type=int, default=0, metavar='N', help='of all random choices')
     add('--limit', type=int, metavar='N', help='use only the first N images')
     add('--overwrite', action='store_true', help='replace what an earlier run wrote')
     _add_inpainting(parser.add_argument_group('inpainting'))
-    _add_rules(parser.add_argument_group('which objects are good'))
+    group = parser.add_argument_group('which objects are good')
+    add_rules(group, Rules())
+    group.add_argument(
+        '--scorer', metavar='CHECKPOINT',
+        help='converted SimOPA weights: leave out objects that it finds implausible '
+        'where they stand')
+    group.add_argument('--min-score', type=float, default=0.5, metavar='X',
+                       help='least probability of the scorer')
     return parser
 
 
@@ -92,24 +101,6 @@ def _add_inpainting(group) -> None:
     add('--num-extra', type=int, default=3, metavar='N',
         help='further regions of its shape that are inpainted, so that artifacts do '
         'not give its place away')
-
-
-def _add_rules(group) -> None:
-    add, defaults = group.add_argument, Rules()
-    for name, kind, what in (
-            ('min_scale', float, 'least max(w / W, h / H) of object and image'),
-            ('max_scale', float, 'largest of it'),
-            ('min_side', int, 'least width and height of an object in pixels'),
-            ('max_aspect', float, 'largest ratio of its sides'),
-            ('max_holes', float, 'largest share of its outline that is holes'),
-            ('min_whole', float, 'least share of its pixels that hang together')):
-        add(f'--{name.replace("_", "-")}', type=kind, default=getattr(defaults, name),
-            metavar='X', help=what)
-    add('--scorer', metavar='CHECKPOINT',
-        help='converted SimOPA weights: leave out objects that it finds implausible '
-        'where they stand')
-    add('--min-score', type=float, default=0.5, metavar='X',
-        help='least probability of the scorer')
 
 
 if __name__ == '__main__':

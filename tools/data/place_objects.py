@@ -10,9 +10,9 @@ Objects are cut out of the training set itself, unless --objects names others.
     python tools/data/place_objects.py CONFIG CHECKPOINT data/street banks/street \
 --objects data/cutouts
 
-The last has a folder of RGBA files a class, as data/cutouts/car/17.png. A call that was
-interrupted is resumed by the same command; --part 1/2 and --part 2/2 share the work.
-OUT/skipped.txt lists objects and images that could not be used.
+The last has one folder of RGBA files per class, as data/cutouts/car/17.png. A call that
+was interrupted is resumed by the same command; --part 1/2 and --part 2/2 share the
+work. OUT/skipped.txt lists objects and images that could not be used.
 """
 import argparse
 from collections.abc import Sequence
@@ -26,12 +26,13 @@ from mmcontrast.apis.cli import (
 from mmcontrast.apis.data.cutting import Rules
 from mmcontrast.apis.data.object_pool import BOX_MASKS
 from mmcontrast.apis.data.place_objects import BankMade, place_objects
+from mmcontrast.apis.data.rule_options import add_rules, take_rules
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = build_parser()
     args = vars(parser.parse_args(argv))
-    rules = Rules(**{name: args.pop(name) for name in Rules.__dataclass_fields__})
+    rules = take_rules(args)
     with error_exit(parser, (*INPUT_ERRORS, OSError)):
         print('\n'.join(report(place_objects(**args, rules=rules))))
 
@@ -62,17 +63,19 @@ def build_parser() -> argparse.ArgumentParser:
     add('out', help='folder of the bank')
     add('--images', metavar='DIR', help='folder of the images of that file')
     add('--objects', metavar='PATH',
-        help='COCO-style file to cut objects out of, or a folder of RGBA files with a '
-        'folder a class; without it, BACKGROUNDS')
+        help='COCO-style file to cut objects out of, or a folder of RGBA files with '
+        'one folder per class; without it, BACKGROUNDS')
     add('--object-images', metavar='DIR',
         help='folder of the images of that file; without it, that of --images')
     add('--classes', metavar="'car;dog'",
-        help='objects of these classes only, or of a text file with one a line')
+        help='objects of these classes only, or of a text file with one class per '
+        'line')
     add('--per-class', type=int, default=100, metavar='N',
         help='most objects of a class')
     add('--objects-per-image', type=int, default=20, metavar='N',
         help='objects that are placed in an image, drawn at random')
-    add('--k', type=int, default=10, metavar='N', help='most places of an object')
+    add('--k', type=int, default=10, metavar='N',
+        help='most places of an object in an image; if all are taken, it is not pasted')
     add('--nms-iou', type=float, default=0.5, metavar='X',
         help='largest overlap (IoU) of two of them')
     add('--seed', type=int, default=0, metavar='N', help='of all random choices')
@@ -82,9 +85,17 @@ def build_parser() -> argparse.ArgumentParser:
     add('--device', help='cpu, cuda:1, ...; without it, a GPU if there is one')
     add('--batch-size', type=int, default=8, metavar='N',
         help='objects that are placed at a time')
-    add('--overwrite', action='store_true', help='replace what an earlier run wrote')
+    add('--overwrite', action='store_true',
+        help='replace what an earlier run wrote; not with --part')
     add_cfg_options(parser, 'model.test_cfg.window=5')
-    _add_rules(parser.add_argument_group('which objects are cut out'))
+    group = parser.add_argument_group('which objects are cut out')
+    group.add_argument(
+        '--box-mask', choices=BOX_MASKS,
+        help='cut out along these within the boxes, for files without masks')
+    group.add_argument(
+        '--with-occluded', action='store_true',
+        help='take objects that touch others, too: parts of them may be hidden')
+    add_rules(group, Rules(min_scale=0, min_side=8))
     return parser
 
 
@@ -93,24 +104,6 @@ def _part(text: str) -> tuple[int, int]:
     if not (slash and number.isdigit() and count.isdigit()):
         raise argparse.ArgumentTypeError(f'expected I/N, such as 1/4, got {text!r}')
     return int(number), int(count)
-
-
-def _add_rules(group) -> None:
-    add = group.add_argument
-    add('--box-mask', choices=BOX_MASKS,
-        help='cut out along these within the boxes, for files without masks')
-    add('--with-occluded', action='store_true',
-        help='take objects that touch others, too: parts of them may be hidden')
-    defaults = Rules(min_scale=0, min_side=8)
-    for name, kind, what in (
-            ('min_scale', float, 'least max(w / W, h / H) of object and image'),
-            ('max_scale', float, 'largest of it'),
-            ('min_side', int, 'least width and height of an object in pixels'),
-            ('max_aspect', float, 'largest ratio of its sides'),
-            ('max_holes', float, 'largest share of its outline that is holes'),
-            ('min_whole', float, 'least share of its pixels that hang together')):
-        add(f'--{name.replace("_", "-")}', type=kind, default=getattr(defaults, name),
-            metavar='X', help=what)
 
 
 if __name__ == '__main__':

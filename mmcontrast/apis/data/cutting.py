@@ -4,13 +4,16 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 from scipy import ndimage
 
+from .coco_masks import decode_mask
 from .inpainting import dilated
 
 # Pixels within which two objects touch.
 _GAP = 3
+# Pixels of room that an object leaves if the edge of the image does not cut it off: a
+# polygon that ends at 639.4 of 640 pixels fills columns up to 638.
+_BORDER = 2
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,8 @@ class Rules:
         max_aspect: Largest ratio of the sides of its box.
         max_holes: Largest share of its filled outline that is holes: often other
             objects that nobody labeled.
-        min_whole: Least share of its pixels that hang together; objects in parts are
-            usually covered by something.
+        min_whole: Least share of its pixels in its largest connected component;
+            fragmented objects are usually covered by something.
     """
 
     min_scale: float = 0.05
@@ -44,9 +47,10 @@ class Rules:
         rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
         if not len(rows):
             return 'empty mask'
-        if mask[[0, -1]].any() or mask[:, [0, -1]].any():
-            return 'touches the border'
         top, bottom, left, right = rows[0], rows[-1], columns[0], columns[-1]
+        room = min(top, left, mask.shape[0] - 1 - bottom, mask.shape[1] - 1 - right)
+        if room < _BORDER:
+            return 'touches the border'
         sides = right - left + 1, bottom - top + 1
         scale = max(sides[0] / mask.shape[1], sides[1] / mask.shape[0])
         if scale < self.min_scale or min(sides) < self.min_side:
@@ -60,7 +64,7 @@ class Rules:
         if 1 - box.sum() / filled.sum() > self.max_holes:
             return 'has holes'
         areas = cv2.connectedComponentsWithStats(box.astype(np.uint8))[2][1:, -1]
-        return 'in parts' if areas.max() < self.min_whole * areas.sum() else None
+        return 'fragmented' if areas.max() < self.min_whole * areas.sum() else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,7 @@ class Instances:
             else:
                 try:
                     mask[:] = decode_mask(annotation['segmentation'], size_hw)
-                except (ValueError, TypeError, KeyError, IndexError):
+                except (ValueError, TypeError, KeyError, OverflowError):
                     problem = 'damaged mask'
                     _fill_box(mask, annotation['bbox'])
             problems.append(problem)
@@ -100,27 +104,6 @@ class Instances:
         return [problem or rules.reason(mask)
                 or ('occluded' if _touches(mask, cover) else None)
                 for mask, problem in zip(self.masks, self.problems, strict=True)]
-
-
-def decode_mask(segmentation: dict | list, size_hw: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool mask of polygons or RLE.
-
-    Raises:
-        ValueError: If it is neither, or of another size.
-    """
-    height, width = size_hw
-    if isinstance(segmentation, list):
-        polygons = [p for p in segmentation if isinstance(p, list) and len(p) >= 6]
-        if not polygons:
-            raise ValueError('no polygon of three points or more')
-        code = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-    elif isinstance(segmentation['counts'], list):
-        code = coco_mask.frPyObjects(segmentation, *segmentation['size'])
-    else:
-        code = segmentation
-    if tuple(code['size']) != (height, width):
-        raise ValueError(f'mask of {code["size"]} in an image of {size_hw}')
-    return coco_mask.decode(code) > 0
 
 
 def _fill_box(mask: np.ndarray, box: Sequence[float]) -> None:

@@ -1,19 +1,22 @@
 """Make placement pairs of images with instance masks, by cutting out and inpainting."""
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ...datasets.coco_annotations import add_file_names, read_annotations
-from ...datasets.open_vocabulary import plain_name
-from ...errors import UserValueError, did_you_mean
-from ...models.text.vocabulary import class_list
+from ...errors import UserValueError
+from ...io.manifest import file_sha256
 from ..progress import progress_bar
+from .annotated_images import AnnotatedImages
+from .arguments import check_numbers, check_shares
 from .cutting import Rules
 from .inpainting import Inpainter, TeleaInpainter
 from .pair_folder import PairFolder
 from .pair_maker import PairMaker, Scorer
 from .parallel import in_parallel
+
+_MASKS_NEEDED = (
+    'Give a file of instance segmentation, or add masks with a segmentation model.')
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def make_placement_pairs(
         images: Folder of the images.
         out: Folder for ``backgrounds/``, ``objects/``, ``pairs.json``, ``skipped.txt``.
         classes: Cut out objects of these classes only: a list, ``'car;dog'``, or a text
-            file with one a line. Others still count as what may hide an object.
+            file with one class per line. Others still count as what may hide an object.
         rules: Which objects are good; see :class:`~.cutting.Rules`.
         inpainter: Fills the holes; default: :class:`~.inpainting.TeleaInpainter`.
         dilate, num_extra: See :func:`~.inpainting.remove_object`.
@@ -86,68 +89,30 @@ def make_placement_pairs(
         UserValueError: If an argument is out of range, the file is not valid or has no
             masks, a class is unknown, or no object can be used.
     """
-    _check(images, dilate, num_extra, min_score, limit, workers)
+    check_numbers(0, dilate=dilate, num_extra=num_extra, workers=workers, seed=seed)
+    check_numbers(1, limit=limit)
+    check_shares(min_score=min_score)
     rules, inpainter = rules or Rules(), inpainter or TeleaInpainter()
-    data = read_annotations(annotations)
-    add_file_names(data['images'])
-    _check_masks(data, Path(annotations).name)
-    wanted = _wanted(data['categories'], classes, Path(annotations).name)
+    source = AnnotatedImages(annotations, images, _MASKS_NEEDED)
+    wanted = source.categories(classes)
     settings = dict(
-        annotations=str(annotations), images=str(images), classes=sorted(
-            wanted.values()), rules=asdict(rules), inpainter=_described(inpainter),
-        scorer=_described(scorer), min_score=min_score if scorer else None,
-        dilate=dilate, num_extra=num_extra, seed=seed, limit=limit)
-    folder = PairFolder(Path(out).expanduser(), settings, overwrite)
-    maker = PairMaker(Path(images).expanduser(), folder.path, wanted, rules, inpainter,
-                      dilate, num_extra, scorer, min_score, seed)
-    by_image = defaultdict(list)
-    for annotation in data['annotations']:
-        by_image[annotation['image_id']].append(annotation)
-    entries = data['images'][:limit]
-    done = folder.done()
-    jobs = [(entry, by_image[entry['id']]) for entry in entries
-            if str(entry['id']) not in done]
+        annotations=str(annotations), annotations_sha256=file_sha256(annotations),
+        images=str(images), classes=sorted(wanted.values()), rules=asdict(rules),
+        inpainter=_described(inpainter), scorer=_described(scorer),
+        min_score=min_score if scorer else None, dilate=dilate, num_extra=num_extra,
+        seed=seed, limit=limit)
+    folder = PairFolder(Path(out).expanduser(), settings, overwrite,
+                        annotations=annotations, images=images)
+    maker = PairMaker(source.folder, folder.path, wanted, rules, inpainter, dilate,
+                      num_extra, scorer, min_score, seed)
+    entries, done = source.entries[:limit], folder.done()
+    jobs = [(entry, source.objects(entry)) for entry in entries
+            if entry['id'] not in done]
     with progress_bar(progress) as bar, folder.open_journal() as journal:
         for record in bar.track(in_parallel(maker, jobs, workers), total=len(jobs),
                                 description='pairs'):
             journal(record)
-    return _finish(folder, [str(entry['id']) for entry in entries], len(done))
-
-
-def _check(images, dilate: float, num_extra: int, min_score: float,
-           limit: int | None, workers: int) -> None:
-    if not Path(images).expanduser().is_dir():
-        raise FileNotFoundError(f'No folder of images at {images}.')
-    for name, value, least in (('dilate', dilate, 0), ('num_extra', num_extra, 0),
-                               ('workers', workers, 0), ('limit', limit or 1, 1)):
-        if value < least:
-            raise UserValueError(f'{name} must be {least} or more, got {value}.')
-    if not 0 <= min_score <= 1:
-        raise UserValueError(f'min_score must be in [0, 1], got {min_score}.')
-
-
-def _check_masks(data: dict, place: str) -> None:
-    if not data['annotations']:
-        raise UserValueError(f'{place} has no annotation; there is nothing to cut out.')
-    if not any(annotation.get('segmentation') for annotation in data['annotations']):
-        raise UserValueError(
-            f'{place} has boxes only: none of its {len(data["annotations"])} '
-            "annotations has a 'segmentation'. Objects are cut out along their masks; "
-            'give a file of instance segmentation, or add masks with a segmentation '
-            'model.')
-
-
-def _wanted(categories: list[dict], classes, place: str) -> dict:
-    """Id -> name of the categories to cut out."""
-    names = {c['id']: plain_name(c['name']) for c in categories}
-    if classes is None:
-        return names
-    chosen = [plain_name(name) for name in class_list(classes)]
-    for name in chosen:
-        if name not in names.values():
-            raise UserValueError(f'{place} has no category {name!r}'
-                                 f'{did_you_mean(name, names.values())}')
-    return {number: name for number, name in names.items() if name in chosen}
+    return _finish(folder, [entry['id'] for entry in entries], len(done))
 
 
 def _described(function: Callable | None) -> str | None:
@@ -160,7 +125,7 @@ def _described(function: Callable | None) -> str | None:
     return f'{name}{plain or ""}'
 
 
-def _finish(folder: PairFolder, image_ids: list[str], num_resumed: int) -> PairsMade:
+def _finish(folder: PairFolder, image_ids: list, num_resumed: int) -> PairsMade:
     """Write what lies in the journal, in the order of the annotation file."""
     done = folder.done()
     records = [done[image_id] for image_id in image_ids]

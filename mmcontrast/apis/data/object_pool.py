@@ -1,5 +1,5 @@
 """Collect objects to paste: cut out of annotated images, or read from RGBA files."""
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +10,9 @@ import numpy as np
 from ...datasets.bad_images import BadImage
 from ...datasets.image_lists import list_folder
 from ...datasets.placement_bank import OBJECTS, BankObject, unique_stem
-from ...datasets.transforms.loading import read_image
 from ...errors import UserValueError
 from ...registry import FUNCTIONS
+from .annotated_images import AnnotatedImages, read_entry
 from .cutting import Instances, Rules
 from .pair_maker import cut_out, write_image
 
@@ -60,15 +60,14 @@ class ObjectPool:
         self.skipped.append(f'{source}\t{what}\t{reason}')
 
 
-def cut_objects(pool: ObjectPool, data: dict, images: Path, categories: dict,
+def cut_objects(pool: ObjectPool, source: AnnotatedImages, categories: dict,
                 rules: Rules, box_mask: str | None, with_occluded: bool, seed: int,
                 track: Callable[[Sequence], Iterable]) -> None:
     """Cut objects out of annotated images, in random order, until there are enough.
 
     Args:
         pool: Takes them.
-        data: Content of a COCO-style file.
-        images: Folder of its images.
+        source: The images.
         categories: Id -> name of the wanted ones.
         rules: Which objects are good.
         box_mask: 'ellipse' or 'rectangle': cut along these within the boxes, not along
@@ -77,29 +76,22 @@ def cut_objects(pool: ObjectPool, data: dict, images: Path, categories: dict,
         seed: Of the order of the images.
         track: Wraps what is iterated over, for a progress bar.
     """
-    by_image = defaultdict(list)
-    for annotation in data['annotations']:
-        by_image[annotation['image_id']].append(annotation)
-    order = np.random.default_rng(seed).permutation(len(data['images']))
-    for entry in track([data['images'][k] for k in order]):
-        annotations = by_image[entry['id']]
+    order = np.random.default_rng(seed).permutation(len(source.entries))
+    for entry in track([source.entries[k] for k in order]):
+        annotations = source.objects(entry)
         wanted = {k for k, a in enumerate(annotations)
                   if not pool.is_full(categories.get(a['category_id'], ''))
                   and a['category_id'] in categories}
         if not wanted:
             continue
-        source = str(images / entry['file_name'])
-        try:
-            image = np.asarray(read_image(source))
-        except BadImage as bad:
-            pool.skip(source, 'image', bad.reason.sentence)
-            continue
-        if image.shape[:2] != (entry['height'], entry['width']):
-            pool.skip(source, 'image', 'of another size than its annotations')
+        path = str(source.folder / entry['file_name'])
+        image, problem = read_entry(source.folder, entry)
+        if image is None:
+            pool.skip(path, 'image', problem)
             continue
         instances = (Instances.of(annotations, image.shape[:2]) if box_mask is None
                      else box_instances(annotations, image.shape[:2], box_mask))
-        _cut_image(pool, image, source, annotations, instances, wanted, categories,
+        _cut_image(pool, image, path, annotations, instances, wanted, categories,
                    rules, with_occluded)
 
 
@@ -143,32 +135,44 @@ def box_instances(annotations: Sequence[dict], size_hw: tuple[int, int], shape: 
                                   for a in annotations))
 
 
-def read_objects(pool: ObjectPool, folder: Path, wanted: Collection[str] | None,
-                 seed: int, track: Callable[[Sequence], Iterable]) -> None:
+def list_objects(folder: Path) -> list[Path]:
+    """RGBA files of a folder with one folder per class, as in ``objects/car/17.png``.
+
+    Raises:
+        FileNotFoundError: If there is no image.
+        UserValueError: If one lies in no folder of a class.
+    """
+    paths = [Path(info['img_path']) for info in list_folder(str(folder))[0]]
+    for path in paths:
+        if path.parent == folder:
+            raise UserValueError(
+                f'{path} lies in no folder of a class. Use one folder per class, such '
+                f'as {folder / "car" / path.name}.')
+    return paths
+
+
+def read_objects(pool: ObjectPool, folder: Path, paths: Sequence[Path],
+                 wanted: Collection[str], seed: int,
+                 track: Callable[[Sequence], Iterable]) -> None:
     """Read RGBA files; the folder right above a file is its class.
 
     Args:
         pool: Takes them.
-        folder: With a folder a class, as in ``objects/car/17.png``.
-        wanted: Classes to take; None for all.
+        folder, paths: See :func:`list_objects`.
+        wanted: Classes to take.
         seed: Of the order of the files.
         track: Wraps what is iterated over, for a progress bar.
     """
-    paths = [Path(info['img_path']) for info in list_folder(str(folder))[0]]
     order = np.random.default_rng(seed).permutation(len(paths))
     for path in track([paths[k] for k in order]):
         category = path.parent.name
-        if path.parent == folder:
-            raise UserValueError(
-                f'{path} lies in no folder of a class. Put RGBA files into a folder a '
-                f'class, such as {folder / "car" / path.name}.')
-        if pool.is_full(category) or wanted is not None and category not in wanted:
+        if pool.is_full(category) or category not in wanted:
             continue
         try:
             cutout = FUNCTIONS.get('open_cutout')(str(path))
         except BadImage as bad:
             pool.skip(str(path), 'file', bad.reason.sentence)
-        except UserValueError:
-            pool.skip(str(path), 'file', 'no alpha channel, or fully transparent')
+        except UserValueError as error:
+            pool.skip(str(path), 'file', getattr(error, 'reason', str(error)))
         else:
             pool.add(cutout.rgba, category, str(path), str(path.relative_to(folder)))

@@ -1,56 +1,55 @@
 """Keep the folder of placement pairs: a journal while it grows, the pair file at last.
 """
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...io.atomic import remove_partial_files, write_text
+from ...io.atomic import write_text
+from .run_folder import SKIPPED, RunFolder, check_same_settings
 
-_FOLDERS = ('backgrounds', 'objects')
+_TOOL = 'make_placement_pairs'
 
 
 class PairFolder:
     """Output of :func:`~.make_placement_pairs.make_placement_pairs`.
 
-    ``unfinished.jsonl`` holds the settings of the run in its first line and one record
-    a line for every image that is done. It goes once ``pairs.json`` is there, so that
-    nothing that was computed is lost before.
+    ``unfinished.jsonl`` holds the settings of the run in its first line, then a line
+    per image that is done. It goes once ``pairs.json`` is there, so that nothing that
+    was computed is lost before.
 
     Args:
         path: The folder, created if missing.
         settings: Of the run; a journal with others is not continued.
         overwrite: Remove what an earlier run wrote there, and nothing else.
+        sources: Files and folders that the run reads, by argument.
 
     Raises:
         FileExistsError: If the folder holds other files, a finished run, or an
             unfinished one with other settings.
+        UserValueError: If a source lies in the folder.
     """
 
-    def __init__(self, path: Path, settings: dict, overwrite: bool = False) -> None:
-        self.path = path
-        # As they read back, to be compared.
-        self.settings = json.loads(json.dumps(settings))
-        self.pairs_path, self.skipped_path = path / 'pairs.json', path / 'skipped.txt'
+    def __init__(self, path: Path, settings: dict, overwrite: bool = False,
+                 **sources: str | Path) -> None:
+        self.path, self.settings = path, dict(tool=_TOOL, **settings)
+        self.pairs_path, self.skipped_path = path / 'pairs.json', path / SKIPPED
         self.journal_path = path / 'unfinished.jsonl'
-        if path.is_file():
-            raise FileExistsError(f'{path} is a file; give the name of a folder.')
-        ours = any(file.exists() for file in (
-            self.pairs_path, self.skipped_path, self.journal_path))
-        if path.is_dir() and any(path.iterdir()) and not ours:
-            raise FileExistsError(
-                f'{path} is not empty and was not written by make_placement_pairs; '
-                'give another folder.')
+        self._folder = RunFolder(path, _TOOL, {
+            self.pairs_path.name: lambda _: self._finished() is not None,
+            self.journal_path.name: lambda _: bool(self._lines())},
+            ('backgrounds', 'objects'))
+        self._folder.check(**sources)
         if overwrite:
-            self._clear()
+            records = (self._finished() or []) + [
+                record['pair'] for record in self._lines()[1:] if record['pair']]
+            self._folder.clear(pair[key] for pair in records
+                               for key in ('background', 'object'))
         self._check()
-        path.mkdir(parents=True, exist_ok=True)
-        for folder in (path, *(path / name for name in _FOLDERS)):
-            remove_partial_files(folder)
+        self._folder.create()
 
-    def done(self) -> dict[str, dict]:
+    def done(self) -> dict[int | float | str, dict]:
         """Id of an image -> its record, of the images that are done."""
         return {record['image_id']: record for record in self._lines()[1:]}
 
@@ -69,27 +68,35 @@ class PairFolder:
 
     def finish(self, pairs: list[dict], records: list[dict], reasons: Counter) -> None:
         """Write the list of what was skipped and, if there are pairs, the pair file."""
-        lines = [f'# {count} x {reason}' for reason, count in reasons.most_common()]
-        lines += [f'{record["file_name"]}\t'
-                  f'{"image" if number is None else f"annotation {number}"}\t{reason}'
-                  for record in records for number, reason in record['skipped']]
-        write_text(self.skipped_path, '\n'.join(lines) + '\n')
+        self._folder.write_skipped(reasons, (
+            f'{record["file_name"]}\t'
+            f'{"image" if number is None else f"annotation {number}"}\t{reason}'
+            for record in records for number, reason in record['skipped']))
         if pairs:
             write_text(self.pairs_path, json.dumps(dict(info=self.settings,
                                                         pairs=pairs)))
         self.journal_path.unlink()
+
+    def _finished(self) -> list[dict] | None:
+        """Pairs of a finished run; None if there is none, or another pair file."""
+        try:
+            content = json.loads(self.pairs_path.read_bytes())
+            return content['pairs'] if content['info']['tool'] == _TOOL else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
 
     def _lines(self) -> list[dict]:
         """What the journal holds; a line that was cut off ends it."""
         if not self.journal_path.exists():
             return []
         lines = []
-        for line in self.journal_path.read_text(encoding='utf-8').splitlines():
+        for line in self.journal_path.read_text('utf-8', 'replace').splitlines():
             try:
                 lines.append(json.loads(line))
             except ValueError:
                 break
-        return lines
+        is_ours = lines and isinstance(lines[0], dict) and lines[0].get('tool') == _TOOL
+        return lines if is_ours else []
 
     def _check(self) -> None:
         if self.pairs_path.exists():
@@ -97,17 +104,7 @@ class PairFolder:
                 f'{self.pairs_path} exists; give another folder, or --overwrite '
                 '(overwrite=True) to replace it.')
         lines = self._lines()
-        if not lines or lines[0] == self.settings:
-            return
-        differ = [f'{key} was {lines[0].get(key)!r} and is {value!r}'
-                  for key, value in self.settings.items() if lines[0].get(key) != value]
-        raise FileExistsError(
-            f'{self.path} holds an unfinished run with other settings: '
-            f'{"; ".join(differ)}. Use the same to resume it, give another folder, or '
-            '--overwrite (overwrite=True) to start again.')
-
-    def _clear(self) -> None:
-        for name in _FOLDERS:
-            shutil.rmtree(self.path / name, ignore_errors=True)
-        for path in (self.pairs_path, self.skipped_path, self.journal_path):
-            path.unlink(missing_ok=True)
+        if lines:
+            check_same_settings(
+                lines[0], self.settings,
+                f'{self.path} holds an unfinished run with other settings')

@@ -1,6 +1,6 @@
 """Make the placement pair of one image: background, cut-out and box."""
 import hashlib
-import re
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,19 +8,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...datasets.bad_images import BadImage
-from ...datasets.transforms.loading import read_image
+from ...datasets.placement_bank import unique_stem
 from ...io.atomic import atomic_write
+from .annotated_images import read_entry
 from .cutting import Instances, Rules
-from .inpainting import Inpainter, dilated, remove_object
+from .inpainting import Inpainter, remove_object
 
 #: (H, W, 3) uint8 RGB image and (H, W) bool mask of an object -> how plausible, 0 to 1.
 Scorer = Callable[[np.ndarray, np.ndarray], float]
 
 NOT_CHOSEN = 'another object of the image was taken'
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95]
-# Pixels of its surroundings that a cut-out keeps, for resizing without a dark edge.
-_RIM = 4
 
 
 @dataclass(frozen=True)
@@ -49,18 +47,14 @@ class PairMaker:
             pairs of an annotation id (None for the image) and a reason.
         """
         entry, annotations = job
-        record = dict(image_id=str(entry['id']), file_name=entry['file_name'],
-                      pair=None, skipped=[])
+        record = dict(image_id=entry['id'], file_name=entry['file_name'], pair=None,
+                      skipped=[])
         if not annotations:
             return record | dict(skipped=[(None, 'image without an object')])
-        try:
-            image = np.asarray(read_image(str(self.images / entry['file_name'])))
-        except BadImage as bad:
-            return record | dict(skipped=[(None, f'image: {bad.reason.sentence}')])
-        if image.shape[:2] != (entry['height'], entry['width']):
-            return record | dict(skipped=[(None, 'image of another size than its '
-                                           'annotations')])
-        rng = np.random.default_rng([self.seed, _number(record['image_id'])])
+        image, problem = read_entry(self.images, entry)
+        if image is None:
+            return record | dict(skipped=[(None, problem)])
+        rng = np.random.default_rng([self.seed, _number(str(entry['id']))])
         instances = Instances.of(annotations, image.shape[:2])
         reasons = [reason if a['category_id'] in self.wanted else 'other class'
                    for a, reason in zip(annotations, instances.reasons(self.rules),
@@ -91,10 +85,11 @@ class PairMaker:
                annotation: dict, rng: np.random.Generator) -> dict:
         mask = masks[chosen]
         others = np.delete(masks, chosen, axis=0).any(0)
-        background, holes = remove_object(image, mask, others, self.inpainter, rng,
-                                          self.dilate, self.num_extra)
+        background, _ = remove_object(image, mask, others, self.inpainter, rng,
+                                      self.dilate, self.num_extra)
         box = cv2.boundingRect(mask.astype(np.uint8))
-        stem = file_stem(str(entry['id']))
+        # As JSON: 17 and '17' are two ids.
+        stem = unique_stem(json.dumps(entry['id']))
         names = f'backgrounds/{stem}.jpg', f'objects/{stem}.png'
         write_image(self.out / names[0], background, _QUALITY)
         write_image(self.out / names[1], cut_out(image, mask, box))
@@ -102,18 +97,16 @@ class PairMaker:
             background=names[0], object=names[1], positives=[list(box)], negatives=[],
             inpainted=True, background_id=str(entry['id']),
             object_id=str(annotation['id']), file_name=entry['file_name'],
-            category=self.wanted[annotation['category_id']],
-            num_regions=cv2.connectedComponents(holes.astype(np.uint8))[0] - 1)
+            category=self.wanted[annotation['category_id']])
 
 
 def cut_out(image: np.ndarray, mask: np.ndarray, box_xywh: Sequence[int]
             ) -> np.ndarray:
-    """(h, w, 4) RGBA of an object; a few pixels around it keep their color."""
+    """(h, w, 4) RGBA of an object, black around it: readers fill that in."""
     x, y, width, height = box_xywh
     window = np.s_[y:y + height, x:x + width]
-    near = dilated(mask, _RIM)[window]
-    return np.dstack([image[window] * near[..., None],
-                      255 * mask[window].astype(np.uint8)])
+    inside = mask[window]
+    return np.dstack([image[window] * inside[..., None], 255 * inside.astype(np.uint8)])
 
 
 def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
@@ -122,14 +115,6 @@ def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> N
     encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, code), list(options))[1]
     with atomic_write(path) as file:
         file.write(encoded.tobytes())
-
-
-def file_stem(name: str) -> str:
-    """A file name for an id of any kind; different ids never share one."""
-    if name.isdigit():
-        return name.zfill(12)
-    plain = re.sub(r'[^A-Za-z0-9_-]+', '_', name)[:60]
-    return plain if plain == name else f'{plain}-{_number(name):08x}'
 
 
 def _number(name: str) -> int:

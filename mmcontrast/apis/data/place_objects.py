@@ -7,9 +7,7 @@ from pathlib import Path
 
 from ...datasets.coco_annotations import add_file_names, read_annotations
 from ...datasets.image_lists import list_folder
-from ...datasets.placement_bank import OBJECTS, BankObject
-from ...errors import UserValueError, did_you_mean
-from ...io.atomic import remove_partial_files
+from ...errors import UserValueError
 from ...io.manifest import file_sha256
 from ...models.text.vocabulary import class_list
 from ...registry import FUNCTIONS
@@ -17,18 +15,23 @@ from ...structures.protocols import PlacesObjects
 from ..inferencers.placement_inputs import preparing_step
 from ..loading import LoadedModel, load_model, tested_dataset
 from ..progress import progress_bar
-from .bank_folder import (
-    BankMade,
-    ImagePlacer,
-    count_bank,
-    prepare_folder,
-    reusable_bank,
-    write_bank,
-)
+from .annotated_images import AnnotatedImages, chosen_classes, image_folder
+from .arguments import check_numbers, check_shares
+from .bank_folder import BankFolder, BankMade
 from .cutting import Rules
-from .object_pool import BOX_MASKS, ObjectPool, cut_objects, read_objects
+from .image_placer import ImagePlacer
+from .object_pool import (
+    BOX_MASKS,
+    ObjectPool,
+    cut_objects,
+    list_objects,
+    read_objects,
+)
 
 _WANTED = 'Give the config of a model that places objects, such as TopNet.'
+_WITHOUT_MASKS = (
+    'Objects that fill their boxes can be cut out by an ellipse or a rectangle: '
+    "--box-mask ellipse (box_mask='ellipse').")
 
 
 def place_objects(
@@ -53,8 +56,8 @@ def place_objects(
         backgrounds: COCO-style file of the images, or a folder of images.
         out: Folder of the bank, see :mod:`mmcontrast.datasets.placement_bank`.
         images: Folder of the images of that file.
-        objects: COCO-style file to cut objects out of, or a folder of RGBA files with a
-            folder a class; default: ``backgrounds``.
+        objects: COCO-style file to cut objects out of, or a folder of RGBA files with
+            one folder per class; default: ``backgrounds``.
         object_images: Folder of the images of that file; default: ``images``.
         classes: Objects of these classes only: a list, ``'car;dog'``, or a text file.
         rules: Which objects are good to cut out.
@@ -71,7 +74,7 @@ def place_objects(
         device: 'cpu', 'cuda:1', ...; None for a GPU if there is one.
         batch_size: Objects that are placed at a time.
         cfg_options: Overrides of the config, dotted keys.
-        overwrite: Replace what an earlier call wrote to ``out``.
+        overwrite: Replace what an earlier call wrote to ``out``; not with ``part``.
         progress: Show progress bars.
 
     Raises:
@@ -81,8 +84,11 @@ def place_objects(
             file is not valid or has no masks, a class is unknown, or no object or no
             image can be used.
     """
-    _check(box_mask, part, limit=limit or 1, per_class=per_class, k=k,
-           objects_per_image=objects_per_image, batch_size=batch_size)
+    check_numbers(1, limit=limit, per_class=per_class, k=k, batch_size=batch_size,
+                  objects_per_image=objects_per_image)
+    check_numbers(0, seed=seed)
+    check_shares(nms_iou=nms_iou)
+    _check(box_mask, part, overwrite)
     rules, out = rules or Rules(min_scale=0, min_side=8), Path(out).expanduser()
     objects, object_images = objects or backgrounds, object_images or images
     folder, names = _backgrounds(backgrounds, images, limit)
@@ -97,34 +103,42 @@ def place_objects(
         classes=None if classes is None else class_list(classes), rules=asdict(rules),
         box_mask=box_mask, with_occluded=with_occluded, per_class=per_class,
         objects_per_image=objects_per_image, k=k, nms_iou=nms_iou, seed=seed,
-        limit=limit)
-    prepare_folder(out, overwrite)
+        limit=limit, **{f'{name}_sha256': file_sha256(path) for name, path in dict(
+            backgrounds=backgrounds, objects=objects).items()
+            if Path(path).expanduser().is_file()})
+    bank = BankFolder(out, settings, names, folder)
+    bank.check(backgrounds=backgrounds, images=images, objects=objects,
+               object_images=object_images)
     with progress_bar(progress) as bar:
-        bank = reusable_bank(out, settings, names)
-        if bank is None:
-            pool = _collect(out, objects, object_images, settings, rules,
-                            lambda jobs: bar.track(jobs, description='objects'))
-            bank = write_bank(out, settings, pool, folder, names, config, checkpoint)
-        things = [BankObject(**entry) for entry in bank['objects']]
+        if overwrite or not bank.resume():
+            # Whatever is wrong with them is said before anything is removed.
+            collect = _objects(objects, object_images, settings, rules)
+            bank.start(overwrite)
+            pool = ObjectPool(out, per_class)
+            collect(pool, lambda jobs: bar.track(jobs, description='objects'))
+            _check_found(pool, objects)
+            bank.write(pool, str(config), str(checkpoint))
+        things = bank.objects
         placer = FUNCTIONS.get('ObjectPlacer')(
             loaded.model, step, [str(out / thing.file) for thing in things], k, nms_iou,
             batch_size)
-        place = ImagePlacer(folder, out, things, settings, placer)
+        place = ImagePlacer(folder, out, things, seed, objects_per_image, placer)
         mine = names[part[0] - 1::part[1]]
         placed = sum(place(name) for name in bar.track(mine, description='images'))
-    return count_bank(out, bank, things, len(mine) - placed, placed)
+    return bank.count(len(mine) - placed, placed)
 
 
-def _check(box_mask: str | None, part: tuple[int, int], **counts: int) -> None:
-    for name, value in counts.items():
-        if value < 1:
-            raise UserValueError(f'{name} must be 1 or more, got {value}.')
+def _check(box_mask: str | None, part: tuple[int, int], overwrite: bool) -> None:
     if box_mask is not None and box_mask not in BOX_MASKS:
         raise UserValueError(
             f'box_mask must be one of {BOX_MASKS}, got {box_mask!r}.')
     if not 1 <= part[0] <= part[1]:
         raise UserValueError(
             f'part must be (i, n), i from 1 to n, got {tuple(part)}.')
+    if overwrite and part[1] > 1:
+        raise UserValueError(
+            '--overwrite (overwrite=True) would remove what the other parts have done. '
+            'Run it once without --part, or remove the folder, before the parts start.')
 
 
 def _backgrounds(source: str | Path, images: str | Path | None, limit: int | None
@@ -137,22 +151,11 @@ def _backgrounds(source: str | Path, images: str | Path | None, limit: int | Non
         return source, names[:limit]
     data = read_annotations(source, with_boxes=False)
     add_file_names(data['images'])
-    folder = _image_folder(images, source)
+    folder = image_folder(images, source.name)
     names = [entry['file_name'] for entry in data['images']]
     if not names:
         raise UserValueError(f'{source} lists no image.')
     return folder, names[:limit]
-
-
-def _image_folder(images: str | Path | None, source: Path) -> Path:
-    if images is None:
-        raise UserValueError(
-            f'{source.name} lists images; name their folder: --images FOLDER '
-            "(images='FOLDER').")
-    folder = Path(images).expanduser()
-    if not folder.is_dir():
-        raise FileNotFoundError(f'No folder of images at {images}.')
-    return folder
 
 
 def _network_hash(loaded: LoadedModel, checkpoint: str) -> str:
@@ -162,48 +165,27 @@ def _network_hash(loaded: LoadedModel, checkpoint: str) -> str:
     return hashlib.sha256(f'{file_sha256(checkpoint)} {text}'.encode()).hexdigest()
 
 
-def _collect(out: Path, objects: str | Path, images: str | Path | None, settings: dict,
-             rules: Rules, track: Callable) -> ObjectPool:
-    """Fill the folder of objects."""
-    for folder in (out, out / OBJECTS):
-        remove_partial_files(folder)
-    pool, source = ObjectPool(out, settings['per_class']), Path(objects).expanduser()
-    seed, wanted = settings['seed'], settings['classes']
+def _objects(source: str | Path, images: str | Path | None, settings: dict,
+             rules: Rules) -> Callable[[ObjectPool, Callable], None]:
+    """Open the file or folder of objects; returns what fills a pool with them."""
+    source = Path(source).expanduser()
+    classes, seed, box_mask = (settings[x] for x in ('classes', 'seed', 'box_mask'))
     if source.is_dir():
-        found = sorted(path.name for path in source.iterdir() if path.is_dir())
-        read_objects(pool, source, _known(wanted, found, str(source)), seed, track)
-    else:
-        data = read_annotations(source)
-        add_file_names(data['images'])
-        if settings['box_mask'] is None:
-            _check_masks(data, source.name)
-        names = {entry['id']: entry['name'] for entry in data['categories']}
-        chosen = _known(wanted, list(names.values()), source.name)
-        names = {number: name for number, name in names.items()
-                 if chosen is None or name in chosen}
-        cut_objects(pool, data, _image_folder(images, source), names, rules,
-                    settings['box_mask'], settings['with_occluded'], seed, track)
+        paths = list_objects(source)
+        found = sorted({path.parent.name for path in paths})
+        wanted = chosen_classes(found, classes, str(source))
+        return lambda pool, track: read_objects(
+            pool, source, paths, wanted, seed, track)
+    annotated = AnnotatedImages(source, images, None if box_mask else _WITHOUT_MASKS)
+    categories = annotated.categories(classes)
+    return lambda pool, track: cut_objects(
+        pool, annotated, categories, rules, box_mask, settings['with_occluded'], seed,
+        track)
+
+
+def _check_found(pool: ObjectPool, objects: str | Path) -> None:
     if not pool.objects:
         counts = [f'{reason} ({count})' for reason, count in pool.reasons.most_common()]
         raise UserValueError(
             f'No object of {objects} can be used: {", ".join(counts) or "none there"}. '
             'Loosen the rules that keep most of them out, or give other objects.')
-    return pool
-
-
-def _known(wanted: list[str] | None, known: Sequence[str], place: str
-           ) -> list[str] | None:
-    for name in wanted or ():
-        if name not in known:
-            raise UserValueError(
-                f'{place} has no class {name!r}{did_you_mean(name, known)}')
-    return wanted
-
-
-def _check_masks(data: dict, place: str) -> None:
-    if not any(annotation.get('segmentation') for annotation in data['annotations']):
-        raise UserValueError(
-            f'{place} has no masks: none of its {len(data["annotations"])} annotations '
-            "has a 'segmentation' to cut out along. Objects that fill their boxes can "
-            'be cut out by an ellipse or a rectangle: --box-mask ellipse '
-            "(box_mask='ellipse').")

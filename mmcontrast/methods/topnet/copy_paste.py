@@ -1,4 +1,4 @@
-"""Paste objects into training images where a trained TopNet finds them plausible."""
+"""Paste objects into training images at places that a trained TopNet predicts."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,21 +30,23 @@ class PlacedCopyPaste(BaseTransform):
 
     Results: ``img``; ``gt_bboxes``, ``gt_bboxes_labels``, ``gt_ignore_flags`` and
     ``gt_masks``, also of what is now partly hidden, see
-    :func:`~.pasted_labels.add_labels`; ``gt_seg_map``. One number is drawn from NumPy's
-    generator an image, whatever happens: runs that differ in ``placement`` alone see
-    the same objects, and the same random choices in all other transforms.
+    :func:`~.pasted_labels.add_labels`; ``gt_seg_map``. For every image, one number is
+    drawn from NumPy's generator, whatever happens: runs that differ in ``placement``
+    alone see the same objects, and the same random choices in all other transforms.
 
     Args:
         bank: Folder of ``tools/data/place_objects.py``.
-        classes: Those of the dataset, in the order of its labels: a list, or a text
-            file with one a line. The bank's must be among them.
+        classes: Those of the dataset, in the order of its labels: a list, a text file
+            with one class per line, or the name of a dataset, such as 'mmdet.coco' or
+            'ade'. The bank's must be among them.
         num_objects: Number of objects, or (least, most); fewer if they do not fit.
         prob: Probability that anything is pasted into an image.
         placement: 'placed' as the bank says; 'random', for comparison: the same objects
             in the sizes of the bank, anywhere within the image.
         choice: Which of the places of an object comes first: 'sampled' with a
             probability that is proportional to its score, or 'ranked', the best. It is
-            the first in this order that ``max_overlap`` allows.
+            the first in this order that ``max_overlap`` allows; if that allows none of
+            those in the bank, the object is left out.
         mode, feather: How to blend, see :func:`~.compositing.paste`.
         max_overlap: Largest intersection of the box with another one, labeled or
             pasted, as a share of the smaller of the two; 1 allows everything.
