@@ -15,11 +15,13 @@ topnet_config=${TOPNET_CONFIG:-configs/topnet/topnet_tinyrn_1xb32-10e_shapes-128
 data=data/shapes_paste scenes=data/shapes_paste/seed$seed/ out=work_dirs/placement/seed$seed
 config=projects/placement/configs/faster-rcnn_r18-fpn_1xb4-200it_shapes
 
-[ -e $data/evaluation ] ||
-    python tools/data/make_shapes.py $data/evaluation --train 0 --val 0 --test 200
-[ -e "$scenes" ] ||
+# The list of a split is written last: without it, the folder is new or unfinished.
+[ -e $data/evaluation/annotations/instances_test.json ] ||
+    python tools/data/make_shapes.py $data/evaluation --train 0 --val 0 --test 200 \
+        --overwrite
+[ -e "${scenes}annotations/instances_train.json" ] ||
     python tools/data/make_shapes.py "$scenes" --train 20 --val 0 \
-        --seed-offset $((20 * seed))
+        --seed-offset $((20 * seed)) --overwrite
 # Few labels: whole objects are rare, so those that touch others are used, too.
 python tools/data/place_objects.py "$topnet_config" "$topnet" \
     "${scenes}annotations/instances_train.json" "$out/bank" --images "${scenes}images/train" \

@@ -1,4 +1,5 @@
 """The settings in projects/placement: the same but for what is pasted."""
+import os
 import subprocess
 from pathlib import Path
 
@@ -66,6 +67,34 @@ def test_every_setting_loads_its_data(files, name):
     counts = [[len(data[k]['data_samples'].gt_instances) for k in range(6)]
               for data in (plain, own)]
     assert (sum(counts[1]) > sum(counts[0])) == bool(name)
+
+
+def scenes_made(folder, finished):
+    """Calls of make_shapes.py by the script, where nothing else is left to do."""
+    lists = [folder / 'data/shapes_paste' / name for name in (
+        'evaluation/annotations/instances_test.json',
+        'seed3/annotations/instances_train.json')]
+    for path in (*lists, folder / 'work_dirs/placement/seed3/none/done'):
+        path.parent.mkdir(parents=True)
+        if finished or path.name == 'done':
+            path.write_text('')
+    (folder / 'python').write_text('#!/bin/bash\necho "$@"\n')
+    (folder / 'python').chmod(0o755)
+    said = subprocess.run(
+        ['bash', PROJECT / 'copy_paste.sh', '3', 'none'], cwd=folder, check=True,
+        capture_output=True, text=True,
+        env=os.environ | dict(PATH=f'{folder}:{os.environ["PATH"]}')).stdout
+    assert 'tools/data/place_objects.py' in said and 'train.py' not in said
+    return [line for line in said.splitlines() if 'make_shapes.py' in line]
+
+
+def test_scenes_that_were_interrupted_are_made_again(tmp_path):
+    calls = scenes_made(tmp_path, finished=False)
+    assert len(calls) == 2 and all(call.endswith('--overwrite') for call in calls)
+
+
+def test_scenes_that_are_complete_stay(tmp_path):
+    assert scenes_made(tmp_path, finished=True) == []
 
 
 def test_the_script_is_valid_bash_and_names_files_that_exist():
