@@ -128,7 +128,7 @@ def test_scene_options_of_the_dataset_are_followed():
 
 # What is said.
 
-def test_a_flipped_scene_and_other_data_are_refused():
+def test_a_flipped_scene_and_other_data_are_rejected():
     flipped = sample([])
     flipped['positives'][0, 0] = SIZE - flipped['positives'][0, 0] - 1
     with pytest.raises(DataError, match='FlipPlacement'):

@@ -1,9 +1,10 @@
 """Hold what is known and what is predicted about one background and one object."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
+from torchvision.ops import box_convert
 
 from ...errors import UserKeyError, UserValueError
 
@@ -42,6 +43,8 @@ class PlacementSample(BaseDataElement):
         heat: (S, H, W) plausibility of every cell, if it was asked for.
         positive_scores, negative_scores: (P,) and (N,), the predicted scores of the
             labeled boxes.
+        positive_counted, negative_counted: (P,) and (N,) bool, of a model that scores
+            pixels: False for a label that a later one on the same pixel overwrites.
     """
 
     def set_field(self, value, name: str, dtype=None, field_type: str = 'data') -> None:
@@ -87,5 +90,21 @@ def check_metainfo(samples: Sequence[PlacementSample], *names: str) -> None:
         for name in names:
             if name not in sample.metainfo:
                 raise UserKeyError(
-                    f'A sample has no {name}, which its boxes are computed from; it '
-                    f'has {sorted(sample.metainfo_keys())}.')
+                    f'{sample_name(sample)} has no {name}, which its boxes are '
+                    f'computed from, only {sorted(sample.metainfo_keys())}.')
+
+
+def boxes_of_corners(boxes_xyxy: Sequence[Sequence[float]]) -> Tensor:
+    """Boxes (left, top, right, bottom) as an (N, 4) float64 tensor (x, y, w, h)."""
+    return box_convert(boxes_tensor(boxes_xyxy, 'boxes_xyxy'), 'xyxy', 'xywh')
+
+
+def sample_name(sample: Mapping | PlacementSample) -> str:
+    """Name a sample in a message by its files, ids or seed."""
+    parts = []
+    for kind in ('background', 'object'):
+        name = sample.get(f'{kind}_path') or sample.get(f'{kind}_id')
+        parts += [f'{kind} {name}'] if name else []
+    if not parts and sample.get('seed') is not None:
+        parts = [f'seed {sample.get("seed")}']
+    return f'the sample of {" and ".join(parts)}' if parts else 'a data sample'

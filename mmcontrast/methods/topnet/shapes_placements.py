@@ -1,13 +1,13 @@
 """Provide placement pairs of the toy world, drawn on the fly."""
 from collections.abc import Callable, Sequence
 
-import numpy as np
 from mmengine.dataset import BaseDataset
 
 from ...datasets.shapes import Placement, draw_placement, scene_seed
 from ...errors import UserValueError
 from ...registry import DATASETS, TRANSFORMS
 from .cutouts import CutOut
+from .sample import boxes_of_corners
 
 LABELS = ('true', 'positives', 'all')
 
@@ -87,13 +87,8 @@ class ShapesPlacements(BaseDataset):
         return dict(
             background=placement.background.image, cutout=cutout,
             background_wh=(placement.scene.size,) * 2, object_wh=cutout.size_wh,
-            positives=_xywh(positives), negatives=_xywh(negatives),
+            positives=boxes_of_corners(positives).numpy(),
+            negatives=boxes_of_corners(negatives).numpy(),
             background_path=name, object_path=name, background_id=str(scene_idx),
             object_id=str(scene_idx), seed=placement.scene.seed,
             scene_options=self.scene_options)
-
-
-def _xywh(boxes_xyxy: Sequence[Sequence[float]]) -> np.ndarray:
-    boxes = np.array(boxes_xyxy, np.float64).reshape(-1, 4)
-    boxes[:, 2:] -= boxes[:, :2]
-    return boxes

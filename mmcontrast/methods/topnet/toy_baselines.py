@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ...datasets.shapes import plan_placement, scene_seed
+from .sample import boxes_of_corners
 
 #: Baselines of one box; the others draw several.
 SINGLE = ('center', 'mean')
@@ -52,14 +53,8 @@ def training_prior(num_scenes: int, options: tuple = ()) -> Tensor:
     Returns:
         (3,) float64: ratio, x and y, as shares of the image side.
     """
-    boxes = torch.from_numpy(np.array([
-        xywh(box) for index in range(num_scenes) for box in plan_placement(
-            scene_seed('train', index), **dict(options)).positives]))
+    boxes = boxes_of_corners([
+        box for index in range(num_scenes) for box in plan_placement(
+            scene_seed('train', index), **dict(options)).positives])
     return torch.cat([boxes[:, 2:].amax(1, keepdim=True),
                       boxes[:, :2] + boxes[:, 2:] / 2], 1).mean(0)
-
-
-def xywh(box_xyxy: Sequence[float]) -> np.ndarray:
-    """(left, top, right, bottom) -> (4,) float64 position and size."""
-    left, top, right, bottom = box_xyxy
-    return np.array([left, top, right - left, bottom - top], np.float64)

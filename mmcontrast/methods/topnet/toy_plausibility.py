@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
+from torchvision.ops import box_convert
 
 from ...datasets.shapes import IMPLAUSIBILITIES, PlacementPlan, plan_placement
 from ...errors import DataError, UserKeyError, UserValueError
 from ...registry import METRICS
-from .sample import boxes_tensor
-from .toy_baselines import SINGLE, baseline_boxes, training_prior, xywh
+from .sample import boxes_of_corners, boxes_tensor, sample_name
+from .toy_baselines import SINGLE, baseline_boxes, training_prior
 
 NO_PREDICTION = 'no_prediction'
 # Pixels by which the true box of a sample may differ from that of its scene.
@@ -80,8 +80,9 @@ class ToyPlausibility(BaseMetric):
         """Source of boxes -> what is wrong with each box of one scene."""
         plan, size, aspect_wh = scene_of(sample)
         if 'boxes_xywh' not in sample:
-            raise UserKeyError('ToyPlausibility: a data sample has no boxes_xywh, only '
-                               f'{sorted(sample)}. The model predicts them.')
+            raise UserKeyError(
+                f'ToyPlausibility: {sample_name(sample)} has no boxes_xywh, only '
+                f'{sorted(sample)}. The model predicts them.')
         boxes = boxes_tensor(sample['boxes_xywh']).cpu()[:self.topk] / size
         found = dict(model=judged(plan, boxes))
         if self.baselines:
@@ -134,14 +135,15 @@ def scene_of(sample: Mapping) -> tuple[PlacementPlan, float, Sequence[float]]:
                if key not in sample]
     if missing:
         raise UserKeyError(
-            f'ToyPlausibility: a data sample has no {missing[0]}. Only scenes of the '
-            'toy world (ShapesPlacements) can be judged; use PlacementIoU for other '
-            'data.')
+            f'ToyPlausibility: {sample_name(sample)} has no {missing[0]}. Only scenes '
+            'of the toy world (ShapesPlacements) can be judged; use PlacementIoU for '
+            'other data.')
     plan = plan_placement(sample['seed'], **_options(sample))
     size = float(sample['background_wh'][0])
     positives = boxes_tensor(sample.get('positives', []), 'positives')
     if len(positives) and not np.allclose(
-            positives[0].cpu(), xywh(plan.positives[0]) * size, atol=_SAME):
+            positives[:1].cpu(), boxes_of_corners(plan.positives[:1]) * size,
+            atol=_SAME):
         raise DataError(
             f'ToyPlausibility: the first positive of {sample.get("background_path")} '
             f'is not the true box of the scene with seed {sample["seed"]}. Test '
@@ -151,7 +153,7 @@ def scene_of(sample: Mapping) -> tuple[PlacementPlan, float, Sequence[float]]:
 
 def judged(plan: PlacementPlan, boxes_xywh: Tensor) -> list[str | None]:
     """What is wrong with boxes, given as shares of the image side; None: nothing."""
-    corners = torch.cat([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], 1)
+    corners = box_convert(boxes_xywh, 'xywh', 'xyxy')
     return [plan.implausibility(tuple(box)) for box in corners.tolist()]
 
 
