@@ -4,7 +4,7 @@ import logging
 import pytest
 import torch
 
-from mmcontrast.methods.topnet import label_losses
+from mmcontrast.methods.topnet import negatives_watch
 from mmcontrast.methods.topnet.cell_labels import CellLabels
 from mmcontrast.methods.topnet.label_losses import GaussianPeakFocalLoss, SparseCellBCE
 from mmcontrast.methods.topnet.losses import SparseContrastiveLoss
@@ -126,15 +126,18 @@ def test_sparse_cross_entropy_is_the_mean_over_all_labels_of_the_batch():
 
 def test_sparse_cross_entropy_warns_once_where_no_negative_is_ever_seen(
         caplog, monkeypatch):
-    monkeypatch.setattr(label_losses, 'print_log', lambda text, **_:
+    monkeypatch.setattr(negatives_watch, 'print_log', lambda text, *_:
                         logging.getLogger().warning(text))
+    monkeypatch.setattr(negatives_watch, 'MANY', 3 * labels(POSITIVES).total)
     none = labels([cells()] * 4)
     for seen, expected in ((none, 1), (labels(NEGATIVES), 0)):
         caplog.clear()
         loss = SparseCellBCE()
-        for step in range(2 * label_losses.BATCHES_BEFORE_WARNING):
+        for step in range(8):
             loss(logits(), labels(POSITIVES), none if step else seen)
-        assert len(caplog.records) == expected
+            assert len(caplog.records) == (expected if step >= 2 else 0)
+        assert all('SparseCellBCE' in text and 'SparseContrastiveLoss' in text
+                   for text in caplog.messages)
 
 
 def test_peaks_have_the_width_of_an_eighth_of_the_shorter_side():

@@ -27,6 +27,15 @@ def test_labels_of_all_images_are_counted_together():
                          TP=2, FP=2, FN=1, TN=2)
 
 
+def test_labels_that_a_model_marks_as_overwritten_do_not_count():
+    sample = labeled([0.9, 0.9], [0.9, 0.2])
+    # The second positive is overwritten by a negative.
+    sample['positive_counted'] = torch.tensor([True, False])
+    sample['negative_counted'] = torch.tensor([True, True])
+    found = scores([sample])
+    assert [found[key] for key in ('TP', 'FP', 'FN', 'TN')] == [1, 1, 0, 1]
+
+
 def test_one_half_is_not_reasonable_as_for_an_argmax_of_equal_logits():
     assert scores([labeled([0.5], [0.5])])['TP'] == 0
     assert scores([labeled([0.5], [0.5])], threshold=0.4)['TP'] == 1
@@ -50,8 +59,8 @@ def test_half_precision_scores_are_counted_alike():
 
 
 def test_missing_misplaced_and_unsquashed_scores_are_named():
-    with pytest.raises(UserKeyError, match='no negative_scores'):
-        scores([dict(positive_scores=torch.tensor([0.1]))])
+    with pytest.raises(UserKeyError, match='background a.jpg has no negative_scores'):
+        scores([dict(positive_scores=torch.tensor([0.1]), background_path='a.jpg')])
     with pytest.raises(UserValueError, match='2 positives'):
         scores([dict(labeled([0.1], []), positives=torch.zeros(2, 4))])
     with pytest.raises(UserValueError, match='sigmoid'):

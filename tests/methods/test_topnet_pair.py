@@ -11,7 +11,7 @@ from mmcontrast.methods.topnet.pair_head import PairHead
 from mmcontrast.methods.topnet.pair_labels import labeled_pixels
 from mmcontrast.methods.topnet.pair_trunk import FourChannelResNet, SOPAPretrained
 from mmcontrast.methods.topnet.simopa import SimOPA
-from mmcontrast.registry import MODELS
+from mmcontrast.registry import METRICS, MODELS
 
 SIZE = 64
 
@@ -171,6 +171,28 @@ def test_labels_are_scored_at_their_centers_and_boxes_have_the_size_of_the_pair(
 
 
 @torch.no_grad()
+def test_labels_on_one_pixel_count_once_and_negatives_win(nets):
+    """As in the target map of the release, which holds one label a pixel."""
+    net = nets['fixed']
+    crowded = sample([[10, 10, 4, 4], [11, 10, 2, 4], [30, 30, 4, 4], [50, 20, 4, 4]],
+                     [[29, 29, 6, 6], [40, 40, 2, 2]])
+    other = sample([[10, 10, 4, 4]], [])
+    found = net(inputs(2), [crowded, other], mode='predict')
+    assert found[0].positive_counted.tolist() == [False, True, False, True]
+    assert found[0].negative_counted.tolist() == [True, True]
+    assert found[1].positive_counted.tolist() == [True]
+    metric = METRICS.build(dict(type='OPAMetric'))
+    metric.process({}, [one.to_dict() for one in found])
+    scores = metric.compute_metrics(metric.results)
+    target = labeled_pixels([crowded, other], SIZE).target_map(2, SIZE)
+    accepted = heat_of(net, inputs(2)) > 0.5
+    for name, label, says in (('TP', 1, True), ('FN', 1, False), ('FP', 0, True),
+                              ('TN', 0, False)):
+        assert scores[name] == int(((target == label) & (accepted == says)).sum())
+    assert sum(scores[name] for name in ('TP', 'FN', 'FP', 'TN')) == 5
+
+
+@torch.no_grad()
 def test_scales_share_the_background_and_are_ranked_together(nets):
     net = nets['reference']
     given = inputs(4, seed=1)
@@ -240,24 +262,26 @@ def test_a_file_that_fills_no_trunk_is_an_error(tmp_path):
 
 def test_positives_alone_are_warned_of_once(nets, monkeypatch):
     told = []
-    monkeypatch.setattr('mmcontrast.methods.topnet.pair_net.print_log',
+    monkeypatch.setattr('mmcontrast.methods.topnet.negatives_watch.print_log',
                         lambda message, *args: told.append((message, args)))
     net = nets['fixed']
     many = sample([[10, 10, 4, 4]] * 600)
-    net._positives_alone = 0
+    monkeypatch.setattr(net._watch, '_positives', 0)
     for _ in range(3):
-        net._warn_without_negatives([many])
+        net.loss(inputs(1), [many])
     (message, (_, level)), = told
     assert '1200 positives' in message and level == logging.WARNING
-    net._positives_alone = 0
-    for batch in ([many, sample([], [[0, 0, 1, 1]])], [many], [many]):
-        net._warn_without_negatives(batch)
+    assert 'TopNetPair' in message
+    net._watch._positives = 0
+    for batch in ([many, sample([], [[0, 0, 1, 1]])], [many, many], [many, many]):
+        net.loss(inputs(2), batch)
     assert len(told) == 1
 
 
 @pytest.mark.parametrize('options, message', [
     (dict(fusion='refrence'), "did you mean 'reference'"),
     (dict(size=100), 'multiple of 32, got 100'),
+    (dict(fusion='fixed', test_cfg=dict(mix_batch=True)), "mix_batch needs.*'fixed'"),
     (dict(test_cfg=dict(windw=3)), "'windw'.*did you mean 'window'")])
 def test_wrong_options_are_named(options, message):
     from mmcontrast.methods.topnet.pair_net import TopNetPair
@@ -274,14 +298,24 @@ def test_wrong_calls_are_named(nets):
         net(small)
     with pytest.raises(ValueError, match=r'object must be.*with_mask=True'):
         net(dict(inputs(1), object=inputs(1)['background']))
-    lacking = PlacementSample(metainfo=dict(background_wh=(8, 8)))
-    with torch.no_grad(), pytest.raises(KeyError, match='no object_size_wh'):
+    lacking = PlacementSample(metainfo=dict(background_wh=(8, 8), object_id='7'))
+    with torch.no_grad(), pytest.raises(KeyError, match='7 has no object_size_wh'):
         net(inputs(1), [lacking], mode='predict')
     lacking = PlacementSample(positives=[[1, 2, 3, 4]])
     with pytest.raises(KeyError, match='no background_wh'):
         net(inputs(1), [lacking], mode='loss')
     with torch.no_grad(), pytest.raises(ValueError, match='2 backgrounds and 3 obj'):
         net(dict(background=inputs(2)['background'], object=inputs(3)['object']))
+
+
+def test_mixing_a_batch_is_rejected_for_objects_at_several_sizes(nets, monkeypatch):
+    net = nets['reference']
+    monkeypatch.setitem(net.test_cfg, 'mix_batch', True)
+    given = inputs(2)
+    with pytest.raises(ValueError, match=r'mix_batch is for objects of one size.*'
+                       r'\(1, 2, 4, 64, 64\)'):
+        net(dict(background=given['background'][:1], object=given['object'][None]),
+            [sample()], mode='predict')
 
 
 @torch.no_grad()

@@ -3,16 +3,13 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ...errors import UserValueError
 from ...models.functional import at_least_float
 from ...registry import MODELS
 from .cell_labels import CellLabels
-
-# Batches without any negative after which SparseCellBCE warns.
-BATCHES_BEFORE_WARNING = 50
+from .negatives_watch import NegativesWatch
 
 
 @MODELS.register_module()
@@ -27,30 +24,19 @@ class SparseCellBCE(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._batches = 0
+        self._watch = NegativesWatch(
+            'SparseCellBCE', "loss=dict(type='SparseContrastiveLoss')")
 
     def forward(self, logits: Tensor, positives: CellLabels, negatives: CellLabels
                 ) -> dict[str, Tensor]:
         """(B, S, H, W) logits -> ``loss_bce``; 0 with a gradient path if no label."""
-        self._watch(negatives)
+        self._watch.count(positives.total, negatives.total)
         with torch.autocast(logits.device.type, enabled=False):
             logits = at_least_float(logits).flatten(1)
             right = F.softplus(-logits.gather(1, positives.index)) * positives.valid
             wrong = F.softplus(logits.gather(1, negatives.index)) * negatives.valid
             total = max(positives.total + negatives.total, 1)
             return dict(loss_bce=(right.sum() + wrong.sum()) / total)
-
-    def _watch(self, negatives: CellLabels) -> None:
-        """Warn once if the first batches have no negative at all."""
-        if not 0 <= self._batches < BATCHES_BEFORE_WARNING:
-            return
-        self._batches = -1 if negatives.total else self._batches + 1
-        if self._batches == BATCHES_BEFORE_WARNING:
-            print_log(
-                f'SparseCellBCE: none of the first {self._batches} batches has a '
-                'negative box. From positives alone every score becomes 1; use '
-                "loss=dict(type='SparseContrastiveLoss'), which needs no negatives.",
-                logger='current', level=30)
 
 
 @MODELS.register_module()

@@ -6,6 +6,7 @@ from mmengine.evaluator import BaseMetric
 
 from ...errors import DataError, UserKeyError, UserValueError
 from ...registry import METRICS
+from .sample import sample_name
 
 COUNTS = ('TP', 'FP', 'FN', 'TN')
 
@@ -23,7 +24,9 @@ class OPAMetric(BaseMetric):
     A score above the threshold means "reasonable". ``topnet`` fills in its heat map at
     the cell of the label, ``topnet_pair`` the softmax of its two logits at the labeled
     pixel, for which the threshold 0.5 is the argmax. Images without labels do not
-    count.
+    count. A sample of ``topnet_pair`` also has ``positive_counted`` and
+    ``negative_counted``, (P,) and (N,) bool: of labels on one pixel one counts, a
+    negative if there is one, as in the target maps of the released test.
 
     Scores: ``f1`` = 2 TP / (2 TP + FP + FN), ``bAcc`` = (TP / (TP + FN) + TN / (TN +
     FP)) / 2, and the counts ``TP``, ``FP``, ``FN``, ``TN``. A ratio without a
@@ -57,6 +60,9 @@ class OPAMetric(BaseMetric):
         found = []
         for kind in ('positive', 'negative'):
             scores = _scores(sample, kind)
+            counted = sample.get(f'{kind}_counted')
+            if counted is not None:
+                scores = scores[torch.as_tensor(counted, device=scores.device)]
             accepted = int((scores > self.threshold).sum())
             found += [accepted, scores.numel() - accepted]
         true_positive, false_negative, false_positive, true_negative = found
@@ -96,14 +102,18 @@ def _scores(sample: Mapping, kind: str) -> torch.Tensor:
     name = f'{kind}_scores'
     if name not in sample:
         raise UserKeyError(
-            f'OPAMetric: a data sample has no {name}, only {sorted(sample)}. The model '
-            "must predict them: its probability of 'reasonable' at each label.")
+            f'OPAMetric: {sample_name(sample)} has no {name}, only {sorted(sample)}. '
+            "The model must predict them: its probability of 'reasonable' at each "
+            'label.')
     scores = torch.as_tensor(sample[name])
     labels = sample.get(f'{kind}s')
     if labels is not None and scores.shape != (len(labels),):
-        raise UserValueError(f'OPAMetric: {name} has shape {tuple(scores.shape)} for '
-                             f'{len(labels)} {kind}s; expected one score each.')
+        raise UserValueError(
+            f'OPAMetric: {sample_name(sample)} has {name} of shape '
+            f'{tuple(scores.shape)} for {len(labels)} {kind}s; expected one score '
+            'each.')
     if not bool(((scores >= 0) & (scores <= 1)).all()):
-        raise UserValueError(f'OPAMetric: {name} must be probabilities in [0, 1], got '
-                             f'{scores.tolist()[:5]}. Apply sigmoid or softmax.')
+        raise UserValueError(
+            f'OPAMetric: {name} of {sample_name(sample)} must be probabilities in '
+            f'[0, 1], got {scores.tolist()[:5]}. Apply sigmoid or softmax.')
     return scores

@@ -2,13 +2,13 @@
 from collections.abc import Sequence
 
 import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor
 
 from ...errors import UserValueError
 from ...registry import MODELS
 from .grid import PlacementGrid
+from .negatives_watch import NegativesWatch
 from .pair_fusion import PairFusion
 from .pair_head import PairDecoder, PairHead
 from .pair_labels import labeled_pixels, sparse_cross_entropy
@@ -17,8 +17,6 @@ from .parts import build_part, checked_options, paired_batch_size
 from .sample import PlacementSample, check_metainfo
 from .scales import NUM_SCALES, rank_placements, scale_sizes
 
-# Positives without one negative after which the loss is called pointless.
-_MANY = 1000
 TEST_OPTIONS = ('k', 'window', 'heat', 'mix_batch')
 
 
@@ -45,9 +43,10 @@ class TopNetPair(BaseModel):
             ``dict(type='SOPAPretrained', checkpoint='data/SOPA.pth.tar')`` and
             ``dict(type='Pretrained', checkpoint='torchvision://resnet18')``.
         test_cfg: ``k`` and ``window`` of :func:`.scales.rank_placements`;
-            ``heat=True`` keeps the map in the predictions; ``mix_batch=True``, for
-            ``fusion='reference'``, lets the images of a batch attend to each other, as
-            the released test does, so that scores depend on the batch.
+            ``heat=True`` keeps the map in the predictions; ``mix_batch=True`` lets the
+            images of a batch attend to each other, as the released test does, so that
+            scores depend on the batch: only for ``fusion='reference'`` and objects of
+            one size.
         data_preprocessor: Config of the preprocessor, by default that of the pair
             network: ``dict(type='PlacementPreprocessor', with_mask=True)``.
         init_cfg: See mmengine's ``BaseModel``.
@@ -71,6 +70,11 @@ class TopNetPair(BaseModel):
                 f'TopNetPair: size must be a multiple of 32, got {size}.')
         self.size = size
         self.test_cfg = checked_options(test_cfg, TEST_OPTIONS, 'TopNetPair')
+        if self.test_cfg.get('mix_batch') and fusion != 'reference':
+            raise UserValueError(
+                "TopNetPair: test_cfg.mix_batch needs fusion='reference', the only one "
+                'in which images of a batch can attend to each other; got '
+                f'{fusion!r}.')
         self.grid = PlacementGrid((size, size), NUM_SCALES, 'fopa')
         self.background_trunk = FourChannelResNet(background_init)
         self.object_trunk = FourChannelResNet(object_init)
@@ -79,7 +83,8 @@ class TopNetPair(BaseModel):
                                  mlp_channels)
         self.decoder = PairDecoder(channels)
         self.head = PairHead()
-        self._positives_alone = 0
+        self._watch = NegativesWatch(
+            'TopNetPair', 'TopNet with its sparse contrastive loss')
 
     def forward(self, inputs: dict[str, Tensor],
                 data_samples: Sequence[PlacementSample] | None = None,
@@ -111,7 +116,8 @@ class TopNetPair(BaseModel):
         x = self.decode(self.encode_backgrounds(inputs['background']),
                         self.encode_objects(inputs['object']), mix_batch=True)
         pixels = labeled_pixels(data_samples, self.size)
-        self._warn_without_negatives(data_samples)
+        self._watch.count(*(sum(len(sample.get(kind, ())) for sample in data_samples)
+                            for kind in ('positives', 'negatives')))
         pixels = pixels.to(x.device)
         logits = self.head.at(x, pixels.images, pixels.rows, pixels.cols)
         return dict(loss_ce=sparse_cross_entropy(logits, pixels))
@@ -125,11 +131,21 @@ class TopNetPair(BaseModel):
             The samples with ``scores``, ``cells``, ``boxes_xywh`` and, if asked for,
             ``heat`` (S, H, W), all on the CPU. Objects of one size also give
             ``positive_scores`` and ``negative_scores``, the probability 'plausible' at
-            the centers of ``positives`` and ``negatives``; their boxes have the size
-            ``object_size_wh``. Objects at S scales give boxes of all of them.
+            the centers of ``positives`` and ``negatives``, and ``positive_counted`` and
+            ``negative_counted``, False where a later label lies on the same pixel;
+            their boxes have the size ``object_size_wh``. Objects at S scales give boxes
+            of all of them.
+
+        Raises:
+            ValueError: If ``test_cfg`` has ``mix_batch`` for objects at S scales.
         """
         maps, objects = self.encode_backgrounds(inputs['background']), inputs['object']
         if objects.ndim == 5:
+            if self.test_cfg.get('mix_batch'):
+                raise UserValueError(
+                    'TopNetPair: test_cfg.mix_batch is for objects of one size '
+                    '(PrepareTopNetPair), but inputs.object holds sizes to search, '
+                    f'{tuple(objects.shape)}: each is scored by itself. Remove it.')
             # One image at a time: the maps of S scales are large.
             heats = [self.score_places([part[i:i + 1] for part in maps],
                                        self.encode_objects(objects[i:i + 1]))[0]
@@ -213,29 +229,14 @@ class TopNetPair(BaseModel):
             sample.heat = heat.cpu()
 
     def _score_labels(self, heat: Tensor, samples: Sequence[PlacementSample]) -> None:
-        pixels = labeled_pixels(samples, self.size)
-        pixels = pixels.to(heat.device)
+        labels = labeled_pixels(samples, self.size)
+        pixels = labels.to(heat.device)
         scores = heat[pixels.images, pixels.rows, pixels.cols].cpu()
         kinds = [(sample, kind) for kind in ('positive', 'negative')
                  for sample in samples]
-        parts = scores.split([len(sample.get(f'{kind}s', ()))
-                              for sample, kind in kinds])
-        for (sample, kind), found in zip(kinds, parts, strict=True):
-            setattr(sample, f'{kind}_scores', found)
-
-    def _warn_without_negatives(self, samples: Sequence[PlacementSample]) -> None:
-        """Positives alone teach the network to call every pixel plausible."""
-        if self._positives_alone is None:
-            return
-        if any(len(sample.get('negatives', ())) for sample in samples):
-            self._positives_alone = None
-            return
-        self._positives_alone += sum(len(sample.get('positives', ()))
-                                     for sample in samples)
-        if self._positives_alone >= _MANY:
-            print_log(
-                f'TopNetPair: {self._positives_alone} positives so far and not one '
-                'negative; cross entropy then makes every map all ones. Train on data '
-                'with negatives, or use TopNet with its sparse contrastive loss.',
-                'current', 30)
-            self._positives_alone = None
+        counts = [len(sample.get(f'{kind}s', ())) for sample, kind in kinds]
+        for (sample, kind), found, counted in zip(
+                kinds, scores.split(counts), labels.counts.cpu().split(counts),
+                strict=True):
+            sample.set_field(found, f'{kind}_scores')
+            sample.set_field(counted, f'{kind}_counted')
