@@ -3,7 +3,11 @@ import pytest
 import torch
 
 from mmcontrast.errors import DataError, UserKeyError, UserValueError
-from mmcontrast.methods.topnet.placement_iou import PlacementIoU, best_ious, spread
+from mmcontrast.methods.topnet.placement_iou import (
+    PlacementIoU,
+    best_ious,
+    placement_std,
+)
 from mmcontrast.methods.topnet.sample import PlacementSample
 from mmcontrast.registry import METRICS
 
@@ -30,18 +34,39 @@ def test_boxes_are_position_and_size_not_two_corners():
     # As corners these would overlap.
     found = best_ious(torch.tensor([[0.0, 0, 5, 5]]), torch.tensor([[5.0, 0, 5, 5]]),
                       [1])
-    assert found.tolist() == [0]
+    assert found.tolist() == [[0]]
 
 
-def test_the_best_of_k_predictions_and_of_all_truths_counts():
-    boxes = [[0, 0, 10, 10], [50, 0, 10, 10], [20, 0, 10, 10]]
-    truths = [[20, 0, 10, 20], [50, 0, 10, 10]]
-    found = best_ious(torch.tensor(boxes).double(), torch.tensor(truths).double(),
-                      [1, 2, 9])
-    assert found.tolist() == [0, 1, 1]
-    reordered = torch.tensor(boxes).double()[[2, 0, 1]]
-    assert best_ious(reordered, torch.tensor(truths).double(), [1, 2, 9]
-                     ).tolist() == [0.5, 0.5, 1]
+BOXES = [[0, 0, 10, 10], [50, 0, 10, 10], [20, 0, 10, 10]]
+TRUTHS = [[20, 0, 10, 20], [50, 0, 10, 10]]
+
+
+def test_every_true_box_is_compared_with_the_first_k_predictions():
+    boxes, truths = (torch.tensor(part).double() for part in (BOXES, TRUTHS))
+    assert best_ious(boxes, truths, [1, 2, 9]).tolist() == [[0, 0, 0.5], [0, 1, 1]]
+    assert best_ious(boxes[[2, 0, 1]], truths, [1, 2, 9]).tolist() == [
+        [0.5, 0.5, 0.5], [0, 0, 1]]
+
+
+def test_an_image_counts_once_by_its_best_box_or_every_true_box_by_itself():
+    samples = [sample(BOXES[::-1], TRUTHS), sample(BOXES, TRUTHS[:1])]
+    once = scores(samples, topk=(1, 2))
+    # Best of both boxes, then of the one: 0.5 and 0; 1 (the second true box) and 0.
+    assert once['top1_iou'] == 0.25 and once['top2_iou'] == 0.5
+    each = scores(samples, topk=(1, 2), per_truth=True)
+    assert each['top1_iou'] == pytest.approx((0.5 + 0 + 0) / 3)
+    assert each['top2_iou'] == pytest.approx((0.5 + 1 + 0) / 3)
+    assert each['top2_iou50'] == pytest.approx(1 / 3)
+    # As if every true box were a sample.
+    rows = [sample(BOXES[::-1], TRUTHS[:1]), sample(BOXES[::-1], TRUTHS[1:]),
+            samples[1]]
+    found = scores(rows, topk=(1, 2))
+    assert all(each[name] == found[name] for name in found if 'iou' in name)
+
+
+def test_a_true_box_without_predictions_counts_zero():
+    found = scores([sample([], TRUTHS), sample(TRUTHS[:1], TRUTHS[:1])], per_truth=True)
+    assert found['top1_iou'] == pytest.approx(1 / 3)
 
 
 def test_an_image_without_predictions_counts_zero_and_one_without_positives_not():
@@ -61,7 +86,7 @@ def test_diversity_is_the_deviation_of_scale_and_center_as_shares():
     # Background 100 x 50. Scales 0.2 (10 of 50 high) and 0.4 (40 of 100 wide);
     # centers x 0.1 and 0.5, y 0.2 and 0.2: deviations are half the differences.
     boxes = torch.tensor([[5.0, 5, 10, 10], [30.0, 5, 40, 10]]).double()
-    assert spread(boxes, (100, 50)).tolist() == pytest.approx([0.1, 0.2, 0])
+    assert placement_std(boxes, (100, 50)).tolist() == pytest.approx([0.1, 0.2, 0])
     found = scores([sample(boxes, [[0, 0, 1, 1]]), sample(boxes[:1], [[0, 0, 1, 1]]),
                     sample([], [[0, 0, 1, 1]])])
     # The image with one prediction counts 0, the one without does not count.
@@ -77,7 +102,7 @@ def test_predictions_beyond_k_change_nothing():
 
 def test_boxes_without_area_have_no_iou():
     flat = torch.zeros(1, 4).double()
-    assert best_ious(flat, flat, [1]).tolist() == [0]
+    assert best_ious(flat, flat, [1]).tolist() == [[0]]
 
 
 @pytest.mark.parametrize('options, named', [
@@ -88,7 +113,7 @@ def test_wrong_options_are_named(options, named):
 
 
 def test_missing_boxes_are_named():
-    with pytest.raises(UserKeyError, match='no boxes_xywh'):
-        PlacementIoU().process({}, [dict(positives=[[0, 0, 1, 1]])])
+    with pytest.raises(UserKeyError, match='object 7 has no boxes_xywh'):
+        PlacementIoU().process({}, [dict(positives=[[0, 0, 1, 1]], object_id='7')])
     with pytest.raises(DataError, match='positive'):
         scores([sample([[0, 0, 1, 1]], [])])
