@@ -13,7 +13,7 @@ from mmcontrast.methods.topnet.encoders import (
     patch_tokens,
 )
 from mmcontrast.methods.topnet.preprocessor import PlacementPreprocessor
-from mmcontrast.registry import DATASETS, MODELS
+from mmcontrast.registry import DATASETS, METRICS, MODELS
 from tests.helpers.tiny_topnet import ENCODER, SIZE, batch, build
 
 MM_VIT = dict(
@@ -274,7 +274,48 @@ def test_what_a_sample_lacks_is_named(model, mode, lacking):
         model(**data, mode=mode)
 
 
+def test_at_a_fixed_center_the_scale_alone_is_searched():
+    """One positive, [10, 20, 20, 30] in 100 x 80, whose center is no cell's center."""
+    model = build(test_cfg=dict(fix='center', k=4, window=1, keep_inside=False)).eval()
+    sample, = batch(1)['data_samples']
+    logits = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    logits[0, 1, 7, 3] = 9.0
+    found, = model.predict(logits, [sample.clone()])
+    # Column 20 / 100 * 16, row 35 / 80 * 16.
+    assert found.cells[:, 1:].tolist() == [[7, 3]] * 4
+    torch.testing.assert_close(
+        found.scores, logits[0, :, 7, 3].sigmoid().sort(descending=True).values)
+    centers = found.boxes_xywh[:, :2] + found.boxes_xywh[:, 2:] / 2
+    torch.testing.assert_close(centers, centers.new_tensor([20, 35]).expand(4, 2))
+    # Bin 1 of 4 stands for a height of 0.375 * 80.
+    torch.testing.assert_close(found.boxes_xywh[:1], sample.positives)
+    metric = METRICS.build(dict(type='PlacementIoU', topk=1, thresholds=0.95))
+    metric.process({}, [found.to_dict()])
+    assert metric.compute_metrics(metric.results)['top1_iou95'] == 1
+    model.test_cfg.pop('fix')
+    free, = model.predict(logits, [sample.clone()])
+    assert free.cells[0].tolist() == [1, 7, 3]
+    assert not torch.allclose(free.boxes_xywh[:1], sample.positives)
+
+
+def test_at_a_fixed_center_the_best_size_that_fits_is_found():
+    model = build(test_cfg=dict(fix='center', window=3)).eval()
+    sample, = batch(1)['data_samples']
+    # The largest, 46.7 wide around 20, leaves the background.
+    logits = torch.arange(4.0)[None, :, None, None].expand(1, 4, 16, 16)
+    found, = model.predict(logits, [sample.clone()])
+    assert found.cells.tolist() == [[2, 7, 3]]
+    none = sample.clone()
+    none.positives = []
+    assert model.predict(logits, [none])[0].boxes_xywh.shape == (0, 4)
+    several = batch(2)['data_samples'][1]
+    with pytest.raises(UserValueError, match='has 2.*group=False'):
+        model.predict(logits, [several])
+
+
 def test_an_unknown_test_option_is_an_error():
+    with pytest.raises(UserValueError, match="fix must be 'center' or None, got 'cen"):
+        build(test_cfg=dict(fix='centre'))
     with pytest.raises(UserKeyError, match="unknown key 'widow'.*'window'"):
         build(test_cfg=dict(widow=3))
 

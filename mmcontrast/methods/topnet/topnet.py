@@ -10,12 +10,13 @@ from ...registry import MODELS
 from .cell_labels import CellLabels
 from .decoding import decode_batch
 from .encoders import global_token, patch_tokens, token_shape
+from .fixed_center import decode_at_centers
 from .fusion import check_tokens
 from .grid import PlacementGrid
 from .parts import build_part, checked_options
-from .sample import PlacementSample, check_metainfo
+from .sample import PlacementSample, check_metainfo, sample_name
 
-TEST_OPTIONS = ('k', 'window', 'keep_inside', 'nms_iou', 'heat')
+TEST_OPTIONS = ('k', 'window', 'keep_inside', 'nms_iou', 'heat', 'fix')
 
 
 @MODELS.register_module()
@@ -47,13 +48,15 @@ class TopNet(BaseModel):
         image_size: Rows and columns of backgrounds, and of objects, as the pipeline
             makes them.
         test_cfg: ``k``, ``window``, ``keep_inside``, ``nms_iou`` of
-            :func:`decode_batch`; ``heat=True`` keeps the map in the predictions.
+            :func:`decode_batch`; ``heat=True`` keeps the map in the predictions;
+            ``fix='center'`` searches the size alone, at the center of the positive of
+            each sample (:func:`.fixed_center.decode_at_centers`).
         data_preprocessor: Config of the preprocessor.
         init_cfg: Initialization, see mmengine's ``BaseModule``.
 
     Raises:
         ValueError: If the sizes of the parts do not fit together.
-        KeyError: If ``test_cfg`` has an unknown key.
+        KeyError, ValueError: If ``test_cfg`` has an unknown key or ``fix``.
     """
 
     def __init__(self, background_encoder: dict, object_encoder: dict,
@@ -73,6 +76,9 @@ class TopNet(BaseModel):
         self.fusion = self._build_fusion(dict(fusion or {}), *shapes)
         self.criterion = build_part(loss, type='SparseContrastiveLoss')
         self.test_cfg = checked_options(test_cfg, TEST_OPTIONS, 'TopNet')
+        if self.test_cfg.get('fix') not in (None, 'center'):
+            raise UserValueError("test_cfg of TopNet: fix must be 'center' or None, got "
+                                 f'{self.test_cfg["fix"]!r}.')
 
     def _build_fusion(self, config: dict, background: Sequence[int],
                       object_token: Sequence[int]):
@@ -154,8 +160,9 @@ class TopNet(BaseModel):
         for sample in data_samples:
             if 'positives' not in sample and 'negatives' not in sample:
                 raise UserValueError(
-                    'TopNet learns from positives or negatives, boxes (N, 4), but a '
-                    f'sample has {sorted(sample.keys()) or "no data"} only.')
+                    'TopNet learns from positives or negatives, boxes (N, 4), but '
+                    f'{sample_name(sample)} has {sorted(sample.keys()) or "no data"} '
+                    'only.')
         positives, negatives = (self._labels(data_samples, name, logits.device)
                                 for name in ('positives', 'negatives'))
         return self.criterion(logits, positives, negatives)
@@ -192,11 +199,14 @@ class TopNet(BaseModel):
         """
         check_metainfo(data_samples, 'background_wh', 'object_wh')
         options = dict(self.test_cfg)
-        with_heat = options.pop('heat', False)
+        with_heat, fix = options.pop('heat', False), options.pop('fix', None)
         heat = logits.float().sigmoid()
-        sizes = (torch.tensor([getattr(sample, name) for sample in data_samples])
-                 for name in ('background_wh', 'object_wh'))
-        placements = decode_batch(heat, self.grid, *sizes, **options)
+        if fix == 'center':
+            placements = decode_at_centers(heat, self.grid, data_samples, **options)
+        else:
+            sizes = (torch.tensor([getattr(sample, name) for sample in data_samples])
+                     for name in ('background_wh', 'object_wh'))
+            placements = decode_batch(heat, self.grid, *sizes, **options)
         for sample, found, scores in zip(data_samples, placements, heat, strict=True):
             sample.boxes_xywh = found.boxes_xywh.cpu()
             sample.scores, sample.cells = found.scores.cpu(), found.cells.cpu()
