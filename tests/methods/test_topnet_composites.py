@@ -4,6 +4,8 @@ The networks are small or random, but saved to files and read from them as real 
 """
 import re
 import sys
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,13 +17,20 @@ from torch import nn
 
 from mmcontrast.datasets.shapes import draw_placement
 from mmcontrast.errors import DataError, UserKeyError, UserValueError
+from mmcontrast.methods.topnet import composites
 from mmcontrast.methods.topnet.composite_networks import (
     ALEXNET_NODES,
     FIDInception,
     LPIPSAlexNet,
     TorchvisionFeatures,
 )
-from mmcontrast.methods.topnet.composites import as_jpeg, chosen, read_pair, stacked
+from mmcontrast.methods.topnet.composites import (
+    as_jpeg,
+    chosen,
+    fingerprint,
+    read_pair,
+    stacked,
+)
 from mmcontrast.methods.topnet.frechet import frechet_distance
 from mmcontrast.methods.topnet.sample import PlacementSample
 from mmcontrast.registry import DATASETS, METRICS, MODELS
@@ -37,9 +46,10 @@ class MaskShare(nn.Module):
         self.share = nn.Parameter(torch.zeros(()))
 
     def scores(self, images, masks):
-        assert images.dtype == masks.dtype == torch.uint8
-        assert images.shape[1:] == (3, SIZE, SIZE) and masks.shape[1] == 1
-        covered = (masks > 127).float().mean((1, 2, 3))
+        for image, mask in zip(images, masks, strict=True):
+            assert image.dtype == mask.dtype == torch.uint8
+            assert image.shape == (3, *mask.shape[1:]) and mask.shape[0] == 1
+        covered = torch.stack([(mask > 127).float().mean() for mask in masks])
         return (covered > self.share).float()
 
 
@@ -81,14 +91,14 @@ def classifier(folder) -> dict:
     return dict(weights=str(folder / 'classifier.pth'), classifier=dict(type=MaskShare))
 
 
-def sample(boxes, seed=0, positives=None) -> dict:
+def sample(boxes, seed=0, positives=None, **meta) -> dict:
     pair = draw_placement(seed, SIZE)
     if positives is None:
         left, top, right, bottom = pair.box_xyxy
         positives = [[left, top, right - left, bottom - top]]
     return PlacementSample(
         metainfo=dict(background_wh=(SIZE, SIZE), seed=seed,
-                      scene_options=dict(size=SIZE)),
+                      scene_options=dict(size=SIZE), **meta),
         positives=positives, boxes_xywh=boxes).to_dict()
 
 
@@ -130,6 +140,17 @@ def test_a_random_choice_depends_on_seed_and_pair_alone(classifier):
     assert with_others.composites(sample(boxes, 3))[0][1].tobytes() == masks(0, 3)
 
 
+def test_a_choice_is_the_same_wherever_the_files_lie():
+    here, there = (dict(background_path=f'{root}/bg/3.jpg', object_path=f'{root}/7.jpg')
+                   for root in ('/data/OPA', 'D:/OPA'))
+    ids = dict(background_id='3', object_id='7')
+    assert fingerprint(here | ids) == fingerprint(there | ids) == fingerprint(ids)
+    assert fingerprint(here) == fingerprint(there)
+    assert len({fingerprint(one) for one in (
+        ids, dict(ids, object_id='3'), dict(ids, background_id='7'), dict(seed=3),
+        dict(seed=7), here)}) == 6
+
+
 # Accuracy.
 
 def test_accuracy_is_the_share_of_accepted_composites(classifier):
@@ -146,14 +167,52 @@ def test_random_boxes_of_two_are_accepted_half_of_the_time(classifier):
     assert 0.3 < found['accuracy'] < 0.7
 
 
+def test_a_pair_counts_once_for_each_positive_in_items_of_pairs_and_of_rows(
+        classifier, squeezenet, lpips):
+    """OPA's protocol counts plausible rows; a box is drawn for each pair."""
+    truths = {0: [LARGE, [5, 5, 20, 20], [30, 30, 9, 9]], 1: [LARGE], 2: [SMALL]}
+    boxes = {0: [LARGE, [20, 12, 30, 30], [2, 2, 25, 25]], 1: [SMALL, [40, 40, 4, 5]],
+             2: [SMALL, [1, 1, 5, 5]]}
+    grouped = [sample(boxes[i], i, truths[i]) for i in truths]
+    rows = [sample(boxes[i], i, [truth]) for i in truths for truth in truths[i]]
+    for kind, options in (('SimOPAAccuracy', classifier),
+                          ('CompositeFID', dict(network=squeezenet)),
+                          ('CompositeLPIPS', dict(network=lpips, num=2))):
+        found, expected = (scores(built(kind, **options), *samples)
+                           for samples in (grouped, rows))
+        assert found == {name: pytest.approx(value, rel=1e-4)
+                         for name, value in expected.items()}, kind
+        if kind == 'SimOPAAccuracy':
+            # Large boxes in the pair that counts three times of five.
+            assert found['accuracy'] == pytest.approx(3 / 5)
+        if kind == 'CompositeFID':
+            assert found['fid_images'] == 5
+
+
+def test_composites_of_a_batch_are_scored_in_one_pass(classifier, monkeypatch):
+    metric, sizes = built('SimOPAAccuracy', **classifier), []
+    run = metric.classifier.scores
+    monkeypatch.setattr(metric.classifier, 'scores', lambda images, masks: (
+        sizes.append(len(images)), run(images, masks))[1])
+    scores(metric, sample([LARGE]), sample([], 1), sample([SMALL], 2),
+           sample([LARGE], 3, positives=[]))
+    assert sizes == [2]
+
+
 def test_simopa_is_the_default_classifier(tmp_path):
     torch.manual_seed(0)
     network = MODELS.build(dict(type='SimOPA'))
     torch.save(dict(state_dict=network.state_dict()), tmp_path / 'simopa.pth')
     metric = built('SimOPAAccuracy', weights=str(tmp_path / 'simopa.pth'))
     (image, mask), = metric.composites(sample([LARGE]))
-    expected = network.eval().scores(stacked([image]), stacked([mask]))
+    images, masks = stacked([image]), stacked([mask])
+    expected = network.eval().scores(images, masks)
     assert scores(metric, sample([LARGE]))['accuracy'] == float(expected[0] > 0.5)
+    # Composites of other sizes beside it change nothing.
+    both = network.scores([images[0], images[0, :, :40]], [masks[0], masks[0, :, :40]])
+    torch.testing.assert_close(both[:1], expected)
+    torch.testing.assert_close(
+        both[1:], network.scores(images[:, :, :40], masks[:, :, :40]))
 
 
 # Frechet distance.
@@ -191,14 +250,33 @@ def test_fid_is_zero_for_composites_at_the_true_boxes_and_not_elsewhere(squeezen
 
 def test_fid_against_a_folder_of_true_composites(squeezenet, tmp_path):
     samples = [sample([], i) for i in range(3)]
+    options = dict(network=squeezenet, choice='best')
     # PNG: JPEG is the metric's part, once for either side.
-    metric = built('CompositeFID', network=squeezenet, choice='best',
-                   real_folder=str(tmp_path))
     for i, one in enumerate(samples):
-        (image, _), = metric.pasted(one, one['positives'])
+        (image, _), = built('CompositeFID', **options).pasted(one, one['positives'])
         Image.fromarray(image).save(tmp_path / f'{i}.png')
         one['boxes_xywh'] = one['positives']
+    metric = built('CompositeFID', real_folder=str(tmp_path), **options)
     assert scores(metric, *samples)['fid'] == pytest.approx(0, abs=1e-6)
+
+
+def test_only_files_that_match_the_pattern_are_true_composites(squeezenet, tmp_path):
+    """In OPA's folder of composites lie implausible ones, and masks."""
+    made = [draw_placement(i, SIZE).scene.image for i in range(3)]
+    for i, image in enumerate(made):
+        Image.fromarray(image).save(tmp_path / f'{i}_4_0_0_9_9_0.5_1.jpg', quality=90)
+        Image.fromarray(255 - image).save(tmp_path / f'{i}_4_0_0_9_9_0.5_0.jpg')
+        Image.fromarray(image[..., 0]).save(tmp_path / f'mask_{i}_4_0_0_9_9_0.5_1.jpg')
+    options = dict(network=squeezenet, real_folder=str(tmp_path))
+    metric = built('CompositeFID', real_pattern='[0-9]*_1.jpg', **options)
+    features = torch.cat(metric._of_files())
+    # Files that are JPEGs are not encoded again.
+    decoded = [np.asarray(Image.open(tmp_path / f'{i}_4_0_0_9_9_0.5_1.jpg').resize(
+        (299, 299), Image.BILINEAR)) for i in range(3)]
+    torch.testing.assert_close(features, metric.network(stacked(decoded)))
+    assert len(built('CompositeFID', **options).real_files) == 9
+    with pytest.raises(FileNotFoundError, match=r"of the 9 images.*real_pattern='x\*'"):
+        built('CompositeFID', real_pattern='x*', **options)
 
 
 def test_images_reach_the_feature_network_as_jpeg_of_299_pixels(squeezenet):
@@ -253,17 +331,19 @@ def test_mean_distance_is_the_mean_of_lpips_over_all_pairs(folder, lpips):
     pairs = [slow_lpips(folder, images[i], images[j])
              for i, j in ((0, 1), (0, 2), (1, 2))]
     network = MODELS.build(lpips)
-    assert network.mean_distance(images) == pytest.approx(np.mean(pairs), rel=1e-4)
-    assert network.mean_distance(images[:2]) == pytest.approx(pairs[0], rel=1e-4)
-    assert network.mean_distance(images[:1].expand(4, -1, -1, -1)) == pytest.approx(
-        0, abs=1e-9)
+    same = images[:1].expand(4, -1, -1, -1)
+    assert network.mean_distance(images).item() == pytest.approx(
+        np.mean(pairs), rel=1e-4)
+    assert network.mean_distance(images[:2]).item() == pytest.approx(
+        pairs[0], rel=1e-4)
+    assert network.mean_distance(same).item() == pytest.approx(0, abs=1e-9)
 
 
-def test_diversity_is_the_mean_over_samples(lpips):
+def test_diversity_is_the_mean_over_pairs(lpips):
     boxes = [[4 * i, 3 * i, 10 + i, 10 + i] for i in range(5)]
     metric = built('CompositeLPIPS', network=lpips, num=3, choice='best')
     images = stacked([image for image, _ in metric.composites(sample(boxes), 3)])
-    one = metric.network.mean_distance(images)
+    one = metric.network.mean_distance(images).item()
     assert one > 0
     # The same place three times, and a single prediction: no diversity.
     found = scores(metric, sample(boxes), sample(boxes[:1] * 3, 1),
@@ -282,7 +362,7 @@ def test_lpips_agrees_with_torchmetrics(folder, lpips):
          if names.match(key)} | state, strict=False)
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     expected = reference(*(images[:, None] / 127.5 - 1)).item()
-    assert MODELS.build(lpips).mean_distance(images) == pytest.approx(
+    assert MODELS.build(lpips).mean_distance(images).item() == pytest.approx(
         expected, rel=1e-4)
 
 
@@ -303,6 +383,31 @@ def test_pairs_are_read_from_files_at_their_original_size(tmp_path):
     tight = read_pair(dict(files, object_wh=pair.cutout.shape[1::-1]))[1]
     assert tight.size_wh < whole and tight.alpha.min(axis=1).shape == (
         tight.size_wh[1],)
+
+
+def test_a_pair_is_read_once_by_all_metrics_of_a_batch(
+        classifier, squeezenet, tmp_path, monkeypatch):
+    reads, samples = [], []
+
+    def watched(run, path, *args, **options):
+        reads.append(Path(path).name)
+        return run(path, *args, **options)
+    for name in ('read_image', 'read_cutout'):
+        monkeypatch.setattr(
+            composites, name, partial(watched, getattr(composites, name)))
+    for i in range(3):
+        pair = draw_placement(i, SIZE)
+        Image.fromarray(pair.background.image).save(tmp_path / f'bg{i}.png')
+        Image.fromarray(pair.cutout).save(tmp_path / f'fg{i}.png')
+        samples.append(dict(
+            background_path=str(tmp_path / f'bg{i}.png'), background_wh=(SIZE, SIZE),
+            object_path=str(tmp_path / f'fg{i}.png'),
+            positives=[LARGE, SMALL], boxes_xywh=[LARGE, SMALL]))
+    evaluator = Evaluator([built('SimOPAAccuracy', **classifier),
+                           built('CompositeFID', network=squeezenet)])
+    evaluator.process(data_samples=samples)
+    assert sorted(reads) == sorted(f'{kind}{i}.png' for kind in ('bg', 'fg')
+                                   for i in range(3))
 
 
 def test_all_metrics_of_a_config_run_over_a_dataset_of_the_toy_world(
@@ -374,8 +479,10 @@ def test_wrong_options_are_named(classifier, options, named):
 
 def test_what_does_not_fit_is_named(classifier, lpips, squeezenet, folder):
     metric = built('SimOPAAccuracy', **classifier)
-    with pytest.raises(UserKeyError, match='no boxes_xywh'):
+    with pytest.raises(UserKeyError, match='of seed 0 has no boxes_xywh'):
         scores(metric, dict(seed=0, positives=[[0, 0, 1, 1]]))
+    with pytest.raises(UserKeyError, match='of object 7 has no positives'):
+        scores(metric, dict(object_id='7'))
     with pytest.raises(UserKeyError, match='no background_path'):
         scores(metric, dict(boxes_xywh=[LARGE], positives=[LARGE]))
     with pytest.raises(DataError, match='positive'):
@@ -384,8 +491,10 @@ def test_what_does_not_fit_is_named(classifier, lpips, squeezenet, folder):
         scores(built('CompositeFID', network=squeezenet), sample([LARGE]))
     with pytest.raises(UserValueError, match='mean_distance'):
         built('CompositeLPIPS', network=squeezenet)
-    with pytest.raises(UserValueError, match='63 pixels'):
-        MODELS.build(lpips).mean_distance(torch.zeros(2, 3, 62, 99, dtype=torch.uint8))
+    small = sample([LARGE, SMALL], background_path='a.jpg')
+    small['scene_options'] = dict(size=48)
+    with pytest.raises(UserValueError, match='a.jpg: LPIPS needs.*63 pixels.*48 x 48'):
+        scores(built('CompositeLPIPS', network=lpips), small)
     with pytest.raises(UserValueError, match='squeezenet1_1'):
         TorchvisionFeatures('squeezenet11', 'features', folder / 'squeezenet.pth')
     with pytest.raises(UserValueError, match='no node'):

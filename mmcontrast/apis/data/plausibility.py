@@ -4,9 +4,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...errors import UserKeyError
-from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
-from ...registry import MODELS
+from ...registry import FUNCTIONS
 
 
 class SimOPAScorer:
@@ -23,14 +21,7 @@ class SimOPAScorer:
 
     def __init__(self, checkpoint: str | Path, device: str = 'cpu') -> None:
         self.checkpoint = str(checkpoint)
-        weights = find_state_dict(read_checkpoint(checkpoint), checkpoint)
-        self._model = MODELS.build(dict(type='SimOPA'))
-        note = check_matching_keys(weights, self._model, checkpoint, 'SimOPA')
-        if note:
-            raise UserKeyError(f'{note} Convert released weights of SimOPA with '
-                               'tools/convert/official.py topnet.')
-        self._model.load_state_dict(weights)
-        self._model.to(device).eval()
+        self._model = FUNCTIONS.get('build_placement_classifier')(checkpoint, device)
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray, mask: np.ndarray) -> float:

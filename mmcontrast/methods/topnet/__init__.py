@@ -30,6 +30,8 @@ METRICS.announce('mmcontrast.methods.topnet.composite_metrics', 'SimOPAAccuracy'
                  'CompositeFID', 'CompositeLPIPS')
 MODELS.announce('mmcontrast.methods.topnet.composite_networks', 'FIDInception',
                 'TorchvisionFeatures', 'LPIPSAlexNet')
+FUNCTIONS.announce('mmcontrast.methods.topnet.composite_networks',
+                   'build_placement_classifier')
 TRANSFORMS.announce('mmcontrast.methods.topnet.transforms', 'FlipPlacement',
                     'JitterObject', 'PackPlacement', 'PrepareTopNet',
                     'PrepareTopNetPair')

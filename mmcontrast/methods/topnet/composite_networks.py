@@ -14,7 +14,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from ...errors import UserKeyError, UserValueError, did_you_mean
 from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
-from ...registry import MODELS
+from ...registry import FUNCTIONS, MODELS
 
 EXTRA = "pip install 'mmcontrast[placement]'"
 INCEPTION_FILE = 'weights-inception-2015-12-05-6726825d.pth'
@@ -105,7 +105,7 @@ class LPIPSAlexNet(nn.Module):
     """LPIPS v0.1 with AlexNet: how different images of one size look.
 
     The distance of two images is a weighted squared distance of their features, which
-    have unit length at each position, after each of the five ReLUs, averaged over
+    are L2-normalized at each position, after each of the five ReLUs, averaged over
     positions. AlexNet is torchvision's; no linear layer is computed pair by pair.
 
     Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a
@@ -145,13 +145,13 @@ class LPIPSAlexNet(nn.Module):
             self.register_buffer(name, torch.tensor(values).reshape(1, 3, 1, 1), False)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) uint8 RGB -> five (N, C, h, w), of unit length at a position."""
+        """(N, 3, H, W) uint8 RGB -> five (N, C, h, w), L2-normalized over C."""
         scaled = (images / 127.5 - 1 - self.shift) / self.scale
         found = self.network(scaled)
         return [found[node] / (found[node].norm(dim=1, keepdim=True) + 1e-10)
                 for node in ALEXNET_NODES]
 
-    def mean_distance(self, images: Tensor) -> float:
+    def mean_distance(self, images: Tensor) -> Tensor:
         """Mean LPIPS over all unordered pairs of images.
 
         The mean squared difference of all pairs is twice the unbiased variance, so each
@@ -161,6 +161,9 @@ class LPIPSAlexNet(nn.Module):
             images: (N, 3, H, W) uint8 RGB, N at least 2, 63 pixels or more wide and
                 high.
 
+        Returns:
+            Scalar, on the device of the images.
+
         Raises:
             UserValueError: If the images are too small for AlexNet.
         """
@@ -169,7 +172,7 @@ class LPIPSAlexNet(nn.Module):
                 'LPIPS needs images of 63 pixels or more in width and height, got '
                 f'{images.shape[3]} x {images.shape[2]}.')
         weights = (getattr(self, f'linear_{i}') for i in range(len(ALEXNET_NODES)))
-        return sum(2 * (found.var(0).mean((1, 2)) @ weight).item() for found, weight in
+        return sum(2 * (found.var(0).mean((1, 2)) @ weight) for found, weight in
                    zip(self.features(images), weights, strict=True))
 
 
@@ -225,6 +228,30 @@ def _linear_file(path: str | Path | None) -> Path:
             f'LPIPSAlexNet takes its linear weights from torchmetrics: {EXTRA}, or '
             "give linear_weights, the path of lpips' weights/v0.1/alex.pth.")
     return Path(found.origin).parent / 'functional/image/lpips_models/alex.pth'
+
+
+@FUNCTIONS.register_module()
+def build_placement_classifier(weights: str | Path, device: str = 'cpu',
+                               cfg: dict | None = None) -> nn.Module:
+    """Build a classifier of composites, frozen, by default SimOPA.
+
+    Args:
+        weights: Path of its weights, converted by ``tools/convert/official.py``.
+        device: Where it runs.
+        cfg: Config of the classifier; it needs a method ``scores``, see
+            :class:`~.simopa.SimOPA`.
+
+    Raises:
+        FileNotFoundError, UserKeyError: If there is no such file or it does not fit.
+        UserValueError: If the classifier has no ``scores``.
+    """
+    path = weights_file(weights, 'of SimOPA', "OPA's repository, convert it with "
+                        'tools/convert/official.py topnet')
+    try:
+        return build_network(cfg or dict(type='SimOPA'), device, ['scores'], path)
+    except UserKeyError as error:
+        raise UserKeyError(f'{error} Released weights of SimOPA are converted with '
+                           'tools/convert/official.py topnet.') from error
 
 
 def build_network(cfg: dict, device: str, methods: Sequence[str] = (),

@@ -2,6 +2,7 @@
 import io
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,14 @@ from ...datasets.transforms.loading import read_image
 from ...errors import UserKeyError, UserValueError
 from .compositing import paste
 from .cutouts import CutOut, read_cutout
-from .sample import boxes_tensor
+from .sample import boxes_tensor, sample_name
 
 CHOICES = ('random', 'best')
-# What names a pair, for random choices that do not depend on the order of the data.
-_NAMES = ('background_id', 'object_id', 'background_path', 'object_path', 'seed')
+# Pairs that stay decoded: the metrics of a test see the same batch one after another.
+_KEPT_PAIRS = 16
+
+#: (H, W, 3) uint8 image and (H, W) uint8 opacity of the object in it.
+Composite = tuple[np.ndarray, np.ndarray]
 
 
 class CompositeMetric(BaseMetric):
@@ -29,12 +33,17 @@ class CompositeMetric(BaseMetric):
     Background and object of a sample are read again at their original size and the
     object is pasted into predicted boxes. Only samples with a positive count.
 
+    A box is drawn for each pair of object and background, whatever row of it a sample
+    is: items of ``OPAComposites`` for each pair (``group=True``) and for each row
+    (``group=False``) give the same scores, the first with less work.
+
     Args:
         choice: Which boxes: 'random', drawn among the first ``among``, as for the
             published numbers of FOPA and TopNet; or 'best', in the order of the model.
         among: Boxes to draw from. The model must predict as many
             (``test_cfg=dict(k=50)``); of fewer, all take part.
-        seed: Of the draw, which depends on it and on the pair alone.
+        seed: Of the draw, which depends on it and on the pair alone: on the ids that
+            the dataset gives, or the names of the files without their folders.
         paste_cfg: ``feather`` and ``mode`` of :func:`~.compositing.paste`.
         device: Where the network runs; default: a GPU if there is one.
         collect_device, prefix: See mmengine's ``BaseMetric``.
@@ -61,33 +70,26 @@ class CompositeMetric(BaseMetric):
 
     @torch.no_grad()
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        counted = [sample for sample in data_samples
+                   if len(_field(sample, 'positives', type(self)))]
+        entries = iter(self.measured(counted) if counted else ())
         # One entry a sample: mmengine truncates the results to the number of samples.
-        self.results += [self.measured(sample) if _has_positive(sample, type(self))
-                         else None for sample in data_samples]
+        self.results += [next(entries) if len(sample['positives']) else None
+                         for sample in data_samples]
 
-    def measured(self, sample: Mapping):
-        """What the metric keeps of one sample."""
+    def measured(self, samples: Sequence[Mapping]) -> list:
+        """What the metric keeps of each sample of a batch; all have a positive."""
         raise NotImplementedError
 
-    def composites(self, sample: Mapping, num: int = 1
-                   ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Composites at chosen boxes of a sample, at most ``num``.
-
-        Returns:
-            (H, W, 3) uint8 image and (H, W) uint8 opacity of the object, of each.
-        """
-        if 'boxes_xywh' not in sample:
-            raise UserKeyError(
-                f'{type(self).__name__}: a data sample has no boxes_xywh, only '
-                f'{sorted(sample)}. The model predicts them.')
-        boxes = boxes_tensor(sample['boxes_xywh']).cpu()
+    def composites(self, sample: Mapping, num: int = 1) -> list[Composite]:
+        """Composites at chosen boxes of a sample, at most ``num``."""
+        boxes = boxes_tensor(_field(sample, 'boxes_xywh', type(self))).cpu()
         order = chosen(len(boxes), num, self.choice, self.among,
-                       [self.seed, _fingerprint(sample)])
+                       [self.seed, fingerprint(sample)])
         return self.pasted(sample, boxes[order])
 
-    def pasted(self, sample: Mapping, boxes_xywh: Tensor
-               ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Composites of a sample at these boxes, as of :meth:`composites`."""
+    def pasted(self, sample: Mapping, boxes_xywh: Tensor) -> list[Composite]:
+        """Composites of a sample at these boxes."""
         if not len(boxes_xywh):
             return []
         background, cutout = read_pair(sample)
@@ -126,20 +128,37 @@ def read_pair(sample: Mapping) -> tuple[np.ndarray, CutOut]:
         BadImage: If a file is missing or damaged.
     """
     if 'seed' in sample:
-        pair = draw_placement(sample['seed'], **sample.get('scene_options', {}))
-        return pair.background.image, CutOut.from_rgba(pair.cutout, tight=False)
+        options = sample.get('scene_options', {})
+        return _toy_pair(sample['seed'], tuple(
+            (key, tuple(value) if isinstance(value, list) else value)
+            for key, value in options.items()))
     for key in ('background_path', 'object_path'):
         if key not in sample:
             raise UserKeyError(
-                f'Composites need the original images, but a data sample has no {key}, '
-                f'only {sorted(sample)}. The dataset must provide it.')
+                f'Composites need the original images, but {sample_name(sample)} has '
+                f'no {key}, only {sorted(sample)}. The dataset must provide it.')
     path = Path(sample['object_path'])
     beside = path.with_name(f'mask_{path.name}')
+    # None of a dataset says that there is no mask.
     mask_path = sample.get('mask_path', beside if beside.is_file() else None)
-    cutout = read_cutout(path, mask_path, tight=False)
+    background, cutout = _pair_of_files(sample['background_path'], path, mask_path)
     if tuple(sample.get('object_wh', cutout.size_wh)) != cutout.size_wh:
-        cutout = CutOut.from_rgba(cutout.rgba, str(path))
-    return np.asarray(read_image(str(sample['background_path']))), cutout
+        cutout = CutOut.from_rgba(cutout.rgba, cutout.path)
+    return background, cutout
+
+
+@lru_cache(_KEPT_PAIRS)
+def _toy_pair(seed: int, options: tuple) -> tuple[np.ndarray, CutOut]:
+    pair = draw_placement(seed, **dict(options))
+    return pair.background.image, CutOut.from_rgba(pair.cutout, tight=False)
+
+
+@lru_cache(_KEPT_PAIRS)
+def _pair_of_files(background_path: str | Path, object_path: str | Path,
+                   mask_path: str | Path | None) -> tuple[np.ndarray, CutOut]:
+    """A background and the whole image of an object."""
+    return (np.asarray(read_image(str(background_path))),
+            read_cutout(object_path, mask_path, tight=False))
 
 
 def as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
@@ -155,13 +174,20 @@ def stacked(images: Sequence[np.ndarray]) -> Tensor:
     return pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
 
 
-def _has_positive(sample: Mapping, metric: type) -> bool:
-    if 'positives' not in sample:
-        raise UserKeyError(f'{metric.__name__}: a data sample has no positives, only '
-                           f'{sorted(sample)}. The dataset provides them.')
-    return len(sample['positives']) > 0
+def _field(sample: Mapping, name: str, metric: type) -> Tensor:
+    if name not in sample:
+        raise UserKeyError(
+            f'{metric.__name__}: {sample_name(sample)} has no {name}, only '
+            f'{sorted(sample)}. boxes_xywh come from the model, positives from the '
+            'dataset.')
+    return sample[name]
 
 
-def _fingerprint(sample: Mapping) -> int:
-    """A number that names the pair, the same in every process."""
-    return zlib.crc32(repr([str(sample.get(key)) for key in _NAMES]).encode())
+def fingerprint(sample: Mapping) -> int:
+    """A number that names the pair, the same in every process and for every root."""
+    names = [sample.get('seed')]
+    for kind in ('background', 'object'):
+        name = sample.get(f'{kind}_id')
+        names.append(Path(str(sample.get(f'{kind}_path'))).name if name is None
+                     else name)
+    return zlib.crc32(repr([str(name) for name in names]).encode())

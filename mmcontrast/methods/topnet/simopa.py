@@ -1,4 +1,6 @@
 """Score how plausible a composite image looks with the classifier SimOPA."""
+from collections.abc import Sequence
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -35,25 +37,30 @@ class SimOPA(BaseModule):
         return self.head(self.trunk(composites)[-1].mean((2, 3)))
 
     @torch.no_grad()
-    def scores(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Probability that each placement is reasonable.
+    def scores(self, images: Tensor | Sequence[Tensor], masks: Tensor | Sequence[Tensor]
+               ) -> Tensor:
+        """Probability that each placement is reasonable; B at least 1, in one pass.
 
         Args:
-            images: (B, 3, H, W) uint8 RGB composites.
-            masks: (B, 1, H, W) uint8, 255 where the object was pasted.
+            images: (B, 3, H, W) uint8 RGB composites, or B of them with own sizes.
+            masks: (B, 1, H, W) uint8, 255 where the object was pasted; likewise.
 
         Returns:
             (B,) float32 in [0, 1].
 
         Raises:
-            ValueError: If they are not uint8: images that were scaled or normalized
+            ValueError: If one is not uint8: images that were scaled or normalized
                 before would give other scores without a word.
         """
-        if images.dtype != torch.uint8 or masks.dtype != torch.uint8:
+        composites = torch.stack([
+            self._resized(*both) for both in zip(images, masks, strict=True)])
+        return self(composites).float().softmax(1)[:, 1]
+
+    def _resized(self, image: Tensor, mask: Tensor) -> Tensor:
+        """(3, H, W) and (1, H, W) uint8 -> (4, size, size) from 0 to 1."""
+        if image.dtype != torch.uint8 or mask.dtype != torch.uint8:
             raise UserValueError(
                 'SimOPA.scores: images and masks must be uint8 from 0 to 255, got '
-                f'{images.dtype} and {masks.dtype}. Do not normalize them.')
-        device = self.head.weight.device
-        both = torch.cat([images, masks], 1).to(device).float() / 255
-        both = tvf.resize(both, [self.size, self.size], antialias=True)
-        return self(both).float().softmax(1)[:, 1]
+                f'{image.dtype} and {mask.dtype}. Do not normalize them.')
+        both = torch.cat([image, mask]).to(self.head.weight.device).float() / 255
+        return tvf.resize(both, [self.size, self.size], antialias=True)
