@@ -3,19 +3,19 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mmcontrast.methods.topnet.compositing import paste
 from mmcontrast.methods.topnet.cutouts import CutOut
+from mmcontrast.methods.topnet.pair_labels import labeled_pixels
+from mmcontrast.methods.topnet.preprocessor import PlacementPreprocessor
 from mmcontrast.methods.topnet.relative import (
     boxes_of_placements,
     placements_of_boxes,
 )
 from mmcontrast.registry import DATASETS
 from tests.helpers.topnet_case import Case, uint8_image
-
-MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
-STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
 
 
 @pytest.mark.parametrize('number', range(3))
@@ -52,7 +52,7 @@ def ellipse(height, width):
 
 
 @pytest.mark.parametrize('from_files', [True, False])
-def test_background_object_and_mask_of_the_pair_network(from_files, tmp_path):
+def test_an_item_of_the_pair_files_is_what_the_network_is_given(from_files, tmp_path):
     """The same from the canvases of the release and from the object's own image."""
     case = Case('ref_dataset_item')
     write_release(tmp_path, case.config)
@@ -60,13 +60,20 @@ def test_background_object_and_mask_of_the_pair_network(from_files, tmp_path):
         type='OPAPairs', ann_file='train_pair_new.json', data_root=str(tmp_path),
         canvas_files=from_files,
         pipeline=[dict(type='PrepareTopNetPair'), dict(type='PackPlacement')]))
-    inputs, sample = dataset[0]['inputs'], dataset[0]['data_samples']
-    background, item = (inputs[key].numpy().astype(np.float32) / 255
-                        for key in ('background', 'object'))
-    case.check(dict(bg=(background - MEAN) / STD, fg=(item[:3] - MEAN) / STD,
-                    mask=item[3:]))
-    for boxes, kind in ((sample.positives, 'pos'), (sample.negatives, 'neg')):
-        assert (boxes[:, :2] + boxes[:, 2:] / 2).tolist() == case.config[kind]
+    item = dataset[0]
+    inputs = PlacementPreprocessor(with_mask=True)(dict(
+        inputs={key: [value] for key, value in item['inputs'].items()}))['inputs']
+    canvas, = inputs['object']
+    case.check(dict(bg=inputs['background'][0], fg=canvas[:3], mask=canvas[3:]))
+    pixels = labeled_pixels([item['data_samples']], 256)
+    target = pixels.target_map(1, 256)[0]
+    rows, cols = (target != 255).nonzero().unbind(1)
+    # The release pads the positions of all labels to 50.
+    positions = torch.zeros(50, 2)
+    positions[:len(pixels.cols)] = torch.stack([pixels.cols, pixels.rows], 1).float()
+    case.check(dict(
+        labelled_yxv=torch.stack([rows, cols, target[rows, cols].long()], 1),
+        num=torch.tensor(len(pixels.cols)), feature_pos=positions))
 
 
 def write_release(root, config):

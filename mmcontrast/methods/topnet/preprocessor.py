@@ -39,10 +39,10 @@ class PlacementPreprocessor(BaseDataPreprocessor):
         self.with_mask = with_mask
         self.memory_format = (
             torch.channels_last if channels_last else torch.contiguous_format)
-        # A mask of 255 becomes 1.
+        # Of values from 0 to 1; a mask of 255 becomes 1.
         for name, values, of_mask in (('mean', mean, 0.), ('std', std, 255.)):
-            self.register_buffer(name, torch.tensor([*values, of_mask]).view(4, 1, 1),
-                                 persistent=False)
+            shares = torch.tensor([*values, of_mask], dtype=torch.float64) / 255
+            self.register_buffer(name, shares.float().view(4, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Normalize a batch; the same in training and in test.
@@ -91,5 +91,7 @@ class PlacementPreprocessor(BaseDataPreprocessor):
         # Always a copy: the loader may reuse its tensors.
         images = images.flatten(0, -4).to(
             torch.float32, memory_format=self.memory_format, copy=True)
-        images.sub_(self.mean[:channels]).div_(self.std[:channels])
+        # The order of torchvision's ToTensor and Normalize, so that values are equal to
+        # those of the unofficial loader in all bits.
+        images.div_(255).sub_(self.mean[:channels]).div_(self.std[:channels])
         return images.unflatten(0, first)
