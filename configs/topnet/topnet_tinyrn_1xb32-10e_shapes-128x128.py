@@ -11,4 +11,5 @@ max_epochs = 10
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3), paramwise_cfg=dict(
         _delete_=True, bias_decay_mult=0.0, norm_decay_mult=0.0))
+param_scheduler = dict(warmup=1)
 train_cfg = dict(max_epochs=max_epochs, val_interval=2)

@@ -4,5 +4,6 @@ _base_ = './topnet_tinyrn_1xb32-10e_shapes-128x128.py'
 max_epochs = 2
 train_dataloader = dict(dataset=dict(num_pairs=640))
 val_dataloader = dict(dataset=dict(num_pairs=64))
+param_scheduler = dict(warmup=0.2)
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 default_hooks = dict(logger=dict(interval=5))

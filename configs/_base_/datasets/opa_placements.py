@@ -13,10 +13,12 @@ train_dataloader = dict(
     loader, drop_last=True, sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(type='OPAComposites', ann_file='train_set.csv', data_root=data_root,
                  positives_only=True, pipeline=train_pipeline))
+# All labels: F1 and balanced accuracy also count the pairs with negatives alone, the
+# other metrics leave them out.
 val_dataloader = dict(
     loader, sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='OPAComposites', ann_file='test_set.csv', data_root=data_root,
-                 positives_only=True, test_mode=True, pipeline=test_pipeline))
+                 test_mode=True, pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = [dict(type='PlacementIoU'), dict(type='OPAMetric')]
+val_evaluator = [dict(type='PlacementIoU', per_truth=True), dict(type='OPAMetric')]
 test_evaluator = val_evaluator

@@ -133,13 +133,14 @@ class WarmupCosineLR(_WarmupLR):
 
     Args:
         optimizer: Wrapped optimizer.
-        warmup: Length of the warm-up in epochs or iterations, see ``by_epoch``.
+        warmup: Length of the warm-up in epochs, or parts of one, or iterations, see
+            ``by_epoch``.
         multiplier: The first step uses peak / multiplier.
         eta_min: Learning rate at the end.
         end: Length of the whole run; the runner fills it in.
     """
 
-    def __init__(self, optimizer, *args, warmup: int = 5, multiplier: float = 100.0,
+    def __init__(self, optimizer, *args, warmup: float = 5, multiplier: float = 100.0,
                  eta_min: float = 1e-6, **kwargs):
         self.warmup, self.multiplier, self.eta_min = warmup, multiplier, eta_min
         super().__init__(optimizer, *args, **kwargs)
@@ -169,7 +170,7 @@ class WarmupStepLR(_WarmupLR):
     _lengths = ('warmup', 'milestones')
 
     def __init__(self, optimizer, *args, milestones: Sequence[int] = (120, 160, 200),
-                 warmup: int = 5, multiplier: float = 100.0, gamma: float = 0.1,
+                 warmup: float = 5, multiplier: float = 100.0, gamma: float = 0.1,
                  **kwargs):
         self.milestones, self.warmup = list(milestones), warmup
         self.multiplier, self.gamma = multiplier, gamma
@@ -186,15 +187,17 @@ class WarmupPolyLR(_WarmupLR):
 
     Args:
         optimizer: Wrapped optimizer.
-        warmup: Length of the warm-up in epochs or iterations, see ``by_epoch``.
+        warmup: Length of the warm-up in epochs, or parts of one, or iterations, see
+            ``by_epoch``.
         warmup_ratio: Factor of the first step.
         power: Of the decay.
         eta_min: Learning rate at the end, of every parameter group.
         end: Length of the whole run; the runner fills it in.
     """
 
-    def __init__(self, optimizer, *args, warmup: int = 1500, warmup_ratio: float = 1e-6,
-                 power: float = 0.9, eta_min: float = 1e-6, **kwargs):
+    def __init__(self, optimizer, *args, warmup: float = 1500,
+                 warmup_ratio: float = 1e-6, power: float = 0.9, eta_min: float = 1e-6,
+                 **kwargs):
         self.warmup, self.warmup_ratio = warmup, warmup_ratio
         self.power, self.eta_min = power, eta_min
         super().__init__(optimizer, *args, **kwargs)
