@@ -61,7 +61,7 @@ def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], nam
                     covered: tuple[float, float] = (1.0, 1.0),
                     limits: tuple[float, float] | None = None,
                     regions: Sequence[Regions] | None = None,
-                    called: str = 'cosine') -> Image.Image:
+                    label: str = 'cosine') -> Image.Image:
     """Draw an image and one heat map per text beside it.
 
     A ring marks the peak of each map; the caption gives the text and the peak's score.
@@ -75,7 +75,7 @@ def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], nam
         limits: Scores of the darkest and the brightest color. Default: the lowest and
             the highest score of these maps.
         regions: For each text the regions to outline on its tile.
-        called: What the scores are, for the color scale.
+        label: What the scores are, for the color scale.
     """
     count = len(texts) + 1
     width, height = fitted_size(image.shape, _tile(count))
@@ -90,7 +90,7 @@ def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], nam
     sheet = Image.new('RGB', (
         _GAP + columns * across, _HEAD + math.ceil(count / columns) * down), 'white')
     draw = ImageDraw.Draw(sheet)
-    left = _scale(sheet, draw, font, low, high, called)
+    left = _scale(sheet, draw, font, low, high, label)
     draw.text((_GAP, 8), truncate_left(name, font, left - 2 * _GAP), _INK, font)
     tiles = [small, *heat_overlays(small, large, low, high)]
     for number, tile in enumerate(tiles):
@@ -130,9 +130,9 @@ def _columns(count: int, across: int, down: int) -> int:
 
 
 def _scale(sheet: Image.Image, draw: ImageDraw.ImageDraw, font, low: float, high: float,
-           called: str) -> int:
+           label: str) -> int:
     """The color scale at the top right; returns where it begins."""
-    limits_text = f'{called} {low:.2f}', f'{high:.2f}'
+    limits_text = f'{label} {low:.2f}', f'{high:.2f}'
     right = sheet.width - _GAP - round(font.getlength(limits_text[1]))
     bar = Image.fromarray(np.repeat(HEAT[None, ::2], 14, axis=0))
     left = right - bar.width - 6 - round(font.getlength(limits_text[0])) - 6

@@ -71,7 +71,7 @@ def draw_placements(background: np.ndarray, cutouts: Sequence[CutOut],
     size = fitted_size(background.shape, width)
     shown = before = _fitted(background, size)
     rows = []
-    for cutout, called, heat, boxes, ranked, composite in zip(
+    for cutout, label, heat, boxes, ranked, composite in zip(
             cutouts, names, heats, boxes_xywh, scores, composites, strict=True):
         colors = label_colors({i: i for i in range(len(boxes))}, len(boxes))
         boxes = boxes * np.tile(np.divide(size, background.shape[1::-1]), 2)
@@ -82,7 +82,7 @@ def draw_placements(background: np.ndarray, cutouts: Sequence[CutOut],
             [on_checkerboard(cutout, size),
              with_dots(heat_overlays(shown, best, low, high)[0], boxes, colors),
              with_boxes(before, boxes, colors), after],
-            f'{called} in {name}', _legend(boxes, ranked, colors, low, high)))
+            f'{label} in {name}', _legend(boxes, ranked, colors, low, high)))
         before = after
     return image_sheet(rows, size[0], headings=_HEADINGS)
 
@@ -99,7 +99,7 @@ def draw_placement_maps(background: np.ndarray, heat: Tensor, ratios: Tensor, na
         name: Of object and background.
     """
     texts = [f'size {ratio:.3f}' for ratio in ratios.tolist()]
-    return score_map_sheet(background, heat, texts, name, called='score')
+    return score_map_sheet(background, heat, texts, name, label='score')
 
 
 def on_checkerboard(cutout: CutOut, size_wh: tuple[int, int]) -> np.ndarray:

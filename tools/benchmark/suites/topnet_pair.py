@@ -1,4 +1,4 @@
-"""Measure the unofficial TopNet against what its released code computes."""
+"""Measure the unofficial TopNet: its last layers as one, its background once."""
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -46,8 +46,8 @@ def head_rows(head: nn.Module, sizes: PairSizes, turns: int) -> Iterator[Row]:
 
 @torch.no_grad()
 def scale_rows(model: nn.Module, sizes: PairSizes, turns: int) -> Iterator[Row]:
-    """Sixteen sizes of an object: everything anew for each, and what they share once.
-    """
+    """Sixteen sizes of an object: one network, its background trunk run once a size,
+    or once for all."""
     background = torch.randn(1, 3, sizes.size, sizes.size, device=sizes.device)
     canvases = torch.randn(SCALES, 4, sizes.size, sizes.size, device=sizes.device)
 

@@ -57,7 +57,7 @@ def build_model(sizes: PlaceSizes) -> nn.Module:
         type='TopNet', image_size=(sizes.size, side),
         background_encoder=dict(vit, img_size=sizes.size, out_type='featmap'),
         object_encoder=dict(vit, img_size=side),
-        fusion=dict(heads=arch['num_heads']),
+        fusion=dict(heads=8),
         grid=dict(size=(sizes.size,) * 2, scales=SCALES)))
     return model.to(sizes.device).eval()
 
