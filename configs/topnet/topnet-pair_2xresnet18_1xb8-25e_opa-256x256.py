@@ -36,4 +36,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 # All 25 are kept, as released, whose test reads that of epoch 11; with the optimizer,
 # 1.4 GB each, 34 GB in all.
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=-1))
+default_hooks = dict(
+    checkpoint=dict(max_keep_ckpts=-1),
+    # Pairs with a damaged image are replaced and listed.
+    bad_images=dict(type='BadImagesHook'))

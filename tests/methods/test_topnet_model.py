@@ -269,8 +269,9 @@ def test_what_a_sample_lacks_is_named(model, mode, lacking):
     kept = {key: value for key, value in data['data_samples'][1].metainfo.items()
             if key != lacking}
     data['data_samples'][1] = PlacementSample(
-        metainfo=kept, positives=data['data_samples'][1].positives)
-    with pytest.raises(UserKeyError, match=f'A sample has no {lacking}'):
+        metainfo=dict(kept, object_id='7'),
+        positives=data['data_samples'][1].positives)
+    with pytest.raises(UserKeyError, match=f'from {lacking}, but .* object 7 has only'):
         model(**data, mode=mode)
 
 

@@ -90,8 +90,8 @@ def check_metainfo(samples: Sequence[PlacementSample], *names: str) -> None:
         for name in names:
             if name not in sample.metainfo:
                 raise UserKeyError(
-                    f'{sample_name(sample)} has no {name}, which its boxes are '
-                    f'computed from, only {sorted(sample.metainfo_keys())}.')
+                    f'Boxes are computed from {name}, but {sample_name(sample)} has '
+                    f'only {sorted(sample.metainfo_keys())}.')
 
 
 def boxes_of_corners(boxes_xyxy: Sequence[Sequence[float]]) -> Tensor:

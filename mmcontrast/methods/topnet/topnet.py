@@ -77,8 +77,9 @@ class TopNet(BaseModel):
         self.criterion = build_part(loss, type='SparseContrastiveLoss')
         self.test_cfg = checked_options(test_cfg, TEST_OPTIONS, 'TopNet')
         if self.test_cfg.get('fix') not in (None, 'center'):
-            raise UserValueError("test_cfg of TopNet: fix must be 'center' or None, got "
-                                 f'{self.test_cfg["fix"]!r}.')
+            raise UserValueError(
+                "test_cfg of TopNet: fix must be 'center' or None, got "
+                f'{self.test_cfg["fix"]!r}.')
 
     def _build_fusion(self, config: dict, background: Sequence[int],
                       object_token: Sequence[int]):
