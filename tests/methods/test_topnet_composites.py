@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from PIL import Image
 from torch import nn
 
+from mmcontrast.apis.config import load_config
 from mmcontrast.datasets.shapes import draw_placement
 from mmcontrast.errors import DataError, UserKeyError, UserValueError
 from mmcontrast.methods.topnet import composites
@@ -35,6 +37,7 @@ from mmcontrast.methods.topnet.frechet import frechet_distance
 from mmcontrast.methods.topnet.sample import PlacementSample
 from mmcontrast.registry import DATASETS, METRICS, MODELS
 
+CONFIGS = Path(__file__).parents[2] / 'configs'
 SIZE = 64
 
 
@@ -431,6 +434,56 @@ def test_all_metrics_of_a_config_run_over_a_dataset_of_the_toy_world(
     assert found['placement/top1_iou'] == found['toy/top1'] == found['opa/f1'] == 1
     assert found['composite/fid'] == pytest.approx(0, abs=1e-6)
     assert found['composite/lpips'] > 0 and 0 <= found['composite/accuracy'] <= 1
+
+
+def write_opa(root):
+    """Two pairs with three plausible rows, and their composites."""
+    images = {f'background/b/{i}.jpg': draw_placement(i, 80).scene.image
+              for i in (1, 2)}
+    for i in (1, 2):
+        cutout = draw_placement(i, 80).cutout
+        images[f'foreground/f/{i}.jpg'] = cutout[..., :3]
+        images[f'foreground/f/mask_{i}.jpg'] = cutout[..., 3]
+    rows = ['fg_id,bg_id,position,scale,label,img_name,mask_name']
+    for i, x, label in ((1, 3, 1), (1, 40, 1), (2, 9, 1), (2, 0, 0)):
+        name = f'{i}_{i}_{x}_4_20_30_0.375_{label}.jpg'
+        rows.append(f'{i},{i},"[{x}, 4, 20, 30]",0.375,{label},dataset/{name},'
+                    f'dataset/mask_{name}')
+        images[f'composite/test_set/{name}'] = draw_placement(i, 80).scene.image
+        images[f'composite/test_set/mask_{name}'] = np.zeros((80, 80), np.uint8)
+    for name, pixels in images.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(root / name)
+    (root / 'test_set.csv').write_text('\n'.join(rows))
+
+
+def test_the_published_protocol_runs_from_files_of_opa_to_scores(
+        classifier, squeezenet, lpips, tmp_path):
+    """The config of the search over sixteen sizes, with small networks."""
+    write_opa(tmp_path)
+    cfg = load_config(str(CONFIGS / 'topnet' / (
+        'topnet-pair_2xresnet18_1xb8-25e_opa-256x256_multiscale.py')))
+    data = dict(cfg.test_dataloader.dataset, data_root=str(tmp_path))
+    data['pipeline'][0].size = 64
+    torch.manual_seed(0)
+    model = MODELS.build(dict(type='TopNetPair', fusion='fixed', size=64, layers=1,
+                              test_cfg=cfg.model.test_cfg)).eval()
+    true = str(tmp_path / 'composite/test_set')
+    small = dict(SimOPAAccuracy=classifier, CompositeLPIPS=dict(network=lpips),
+                 CompositeFID=dict(network=squeezenet, real_folder=true))
+    metrics = [METRICS.build(dict(metric, **small.get(metric.type, {})))
+               for metric in cfg.test_evaluator]
+    batch = pseudo_collate(list(DATASETS.build(data)))
+    evaluator = Evaluator(metrics)
+    with torch.no_grad():
+        samples = model.test_step(batch)
+    assert [len(one.boxes_xywh) for one in samples] == [50, 50]
+    evaluator.process(data_samples=samples)
+    found = evaluator.evaluate(2)
+    assert found['composite/fid_images'] == 3
+    assert round(3 * found['composite/accuracy'], 6) in (0, 1, 2, 3)
+    assert found['composite/lpips'] > 0 and np.isfinite(found['composite/fid'])
+    assert 0 <= found['placement/top5_iou'] <= 1
 
 
 # What is said.
