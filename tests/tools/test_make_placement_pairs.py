@@ -562,6 +562,7 @@ def test_images_with_ids_that_look_alike_are_pairs_of_their_own(world, tmp_path)
                                           progress=False))
     for key in ('background', 'object'):
         assert len({pair[key] for pair in pairs}) == len(pairs) == 4
+    assert pairs[0]['object'] == 'objects/000000000017.png'
 
 
 def test_a_cut_out_holds_nothing_of_its_surroundings():

@@ -88,8 +88,7 @@ class PairMaker:
         background, _ = remove_object(image, mask, others, self.inpainter, rng,
                                       self.dilate, self.num_extra)
         box = cv2.boundingRect(mask.astype(np.uint8))
-        # As JSON: 17 and '17' are two ids.
-        stem = unique_stem(json.dumps(entry['id']))
+        stem = _stem(entry['id'])
         names = f'backgrounds/{stem}.jpg', f'objects/{stem}.png'
         write_image(self.out / names[0], background, _QUALITY)
         write_image(self.out / names[1], cut_out(image, mask, box))
@@ -98,6 +97,13 @@ class PairMaker:
             inpainted=True, background_id=str(entry['id']),
             object_id=str(annotation['id']), file_name=entry['file_name'],
             category=self.wanted[annotation['category_id']])
+
+
+def _stem(image_id: int | str) -> str:
+    """File name of an image: COCO's for its ids; 17 and '17' are two images."""
+    if isinstance(image_id, int) and image_id >= 0:
+        return f'{image_id:012d}'
+    return unique_stem(json.dumps(image_id))
 
 
 def cut_out(image: np.ndarray, mask: np.ndarray, box_xywh: Sequence[int]

@@ -11,8 +11,8 @@ from ...errors import UserValueError
 from ...io.atomic import remove_partial_files, write_text
 
 SKIPPED = 'skipped.txt'
-# Names that unique_stem gives.
-_NAME = re.compile(r'[A-Za-z0-9_-]+-[0-9a-f]{8}\.[a-z]+')
+# Names that unique_stem gives, and COCO's.
+_NAME = re.compile(r'([A-Za-z0-9_-]+-[0-9a-f]{8}|[0-9]{12,})\.[a-z]+')
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class RunFolder:
         tool: The tool, for messages and the first line of ``skipped.txt``.
         files: Name of a file in the folder -> function that tells by the content
             whether the tool wrote it.
-        folders: Names of folders in it. Their files have names of ``unique_stem``.
+        folders: Names of folders in it. Their files have names of ``unique_stem``,
+            or COCO's.
     """
 
     path: Path
