@@ -69,7 +69,7 @@ def write_bank(root, places, objects=(CAR,), names=('0.png', '1.png')):
 def paster(bank, **options):
     return TRANSFORMS.build(dict(
         dict(type='PlacedCopyPaste', bank=bank, classes=CLASSES, num_objects=1, prob=1,
-             choice='ranked', feather=0), **options))
+             choice='ranked', min_score=0, feather=0), **options))
 
 
 def results_of(images, name='0.png', **labels):
@@ -187,6 +187,18 @@ def test_places_are_sampled_in_proportion_to_their_scores(tmp_path):
              for _ in range(300)]
     # 3 of 4; the standard deviation of the mean is 0.025.
     assert abs(np.mean(first) - 0.75) < 0.08
+
+
+def test_places_far_below_the_best_one_are_not_used(tmp_path):
+    boxes = [[10, 5, 8, 6], [25, 5, 8, 6], [40, 20, 8, 6]]
+    bank, images = write_bank(tmp_path, [(0, boxes, [.4, .38, .35])])
+    step = paster(bank, choice='sampled', min_score=.9)
+    np.random.seed(0)
+    assert {boxes_of(step(results_of(images, **instances())))[0][0]
+            for _ in range(60)} == {10, 25}
+    # If all others collide, the object is left out.
+    taken = instances([[10, 5, 18, 11], [25, 5, 33, 11]])
+    assert len(boxes_of(step(results_of(images, **taken)))) == 2
 
 
 def test_as_many_objects_are_pasted_as_asked_for_each_number_alike(tmp_path):
@@ -432,7 +444,8 @@ def test_a_step_too_late_in_the_pipeline_is_named(tmp_path, change):
 @pytest.mark.parametrize('option, message', [
     (dict(num_objects=0), 'num_objects'), (dict(num_objects=(3, 1)), 'num_objects'),
     (dict(prob=1.5), 'prob'), (dict(max_overlap=-1), 'max_overlap'),
-    (dict(placement='place'), "'placed', 'random'"), (dict(choice='best'), 'sampled'),
+    (dict(placement='place'), "'placed', 'random'"),
+    (dict(min_score=2), 'min_score'), (dict(choice='best'), 'sampled'),
     (dict(channel_order='RGB'), 'bgr'), (dict(mode='copy'), 'poisson'),
     (dict(feather=-1), 'feather')])
 def test_arguments_out_of_range_are_named(tmp_path, option, message):

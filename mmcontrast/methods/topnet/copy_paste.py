@@ -1,5 +1,5 @@
 """Paste objects into training images at places that a trained TopNet predicts."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -47,6 +47,8 @@ class PlacedCopyPaste(BaseTransform):
             probability that is proportional to its score, or 'ranked', the best. It is
             the first in this order that ``max_overlap`` allows; if that allows none of
             those in the bank, the object is left out.
+        min_score: Smallest score of a place, as a share of the best one of the object:
+            low-ranked places, though each is unlikely, are many.
         mode, feather: How to blend, see :func:`~.compositing.paste`.
         max_overlap: Largest intersection of the box with another one, labeled or
             pasted, as a share of the smaller of the two; 1 allows everything.
@@ -66,17 +68,20 @@ class PlacedCopyPaste(BaseTransform):
     def __init__(self, bank: str, classes: str | Sequence[str],
                  num_objects: int | tuple[int, int] = (1, 3), prob: float = 0.5,
                  placement: str = 'placed', choice: str = 'sampled',
+                 min_score: float = 0.9,
                  mode: str = 'alpha', feather: float = 1.0, max_overlap: float = 0.3,
                  bbox_occluded_thr: float = 10, mask_occluded_thr: float = 300,
                  channel_order: str = 'bgr') -> None:
         self.num_objects = (
             (num_objects, num_objects) if isinstance(num_objects, int)
             else tuple(num_objects))
-        _check(self.num_objects, prob, max_overlap, placement=placement, choice=choice,
-               channel_order=channel_order)
+        _check(self.num_objects, dict(prob=prob, max_overlap=max_overlap,
+                                      min_score=min_score),
+               placement=placement, choice=choice, channel_order=channel_order)
         check_blending(mode, feather)
         self.prob, self.placement, self.choice = prob, placement, choice
-        self.mode, self.feather, self.max_overlap = mode, feather, max_overlap
+        self.mode, self.feather = mode, feather
+        self.max_overlap, self.min_score = max_overlap, min_score
         self.channel_order = channel_order
         self.rule = OcclusionRule(bbox_occluded_thr, mask_occluded_thr)
         self.bank = PlacementBank(bank)
@@ -116,9 +121,11 @@ class PlacedCopyPaste(BaseTransform):
         noise, corners = rng.gumbel(size=len(boxes)), rng.random((len(boxes), 2))
         if self.placement == 'random':
             boxes[:, :2] = corners * np.maximum(np.array(image_wh) - boxes[:, 2:], 0)
+        good = thing.scores >= self.min_score * thing.scores.max()
+        boxes, scores, noise = boxes[good], thing.scores[good], noise[good]
         if self.choice == 'sampled':
             # In this order, each is drawn by its score among those that are left.
-            order = np.argsort(-np.log(np.maximum(thing.scores, 1e-30)) - noise)
+            order = np.argsort(-np.log(np.maximum(scores, 1e-30)) - noise)
             boxes = boxes[order]
         boxes[:, 2:] += boxes[:, :2]
         free = (overlaps(boxes, taken) <= self.max_overlap).all(1)
@@ -184,13 +191,13 @@ def _check_image(results: dict, places: ImagePlaces) -> None:
         'LoadAnnotations, and use a bank of the images of this dataset.')
 
 
-def _check(num_objects: tuple[int, int], prob: float, max_overlap: float,
+def _check(num_objects: tuple[int, int], shares: Mapping[str, float],
            **choices: str) -> None:
     if len(num_objects) != 2 or not 1 <= num_objects[0] <= num_objects[1]:
         raise UserValueError(
             'PlacedCopyPaste: num_objects must be a number or (least, most), at least '
             f'1, got {num_objects}.')
-    for name, value in (('prob', prob), ('max_overlap', max_overlap)):
+    for name, value in shares.items():
         if not 0 <= value <= 1:
             raise UserValueError(
                 f'PlacedCopyPaste: {name} must be in [0, 1], got {value}.')
