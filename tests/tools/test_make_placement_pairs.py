@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 from mmcontrast.apis.data import parallel
 from mmcontrast.apis.data.coco_masks import decode_mask
-from mmcontrast.apis.data.cutting import Instances, Rules
+from mmcontrast.apis.data.cutting import OCCLUDED, Instances, Rules
 from mmcontrast.apis.data.inpainting import (
     DiffusersInpainter,
     TeleaInpainter,
@@ -263,7 +263,7 @@ def test_a_damaged_mask_is_never_drawn(damaged):
 def test_an_object_that_another_one_touches_may_be_hidden(other, hidden):
     first = annotation(disc(12, (48, 40)))
     reasons = Instances.of([first, other], (80, 96)).reasons(Rules())
-    assert reasons[0] == ('occluded' if hidden else None)
+    assert reasons[0] == (OCCLUDED if hidden else None)
 
 
 # The whole tool.

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmcontrast.apis.data import place_objects as place_objects_module
-from mmcontrast.apis.data.cutting import Rules
+from mmcontrast.apis.data.cutting import OCCLUDED, Rules
 from mmcontrast.apis.data.make_shapes import make_shapes
 from mmcontrast.apis.data.object_pool import box_instances
 from mmcontrast.apis.data.place_objects import place_objects
@@ -193,7 +193,7 @@ def test_objects_are_kept_for_backgrounds_of_one_size_where_it_counts(bank):
 def test_objects_that_touch_others_are_left_out_by_default(files, bank, tmp_path):
     made = make(files, tmp_path / 'bank', with_occluded=False)
     left_out = sum(bank[0].objects.values()) - sum(made.objects.values())
-    assert made.reasons['occluded'] == left_out > 0
+    assert made.reasons[OCCLUDED] == left_out > 0
 
 
 def test_the_pair_network_places_objects_at_its_sixteen_scales(bank):

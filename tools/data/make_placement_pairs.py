@@ -57,8 +57,9 @@ def report(made: PairsMade) -> list[str]:
         lines.append(f'Not used ({made.skipped}):')
         lines += [f'  {count:7d}  {reason}'
                   for reason, count in made.reasons.most_common()]
-    return [*lines, 'In a config of yours, below its _base_, an *_inpainted config of '
-            'configs/topnet:', '', made.config]
+    return [*lines, 'For training, in a config of your own. For validation, the same '
+            'as val_dataloader,', 'with test_mode=True and the pipeline of '
+            '_base_.val_dataloader; test_dataloader = val_dataloader.', '', made.config]
 
 
 def build_parser() -> argparse.ArgumentParser:

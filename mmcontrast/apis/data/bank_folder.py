@@ -48,8 +48,8 @@ class BankMade:
     def config(self) -> str:
         """The step of a pipeline that uses it, right after ``LoadAnnotations``."""
         return (f"dict(type='mmcontrast.PlacedCopyPaste', bank={str(self.path)!r},\n"
-                f'     classes={list(self.objects)!r}),  # all of the dataset, in its '
-                'order')
+                '     classes=CLASSES),  # all classes of your dataset, in the order '
+                'of its labels')
 
 
 class BankFolder:

@@ -14,6 +14,7 @@ _GAP = 3
 # Pixels of room that an object leaves if the edge of the image does not cut it off: a
 # polygon that ends at 639.4 of 640 pixels fills columns up to 638.
 _BORDER = 2
+OCCLUDED = 'occluded, or touching another object'
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Instances:
         """Why each object cannot be cut out; None where it can."""
         cover = self.masks.sum(0, dtype=np.uint16)
         return [problem or rules.reason(mask)
-                or ('occluded' if _touches(mask, cover) else None)
+                or (OCCLUDED if _touches(mask, cover) else None)
                 for mask, problem in zip(self.masks, self.problems, strict=True)]
 
 

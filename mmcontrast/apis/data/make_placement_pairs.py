@@ -19,6 +19,9 @@ _MASKS_NEEDED = (
     'Give a file of instance segmentation, or add masks with a segmentation model.')
 
 
+_CONFIG = 'mmcontrast::topnet/topnet_vit-s16_8xb8-25e_inpainted-256x256.py'
+
+
 @dataclass(frozen=True)
 class PairsMade:
     """Result of :func:`make_placement_pairs`.
@@ -41,8 +44,9 @@ class PairsMade:
 
     @property
     def config(self) -> str:
-        """Config lines that read it, for below the ``_base_`` of a config."""
-        return f"""train_dataloader = dict(dataset=dict(
+        """A config that reads it for training."""
+        return f"""_base_ = '{_CONFIG}'
+train_dataloader = dict(dataset=dict(
     _delete_=True, type='mmcontrast.PlacementPairs', ann_file={str(self.path)!r},
     pipeline=_base_.train_dataloader.dataset.pipeline))"""
 

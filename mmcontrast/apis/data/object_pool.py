@@ -13,7 +13,7 @@ from ...datasets.placement_bank import OBJECTS, BankObject, unique_stem
 from ...errors import UserValueError
 from ...registry import FUNCTIONS
 from .annotated_images import AnnotatedImages, read_entry
-from .cutting import Instances, Rules
+from .cutting import OCCLUDED, Instances, Rules
 from .pair_maker import cut_out, write_image
 
 BOX_MASKS = ('ellipse', 'rectangle')
@@ -103,7 +103,7 @@ def _cut_image(pool: ObjectPool, image: np.ndarray, source: str,
             annotations[k]['category_id'])
         if k not in wanted or pool.is_full(category):
             continue
-        if reason and not (with_occluded and reason == 'occluded'):
+        if reason and not (with_occluded and reason == OCCLUDED):
             pool.skip(source, f'annotation {number}', reason)
             continue
         mask = instances.masks[k]
@@ -146,8 +146,9 @@ def list_objects(folder: Path) -> list[Path]:
     for path in paths:
         if path.parent == folder:
             raise UserValueError(
-                f'{path} lies in no folder of a class. Use one folder per class, such '
-                f'as {folder / "car" / path.name}.')
+                f'{path} lies in no folder of a class. Give a folder of cut-outs '
+                f'(--objects) with one folder per class, such as '
+                f'{folder / "car" / path.name}.')
     return paths
 
 

@@ -42,7 +42,8 @@ def check_data(report: Report, cfg: Config, num_samples: int) -> None:
         except Exception as error:
             hint = ('. Put the data there, or correct data_root and the other paths.'
                     if isinstance(error, FileNotFoundError) else '')
-            report.fail(f'{name}: {error_text(error)}{hint}')
+            text = error_text(error)
+            report.fail(f'{name}: {text.rstrip(".") + hint if hint else text}')
             broken.add(settings)
             continue
         _check_count(report, name, loader, dataset)

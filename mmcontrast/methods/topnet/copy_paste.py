@@ -166,13 +166,14 @@ def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 def _labels(bank: PlacementBank, classes: Sequence[str]) -> dict[str, int]:
     """Class of an object -> its label in the dataset."""
     labels = {name: label for label, name in enumerate(classes)}
-    for name in bank.classes:
-        if name not in labels:
-            raise UserKeyError(
-                f'The placement bank {bank.folder} has objects of the class {name!r}, '
-                f'which the dataset does not have{did_you_mean(name, classes)} It has '
-                f'{", ".join(classes)}. Correct classes of PlacedCopyPaste, or make '
-                'the bank with --classes.')
+    missing = [name for name in bank.classes if name not in labels]
+    if missing:
+        shown = [*classes[:9], '...', classes[-1]] if len(classes) > 11 else classes
+        raise UserKeyError(
+            f'The placement bank {bank.folder} has objects of classes that the dataset '
+            f'does not have: {", ".join(missing)}{did_you_mean(missing[0], classes)} '
+            f'It has {len(classes)}: {", ".join(shown)}. Correct classes of '
+            'PlacedCopyPaste, or make the bank with --classes.')
     return labels
 
 

@@ -98,7 +98,7 @@ def draw_placement_maps(background: np.ndarray, heat: Tensor, ratios: Tensor, na
         ratios: (S,) max(w / W, h / H) of each size.
         name: Of object and background.
     """
-    texts = [f'size {ratio:.3f}' for ratio in ratios.tolist()]
+    texts = [f'scale {ratio:.3f}' for ratio in ratios.tolist()]
     return score_map_sheet(background, heat, texts, name, label='score')
 
 

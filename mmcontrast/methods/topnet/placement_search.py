@@ -109,7 +109,7 @@ class PlacementSearch:
         return (f'no place is left for {self._listed()}'
                 f'{self.constraints.sentence()}: no box {inside} the background of '
                 f'{width} x {height} pixels meets all that is asked. Ask for a smaller '
-                'size, or allow more of the background.')
+                'size, another position, or allow more of the background.')
 
     def _listed(self) -> str:
         """The first names, for a message."""
