@@ -106,7 +106,10 @@ def test_boxes_without_area_have_no_iou():
 
 
 @pytest.mark.parametrize('options, named', [
-    (dict(topk=0), 'topk'), (dict(topk=()), 'topk'), (dict(thresholds=50), 'IoUs')])
+    (dict(topk=0), 'topk'), (dict(topk=()), 'topk'), (dict(thresholds=50), 'IoUs'),
+    (dict(topk='5'), "topk .* got '5'"), (dict(topk=1.5), 'topk'),
+    (dict(topk=[1, 'a']), 'topk'), (dict(topk=True), 'topk'),
+    (dict(thresholds='x'), 'IoUs'), (dict(thresholds=[0.5, None]), 'IoUs')])
 def test_wrong_options_are_named(options, named):
     with pytest.raises(UserValueError, match=named):
         PlacementIoU(**options)
@@ -115,5 +118,12 @@ def test_wrong_options_are_named(options, named):
 def test_missing_boxes_are_named():
     with pytest.raises(UserKeyError, match='object 7 has no boxes_xywh'):
         PlacementIoU().process({}, [dict(positives=[[0, 0, 1, 1]], object_id='7')])
+    without_size = dict(sample([[0, 0, 1, 1]], [[0, 0, 1, 1]]), object_id='7')
+    del without_size['background_wh']
+    with pytest.raises(UserKeyError, match='object 7 has no background_wh'):
+        scores([without_size])
+    assert scores([without_size], topk=1)['top1_iou'] == 1
+    with pytest.raises(UserValueError, match='boxes_xywh of .* are not finite'):
+        scores([sample([[0, 0, 1, 1], [0, float('nan'), 1, 1]], [[0, 0, 1, 1]])])
     with pytest.raises(DataError, match='positive'):
         scores([sample([[0, 0, 1, 1]], [])])

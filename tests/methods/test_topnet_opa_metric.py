@@ -63,6 +63,12 @@ def test_missing_misplaced_and_unsquashed_scores_are_named():
         scores([dict(positive_scores=torch.tensor([0.1]), background_path='a.jpg')])
     with pytest.raises(UserValueError, match='2 positives'):
         scores([dict(labeled([0.1], []), positives=torch.zeros(2, 4))])
+    with pytest.raises(UserValueError, match=r'shape \(1, 2\); expected one score'):
+        scores([labeled([[0.1, 0.9]], [])])
+    for counted in ([True], [1, 0], 1, [[True, False]]):
+        sample = dict(labeled([0.1, 0.9], []), positive_counted=torch.tensor(counted))
+        with pytest.raises(UserValueError, match='positive_counted .* expected a bool'):
+            scores([sample])
     with pytest.raises(UserValueError, match='sigmoid'):
         scores([labeled([3.0], [])])
     with pytest.raises(UserValueError, match='threshold'):

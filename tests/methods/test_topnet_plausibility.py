@@ -138,5 +138,7 @@ def test_a_flipped_scene_and_other_data_are_rejected():
     with pytest.raises(UserKeyError, match='no boxes_xywh'):
         scores([{key: value for key, value in sample([]).items()
                  if key != 'boxes_xywh'}])
+    with pytest.raises(DataError, match='no image to judge'):
+        scores([])
     with pytest.raises(UserValueError, match='topk'):
         ToyPlausibility(topk=0)

@@ -60,9 +60,7 @@ class OPAMetric(BaseMetric):
         found = []
         for kind in ('positive', 'negative'):
             scores = _scores(sample, kind)
-            counted = sample.get(f'{kind}_counted')
-            if counted is not None:
-                scores = scores[torch.as_tensor(counted, device=scores.device)]
+            scores = scores[_counted(sample, kind, scores)]
             accepted = int((scores > self.threshold).sum())
             found += [accepted, scores.numel() - accepted]
         true_positive, false_negative, false_positive, true_negative = found
@@ -107,13 +105,27 @@ def _scores(sample: Mapping, kind: str) -> torch.Tensor:
             'label.')
     scores = torch.as_tensor(sample[name])
     labels = sample.get(f'{kind}s')
-    if labels is not None and scores.shape != (len(labels),):
+    if scores.ndim != 1 or labels is not None and len(scores) != len(labels):
+        known = '' if labels is None else f' for {len(labels)} {kind}s'
         raise UserValueError(
             f'OPAMetric: {sample_name(sample)} has {name} of shape '
-            f'{tuple(scores.shape)} for {len(labels)} {kind}s; expected one score '
-            'each.')
+            f'{tuple(scores.shape)}{known}; expected one score for each {kind}.')
     if not bool(((scores >= 0) & (scores <= 1)).all()):
         raise UserValueError(
             f'OPAMetric: {name} of {sample_name(sample)} must be probabilities in '
             f'[0, 1], got {scores.tolist()[:5]}. Apply sigmoid or softmax.')
     return scores
+
+
+def _counted(sample: Mapping, kind: str, scores: torch.Tensor) -> torch.Tensor:
+    """Which labels of one image count: (N,) bool."""
+    name = f'{kind}_counted'
+    if sample.get(name) is None:
+        return torch.ones_like(scores, dtype=torch.bool)
+    counted = torch.as_tensor(sample[name], device=scores.device)
+    if counted.shape != scores.shape or len(scores) and counted.dtype != torch.bool:
+        raise UserValueError(
+            f'OPAMetric: {sample_name(sample)} has {name} of type {counted.dtype} and '
+            f'shape {tuple(counted.shape)}; expected a bool for each of '
+            f'{len(scores)} scores.')
+    return counted.bool()

@@ -1,5 +1,6 @@
 """Score predicted boxes by their IoU with the boxes where an object is plausible."""
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -48,7 +49,7 @@ class PlacementIoU(BaseMetric):
         collect_device, prefix: See mmengine's ``BaseMetric``.
 
     Raises:
-        UserValueError: If k is below 1 or a threshold outside [0, 1).
+        UserValueError: If k is no whole number above 0, or a threshold outside [0, 1).
     """
 
     default_prefix = 'placement'
@@ -58,13 +59,14 @@ class PlacementIoU(BaseMetric):
                  collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         self.per_truth = per_truth
-        self.topk = [topk] if isinstance(topk, int) else sorted(topk)
-        self.thresholds = ([thresholds] if isinstance(thresholds, int | float)
-                           else list(thresholds))
-        if not self.topk or min(self.topk) < 1:
+        counts, self.thresholds = _listed(topk), _listed(thresholds)
+        if not counts or not all(type(k) is int and k > 0 for k in counts):
             raise UserValueError(
-                f'PlacementIoU: topk must be 1 or more, or several, got {topk!r}.')
-        if not all(0 <= threshold < 1 for threshold in self.thresholds):
+                'PlacementIoU: topk must be a whole number, 1 or more, or several, got '
+                f'{topk!r}.')
+        self.topk = sorted(counts)
+        if not all(isinstance(threshold, Real) and 0 <= threshold < 1
+                   for threshold in self.thresholds):
             raise UserValueError('PlacementIoU: thresholds are IoUs in [0, 1), got '
                                  f'{thresholds!r}.')
 
@@ -85,6 +87,10 @@ class PlacementIoU(BaseMetric):
         rows = (ious if self.per_truth else ious.amax(0, keepdim=True)).tolist()
         if self.topk[-1] == 1 or not len(predictions):
             return rows, None
+        if 'background_wh' not in sample:
+            raise UserKeyError(
+                f'PlacementIoU: {sample_name(sample)} has no background_wh, only '
+                f'{sorted(sample)}. Diversity is in shares of the background.')
         shown = predictions[:self.topk[-1]]
         return rows, placement_std(shown, sample['background_wh']).tolist()
 
@@ -150,10 +156,20 @@ def placement_std(boxes_xywh: Tensor, background_wh: Sequence[float]) -> Tensor:
     return torch.cat([scales, centers], 1).std(0, correction=0)
 
 
+def _listed(value: object) -> list:
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    return list(value) if several else [value]
+
+
 def _boxes(sample: Mapping, name: str) -> Tensor:
     if name not in sample:
         raise UserKeyError(
             f'PlacementIoU: {sample_name(sample)} has no {name}, only '
             f'{sorted(sample)}. boxes_xywh come from the model, positives from the '
             'dataset.')
-    return boxes_tensor(sample[name], name).cpu()
+    boxes = boxes_tensor(sample[name], name).cpu()
+    if not boxes.isfinite().all():
+        raise UserValueError(
+            f'PlacementIoU: {name} of {sample_name(sample)} are not finite: '
+            f'{boxes[~boxes.isfinite().all(1)][0].tolist()}.')
+    return boxes

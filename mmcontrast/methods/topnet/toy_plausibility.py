@@ -94,7 +94,14 @@ class ToyPlausibility(BaseMetric):
         return found
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Shares by name."""
+        """Shares by name.
+
+        Raises:
+            DataError: If there is no image.
+        """
+        if not results:
+            raise DataError('ToyPlausibility: there is no image to judge. Test on '
+                            'ShapesPlacements with one scene or more.')
         names = ['top1', f'top{self.topk}_any', f'top{self.topk}_mean']
         names = names if self.topk > 1 else names[:1]
         scores, lines = {}, [f'{"plausible":16}' + ''.join(f'{n:>12}' for n in names)]
