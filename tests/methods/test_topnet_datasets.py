@@ -339,6 +339,8 @@ def test_missing_files_of_a_pair_file_are_counted_and_named(own):
     (dict(positives=[[1, 2, 3]]), r'pairs\[0\]: positives\[0\] must be \[x, y, width'),
     (dict(positives=[[1, 2, 0, 4]]), 'width and height above 0'),
     (dict(negatives=[[1, 2, float('nan'), 4]]), r'negatives\[0\] must be'),
+    (dict(positives=[[0, 0, 10 ** 400, 5]]), r'positives\[0\] must be'),
+    (dict(positives=[]), 'has no box: .* all 1 pairs are empty'),
     (dict(negatives=3), 'negatives must be a list of boxes, got 3'),
     (dict(background=''), r"pairs\[0\]: 'background' must be the path .*got ''"),
     (dict(object=7), r"pairs\[0\]: 'object' must be the path of an image, got 7"),
@@ -346,6 +348,21 @@ def test_missing_files_of_a_pair_file_are_counted_and_named(own):
 def test_wrong_boxes_of_a_pair_file_are_named(own, values, message):
     with pytest.raises(UserValueError, match=message):
         own_pairs(changed(own, **values))
+
+
+@pytest.mark.parametrize('box, message', [
+    ([60, 4, 20, 10], 'lies outside of the background'),
+    ([3, -10, 20, 10], 'lies outside of the background'),
+    ([.1, .1, .3, .2], 'is smaller than one pixel'),
+    ([0, 0, 1e300, 1e300], 'is far larger than the background')])
+@pytest.mark.parametrize('key', ['positives', 'negatives'])
+def test_boxes_that_do_not_fit_their_background_are_named(own, key, box, message):
+    good = [59.5, 4, 20, 10]  # cut off by the edge
+    pairs = own_pairs(changed(own, **{key: [good, box]}))
+    with pytest.raises(UserValueError, match=rf'{key}\[1\] of the pair .*1.jpg, .*1.png'
+                       f'.* {message}.*which has 60 x 40'):
+        pairs[0]
+    assert own_pairs(changed(own, **{key: [good]}))[0][key].tolist() == [good]
 
 
 @pytest.mark.parametrize('content, message', [

@@ -15,7 +15,7 @@ from ...errors import UserValueError
 from ...registry import DATASETS
 from .cutouts import read_mask
 from .placement_dataset import PlacementDataset
-from .placement_pairs import checked_boxes
+from .placement_pairs import checked_boxes, is_numbers
 
 
 @DATASETS.register_module()
@@ -128,7 +128,7 @@ class OPAPairs(PlacementDataset):
             object_id=object_id, background_id=background_id, object_size_wh=size)
         for key, column in (('positives', 'pos_label'), ('negatives', 'neg_label')):
             centers = _parsed(row[column], place)
-            if not all(isinstance(c, list) and len(c) == 2 for c in centers):
+            if not all(is_numbers(center, 2) for center in centers):
                 raise UserValueError(f'{place}: {column} must be a list of centers '
                                      f'[x, y], got {centers!r}.')
             item[key] = checked_boxes(

@@ -14,6 +14,8 @@ from ...registry import TRANSFORMS
 from .cutouts import read_cutout
 
 _SHOWN = 5
+# Sides of a box beyond so many of the background are no places.
+_HUGE = 10
 
 
 class PlacementDataset(ReplacesBadImages, BaseDataset):
@@ -40,7 +42,8 @@ class PlacementDataset(ReplacesBadImages, BaseDataset):
 
     Raises:
         FileNotFoundError: If the annotation file, or a file that it names, is missing.
-        UserValueError: If the annotation file is not valid, or no item is left.
+        UserValueError: If the annotation file is not valid, or no item is left; later,
+            if a box does not fit its background.
         BadImage: With ``test_mode``, if an image cannot be read.
     """
 
@@ -92,6 +95,10 @@ class PlacementDataset(ReplacesBadImages, BaseDataset):
                 f'{self.ann_file} has no pair to use: {total} in the file, none of '
                 'them with a positive box.' if total else
                 f'{self.ann_file} lists no pair. Is it the right file?')
+        if not any(item['positives'] or item['negatives'] for item in items):
+            raise UserValueError(
+                f'{self.ann_file} has no box: the positives and negatives of all '
+                f'{total} {self.noun}s are empty. There is nothing to learn or test.')
         check_files((path for item in items for path in self.files_of(item)),
                     self.ann_file, self.data_root)
         return items
@@ -105,9 +112,28 @@ class PlacementDataset(ReplacesBadImages, BaseDataset):
         cutout = read_cutout(info['object_path'], info.get('mask_path'), self.tight)
         boxes = {key: np.array(info[key], np.float64).reshape(-1, 4)
                  for key in ('positives', 'negatives')}
+        for key, found in boxes.items():
+            self._check_boxes(found, key, info, background.shape[1::-1])
         return dict(info, background=background, cutout=cutout,
                     background_wh=background.shape[1::-1], object_wh=cutout.size_wh,
                     **boxes)
+
+
+    def _check_boxes(self, boxes_xywh: np.ndarray, key: str, info: dict,
+                     size_wh: tuple[int, int]) -> None:
+        """Boxes that cannot be meant in pixels of this background are an error."""
+        low, sides = boxes_xywh[:, :2], boxes_xywh[:, 2:]
+        outside = ((low >= size_wh) | (low + sides <= 0)).any(1)
+        tiny, huge = (sides < 1).all(1), (sides > _HUGE * np.array(size_wh)).any(1)
+        for wrong, what in ((tiny, 'is smaller than one pixel'),
+                            (outside, 'lies outside of the background'),
+                            (huge, 'is far larger than the background')):
+            if wrong.any():
+                raise UserValueError(
+                    f'{self.ann_file}: {key}[{wrong.argmax()}] of the {self.noun} '
+                    f'{self._name_of(info)}: {boxes_xywh[wrong.argmax()].tolist()} '
+                    f'{what}. Boxes are [x, y, width, height] in pixels of the '
+                    f'background, which has {size_wh[0]} x {size_wh[1]}.')
 
 
 class BackgroundCache:

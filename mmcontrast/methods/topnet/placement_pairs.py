@@ -78,11 +78,17 @@ def checked_boxes(boxes: list, place: str) -> list[list[float]]:
     if not isinstance(boxes, list):
         raise UserValueError(f'{place} must be a list of boxes, got {boxes!r}.')
     for k, box in enumerate(boxes):
-        good = (isinstance(box, list) and len(box) == 4
-                and all(isinstance(x, int | float) and math.isfinite(x) for x in box)
-                and min(box[2:]) > 0)
-        if not good:
+        if not (is_numbers(box, 4) and min(box[2:]) > 0):
             raise UserValueError(
                 f'{place}[{k}] must be [x, y, width, height] in pixels, width and '
-                f'height above 0, got {box!r}.')
+                f'height above 0, got {str(box)[:80]}.')
     return boxes
+
+
+def is_numbers(value: object, length: int) -> bool:
+    """Whether something read from a file is a list of so many finite numbers."""
+    try:
+        return (isinstance(value, list) and len(value) == length
+                and all(isinstance(x, int | float) and math.isfinite(x) for x in value))
+    except OverflowError:
+        return False  # an integer beyond all floats
