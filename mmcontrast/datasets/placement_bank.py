@@ -27,6 +27,10 @@ from ..errors import UserKeyError, UserValueError
 FORMAT = 1
 BANK_FILE, OBJECTS, PLACES = 'bank.json', 'objects', 'places'
 _HOW_TO = 'Make it with tools/data/place_objects.py.'
+_ANOTHER = ('Remove the folder or give another one, and make the bank with '
+            'tools/data/place_objects.py.')
+# Pixels by which rounded boxes may leave their image.
+_ROUNDING = 1
 _RECORD = {'key', 'image_wh', 'num_bytes', 'problem', 'places'}
 
 
@@ -127,16 +131,13 @@ class PlacementBank:
             UserValueError: If the file has another size than the one in the bank.
         """
         name = self._name(str(img_path))
-        record = read_record(places_path(self.folder, name))
-        if record is None:
+        try:
+            found = _image_places(read_record(places_path(self.folder, name)),
+                                  len(self.objects))
+        except (TypeError, ValueError, OverflowError):
             raise UserValueError(
                 f'{places_path(self.folder, name)} is damaged; remove it and run '
-                'tools/data/place_objects.py again, which resumes.')
-        found = ImagePlaces(
-            tuple(record['image_wh']), record['num_bytes'], tuple(
-                ObjectPlaces(index, ranked[:, :4], ranked[:, 4])
-                for index, ranked in ((index, np.array(rows, np.float64))
-                                      for index, rows in record['places'])))
+                'tools/data/place_objects.py again, which resumes.') from None
         self._check_file(img_path, name, found)
         return found
 
@@ -184,6 +185,28 @@ class PlacementBank:
                 'or make it again with tools/data/place_objects.py --overwrite.')
 
 
+def _image_places(record: dict | None, num_objects: int) -> ImagePlaces:
+    """What a record says.
+
+    Raises:
+        TypeError, ValueError, OverflowError: If it is damaged.
+    """
+    width, height = record['image_wh']
+    ends = np.array([width, height], np.float64) + _ROUNDING
+    places = []
+    for index, rows in record['places']:
+        ranked = np.array(rows, np.float64)
+        good = (type(index) is int and 0 <= index < num_objects
+                and ranked.ndim == 2 and ranked.shape[1] == 5
+                and np.isfinite(ranked).all() and (ranked[:, 2:] >= 0).all()
+                and (ranked[:, 2:4] > 0).all() and (ranked[:, :2] >= -_ROUNDING).all()
+                and (ranked[:, :2] + ranked[:, 2:4] <= ends).all())
+        if not good:
+            raise ValueError(f'places of object {index!r}')
+        places.append(ObjectPlaces(index, ranked[:, :4], ranked[:, 4]))
+    return ImagePlaces((width, height), record['num_bytes'], tuple(places))
+
+
 def _names_in(folder: Path) -> set[str]:
     return set(os.listdir(folder)) if folder.is_dir() else set()
 
@@ -204,11 +227,12 @@ def read_bank(folder: Path) -> dict | None:
         version = content['format']
     except (ValueError, KeyError, TypeError):
         raise UserValueError(
-            f'{path} is not the list of a placement bank. {_HOW_TO}') from None
+            f'{path} is not the list of a placement bank, or damaged. {_ANOTHER}'
+        ) from None
     if version != FORMAT:
         raise UserValueError(
             f'{path} has format {version!r}, and this version of mmcontrast reads '
-            f'{FORMAT}. {_HOW_TO}')
+            f'{FORMAT}. {_ANOTHER}')
     wrong = next((key for key, is_good in _CHECKS.items()
                   if not is_good(content.get(key, ()))), None)
     if wrong:
@@ -224,7 +248,8 @@ def _is_list(value: object, is_entry: Callable[[object], bool]) -> bool:
 
 
 def _is_object(entry: object) -> bool:
-    return isinstance(entry, dict) and set(entry) == {'file', 'category', 'source'}
+    return (isinstance(entry, dict) and set(entry) == {'file', 'category', 'source'}
+            and all(isinstance(value, str) for value in entry.values()))
 
 
 _CHECKS = dict(
@@ -272,4 +297,5 @@ def record_text(key: str, name: str, image_wh: Sequence[int], num_bytes: int,
 def unique_stem(name: str) -> str:
     """A file name for a path or id of any kind; different ones never share one."""
     plain = re.sub(r'[^A-Za-z0-9_-]+', '_', name)[-60:]
-    return f'{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}'
+    digest = hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()
+    return f'{plain}-{digest[:8]}'

@@ -1,6 +1,7 @@
 """Pasting by a placement bank: where objects land, and what labels become."""
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import mmdet.datasets  # noqa: F401
 import mmseg.datasets  # noqa: F401
@@ -20,6 +21,7 @@ from mmcontrast.datasets.placement_bank import (
     places_path,
     record_text,
 )
+from mmcontrast.errors import UserValueError
 from mmcontrast.methods.topnet.copy_paste import overlaps
 from mmcontrast.methods.topnet.pasted_labels import (
     OcclusionRule,
@@ -118,13 +120,13 @@ def test_an_object_fills_its_best_place_and_is_labeled_there(tmp_path):
 
 def test_images_with_red_first_get_red_first(tmp_path):
     bank, images = write_bank(tmp_path, [(0, [[10, 5, 8, 6]], [.9])])
-    results = paster(bank, channel_order='rgb')(results_of(images))
+    results = paster(bank, channel_order='rgb')(results_of(images, **instances()))
     assert results['img'][7, 12].tolist() == [255, 0, 0]
 
 
 def test_float_images_keep_their_fractions_elsewhere(tmp_path):
     bank, images = write_bank(tmp_path, [(0, [[10, 5, 8, 6]], [.9])])
-    results = results_of(images)
+    results = results_of(images, **instances())
     results['img'] = results['img'] + np.float32(0.3)
     pasted = paster(bank)(results)['img']
     assert pasted.dtype == np.float32
@@ -218,7 +220,8 @@ def test_images_are_left_alone_with_the_rest_of_the_probability(tmp_path):
     bank, images = write_bank(tmp_path, [(0, [[10, 5, 8, 6]], [.9])])
     step = paster(bank, prob=0.25)
     np.random.seed(0)
-    changed = [(step(results_of(images))['img'] != GRAY).any() for _ in range(200)]
+    changed = [(step(results_of(images, **instances()))['img'] != GRAY).any()
+               for _ in range(200)]
     assert abs(np.mean(changed) - 0.25) < 0.1
 
 
@@ -391,7 +394,8 @@ def test_an_unfinished_bank_is_named(tmp_path):
 
 def test_a_bank_of_another_format_is_named(tmp_path):
     bank, _ = write_bank(tmp_path, [(0, [[10, 5, 8, 6]], [.9])])
-    for text, message in (('{"format": 9}', 'has format 9'), ('[', 'is not the list')):
+    for text, message in (('{"format": 9}', 'has format 9'), (
+            '[', 'is not the list .* Remove the folder or give another one')):
         (tmp_path / 'bank/bank.json').write_text(text)
         with pytest.raises(ValueError, match=message):
             paster(bank)
@@ -400,7 +404,7 @@ def test_a_bank_of_another_format_is_named(tmp_path):
 def test_images_that_the_bank_does_not_know_are_named(tmp_path):
     bank, images = write_bank(tmp_path, [(0, [[10, 5, 8, 6]], [.9])])
     with pytest.raises(KeyError, match='7.png is not in the placement bank .* of 2 '):
-        paster(bank)(results_of(images, '7.png'))
+        paster(bank)(results_of(images, '7.png', **instances()))
 
 
 def test_another_image_of_the_same_name_is_noticed(tmp_path):
@@ -408,7 +412,7 @@ def test_another_image_of_the_same_name_is_noticed(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3))
     Image.fromarray(noise.astype(np.uint8)).save(images / '0.png')
     with pytest.raises(ValueError, match='0.png has .* bytes, but .* another image'):
-        paster(bank)(results_of(images))
+        paster(bank)(results_of(images, **instances()))
 
 
 def test_names_are_matched_with_their_folders(tmp_path):
@@ -438,11 +442,54 @@ def test_a_class_that_the_dataset_lacks_is_named(tmp_path):
 def test_a_step_too_late_in_the_pipeline_is_named(tmp_path, change):
     bank, images = write_bank(tmp_path, [(0, [[10, 5, 8, 6]], [.9])])
     with pytest.raises(ValueError, match='0.png was flipped, .* after LoadAnnotations'):
-        paster(bank)(results_of(images) | change)
+        paster(bank)(results_of(images, **instances()) | change)
+
+
+@pytest.mark.parametrize('labels, missing', [
+    ({}, 'gt_bboxes and no gt_seg_map'),
+    (dict(gt_bboxes_labels=[0]), 'gt_bboxes and no gt_seg_map'),
+    (dict(gt_bboxes_labels=[0], gt_seg_map=np.zeros((HEIGHT, WIDTH))), 'gt_bboxes:')])
+def test_a_step_too_early_in_the_pipeline_is_named(tmp_path, labels, missing):
+    bank, images = write_bank(tmp_path, [(0, [[10, 5, 8, 6]], [.9])])
+    for prob in (0, 1):
+        with pytest.raises(UserValueError, match=f'0.png has no {missing}.*after Load'):
+            paster(bank, prob=prob)(results_of(images, **labels))
+
+
+@pytest.mark.parametrize('image', [
+    np.zeros((HEIGHT, WIDTH, 3), np.uint16), np.zeros((HEIGHT, WIDTH, 4), np.uint8),
+    np.zeros((HEIGHT, WIDTH), np.uint8), np.zeros((HEIGHT, WIDTH, 3), bool)])
+def test_images_of_other_kinds_are_named(tmp_path, image):
+    bank, images = write_bank(tmp_path, [(0, [[10, 5, 8, 6]], [.9])])
+    with pytest.raises(UserValueError, match=f'uint8 or floats, got {image.dtype} of '):
+        paster(bank)(results_of(images, **instances()) | dict(img=image))
+
+
+@pytest.mark.parametrize('places', [
+    [[0, []]], [[99, [[1, 1, 2, 2, .5]]]], [[-1, [[1, 1, 2, 2, .5]]]],
+    [[0.0, [[1, 1, 2, 2, .5]]]], 5, [5], [[0, [[1, 1, 2, .5]]]],
+    [[0, [[1, 1, 2, 2, float('nan')]]]], [[0, [[float('nan'), 1, 2, 2, .5]]]],
+    [[0, [[1e6, 1, 2, 2, .5]]]], [[0, [[1, 1, 1e6, 2, .5]]]],
+    [[0, [[-30, 1, 2, 2, .5]]]], [[0, [[1, 1, 0, 2, .5]]]], [[0, 'ab']],
+    [[0, [[10 ** 400, 1, 2, 2, .5]]]], [[0, [[1, 1, 2, 2, -.5]]]]])
+def test_damaged_places_are_named(tmp_path, places):
+    bank, images = write_bank(tmp_path, [(0, [[10, 5, 8, 6]], [.9])])
+    path = places_path(tmp_path / 'bank', '0.png')
+    path.write_text(json.dumps(dict(json.loads(path.read_text()), places=places)))
+    with pytest.raises(UserValueError, match=r'0_png.*json is damaged; remove it'):
+        paster(bank)(results_of(images, **instances()))
+
+
+def test_names_that_are_no_valid_text_have_places_of_their_own():
+    paths = {places_path(Path(), name) for name in ('\udcff.png', '\udcfe.png')}
+    assert len(paths) == 2
 
 
 @pytest.mark.parametrize('option, message', [
     (dict(num_objects=0), 'num_objects'), (dict(num_objects=(3, 1)), 'num_objects'),
+    (dict(num_objects=1.5), 'num_objects'), (dict(num_objects='3'), 'num_objects'),
+    (dict(num_objects=(1, '3')), 'num_objects'), (dict(num_objects=True), 'num_obj'),
+    (dict(prob='x'), "prob .* got 'x'"), (dict(max_overlap=None), 'max_overlap'),
     (dict(prob=1.5), 'prob'), (dict(max_overlap=-1), 'max_overlap'),
     (dict(placement='place'), "'placed', 'random'"),
     (dict(min_score=2), 'min_score'), (dict(choice='best'), 'sampled'),

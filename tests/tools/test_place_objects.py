@@ -480,7 +480,8 @@ def test_images_that_cannot_be_read_are_listed_and_passed_over(files, tmp_path):
     paste = TRANSFORMS.build(dict(
         type='PlacedCopyPaste', bank=str(made.path), classes=list(SHAPES), prob=1))
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
-    assert paste(dict(img_path=str(broken), img=image))['img'] is image
+    results = dict(img_path=str(broken), img=image, gt_bboxes=np.zeros((0, 4)))
+    assert paste(results)['img'] is image
 
 
 def test_rules_that_leave_no_object_name_the_reasons(files, tmp_path):

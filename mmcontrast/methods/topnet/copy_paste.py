@@ -1,5 +1,6 @@
 """Paste objects into training images at places that a trained TopNet predicts."""
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -62,7 +63,8 @@ class PlacedCopyPaste(BaseTransform):
         UserKeyError: If a class of the bank is not in ``classes``; later, if an image
             is not in the bank.
         UserValueError: If an argument is out of range; later, if the image is of
-            another size than the one in the bank.
+            another size than the one in the bank or no color image, or if there are no
+            labels yet.
     """
 
     def __init__(self, bank: str, classes: str | Sequence[str],
@@ -73,8 +75,8 @@ class PlacedCopyPaste(BaseTransform):
                  bbox_occluded_thr: float = 10, mask_occluded_thr: float = 300,
                  channel_order: str = 'bgr') -> None:
         self.num_objects = (
-            (num_objects, num_objects) if isinstance(num_objects, int)
-            else tuple(num_objects))
+            tuple(num_objects) if isinstance(num_objects, list | tuple)
+            else (num_objects, num_objects))
         _check(self.num_objects, dict(prob=prob, max_overlap=max_overlap,
                                       min_score=min_score),
                placement=placement, choice=choice, channel_order=channel_order)
@@ -89,6 +91,7 @@ class PlacedCopyPaste(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         rng = np.random.default_rng(np.random.randint(2 ** 31))
+        _check_labels(results)
         if rng.random() >= self.prob:
             return results
         places = self.bank.places(results['img_path'])
@@ -177,9 +180,27 @@ def _labels(bank: PlacementBank, classes: Sequence[str]) -> dict[str, int]:
     return labels
 
 
+def _check_labels(results: dict) -> None:
+    """Without labels, what is pasted would be background to the model."""
+    boxes, seg_map = (results.get(key) is not None
+                      for key in ('gt_bboxes', 'gt_seg_map'))
+    if not boxes and (not seg_map or 'gt_bboxes_labels' in results):
+        wanted = 'gt_bboxes' if seg_map else 'gt_bboxes and no gt_seg_map'
+        raise UserValueError(
+            f'PlacedCopyPaste: {results["img_path"]} has no {wanted}: objects would be '
+            'pasted without labels. Put it right after LoadAnnotations.')
+
+
 def _check_image(results: dict, places: ImagePlaces) -> None:
-    """Places are in pixels of the image file."""
-    size = results['img'].shape[1::-1]
+    """Places are in pixels of the image file, objects are of 8-bit colors."""
+    image = results['img']
+    if image.shape[2:] != (3,) or image.ndim != 3 or not (
+            image.dtype == np.uint8 or np.issubdtype(image.dtype, np.floating)):
+        raise UserValueError(
+            f'PlacedCopyPaste: {results["img_path"]} must be an (H, W, 3) image of '
+            f'uint8 or floats, got {image.dtype} of shape {image.shape}. Read images '
+            'as color.')
+    size = image.shape[1::-1]
     moved = results.get('flip') or results.get('homography_matrix') is not None
     if size == places.image_wh and not moved:
         return
@@ -194,14 +215,15 @@ def _check_image(results: dict, places: ImagePlaces) -> None:
 
 def _check(num_objects: tuple[int, int], shares: Mapping[str, float],
            **choices: str) -> None:
-    if len(num_objects) != 2 or not 1 <= num_objects[0] <= num_objects[1]:
+    if (len(num_objects) != 2 or any(type(count) is not int for count in num_objects)
+            or not 1 <= num_objects[0] <= num_objects[1]):
         raise UserValueError(
-            'PlacedCopyPaste: num_objects must be a number or (least, most), at least '
-            f'1, got {num_objects}.')
+            'PlacedCopyPaste: num_objects must be a whole number or (least, most), at '
+            f'least 1, got {num_objects}.')
     for name, value in shares.items():
-        if not 0 <= value <= 1:
+        if not isinstance(value, Real) or not 0 <= value <= 1:
             raise UserValueError(
-                f'PlacedCopyPaste: {name} must be in [0, 1], got {value}.')
+                f'PlacedCopyPaste: {name} must be in [0, 1], got {value!r}.')
     for name, value in choices.items():
         if value not in _CHOICES[name]:
             raise UserValueError(
