@@ -19,6 +19,7 @@ from mmcontrast.apis.data.cutting import OCCLUDED, Instances, Rules
 from mmcontrast.apis.data.inpainting import (
     DiffusersInpainter,
     TeleaInpainter,
+    dilated,
     remove_object,
 )
 from mmcontrast.apis.data.make_placement_pairs import make_placement_pairs
@@ -100,6 +101,34 @@ def test_an_object_without_room_for_extra_regions_is_still_removed():
     _, holes = remove_object(np.zeros((80, 96, 3), np.uint8), disc(), ~disc(20),
                              TeleaInpainter(), rng())
     assert not holes[~disc(20)].any()
+
+
+def test_at_most_half_of_an_image_is_filled():
+    image, mask = np.zeros((80, 96, 3), np.uint8), disc(27)
+    _, holes = remove_object(image, mask, np.zeros_like(mask), TeleaInpainter(),
+                             np.random.default_rng(0), num_extra=100)
+    assert mask.mean() > 0.25 and holes.mean() <= 0.5
+    _, holes = remove_object(image, disc(12), np.zeros_like(mask), TeleaInpainter(),
+                             np.random.default_rng(0), num_extra=100)
+    assert 0.3 < holes.mean() <= 0.5
+
+
+def test_wide_margins_are_those_of_narrow_ones_and_do_not_take_long():
+    mask = disc(10, (150, 150), (300, 300))
+    for pixels in (64, 65, 90):
+        found = cv2.boundingRect(dilated(mask, pixels).astype(np.uint8))
+        assert found == (*[140 - pixels] * 2, *[21 + 2 * pixels] * 2)
+        assert dilated(mask, pixels).sum() == pytest.approx(
+            np.pi * (pixels + 10) ** 2, rel=0.02)
+    assert not dilated(np.zeros_like(mask), 90).any()
+
+
+def test_an_object_that_leaves_little_of_its_image_is_left_out(world, tmp_path):
+    made = make(world, tmp_path / 'pairs', dilate=1)
+    assert made.reasons['takes more than half of the image'] > 0 and made.num_pairs > 0
+    for pair in pairs_of(made):
+        area = (np.array(Image.open(tmp_path / 'pairs' / pair['object']))[..., 3] > 0)
+        assert area.mean() <= 0.5 or area.size < 96 * 96 / 2
 
 
 @pytest.mark.parametrize('result', [np.zeros((3, 3, 3), np.uint8),
@@ -235,6 +264,13 @@ def test_crowds_boxes_and_damaged_masks_cannot_be_cut_out():
     assert found.reasons(Rules()) == ['crowd', 'no mask']
 
 
+@pytest.mark.parametrize('box, area', [
+    ([1e308, 0, 1e308, 5], 0), ([-1e308, 2, 1e308, 5], 0), ([90, 70, 1e300, 1e300], 60),
+    ([-5, -5, 8, 7.5], 9), ([3.5, 3.5, 1, 1], 4)])
+def test_boxes_without_a_mask_may_lie_anywhere(box, area):
+    assert Instances.of([dict(bbox=box)], (80, 96)).masks.sum() == area
+
+
 @pytest.mark.parametrize('damaged', [
     annotation(np.ones((9, 9), bool))['segmentation'], [[1, 2]], 'mask', 7,
     # Pixels missing, too many, negative, broken, none; no text of COCO's.
@@ -346,6 +382,47 @@ def test_an_interrupted_run_is_resumed_and_nothing_is_done_twice(world, tmp_path
     assert files_of(tmp_path / 'whole') == files_of(tmp_path / 'pairs')
 
 
+def test_an_object_whose_file_was_removed_is_cut_out_again(world, tmp_path):
+    whole = make(world, tmp_path / 'whole', inpainter=Counting())
+    with pytest.raises(RuntimeError):
+        make(world, tmp_path / 'pairs', inpainter=Counting(fail_at=4))
+    removed = sorted((tmp_path / 'pairs/objects').iterdir())[0]
+    removed.unlink()
+    second = Counting()
+    make(world, tmp_path / 'pairs', inpainter=second)
+    assert len(second.calls) == whole.num_pairs - 2 and removed.exists()
+    assert files_of(tmp_path / 'whole') == files_of(tmp_path / 'pairs')
+
+
+@pytest.mark.parametrize('line', [
+    '17', '[]', '{}', '{"image_id": [], "file_name": "", "pair": null, "skipped": []}',
+    '{"image_id": 1, "file_name": "a", "pair": {"background": "b"}, "skipped": []}',
+    '{"image_id": 1, "file_name": "a", "pair": null, "skipped": [3]}'])
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_a_journal_with_foreign_lines_is_used_up_to_them(world, tmp_path, line,
+                                                         overwrite):
+    make(world, tmp_path / 'whole', limit=9, inpainter=Counting())
+    with pytest.raises(RuntimeError):
+        make(world, tmp_path / 'pairs', limit=9, inpainter=Counting(fail_at=2))
+    journal = tmp_path / 'pairs/unfinished.jsonl'
+    journal.write_text(f'{journal.read_text()}{line}\n')
+    make(world, tmp_path / 'pairs', limit=9, inpainter=Counting(), overwrite=overwrite)
+    assert files_of(tmp_path / 'whole') == files_of(tmp_path / 'pairs')
+
+
+def test_a_folder_belongs_to_one_process(world, tmp_path):
+    def meddle(image, mask):
+        with pytest.raises(FileExistsError, match='Another process .*pairs; wait'):
+            make(world, tmp_path / 'pairs', limit=3, overwrite=True)
+        meddled.append(1)
+        return image
+
+    meddled = []
+    assert make(world, tmp_path / 'pairs', limit=3, inpainter=meddle).num_pairs
+    assert meddled
+    make(world, tmp_path / 'pairs', limit=3, overwrite=True)
+
+
 def test_a_run_with_other_settings_is_not_resumed(world, tmp_path):
     with pytest.raises(RuntimeError):
         make(world, tmp_path / 'pairs', inpainter=Counting(fail_at=2))
@@ -406,6 +483,14 @@ def test_overwriting_removes_what_the_run_lists(world, tmp_path):
     make(world, tmp_path / 'few', limit=3)
     assert left == {*files_of(tmp_path / 'few'), unlisted.relative_to(out)} < {
         *many, unlisted.relative_to(out)}
+
+
+def test_a_damaged_pair_file_of_the_tool_is_overwritten(world, tmp_path):
+    made = make(world, tmp_path / 'pairs', limit=5)
+    content = json.loads(made.path.read_text())
+    del content['pairs'][0]['background']
+    made.path.write_text(json.dumps(content))
+    assert make(world, tmp_path / 'pairs', limit=5, overwrite=True).num_pairs
 
 
 def test_sources_in_the_output_folder_are_refused(world, tmp_path):
@@ -512,22 +597,26 @@ def test_images_that_cannot_be_used_are_listed_and_the_rest_goes_on(world, tmp_p
         data['images'][0]['file_name'] = 'gone.jpg'
         data['images'][1]['width'] += 1
         data['images'].append(dict(data['images'][2], id=99))
+        data['images'].append(dict(data['images'][2], id='\ud800',
+                                   file_name='\ud800.jpg'))
 
     made = make_placement_pairs(*edited(world, tmp_path, damage), rules=RULES,
                                 progress=False)
     assert made.reasons['image: file not found'] == 1
     assert made.reasons['image: its size differs from that in the annotation file'] == 1
-    assert made.reasons['image without an object'] == 1
+    assert made.reasons['image without an object'] == 2
+    assert '\\ud800.jpg\timage\t' in made.skipped.read_text()
     assert 'gone.jpg\timage\timage: file not found' in made.skipped.read_text()
-    assert made.num_pairs > 0 and made.num_images == NUM_IMAGES + 1
+    assert made.num_pairs > 0 and made.num_images == NUM_IMAGES + 2
 
 
 @pytest.mark.parametrize('options, error, message', [
-    (dict(dilate=-1), ValueError, 'dilate must be 0 or more, got -1'),
+    (dict(dilate=-1), ValueError, r'dilate must be in \[0, 1\], got -1'),
+    (dict(dilate=8), ValueError, r'dilate must be in \[0, 1\], got 8'),
     (dict(limit=0), ValueError, 'limit must be 1 or more, got 0'),
     (dict(seed=-1), ValueError, 'seed must be 0 or more, got -1'),
     (dict(workers=-1), ValueError, 'workers must be 0 or more'),
-    (dict(dilate=float('nan')), ValueError, 'dilate must be 0 or more, got nan'),
+    (dict(dilate=float('nan')), ValueError, 'dilate must be in .*, got nan'),
     (dict(min_score=2), ValueError, r'min_score must be in \[0, 1\]')])
 def test_wrong_arguments_are_named(world, tmp_path, options, error, message):
     with pytest.raises(error, match=message):

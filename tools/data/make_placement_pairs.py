@@ -98,7 +98,7 @@ def _add_inpainting(group) -> None:
     add('--device', default='cpu', help='of the pipeline and of the scorer')
     add('--dilate', type=float, default=0.08, metavar='SHARE',
         help='margin around the object that is inpainted too, as a share of the square '
-        'root of its area')
+        'root of its area; at most 1')
     add('--num-extra', type=int, default=3, metavar='N',
         help='further regions of its shape that are inpainted, so that artifacts do '
         'not give its place away')

@@ -109,9 +109,10 @@ class Instances:
 
 def _fill_box(mask: np.ndarray, box: Sequence[float]) -> None:
     x, y, width, height = box
-    left, top = max(int(x), 0), max(int(y), 0)
-    mask[top:max(int(np.ceil(y + height)), top),
-         left:max(int(np.ceil(x + width)), left)] = True
+    # Clipped as floats: numbers of a file may be beyond all integers.
+    left, right = np.clip([np.floor(x), np.ceil(x + width)], 0, mask.shape[1])
+    top, bottom = np.clip([np.floor(y), np.ceil(y + height)], 0, mask.shape[0])
+    mask[int(top):int(bottom), int(left):int(right)] = True
 
 
 def _touches(mask: np.ndarray, cover: np.ndarray) -> bool:

@@ -11,9 +11,15 @@ from ...errors import UserValueError
 #: (H, W, 3) uint8 RGB image and (H, W) bool mask of what to replace -> such an image.
 Inpainter = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
+#: Largest share of an image that may be inpainted.
+MAX_HOLES = 0.5
+
 # Size of an extra region, as a factor of the object's.
 _SCALES = (0.7, 1.3)
 _TRIES = 20
+# Pixels beyond which masks are grown by distance: the time of a kernel grows with its
+# area.
+_MAX_KERNEL = 64
 
 
 class TeleaInpainter:
@@ -108,9 +114,10 @@ def remove_object(image: np.ndarray, mask: np.ndarray, occupied: np.ndarray,
         occupied: (H, W) bool, other objects; extra regions keep clear of them.
         inpaint: Fills what a mask marks; what it changes elsewhere is undone.
         rng: Draws the extra regions.
-        dilate: Margin around the object, as a share of the square root of its area; at
-            least 2 pixels. It takes the soft edge and some of the shadow.
-        num_extra: Extra regions; fewer where there is no room.
+        dilate: Margin around the object, as a share of the square root of its area, in
+            [0, 1]; at least 2 pixels. It takes the soft edge and some of the shadow.
+        num_extra: Extra regions; fewer where there is no room, or where more than half
+            of the image would be inpainted.
 
     Returns:
         The image without the object, and (H, W) bool: where it was inpainted.
@@ -118,10 +125,11 @@ def remove_object(image: np.ndarray, mask: np.ndarray, occupied: np.ndarray,
     Raises:
         UserValueError: If ``inpaint`` returns something else than such an image.
     """
-    hole = dilated(mask, max(round(dilate * float(mask.sum()) ** 0.5), 2))
+    hole = hole_of(mask, dilate)
     holes = hole.copy()
     for _ in range(num_extra):
-        holes |= _extra_region(hole, occupied | holes, rng)
+        more = holes | _extra_region(hole, occupied | holes, rng)
+        holes = more if more.mean() <= MAX_HOLES else holes
     filled = np.asarray(inpaint(image, holes))
     if filled.shape != image.shape or filled.dtype != np.uint8:
         raise UserValueError(
@@ -130,8 +138,17 @@ def remove_object(image: np.ndarray, mask: np.ndarray, occupied: np.ndarray,
     return np.where(holes[..., None], filled, image), holes
 
 
+def hole_of(mask: np.ndarray, dilate: float) -> np.ndarray:
+    """(H, W) bool: an object and its margin; see :func:`remove_object`."""
+    return dilated(mask, max(round(dilate * float(mask.sum()) ** 0.5), 2))
+
+
 def dilated(mask: np.ndarray, pixels: int) -> np.ndarray:
     """A bool mask, grown by some pixels on every side."""
+    if pixels > _MAX_KERNEL and mask.any():
+        distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2,
+                                         cv2.DIST_MASK_PRECISE)
+        return distance <= pixels
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1,) * 2)
     return cv2.dilate(mask.astype(np.uint8), kernel) > 0
 

@@ -89,13 +89,13 @@ def make_placement_pairs(
     Raises:
         FileNotFoundError: If the annotation file or the folder is missing.
         FileExistsError: If ``out`` holds other files, finished pairs, or an unfinished
-            run with other settings.
+            run with other settings, or if another process writes to it.
         UserValueError: If an argument is out of range, the file is not valid or has no
             masks, a class is unknown, or no object can be used.
     """
-    check_numbers(0, dilate=dilate, num_extra=num_extra, workers=workers, seed=seed)
+    check_numbers(0, num_extra=num_extra, workers=workers, seed=seed)
     check_numbers(1, limit=limit)
-    check_shares(min_score=min_score)
+    check_shares(dilate=dilate, min_score=min_score)
     rules, inpainter = rules or Rules(), inpainter or TeleaInpainter()
     source = AnnotatedImages(annotations, images, _MASKS_NEEDED)
     wanted = source.categories(classes)
@@ -105,18 +105,19 @@ def make_placement_pairs(
         inpainter=_described(inpainter), scorer=_described(scorer),
         min_score=min_score if scorer else None, dilate=dilate, num_extra=num_extra,
         seed=seed, limit=limit)
-    folder = PairFolder(Path(out).expanduser(), settings, overwrite,
-                        annotations=annotations, images=images)
+    folder = PairFolder(Path(out).expanduser(), settings)
     maker = PairMaker(source.folder, folder.path, wanted, rules, inpainter, dilate,
                       num_extra, scorer, min_score, seed)
-    entries, done = source.entries[:limit], folder.done()
-    jobs = [(entry, source.objects(entry)) for entry in entries
-            if entry['id'] not in done]
-    with progress_bar(progress) as bar, folder.open_journal() as journal:
-        for record in bar.track(in_parallel(maker, jobs, workers), total=len(jobs),
-                                description='pairs'):
-            journal(record)
-    return _finish(folder, [entry['id'] for entry in entries], len(done))
+    entries = source.entries[:limit]
+    with folder.opened(overwrite, annotations=annotations, images=images):
+        done = folder.done()
+        jobs = [(entry, source.objects(entry)) for entry in entries
+                if entry['id'] not in done]
+        with progress_bar(progress) as bar, folder.open_journal() as journal:
+            for record in bar.track(in_parallel(maker, jobs, workers), total=len(jobs),
+                                    description='pairs'):
+                journal(record)
+        return _finish(folder, [entry['id'] for entry in entries], len(done))
 
 
 def _described(function: Callable | None) -> str | None:

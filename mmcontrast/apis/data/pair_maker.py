@@ -12,7 +12,7 @@ from ...datasets.placement_bank import unique_stem
 from ...io.atomic import atomic_write
 from .annotated_images import read_entry
 from .cutting import Instances, Rules
-from .inpainting import Inpainter, remove_object
+from .inpainting import MAX_HOLES, Inpainter, hole_of, remove_object
 
 #: (H, W, 3) uint8 RGB image and (H, W) bool mask of an object -> how plausible, 0 to 1.
 Scorer = Callable[[np.ndarray, np.ndarray], float]
@@ -75,6 +75,8 @@ class PairMaker:
         for k in rng.permutation(good).tolist():
             if chosen is not None:
                 reasons[k] = NOT_CHOSEN
+            elif hole_of(masks[k], self.dilate).mean() > MAX_HOLES:
+                reasons[k] = 'takes more than half of the image'
             elif self.scorer and self.scorer(image, masks[k]) < self.min_score:
                 reasons[k] = 'implausible by its score'
             else:
@@ -125,4 +127,5 @@ def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> N
 
 def _number(name: str) -> int:
     """A 32-bit number for an id, the same in every process."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], 'big')
+    digest = hashlib.sha256(name.encode(errors='surrogatepass')).digest()
+    return int.from_bytes(digest[:4], 'big')

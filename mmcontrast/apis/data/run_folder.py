@@ -1,9 +1,11 @@
 """Check the output folder of a tool, and remove what an earlier run wrote there."""
+import fcntl
 import json
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +62,25 @@ class RunFolder:
                 f'{self.path} holds {foreign}, which {self.tool} did not write; give '
                 'another folder.')
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out, by the hidden file ``.lock``; it stays there.
+
+        Raises:
+            FileExistsError: If another process is in.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / '.lock', 'ab') as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FileExistsError(
+                    f'Another process of {self.tool} writes to {self.path}; wait for '
+                    'its end, or give another folder.') from None
+            except OSError:
+                pass  # The file system has no locks.
+            yield
+
     def create(self) -> None:
         """Make the folders, and remove unfinished files of processes that died."""
         for folder in (self.path, *(self.path / name for name in self.folders)):
@@ -84,8 +105,9 @@ class RunFolder:
     def write_skipped(self, reasons: Counter, lines: Iterable[str]) -> None:
         """Write ``skipped.txt``: the number of each reason, then a line for each."""
         counts = [f'# {count} x {reason}' for reason, count in reasons.most_common()]
-        write_text(self.path / SKIPPED,
-                   '\n'.join([self._first_line, *counts, *lines]) + '\n')
+        text = '\n'.join([self._first_line, *counts, *lines]) + '\n'
+        # Names of files need not be valid text.
+        write_text(self.path / SKIPPED, text.encode(errors='backslashreplace').decode())
 
     @property
     def _first_line(self) -> str:
