@@ -191,6 +191,18 @@ def test_the_drawn_image_shows_the_input_beside_its_labels(infer, files, tmp_pat
     assert {tuple(palette[label]) for label in np.unique(result.labels)} <= swatches
 
 
+def test_images_are_never_overwritten_by_results(infer, tmp_path):
+    for name, folder in (('y.jpg', '.'), ('y.png', 'labels')):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        Image.new('RGB', (40, 30)).save(tmp_path / folder / name)
+    for images, out in ((tmp_path / 'y.jpg', tmp_path / 'y.jpg'),
+                        (tmp_path / 'y.jpg', tmp_path),
+                        (tmp_path / 'labels', tmp_path)):
+        with pytest.raises(ValueError, match='would overwrite a file that is read'):
+            infer(images, out=out, progress=False)
+    assert not (tmp_path / 'classes.txt').exists()
+
+
 def test_files_of_one_stem_keep_apart():
     assert output_stems(['a/1.jpg', 'a/1.png', 'b/1.jpg', 'x.jpg', 'x.jpg']) == [
         'a/1.jpg', 'a/1.png', 'b/1', '3_x.jpg', '4_x.jpg']

@@ -90,6 +90,13 @@ def test_sheets_of_any_number_of_texts(files, tmp_path, classes, names):
     assert (width // 288) * ((height - 34) // 220) >= tiles
 
 
+def test_sheets_do_not_overwrite_the_images(files, tmp_path):
+    Image.new('RGB', (40, 30)).save(tmp_path / 'a.jpg')
+    with pytest.raises(ValueError, match='would overwrite a file that is read'):
+        score_maps(str(files / 'config.py'), str(files / 'w.pth'), [str(tmp_path)],
+                   str(tmp_path), None, 'cpu')
+
+
 def test_sheets_of_a_detector_and_what_the_tool_says(files, tmp_path, monkeypatch,
                                                      capsys):
     from mmengine.config import Config

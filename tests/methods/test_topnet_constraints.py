@@ -191,6 +191,8 @@ def test_exact_constraints_of_a_batch_are_those_of_its_maps():
     (dict(avoid=np.zeros((5, 5), bool)),
      r'avoid is a mask of shape \(5, 5\), but the .* boxes would be \(M, 4\)'),
     (dict(allow=np.ones((5, 5), bool)), 'allow is a mask .* and 96 columns'),
+    (dict(size=(1e-300, 5)), 'smaller than one pixel with size=.1e-300, 5.'),
+    (dict(scale=1e-9), 'smaller than one pixel with scale=1e-09. Ask for a larger'),
     (dict(size=(200, 65)), '43.3333 x 65 pixels, larger than the scene of 96 x 64')])
 def test_what_a_background_cannot_meet_is_explained(given, message):
     Constraints(**given)  # nothing is wrong with them before there is a background
@@ -209,6 +211,8 @@ def test_what_a_background_cannot_meet_is_explained(given, message):
     (dict(scale=0.5, fixed_scale=1), 'scale=0.5 and fixed_scale=1 both fix the size'),
     (dict(at=(1, 2), fixed_cell=(3, 4)), 'both fix the position'),
     (dict(allow=np.zeros((64, 96), bool)), 'allows no pixel'),
+    (dict(avoid=np.full((64, 96), np.nan)), 'avoid is a mask that holds NaN'),
+    (dict(allow=np.full((64, 96), np.inf)), 'allow is a mask that holds NaN or inf'),
     (dict(allow=np.ones((64, 96, 3))), r'allow must be a mask .*\(64, 96, 3\)'),
     (dict(avoid=[[1, 2, 3]]), r'avoid must be \(N, 4\) boxes .*\(1, 3\).* mask is an'),
     (dict(avoid=[[1, 2, 3, 4], [5, 6]]), r'avoid must be .*got \[\[1, 2, 3, 4\], \[5'),
@@ -285,6 +289,18 @@ def test_no_place_at_all_is_an_error_that_says_what_was_asked():
         search(heat_of(), [OBJECT], ['cup'], scale=0.5, avoid=[[0, 0, 96, 64]])
 
 
+def test_scores_that_are_not_numbers_are_an_error_of_every_search():
+    heats = heat_of(2)
+    heats[1] = torch.nan
+    for constraints in (None, Constraints(inside=True), Constraints(scale=0.5)):
+        with pytest.raises(UserValueError, match='scores are NaN'):
+            decoding.decode_batch(heats, GRID, WH, OBJECT, constraints=constraints)
+    heats[1] = 0.5
+    heats[1, 0, 0, 0] = torch.nan
+    with pytest.raises(UserValueError, match='scores are NaN'):
+        search(heats, [OBJECT] * 2)
+
+
 def test_one_point_for_several_objects_is_an_error():
     with pytest.raises(UserValueError, match='one place, but there are 2 objects: a,'):
         PlacementSearch(['a', 'b'], at=(40, 30))
@@ -292,7 +308,9 @@ def test_one_point_for_several_objects_is_an_error():
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(k=0), 'k must be positive'), (dict(nms_iou=5), 'nms_iou must be from 0 to 1'),
+    (dict(k=0), 'k must be positive'), (dict(k=2.5), 'k must be positive .* k=2.5'),
+    (dict(window='3'), "window='3'"), (dict(nms_iou='0.5'), "None, got '0.5'"),
+    (dict(nms_iou=5), 'nms_iou must be from 0 to 1'),
     (dict(scale=1.2), 'at most 1')])
 def test_options_of_a_search_are_checked_before_there_is_a_background(options, message):
     with pytest.raises(UserValueError, match=message):

@@ -61,7 +61,7 @@ def test_fewer_peaks_give_fewer_boxes_and_none_an_empty_result():
     heat = torch.full(GRID.shape, -torch.inf)
     heat[1, 5, 5] = 0.3
     assert len(decode(heat, GRID, WHOLE, THING, k=5)) == 1
-    empty = decode(torch.full(GRID.shape, torch.nan), GRID, WHOLE, THING)
+    empty = decode(torch.full(GRID.shape, -torch.inf), GRID, WHOLE, THING)
     assert empty.boxes_xywh.shape == (0, 4) and empty.cells.shape == (0, 3)
 
 

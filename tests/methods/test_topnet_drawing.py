@@ -109,6 +109,15 @@ def test_a_sheet_has_a_row_for_each_object_and_marks_the_map():
     assert tile.max() < 500
 
 
+def test_a_sheet_of_very_many_objects_can_be_saved(tmp_path):
+    background, boxes, count = scene(32, 320), np.array([[10., 10, 20, 30]]), 200
+    sheet = draw_placements(
+        background, [CUTOUT] * count, ['cup'] * count, [torch.zeros(2, 4, 4)] * count,
+        [boxes] * count, [np.array([0.75])] * count, [background] * count, 'scene')
+    sheet.save(tmp_path / 'sheet.jpg')
+    assert 50000 < sheet.height < 65500
+
+
 def test_the_maps_of_all_sizes_are_drawn_with_their_scale():
     heat = torch.rand(4, 16, 16)
     sheet = draw_placement_maps(scene(), heat, torch.tensor([.1, .2, .3, .4]), 'a in b')

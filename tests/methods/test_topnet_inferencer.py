@@ -221,6 +221,7 @@ def test_a_background_that_cannot_be_used_is_left_out_and_named(infer, root, tmp
     (dict(objects='cutout.png', avoid='0,0,96,64'), 'no place is left for cutout.png'),
     (dict(objects='cutout.png', allow='tiny.py'), 'tiny.py: not an image'),
     (dict(objects='cutout.png', k=0), 'k and batch_size must be 1 or more'),
+    (dict(objects='cutout.png', scale=1e-9), 'cutout.png would be smaller than one'),
     (dict(objects='cutout.png', batch_size=0), 'k and batch_size must be 1 or more')])
 def test_bad_input_is_explained(infer, root, options, message, monkeypatch):
     (root / 'empty').mkdir(exist_ok=True)
@@ -236,6 +237,14 @@ def test_bad_input_is_explained(infer, root, options, message, monkeypatch):
     (dict(scale=0.5, size='9,9'), 'both fix the size'),
     (dict(at='5,5', objects='objects'), 'one place, but there are 2 objects'),
     (dict(feather=-1), 'feather must be 0 pixels or more'),
+    (dict(at=80), 'at must be two numbers'), (dict(size=5), 'size must be two numbers'),
+    (dict(k=2.5), 'whole numbers, got 2.5'), (dict(k='3'), "whole numbers, got '3'"),
+    (dict(batch_size=2.5), 'whole numbers, got 5 and 2.5'),
+    (dict(nms_iou='0.5'), 'nms_iou must be from'),
+    (dict(feather='x'), "feather must be 0 pixels or more, got 'x'"),
+    (dict(masks=np.ones((30, 20))), 'masks are files .* got ndarray'),
+    (dict(images=np.zeros((0, 5, 3), np.uint8)), 'image_0: expected .*0, 5, 3'),
+    (dict(images=Image.new('RGB', (0, 5))), 'image_0 has no pixels'),
     (dict(blend='posson'), "blend must be one of .*'posson'"),
     (dict(avoid=[[1, 2, 3]]), 'avoid must be .N, 4. boxes'),
     (dict(avoid=[[1, 2, 3, 4], [5]]), 'avoid must be .N, 4. boxes'),
@@ -249,6 +258,84 @@ def test_wrong_options_stop_a_folder_before_any_background(
     with pytest.raises(ValueError, match=message):
         infer(**given)
     assert not counts and not infer.skipped
+
+
+@pytest.mark.parametrize('options, kept', [
+    (dict(images='scenes', out='scenes'), 'scenes/y.jpg'),
+    (dict(images='scenes/y.jpg', out='scenes/y.jpg'), 'scenes/y.jpg'),
+    (dict(images='scenes/y.jpg', out='link.jpg'), 'scenes/y.jpg'),
+    (dict(images='scenes/y.jpg', out='z.png'), 'z.png'),
+    (dict(images='scenes/y.jpg', out='allow.png', allow='allow.png'), 'allow.png'),
+    (dict(images='z.png', out='rgb', objects='rgb', masks='out/sheets'), 'rgb/z.jpg'),
+    (dict(images='z.png', out='out', objects='rgb', masks='out/sheets'),
+     'out/sheets/z.jpg'),
+    (dict(images='z.png', out='out', objects='rgb', masks='out/maps', maps=True),
+     'out/maps/z.jpg')])
+def test_files_that_are_read_are_never_overwritten(
+        infer, tmp_path, options, kept, monkeypatch, calls):
+    monkeypatch.chdir(tmp_path)
+    for folder in ('scenes', 'rgb', 'out/sheets', 'out/maps'):
+        Path(folder).mkdir(parents=True)
+    Image.fromarray(rgba()).save('z.png')
+    Image.fromarray(scene()).save('scenes/y.jpg')
+    Path('link.jpg').symlink_to('scenes/y.jpg')
+    Image.fromarray(np.full((64, 96), 255, np.uint8)).save('allow.png')
+    Image.fromarray(scene(20, 30)).save('rgb/z.jpg')
+    for folder in ('sheets', 'maps'):
+        Image.fromarray(rgba()[..., 3]).save(f'out/{folder}/z.jpg')
+    counts, before = calls(infer.model), Path(kept).read_bytes()
+    with pytest.raises(ValueError, match='would overwrite a file that is read'):
+        infer(**dict(dict(objects='z.png', **QUIET), **options))
+    assert not counts and Path(kept).read_bytes() == before
+    assert not Path('scenes/sheets').exists()
+
+
+def test_backgrounds_in_folders_called_like_those_of_results_keep_theirs(
+        infer, root, tmp_path):
+    names = ('x', 'sheets/x', 'maps/x', 'in_sheets/x')
+    for i, name in enumerate(names):
+        path = tmp_path / 'in' / f'{name}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene(96 + 2 * i, 64)).save(path)
+    infer(str(tmp_path / 'in'), root / 'cutout.png', out=tmp_path / 'out', maps=True,
+          **QUIET)
+    written = list((tmp_path / 'out').rglob('*.jpg'))
+    assert len(written) == 3 * len(names)
+    widths = {Image.open(path).size[0] for path in written}
+    assert {96, 98, 100, 102} <= widths
+
+
+def test_boxes_are_kept_where_pictures_cannot_be_written(infer, root, tmp_path):
+    (tmp_path / 'sheets').write_text('no folder')
+    with pytest.raises(OSError):
+        infer(root / 'scene.png', root / 'cutout.png', out=tmp_path)
+    row, = json.loads((tmp_path / 'placements.json').read_text())['backgrounds']
+    assert row['objects'][0]['boxes']
+
+
+def test_scores_that_are_no_numbers_are_named_not_the_constraints(root):
+    infer = open_inferencer(str(root / 'tiny.py'), str(root / 'tiny.pth'), 'cpu')
+    last = list(infer.model.fusion.parameters())[-1]
+    with torch.no_grad():
+        last.view(-1)[0] = torch.nan
+    with pytest.raises(ValueError, match='scores are NaN') as caught:
+        infer(root / 'scene.png', root / 'cutout.png')
+    assert 'smaller size' not in str(caught.value)
+
+
+def test_objects_of_several_folders_have_names_of_their_own(
+        infer, root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ('a', 'b'):
+        Path(folder).mkdir()
+        Image.fromarray(rgba(6, 8)).save(f'{folder}/o.png')
+    result = infer(root / 'scene.png', ['a/o.png', 'b', 'a/o.png'], scale=0.1)
+    assert result.tally() == {'a/o.png': 2, 'b/o.png': 1}
+
+
+def test_many_boxes_to_avoid_may_be_given_as_text(infer, root):
+    text = ';'.join(['0,0,5,5'] * 100)
+    assert infer(root / 'scene.png', root / 'cutout.png', avoid=text).placed
 
 
 @pytest.mark.parametrize('options', [

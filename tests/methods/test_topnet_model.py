@@ -319,6 +319,25 @@ def test_an_unknown_test_option_is_an_error():
         build(test_cfg=dict(fix='centre'))
     with pytest.raises(UserKeyError, match="unknown key 'widow'.*'window'"):
         build(test_cfg=dict(widow=3))
+    for wrong in (dict(k=0), dict(window=2), dict(nms_iou=3)):
+        with pytest.raises(UserValueError, match='test_cfg of TopNet: (k|nms_iou)'):
+            build(test_cfg=wrong)
+
+
+@pytest.mark.parametrize('given, message', [
+    (dict(image_size=128), 'image_size must be two numbers.* got 128'),
+    (dict(grid=dict(size=64)), 'grid: size must be .rows, columns.* size=64')])
+def test_one_size_where_two_are_needed_is_an_error(given, message):
+    with pytest.raises(UserValueError, match=message):
+        build(**given)
+
+
+@pytest.mark.parametrize('fix', [None, 'center'])
+def test_predictions_of_nan_are_an_error(fix):
+    model = build(test_cfg=dict(fix=fix)).eval()
+    samples = batch(1)['data_samples']
+    with pytest.raises(UserValueError, match='scores are NaN'):
+        model.predict(torch.full((1, *model.grid.shape), torch.nan), samples)
 
 
 def test_weights_of_a_file_are_loaded_by_the_init_cfg_of_an_encoder(tmp_path):

@@ -282,6 +282,7 @@ def test_positives_alone_are_warned_of_once(nets, monkeypatch):
     (dict(fusion='refrence'), "did you mean 'reference'"),
     (dict(size=100), 'multiple of 32, got 100'),
     (dict(fusion='fixed', test_cfg=dict(mix_batch=True)), "mix_batch needs.*'fixed'"),
+    (dict(test_cfg=dict(window=2)), 'test_cfg of TopNetPair: k must be .* window=2'),
     (dict(test_cfg=dict(windw=3)), "'windw'.*did you mean 'window'")])
 def test_wrong_options_are_named(options, message):
     from mmcontrast.methods.topnet.pair_net import TopNetPair

@@ -64,6 +64,8 @@ def test_a_window_keeps_peaks_only():
     assert peaks.cells.tolist() == [[1, 4, 5], [2, 8, 8]]
     with pytest.raises(ValueError, match='odd'):
         rank_placements(heat, sizes, (9, 9), window=2)
+    with pytest.raises(ValueError, match='scores are NaN'):
+        rank_placements(heat * torch.nan, sizes, (9, 9))
 
 
 PIPELINE = [dict(type='PrepareTopNetPairScales', size=64, num_scales=4),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 
 from mmcontrast.errors import UserValueError
 from mmcontrast.methods.topnet.cutouts import CutOut
@@ -91,6 +92,20 @@ def test_a_square_object_lies_in_the_middle_of_the_mean_color():
     # Transparent: mean color, though the file holds another one there.
     assert (square[25:55, :35, :3] == MEAN_COLOR).all()
     assert (square[25:55, 45:] == (10, 10, 10, 255)).all()
+
+
+@pytest.mark.parametrize('size', [(3, 20000), (20000, 3), (5000, 2500)])
+def test_the_square_of_a_long_object_needs_little_memory(size, monkeypatch):
+    made = []
+    new = Image.new
+    monkeypatch.setattr(Image, 'new', lambda mode, size, *more: (
+        made.append(size), new(mode, size, *more))[1])
+    alpha = np.full(size, 255, np.uint8)
+    square = square_object(CutOut(np.dstack([alpha] * 3), alpha), 64)
+    assert max(width * height for width, height in made) <= 4096 ** 2
+    # Half of the square for the last.
+    share = min(size) / max(size)
+    assert abs((square[..., 3] / 255).mean() - share) < 0.01
 
 
 def test_an_object_keeps_its_aspect_ratio_and_a_background_does_not():

@@ -17,7 +17,7 @@ from ..inferencers.images import (
     list_images,
     skipped_sentence,
 )
-from ..inferencers.results import output_stems
+from ..inferencers.results import output_stems, refuse_overwriting
 
 # IoU from which on two regions of a text are one, as in suppression of detections.
 MAX_OVERLAP = 0.5
@@ -88,6 +88,8 @@ def score_maps(config: str, checkpoint: str, images: Sequence[str],
         model.class_texts.set_vocabulary(classes)
     texts = model.class_texts.class_names
     stems = output_stems([source.name for source in sources])
+    refuse_overwriting((Path(out) / f'{stem}.jpg' for stem in stems),
+                       [source.image for source in sources])
     files, skipped = [], []
     for batch in iterate_batches(inferencer.inputs(sources), batch_size, workers,
                                  progress, skipped):

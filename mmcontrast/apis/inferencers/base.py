@@ -28,6 +28,7 @@ from .results import (
     add_to_coco,
     is_image_file,
     output_stems,
+    refuse_overwriting,
     write_coco,
 )
 
@@ -200,13 +201,17 @@ def _writing(out: str | Path | None, sources: list[ImageSource], colors: np.ndar
         yield lambda item, result: None
         return
     out = Path(out)
+    images = [source.image for source in sources]
     if is_image_file(out, len(sources)):
+        refuse_overwriting([out], images)
         yield lambda item, result: result.draw(item.image, colors).save(out)
         return
+    stems = output_stems([source.name for source in sources])
+    refuse_overwriting((out / name for stem in stems for name in (
+        f'{stem}.jpg', f'labels/{stem}.png')), images)
     out.mkdir(parents=True, exist_ok=True)
     (out / 'classes.txt').write_text(
         ''.join(f'{name}\n' for name in classes), encoding='utf-8')
-    stems = output_stems([source.name for source in sources])
     coco: dict = dict(images=[], categories=[], annotations=[])
 
     def write(item: InputImage, result: Result) -> None:

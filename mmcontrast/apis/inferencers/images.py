@@ -97,6 +97,8 @@ def _sources(image: Any, number: int) -> list[ImageSource]:
     if isinstance(image, np.ndarray | Image.Image):
         if isinstance(image, np.ndarray):
             as_rgb(image, f'image_{number}')  # refused before anything else is done
+        elif 0 in image.size:
+            raise ValueError(f'image_{number} has no pixels: its size is {image.size}.')
         return [ImageSource(f'image_{number}', image)]
     if not isinstance(image, str | Path):
         raise TypeError(f'images[{number}]: expected a file, a folder, an array or a '
@@ -117,7 +119,8 @@ def as_rgb(array: np.ndarray, name: str) -> np.ndarray:
     Raises:
         ValueError: If it is none.
     """
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+    if (array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8
+            or not array.size):
         raise ValueError(
             f'{name}: expected an (H, W, 3) uint8 array in BGR, as cv2.imread gives '
             f'it, got {array.dtype} of shape {array.shape}. A PIL.Image of any mode '

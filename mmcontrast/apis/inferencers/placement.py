@@ -1,6 +1,7 @@
 """Run models that say where and how large an object belongs in an image."""
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,8 @@ class PlacementInferencer(ModelInferencer):
                 or a folder of masks with the same names; arrays may then be BGR.
             out: An image file for the composite of a single background, or a folder:
                 composites ``NAME.jpg``, ``sheets/NAME.jpg`` with objects, heat maps and
-                ranked boxes, and ``placements.json``.
+                ranked boxes, and ``placements.json``. Backgrounds in folders called
+                ``sheets`` or ``maps`` get ``in_sheets/NAME.jpg``.
             k: Largest number of boxes an object.
             at: (x, y), where the center of the box is to lie: only the size is sought.
             size: (w, h), which the object is to fill as far as its shape allows: only
@@ -130,17 +132,19 @@ class PlacementInferencer(ModelInferencer):
             FileNotFoundError: If a file is missing or a folder holds no image.
             ValueError: If there are no objects, or one has neither alpha nor mask or
                 shows nothing; if a number is out of range, or options contradict each
-                other; if no background can be used, be it that it cannot be read, that
-                a point or region lies outside of it, or that no place is left.
+                other; if ``out`` would overwrite what is read; if no background
+                can be used, be it that it cannot be read, that a point or region lies
+                outside of it, or that no place is left.
         """
         if objects is None:
             raise UserValueError(
                 f'{type(self.model).__name__} places objects: give objects, RGBA '
                 'cut-outs or a folder of them (--objects cup.png), or images with '
                 'masks.')
-        if min(k, batch_size) < 1:
-            raise UserValueError(
-                f'k and batch_size must be 1 or more, got {k} and {batch_size}.')
+        if any(not isinstance(count, Integral) or count < 1
+               for count in (k, batch_size)):
+            raise UserValueError('k and batch_size must be 1 or more, whole numbers, '
+                                 f'got {k!r} and {batch_size!r}.')
         self.skipped, self.notes = [], []
         sources = list_images(images)
         FUNCTIONS.get('check_blending')(blend, feather, 'blend')
@@ -152,7 +156,8 @@ class PlacementInferencer(ModelInferencer):
         scorer = FUNCTIONS.get('PlaceScorer')(
             self.model, self._step, [item.cutout for item in placed], batch_size)
         inputs = InputImages(sources, BackgroundPipeline(self._step), bgr=False)
-        with placement_writer(out, sources, maps) as write:
+        with placement_writer(out, sources, len(placed) if maps else 0, objects,
+                              masks, avoid, allow) as write:
             for batch in iterate_batches(inputs, batch_size, workers, progress,
                                          self.skipped):
                 for item, heats in zip(batch, _heats(batch, scorer), strict=True):

@@ -1,4 +1,5 @@
 """Read the objects to place, and regions of a background, as a user names them."""
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,8 @@ class ObjectToPlace(NamedTuple):
     """An object that was read.
 
     Attributes:
-        name: Of its file, below the folder that was named; ``object_3`` of an array.
+        name: Of its file, below the folder that was named, or its path where files of
+            several folders have one name; ``object_3`` of an array.
         path: The file, with its folder; '' for an array.
         cutout: The tight crop.
     """
@@ -71,7 +73,16 @@ def read_objects(objects: Objects, masks: str | Path | Sequence | None,
     if not read:
         raise UserValueError(f'objects: none of {len(found)} can be used. {reasons[0]}')
     skipped += reasons
-    return read
+    return _distinct(read)
+
+
+def _distinct(read: Sequence[ObjectToPlace]) -> list[ObjectToPlace]:
+    """Objects of different files by different names."""
+    paths: dict[str, set[str]] = {}
+    for item in read:
+        paths.setdefault(item.name, set()).add(item.path)
+    return [item._replace(name=item.path or item.name)
+            if len(paths[item.name]) > 1 else item for item in read]
 
 
 def _masks(masks: str | Path | Sequence | None, found: Sequence[tuple]) -> list:
@@ -79,6 +90,11 @@ def _masks(masks: str | Path | Sequence | None, found: Sequence[tuple]) -> list:
     if masks is None:
         return [None] * len(found)
     files = masks if isinstance(masks, list | tuple) else [masks]
+    for file in files:
+        if not isinstance(file, str | Path):
+            raise UserValueError(
+                f'masks are files or a folder of them, got {type(file).__name__}. Give '
+                'an array the mask as its fourth channel.')
     if len(files) == 1 and Path(files[0]).expanduser().is_dir():
         by_stem = {str(Path(source.name).with_suffix('')): source.image
                    for source in list_images(files[0])}
@@ -111,7 +127,8 @@ def read_avoid(avoid: Any) -> Any:
     """
     if not isinstance(avoid, str | Path):
         return avoid
-    if Path(avoid).expanduser().is_file():
+    # Not Path.is_file, which raises where many boxes are longer than a file name.
+    if os.path.isfile(Path(avoid).expanduser()):
         return read_region(avoid)
     try:
         return [numbers(part, 4) for part in str(avoid).split(';') if part.strip()]
@@ -147,7 +164,7 @@ def read_pair(name: str, value: str | Sequence[float] | None
     """
     try:
         return None if value is None else numbers(value, 2)
-    except ValueError:
+    except (TypeError, ValueError):
         raise UserValueError(
             f"{name} must be two numbers such as '120,80', got {value!r}.") from None
 

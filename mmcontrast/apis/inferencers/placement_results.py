@@ -15,7 +15,10 @@ from ...errors import UserValueError
 from ...io.atomic import write_text
 from ...registry import FUNCTIONS
 from .images import ImageSource, InputImage
-from .results import is_image_file, output_stems
+from .results import is_image_file, output_stems, refuse_overwriting
+
+# Folders in the folder of results.
+_FOLDERS = 'sheets', 'maps'
 
 
 @dataclass(frozen=True)
@@ -143,28 +146,38 @@ class PlacedObjects:
 
         Several objects have maps ``STEM_1.jpg``, ``STEM_2.jpg``, in their order.
         """
-        files = {f'{stem}.jpg': self.compose(image),
-                 f'sheets/{stem}.jpg': self.draw(image)}
-        if maps:
-            drawn = self.draw_maps(image)
-            for number, sheet in enumerate(drawn, 1):
-                end = f'_{number}' if len(drawn) > 1 else ''
-                files[f'maps/{stem}{end}.jpg'] = sheet
-        for name, drawn_image in files.items():
+        drawn = [self.compose(image), self.draw(image)]
+        drawn += self.draw_maps(image) if maps else []
+        names = file_names(stem, len(self.objects) if maps else 0)
+        for name, drawn_image in zip(names, drawn, strict=True):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             drawn_image.save(path, quality=92)
 
 
+def file_names(stem: str, maps: int) -> list[str]:
+    """The files of a background, with the maps of so many objects."""
+    ends = [f'_{number}' for number in range(1, maps + 1)] if maps > 1 else [''] * maps
+    return [f'{stem}.jpg', f'sheets/{stem}.jpg',
+            *[f'maps/{stem}{end}.jpg' for end in ends]]
+
+
 @contextmanager
 def placement_writer(out: str | Path | None, sources: Sequence[ImageSource],
-                     maps: bool) -> Iterator:
+                     maps: int, *read: Any) -> Iterator:
     """A function that writes the result of a background below a folder, or to a file.
 
-    At the end, also of a call that fails, ``placements.json`` holds what was written.
+    At the end, also of a call that fails, ``placements.json`` holds what was found.
+
+    Args:
+        out: The folder or file; None to write nothing.
+        sources: The backgrounds.
+        maps: Of how many objects maps are to be written.
+        read: What names files that are read, beside the backgrounds.
 
     Raises:
-        ValueError: If ``maps`` are to be written and ``out`` is no folder.
+        ValueError: If ``maps`` are to be written and ``out`` is no folder, or a file
+            that is read would be overwritten.
     """
     is_file = out is not None and is_image_file(Path(out), len(sources))
     if maps and (out is None or is_file):
@@ -175,19 +188,27 @@ def placement_writer(out: str | Path | None, sources: Sequence[ImageSource],
     if out is None:
         yield lambda item, result: None
         return
-    out = Path(out)
+    out, read = Path(out), ([source.image for source in sources], *read)
     if is_file:
+        refuse_overwriting([out], *read)
         yield lambda item, result: result.compose(item.image).save(out)
         return
-    stems = output_stems([source.name for source in sources])
+    stems = output_stems([_apart(source.name) for source in sources])
+    refuse_overwriting((out / name for stem in stems
+                        for name in file_names(stem, maps)), *read)
     rows: list[dict] = []
 
     def write(item: InputImage, result: PlacedObjects) -> None:
-        result.write(out, stems[item.index], item.image, maps)
         rows.append(result.to_dict())
+        result.write(out, stems[item.index], item.image, bool(maps))
     try:
         yield write
     finally:
         if rows:
             write_text(out / 'placements.json', json.dumps(
                 dict(backgrounds=rows), ensure_ascii=False))
+
+
+def _apart(name: str) -> str:
+    """A name that does not lie in a folder of results: ``in_sheets/x.png``."""
+    return f'in_{name}' if Path(name).parts[0].lower() in _FOLDERS else name

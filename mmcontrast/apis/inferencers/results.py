@@ -1,14 +1,17 @@
 """Store the result of an inferencer for one image, draw it and write it to files."""
 import json
+import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ...datasets.image_lists import IMAGE_SUFFIXES
+from ...datasets.image_lists import IMAGE_SUFFIXES, list_folder
+from ...errors import UserValueError
 from ...io.atomic import write_text
 from ...visualization.detections import draw_detections
 from ...visualization.label_maps import draw_label_maps, label_colors
@@ -182,6 +185,46 @@ def is_image_file(out: Path, count: int) -> bool:
                          'name a folder.')
     out.parent.mkdir(parents=True, exist_ok=True)
     return True
+
+
+def refuse_overwriting(files: Iterable[Path], *read: Any) -> None:
+    """Check that no file to be written is one of those that are read.
+
+    Args:
+        files: To be written.
+        read: Arguments that may name files to read: files, folders of images, lists of
+            them; anything else is passed over.
+
+    Raises:
+        UserValueError: If one is, also by way of a link.
+    """
+    inputs = {_identity(path) for path in _named_files(read)} - {None}
+    for file in files:
+        if _identity(file) in inputs:
+            raise UserValueError(
+                f'out: the result {file} would overwrite a file that is read. Name '
+                'another folder or file.')
+
+
+def _named_files(named: Any) -> Iterator[Path]:
+    if isinstance(named, list | tuple):
+        for each in named:
+            yield from _named_files(each)
+    elif isinstance(named, str | Path):
+        path = Path(named).expanduser()
+        if os.path.isdir(path):
+            yield from (Path(item['img_path']) for item in list_folder(str(path))[0])
+        else:
+            yield path
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Of a file, whatever its name; None if there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def output_stems(names: Sequence[str]) -> list[str]:

@@ -181,7 +181,8 @@ def as_image(image: np.ndarray | Image.Image, path: str) -> Image.Image:
         raise TypeError(
             f"{path}: 'img' must be a PIL.Image or an (H, W, 3) uint8 array, got "
             f'{type(image).__name__}.')
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    if (image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8
+            or not image.size):
         raise ValueError(
             f"{path}: 'img' must be an (H, W, 3) uint8 RGB array, got shape "
             f'{image.shape} and {image.dtype}.')

@@ -1,5 +1,6 @@
 """Paste an object into a background: with soft edges, feathered, or blended."""
 from collections.abc import Sequence
+from numbers import Real
 
 import cv2
 import numpy as np
@@ -69,8 +70,8 @@ def check_blending(mode: str, feather: float, name: str = 'mode') -> None:
     """
     if mode not in _MODES:
         raise UserValueError(f'{name} must be one of {_MODES}, got {mode!r}.')
-    if not feather >= 0:
-        raise UserValueError(f'feather must be 0 pixels or more, got {feather}.')
+    if not (isinstance(feather, Real) and feather >= 0):
+        raise UserValueError(f'feather must be 0 pixels or more, got {feather!r}.')
 
 
 def whole_box(box_xywh: Sequence[float]) -> tuple[int, int, int, int]:

@@ -136,7 +136,7 @@ class Constraints:
 
         Raises:
             UserValueError: If the point lies outside of the background, or the size is
-                larger than it.
+                larger than it or below one pixel.
         """
         ratio, cell = self._ratio(background_wh, object_wh, name), self.fixed_cell
         scale = self.fixed_scale if ratio is None else grid.bin_of(ratio)
@@ -150,13 +150,21 @@ class Constraints:
     def _ratio(self, background_wh: Sequence[float], object_wh: Sequence[float],
                name: str) -> float | None:
         """max(w / W, h / H) of a fixed size."""
-        if self.size is None:
-            return self.scale
-        share = min(room / side for room, side in zip(
-            self.size, object_wh, strict=True))
+        if self.size is None and self.scale is None:
+            return None
+        rooms = self.size
+        if rooms is None:
+            rooms = [self.scale * float(side) for side in background_wh]
+        share = min(room / side for room, side in zip(rooms, object_wh, strict=True))
         # Rounding must not make it larger than what was asked for.
         filled = [min(share * side, room) for room, side in zip(
-            self.size, object_wh, strict=True)]
+            rooms, object_wh, strict=True)]
+        if max(filled) < 1:
+            raise UserValueError(
+                f'{name or "The object"} would be smaller than one pixel'
+                f'{self.sentence()}. Ask for a larger size.')
+        if self.size is None:
+            return self.scale
         check_fits(filled, background_wh, name)
         return max(side / limit for side, limit in zip(
             filled, background_wh, strict=True))
@@ -202,6 +210,8 @@ def _as_mask(name: str, given: Any) -> np.ndarray:
             f'is bool or white where it holds, got {mask.dtype} of shape {mask.shape}.')
     if mask.dtype.kind == 'b':
         return mask
+    if not np.isfinite(mask).all():
+        raise UserValueError(f'{name} is a mask that holds NaN or infinite numbers.')
     return mask >= (_WHITE if mask.max(initial=0) > 1 else 0.5)
 
 

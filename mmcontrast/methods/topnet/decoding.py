@@ -1,5 +1,6 @@
 """Turn heat maps into ranked boxes."""
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -107,6 +108,9 @@ def rank(candidates: Candidates, k: int = 5, window: int = 3, keep_inside: bool 
 
     Returns:
         B placements.
+
+    Raises:
+        UserValueError: If a map has no boxes because its scores are NaN.
     """
     heat = candidates.heat
     image, *cell = _peaks(heat, window).nonzero(as_tuple=True)
@@ -116,7 +120,11 @@ def rank(candidates: Candidates, k: int = 5, window: int = 3, keep_inside: bool 
     if keep_inside:
         inside = is_inside(found.boxes_xywh, candidates.background_wh[image])
         found, image = found[inside], image[inside]
-    return _first_of_each(found, image, len(heat), k, nms_iou)
+    ranked = _first_of_each(found, image, len(heat), k, nms_iou)
+    for scores, best in zip(heat, ranked, strict=True):
+        if not len(best):
+            check_scores(scores)  # NaN has no maximum
+    return ranked
 
 
 def _peaks(heat: Tensor, window: int) -> Tensor:
@@ -197,14 +205,27 @@ def _pairs(sizes, heat: Tensor, name: str) -> Tensor:
     return sizes.expand(len(heat), 2)
 
 
-def check_ranking(k: int, window: int, nms_iou: float | None) -> None:
+def check_scores(heat: Tensor) -> None:
+    """Check that scores are numbers.
+
+    Raises:
+        UserValueError: If some are NaN.
+    """
+    if heat.isnan().any():
+        raise UserValueError(
+            'scores are NaN: the weights of the model, or its inputs, are no finite '
+            'numbers. Check the checkpoint and the loss of its training.')
+
+
+def check_ranking(k: int = 5, window: int = 3, nms_iou: float | None = None) -> None:
     """Check arguments of :func:`decode_batch`.
 
     Raises:
         UserValueError: If one is out of range.
     """
-    if k < 1 or window < 1 or window % 2 == 0:
-        raise UserValueError(
-            f'k must be positive and window odd, got k={k}, window={window}.')
-    if nms_iou is not None and not 0 <= nms_iou <= 1:
-        raise UserValueError(f'nms_iou must be from 0 to 1 or None, got {nms_iou}.')
+    if (not all(isinstance(count, Integral) and count > 0 for count in (k, window))
+            or window % 2 == 0):
+        raise UserValueError('k must be positive and window odd, both whole numbers, '
+                             f'got k={k!r}, window={window!r}.')
+    if nms_iou is not None and not (isinstance(nms_iou, Real) and 0 <= nms_iou <= 1):
+        raise UserValueError(f'nms_iou must be from 0 to 1 or None, got {nms_iou!r}.')

@@ -18,6 +18,8 @@ from .cutouts import CutOut
 
 # Boxes of a legend.
 _LISTED = 6
+# Rows of a sheet: of 350 pixels at most, and JPEG allows 65500.
+_ROWS = 150
 # Checkerboard behind objects: two grays, and the side of a field in pixels.
 _FIELDS, _FIELD = (205, 235), 12
 # Height of a rank in pixels.
@@ -56,7 +58,7 @@ def draw_placements(background: np.ndarray, cutouts: Sequence[CutOut],
 
     The heat map shows at each position the best score over all sizes; colored dots
     are the centers of the ranked boxes. Those are drawn on the scene as it was before
-    the object was placed.
+    the object was placed. Of very many objects, the first are drawn.
 
     Args:
         background: (H, W, 3) uint8 RGB.
@@ -71,8 +73,9 @@ def draw_placements(background: np.ndarray, cutouts: Sequence[CutOut],
     size = fitted_size(background.shape, width)
     shown = before = _fitted(background, size)
     rows = []
-    for cutout, label, heat, boxes, ranked, composite in zip(
-            cutouts, names, heats, boxes_xywh, scores, composites, strict=True):
+    for cutout, label, heat, boxes, ranked, composite in list(zip(
+            cutouts, names, heats, boxes_xywh, scores, composites, strict=True))[
+                :_ROWS]:
         colors = label_colors({i: i for i in range(len(boxes))}, len(boxes))
         boxes = boxes * np.tile(np.divide(size, background.shape[1::-1]), 2)
         best = upsample_to_image(heat.amax(0, keepdim=True), size[::-1]).cpu().numpy()
@@ -84,7 +87,8 @@ def draw_placements(background: np.ndarray, cutouts: Sequence[CutOut],
              with_boxes(before, boxes, colors), after],
             f'{label} in {name}', _legend(boxes, ranked, colors, low, high)))
         before = after
-    return image_sheet(rows, size[0], headings=_HEADINGS)
+    title = f'the first {_ROWS} of {len(names)} objects' * (len(names) > _ROWS)
+    return image_sheet(rows, size[0], title, _HEADINGS)
 
 
 @FUNCTIONS.register_module()

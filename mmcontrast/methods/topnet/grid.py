@@ -1,5 +1,6 @@
 """Convert between boxes in a background and cells of the 3-D heat map."""
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -35,15 +36,18 @@ class PlacementGrid:
 
     def __init__(self, size: Sequence[int] = (256, 256), scales: int = 16,
                  binning: str = 'uniform') -> None:
-        if len(size) != 2 or min(*size, scales) < 1:
+        sides = tuple(size) if isinstance(size, Sequence) else ()
+        if len(sides) != 2 or not all(
+                isinstance(number, Integral) and number > 0
+                for number in (*sides, scales)):
             raise UserValueError(
                 'grid: size must be (rows, columns) and scales a number of bins, all '
-                f'positive, got size={size}, scales={scales}.')
+                f'positive, got size={size!r}, scales={scales!r}.')
         if binning not in BINNINGS:
             raise UserValueError(
                 f'grid: binning must be one of {BINNINGS}, got {binning!r}'
                 f'{did_you_mean(binning, BINNINGS)}')
-        self.size, self.scales, self.binning = tuple(size), scales, binning
+        self.size, self.scales, self.binning = sides, scales, binning
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from ...errors import UserKeyError, UserValueError, did_you_mean
 from ...registry import MODELS
+from .decoding import check_ranking
 
 
 def build_part(config: Mapping | None, **default: Any) -> Any:
@@ -24,13 +25,20 @@ def checked_options(test_cfg: Mapping | None, known: Sequence[str], owner: str) 
 
     Raises:
         UserKeyError: If it has an unknown key.
+        UserValueError: If a number of the ranking is out of range.
     """
     for key in test_cfg or {}:
         if key not in known:
             raise UserKeyError(
                 f'test_cfg of {owner} has the unknown key {key!r}'
                 f'{did_you_mean(key, known)} It may hold {", ".join(known)}.')
-    return dict(test_cfg or {})
+    options = dict(test_cfg or {})
+    try:
+        check_ranking(**{key: options[key] for key in ('k', 'window', 'nms_iou')
+                         if key in options})
+    except UserValueError as error:
+        raise UserValueError(f'test_cfg of {owner}: {error}') from error
+    return options
 
 
 def paired_batch_size(backgrounds: int, objects: int) -> int:

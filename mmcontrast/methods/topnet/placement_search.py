@@ -9,7 +9,7 @@ from ...errors import UserValueError
 from ...registry import FUNCTIONS
 from .candidates import Candidates, Regions
 from .constraints import Constraints
-from .decoding import Placements, check_ranking, rank
+from .decoding import Placements, check_ranking, check_scores, rank
 from .grid import PlacementGrid
 
 
@@ -62,9 +62,11 @@ class PlacementSearch:
             were placed. An object without a place has no box and is not in the order.
 
         Raises:
-            UserValueError: If constraints do not fit the background, or no object has a
-                place.
+            UserValueError: If constraints do not fit the background, scores are NaN, or
+                no object has a place.
         """
+        for heat in heats:
+            check_scores(heat)
         candidates = self._candidates(heats, grid, background_wh, objects_wh)
         found = [self._ranked(single) for single in candidates]
         # Of each object: its best score, negative, its index, and how many of the boxes

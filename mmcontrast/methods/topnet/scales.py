@@ -4,8 +4,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...errors import UserValueError
-from .decoding import Placements, is_peak
+from .decoding import Placements, check_ranking, check_scores, is_peak
 
 NUM_SCALES = 16
 
@@ -58,10 +57,9 @@ def rank_placements(heat: Tensor, sizes_wh: Tensor, background_wh: Sequence[int]
         At most ``k`` placements; fewer if fewer cells remain.
 
     Raises:
-        ValueError: If the window is even.
+        UserValueError: If the window is even, ``k`` is not positive, or scores are NaN.
     """
-    if window < 1 or window % 2 == 0:
-        raise UserValueError(f'window must be an odd number, got {window}.')
+    check_ranking(k, window)
     heat = heat.float()
     ranked = heat.masked_fill(~inside_border(heat, sizes_wh, background_wh), -torch.inf)
     if window > 1:
@@ -70,6 +68,8 @@ def rank_placements(heat: Tensor, sizes_wh: Tensor, background_wh: Sequence[int]
     # topk does not say which of equals it takes: all of them, then a stable sort.
     least = flat.topk(min(k, len(flat))).values[-1]
     found = ((flat >= least) & flat.isfinite()).nonzero()[:, 0]
+    if not len(found):
+        check_scores(heat)
     scores, order = flat[found].sort(descending=True, stable=True)
     cells = torch.stack(torch.unravel_index(found[order[:k]], heat.shape), 1)
     boxes = cell_boxes(cells, heat.shape[1:], sizes_wh, background_wh)

@@ -70,6 +70,10 @@ class TopNet(BaseModel):
         self.grid = PlacementGrid(**grid or {})
         self.background_encoder = MODELS.build(background_encoder)
         self.object_encoder = MODELS.build(object_encoder)
+        if not isinstance(image_size, Sequence) or len(image_size) != 2:
+            raise UserValueError(
+                'image_size must be two numbers, the sides of backgrounds and of '
+                f'objects, got {image_size!r}.')
         shapes = [token_shape(*encoder, size) for encoder, size in zip(
             ((patch_tokens, self.background_encoder),
              (global_token, self.object_encoder)), image_size, strict=True)]

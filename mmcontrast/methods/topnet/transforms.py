@@ -22,6 +22,8 @@ from .sample import PlacementSample
 
 #: ImageNet's mean color as 8-bit RGB: close to zero once it is normalized.
 MEAN_COLOR = (124, 116, 104)
+# Side in pixels of the largest square that an object is put on.
+_LONGEST = 4096
 _BLURRED = ('inpainted', 'all', 'none')
 _META = ('background_wh', 'object_wh', 'background_path', 'object_path', 'mask_path',
          'background_id', 'object_id', 'object_size_wh', 'seed', 'scene_options',
@@ -206,8 +208,12 @@ def square_object(cutout: CutOut, size: int = 224) -> np.ndarray:
         (size, size, 4) uint8: colors, outside the object :data:`MEAN_COLOR`, and
         opacity.
     """
+    side = max(cutout.size_wh)
+    if side > _LONGEST:
+        cutout = cutout.resized([
+            max(1, round(length * _LONGEST / side)) for length in cutout.size_wh])
+        side = _LONGEST
     width, height = cutout.size_wh
-    side = max(width, height)
     corner = (side - width) // 2, (side - height) // 2
     alpha = Image.fromarray(cutout.alpha)
     colors = Image.new('RGB', (side, side), MEAN_COLOR)
