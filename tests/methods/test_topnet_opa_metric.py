@@ -71,5 +71,6 @@ def test_missing_misplaced_and_unsquashed_scores_are_named():
             scores([sample])
     with pytest.raises(UserValueError, match='sigmoid'):
         scores([labeled([3.0], [])])
-    with pytest.raises(UserValueError, match='threshold'):
-        OPAMetric(threshold=1.5)
+    for threshold in (1.5, 'x', None):
+        with pytest.raises(UserValueError, match='threshold'):
+            OPAMetric(threshold=threshold)

@@ -140,5 +140,6 @@ def test_a_flipped_scene_and_other_data_are_rejected():
                  if key != 'boxes_xywh'}])
     with pytest.raises(DataError, match='no image to judge'):
         scores([])
-    with pytest.raises(UserValueError, match='topk'):
-        ToyPlausibility(topk=0)
+    for options in (dict(topk=0), dict(topk='5'), dict(train_scenes=1.5)):
+        with pytest.raises(UserValueError, match='topk'):
+            ToyPlausibility(**options)

@@ -612,6 +612,8 @@ def test_images_that_cannot_be_used_are_listed_and_the_rest_goes_on(world, tmp_p
 
 @pytest.mark.parametrize('options, error, message', [
     (dict(dilate=-1), ValueError, r'dilate must be in \[0, 1\], got -1'),
+    (dict(dilate='x'), ValueError, "dilate must be .*got 'x'"),
+    (dict(workers='2'), ValueError, "workers must be .*got '2'"),
     (dict(dilate=8), ValueError, r'dilate must be in \[0, 1\], got 8'),
     (dict(limit=0), ValueError, 'limit must be 1 or more, got 0'),
     (dict(seed=-1), ValueError, 'seed must be 0 or more, got -1'),

@@ -1,4 +1,6 @@
 """Check numbers that a tool was given."""
+from numbers import Real
+
 from ...errors import UserValueError
 
 
@@ -10,8 +12,8 @@ def check_numbers(least: float, **values: float | None) -> None:
     """
     for name, value in values.items():
         # Also true for NaN.
-        if value is not None and not value >= least:
-            raise UserValueError(f'{name} must be {least} or more, got {value}.')
+        if value is not None and not (isinstance(value, Real) and value >= least):
+            raise UserValueError(f'{name} must be {least} or more, got {value!r}.')
 
 
 def check_shares(**values: float) -> None:
@@ -21,5 +23,5 @@ def check_shares(**values: float) -> None:
         UserValueError: With the first that is not.
     """
     for name, value in values.items():
-        if not 0 <= value <= 1:
-            raise UserValueError(f'{name} must be in [0, 1], got {value}.')
+        if not (isinstance(value, Real) and 0 <= value <= 1):
+            raise UserValueError(f'{name} must be in [0, 1], got {value!r}.')

@@ -1,5 +1,6 @@
 """Score how well labeled placements are told apart: F1 and balanced accuracy."""
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import torch
 from mmengine.evaluator import BaseMetric
@@ -47,7 +48,7 @@ class OPAMetric(BaseMetric):
     def __init__(self, threshold: float = 0.5, collect_device: str = 'cpu',
                  prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
-        if not 0 <= threshold < 1:
+        if not (isinstance(threshold, Real) and 0 <= threshold < 1):
             raise UserValueError('OPAMetric: threshold is a probability in [0, 1), got '
                                  f'{threshold!r}.')
         self.threshold = threshold

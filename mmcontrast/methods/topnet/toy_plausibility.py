@@ -67,9 +67,10 @@ class ToyPlausibility(BaseMetric):
                  seed: int = 0, collect_device: str = 'cpu', prefix: str | None = None
                  ) -> None:
         super().__init__(collect_device, prefix)
-        if min(topk, train_scenes) < 1:
-            raise UserValueError('ToyPlausibility: topk and train_scenes must be 1 or '
-                                 f'more, got {topk} and {train_scenes}.')
+        if not all(type(x) is int and x > 0 for x in (topk, train_scenes)):
+            raise UserValueError(
+                'ToyPlausibility: topk and train_scenes must be whole numbers, 1 or '
+                f'more, got {topk!r} and {train_scenes!r}.')
         self.topk, self.baselines = topk, baselines
         self.train_scenes, self.seed = train_scenes, seed
 
