@@ -1,4 +1,4 @@
-"""Make a placement bank: where a trained TopNet finds objects plausible in images.
+"""Make a placement bank: where a TopNet finds objects plausible in images.
 
 The transform PlacedCopyPaste reads the bank in the pipelines of mmdet and mmseg.
 Objects are cut out of the training set itself, unless --objects names others.
