@@ -15,6 +15,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from PIL import Image
 from torch import nn
+from torchmetrics.functional.image.lpips import _LPIPS
 
 from mmcontrast.apis.config import load_config
 from mmcontrast.datasets.shapes import draw_placement
@@ -355,8 +356,7 @@ def test_diversity_is_the_mean_over_pairs(lpips):
 
 
 def test_lpips_agrees_with_torchmetrics(folder, lpips):
-    library = pytest.importorskip('torchmetrics.functional.image.lpips')
-    reference = library._LPIPS(pretrained=False, pnet_rand=True)
+    reference = _LPIPS(pretrained=False, pnet_rand=True)
     state = torch.load(folder / 'linear.pth', weights_only=True)
     names = re.compile(r'net\.slice\d\.')
     weights = torch.load(folder / 'alexnet.pth', weights_only=True)
@@ -510,7 +510,6 @@ def test_a_missing_library_is_named_with_its_extra(folder, monkeypatch):
 
 
 def test_the_inception_of_fid_reads_a_local_file(tmp_path):
-    pytest.importorskip('torchmetrics')
     pytest.importorskip('torch_fidelity')
     with torch.device('meta'):
         shapes = torchvision.models.inception_v3(

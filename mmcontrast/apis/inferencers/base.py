@@ -47,19 +47,8 @@ class Inferencer(ModelInferencer):
         result = infer('photo.jpg', out='result.png')
 
     Args:
-        config: Config file, or ``mmcontrast::...``; or a model that is loaded already.
-        checkpoint: Weights of its training, or converted released ones.
-        device: 'cpu', 'cuda:1', ...; None for a GPU if there is one.
-        cfg_options: Overrides of the config, dotted keys.
-
-    Attributes:
-        model: The model, in eval mode.
-        skipped: Images that the last call could not read, a sentence each.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a config comes without a checkpoint, the model is of another
-            kind, the weights do not fit it, or the device is not there.
+        config, checkpoint, device, cfg_options: As of :class:`ModelInferencer`, whose
+            attributes and errors it shares.
     """
 
     #: Default scope of the names in a test pipeline.
