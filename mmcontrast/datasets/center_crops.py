@@ -6,7 +6,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import functional as tvf
 
 from .bad_images import BadImage
-from .transforms.loading import read_image
+from .image_files import read_image
 
 
 class CenterCroppedImages(Dataset):

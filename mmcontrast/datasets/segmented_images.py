@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..registry import DATASETS
-from .transforms.loading import read_image
+from .image_files import read_image
 
 #: Label of pixels that are ignored.
 UNLABELED = -1

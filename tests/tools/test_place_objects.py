@@ -19,13 +19,13 @@ from mmcontrast.apis.data.cutting import OCCLUDED, Rules
 from mmcontrast.apis.data.make_shapes import make_shapes
 from mmcontrast.apis.data.object_pool import box_instances
 from mmcontrast.apis.data.place_objects import place_objects
+from mmcontrast.datasets.image_files import read_image
 from mmcontrast.datasets.placement_bank import (
     PlacementBank,
     places_path,
     read_record,
 )
 from mmcontrast.datasets.shapes.vocabulary import SHAPES
-from mmcontrast.datasets.transforms.loading import read_image
 from mmcontrast.errors import UserValueError
 from mmcontrast.methods.topnet.constraints import Constraints
 from mmcontrast.methods.topnet.cutouts import read_cutout

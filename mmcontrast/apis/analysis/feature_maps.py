@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ...datasets.image_files import read_image
 from ...datasets.image_lists import list_folder
-from ...datasets.transforms.loading import read_image
 from ...evaluation.features import IMAGENET_MEAN, IMAGENET_STD, network_input
 from ...visualization.pca import draw_feature_maps, feature_pca_maps
 from ..config import load_config

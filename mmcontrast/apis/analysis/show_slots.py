@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datasets.center_crops import CenterCroppedImages
-from ...datasets.transforms.loading import read_image
+from ...datasets.image_files import read_image
 from ...evaluation.features import network_input
 from ...registry import FUNCTIONS
 from .feature_maps import find_images

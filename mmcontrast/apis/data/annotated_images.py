@@ -7,8 +7,8 @@ import numpy as np
 
 from ...datasets.bad_images import BadImage
 from ...datasets.coco_annotations import add_file_names, read_annotations
+from ...datasets.image_files import read_image
 from ...datasets.open_vocabulary import plain_name
-from ...datasets.transforms.loading import read_image
 from ...errors import UserValueError, did_you_mean
 from ...models.text.vocabulary import class_list
 

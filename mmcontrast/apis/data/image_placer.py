@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from ...datasets.bad_images import BadImage
+from ...datasets.image_files import decode_bytes, read_bytes
 from ...datasets.placement_bank import (
     BankObject,
     places_path,
     read_record,
     record_text,
 )
-from ...datasets.transforms.loading import decode_bytes, read_bytes
 from ...io.atomic import write_text
 from ...io.manifest import file_sha256
 

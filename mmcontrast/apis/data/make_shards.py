@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...datasets import BadImage, ImageTextPairs, Reason, UnlabeledImages
+from ...datasets.image_files import read_bytes
 from ...datasets.image_lists import IMAGE_SUFFIXES
 from ...datasets.storage.lmdb_backend import import_lmdb
 from ...datasets.storage.tar_index import read_table
-from ...datasets.transforms.loading import read_bytes
 from ...io.atomic import atomic_folder
 from ..progress import progress_bar
 

@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS
 from PIL import Image
 
 from ...datasets.bad_images import BadImage
-from ...datasets.transforms.loading import decode_bytes, read_image
+from ...datasets.image_files import decode_bytes, read_image
 from ...engine.distributed.unwrap import leaf_datasets
 from .machine import loaders
 from .report import Report, error_text, suppress_output

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ...datasets.bad_images import BadImage
+from ...datasets.image_files import as_image, read_image
 from ...datasets.image_lists import list_folder
-from ...datasets.transforms.loading import as_image, read_image
 from ...datasets.workers import seed_worker
 from ..loading import tested_dataset
 from ..progress import progress_bar

@@ -1,8 +1,9 @@
 """Transform samples: read images, make views, pack them for the model."""
+from ..image_files import read_image, to_rgb
 from .crops import CenterCrops, Crop, IndependentCrops, OverlapCrops, RandomResizedCrops
 from .fast_views import FastTwoViews
 from .image_text import CropRegion, PackImageText
-from .loading import LoadImage, read_image, to_rgb
+from .loading import LoadImage
 from .packing import PackViews, image_to_tensor
 from .paired_images import CropImage, CropImageCenter, FlipImageText
 from .photometric import (

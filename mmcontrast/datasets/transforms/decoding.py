@@ -4,8 +4,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from ..image_files import load_upright, orientation
 from .crops import Crop
-from .loading import load_upright, orientation
 from .resampling import DecodedImage
 
 try:

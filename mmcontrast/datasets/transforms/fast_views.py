@@ -6,9 +6,9 @@ from PIL import Image
 
 from ...registry import TRANSFORMS
 from ...structures import View
+from ..image_files import as_image, encoded_bytes, load_upright, open_image
 from .crops import RandomResizedCrops
 from .decoding import best_shrink, decode_jpeg, is_jpeg, upright_size
-from .loading import as_image, encoded_bytes, load_upright, open_image
 from .resampling import DecodedImage, crop_decoded
 
 

@@ -5,8 +5,8 @@ from mmcv.transforms import BaseTransform
 from PIL import Image
 
 from ...registry import TRANSFORMS
+from ..image_files import as_image
 from .crops import Crop, RandomResizedCrops
-from .loading import as_image
 from .recipes import look_up
 from .texts import names_a_side, swap_sides
 from .two_views import INTERPOLATIONS, crop_and_resize

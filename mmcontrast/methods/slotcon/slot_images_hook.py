@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset
 
+from ...datasets.image_files import read_image
 from ...datasets.labeled_images import evenly_spaced
-from ...datasets.transforms.loading import LoadImage, read_image
+from ...datasets.transforms.loading import LoadImage
 from ...engine.distributed.unwrap import leaf_datasets, unwrap_model
 from ...engine.hooks.intervals import IntervalHook
 from ...engine.resume.rng_state import preserved_rng

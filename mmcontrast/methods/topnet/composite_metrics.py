@@ -13,8 +13,8 @@ from mmengine.logging import MMLogger
 from PIL import Image
 from torch import Tensor
 
+from ...datasets.image_files import read_image
 from ...datasets.image_lists import list_folder
-from ...datasets.transforms.loading import read_image
 from ...errors import DataError, UserValueError
 from ...registry import METRICS
 from .composite_networks import build_network, build_placement_classifier

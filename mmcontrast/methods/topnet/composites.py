@@ -12,8 +12,8 @@ from mmengine.evaluator import BaseMetric
 from PIL import Image
 from torch import Tensor
 
+from ...datasets.image_files import read_image
 from ...datasets.shapes import draw_placement
-from ...datasets.transforms.loading import read_image
 from ...errors import UserKeyError, UserValueError
 from .compositing import paste
 from .cutouts import CutOut, read_cutout

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ...datasets.transforms.loading import (
+from ...datasets.image_files import (
     load_upright,
     open_image,
     read_bytes,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...datasets.transforms.loading import read_image
+from ...datasets.image_files import read_image
 from ...errors import UserValueError
 from ...registry import DATASETS
 from .cutouts import read_mask

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from ...datasets.image_files import read_image
 from ...datasets.replacing import ReplacesBadImages
-from ...datasets.transforms.loading import read_image
 from ...errors import UserValueError
 from ...registry import TRANSFORMS
 from .cutouts import read_cutout

@@ -3,9 +3,9 @@ import random
 from collections.abc import Callable
 
 from mmcontrast.datasets import UnlabeledImages
+from mmcontrast.datasets.image_files import open_image, read_bytes
 from mmcontrast.datasets.transforms import FastTwoViews, TwoViews, crop_and_resize
 from mmcontrast.datasets.transforms.decoding import best_shrink, decode_jpeg
-from mmcontrast.datasets.transforms.loading import open_image, read_bytes
 from mmcontrast.datasets.transforms.resampling import crop_decoded
 from mmcontrast.structures import View
 

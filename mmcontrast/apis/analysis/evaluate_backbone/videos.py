@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ....datasets.image_files import read_image
 from ....datasets.labeled_images import evenly_spaced
-from ....datasets.transforms.loading import read_image
 from ....datasets.video_clips import ClipFiles, list_clips, read_ids, write_ids
 from ....datasets.workers import seed_worker
 from ....evaluation.features import FrozenBackbone, network_input
