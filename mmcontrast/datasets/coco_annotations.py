@@ -2,17 +2,17 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
 
 import numpy as np
 
-from ..errors import UserValueError
+from ..errors import UserValueError, closest, suggest
 
-# COCO's own boxes reach up to a pixel over the edge, by rounding.
-_OVER_THE_EDGE = 1.0
+#: COCO's own boxes reach up to a pixel over the edge, by rounding.
+OVER_THE_EDGE = 1.0
 
 
 def read_annotations(path: str | Path, with_boxes: bool = True) -> dict:
@@ -29,17 +29,77 @@ def read_annotations(path: str | Path, with_boxes: bool = True) -> dict:
             finite numbers, or an annotation refers to an image or a category that is
             not there. The message names the file and the entry.
     """
+    data = read_json(path)
+    if not with_boxes and isinstance(data, dict):
+        data.setdefault('annotations', [])
+    check_annotations(data, Path(path).name)
+    return data
+
+
+def read_json(path: str | Path) -> object:
+    """The content of a JSON file in UTF-8, UTF-16 or UTF-32, with or without BOM.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        UserValueError: If it is not JSON; the message shows how it begins.
+    """
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'No annotation file at {path}.')
+    content = path.read_bytes()
     try:
-        data = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserValueError(f'{path} is not a JSON file: {error}') from error
-    if not with_boxes and isinstance(data, dict):
-        data.setdefault('annotations', [])
-    check_annotations(data, path.name)
-    return data
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        begin = content[:60].decode('utf-8', 'replace')
+        what = f'it begins with {begin!r}' if content else 'it is empty'
+        raise UserValueError(
+            f'{path} is not a JSON file: {what} ({error}).') from error
+
+
+def check_lists(data: object, place: str) -> None:
+    """Check that a file is a JSON object with the lists of COCO.
+
+    Raises:
+        UserValueError: If a list is missing.
+    """
+    for kind in _RULES:
+        if not isinstance(data, dict) or not isinstance(data.get(kind), list):
+            raise UserValueError(
+                f'{place} has no list {kind!r}. A COCO-style file is a JSON object '
+                'with the lists images, annotations and categories.')
+
+
+def check_class_names(path: str | Path, classes: Sequence[str], names: Sequence[str]
+                      ) -> None:
+    """Check that a file has each class once; mmdet leaves out the others.
+
+    Args:
+        path: The file, for the message.
+        classes: Names that a dataset asks for.
+        names: Of the categories in the file.
+
+    Raises:
+        UserValueError: If a class is missing or has two categories, or ``classes`` is
+            a single string.
+    """
+    if isinstance(classes, str):
+        raise UserValueError(f'metainfo.classes is the single string {classes!r}: '
+                             f"write classes=('{classes}', ).")
+    missing = [name for name in classes if name not in names]
+    if missing:
+        guess = suggest(found for name in missing[:3] for found in closest(name, names))
+        raise UserValueError(
+            f'{path} has no category named {_shorten(missing)}'
+            f'{guess.removesuffix("?") + "?" if guess else ";"} it holds '
+            f'{_shorten(names)}. Write metainfo.classes with the exact names of the '
+            'file.')
+    twice = [name for name, count in Counter(names).items()
+             if count > 1 and name in classes]
+    if twice:
+        raise UserValueError(
+            f'{path} has more than one category named {_shorten(twice)}, so that '
+            'labels and metainfo.classes do not agree. Remove the one without boxes, '
+            'or rename it.')
 
 
 def check_annotations(data: dict, place: str) -> None:
@@ -48,12 +108,9 @@ def check_annotations(data: dict, place: str) -> None:
     Args:
         place: What messages call the file.
     """
+    check_lists(data, place)
     for kind, rules in _RULES.items():
-        entries = data.get(kind) if isinstance(data, dict) else None
-        if not isinstance(entries, list):
-            raise UserValueError(
-                f'{place} has no list {kind!r}. A COCO-style file is a JSON object '
-                'with the lists images, annotations and categories.')
+        entries = data[kind]
         _check_entries(entries, rules, f'{place}: {kind}')
         _check_unique(place, kind, 'id', [entry['id'] for entry in entries])
     _check_unique(place, 'categories', 'name', [c['name'] for c in data['categories']])
@@ -139,6 +196,11 @@ def _check_unique(place: str, kind: str, key: str, values: list) -> None:
         f'{twice[0]!r}. Files that were joined need new ids.')
 
 
+def _shorten(names: Sequence[str], most: int = 12) -> str:
+    shown = ', '.join(map(str, names[:most]))
+    return shown + (f', ... ({len(names)})' if len(names) > most else '')
+
+
 def add_file_names(images: list[dict]) -> None:
     """Add ``file_name`` in place where missing, the end of ``coco_url``.
 
@@ -191,7 +253,7 @@ def fit_boxes(data: dict) -> FittedBoxes:
     limits = np.array([sizes[a['image_id']] for a in annotations],
                       np.float64).reshape(-1, 2)
     low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
-    beyond = ((low < -_OVER_THE_EDGE) | (high > limits + _OVER_THE_EDGE)).any(1)
+    beyond = ((low < -OVER_THE_EDGE) | (high > limits + OVER_THE_EDGE)).any(1)
     low, high = np.clip(low, 0, limits), np.clip(high, 0, limits)
     empty = (high <= low).any(1)
     clipped = np.hstack([low, high - low]).tolist()

@@ -12,6 +12,8 @@ from mmengine.runner import Runner
 
 from mmcontrast.engine.hooks import ClassCheckHook
 from mmcontrast.engine.hooks.class_check import check_labels, class_heads
+from mmcontrast.engine.runner.reliable_runner import ReliableRunner
+from mmcontrast.errors import UserValueError
 
 pytest.importorskip('mmseg')
 pytest.importorskip('mmdet')
@@ -131,6 +133,14 @@ def test_a_detection_head_with_other_classes_is_named_with_both_counts(tmp_path)
 def test_a_class_name_that_the_annotation_file_lacks_is_named(tmp_path):
     with pytest.raises(ValueError, match=r'ann\.json .*no category named Rbc.*WBC, R'):
         detection(tmp_path, 2, ('WBC', 'Rbc')).train()
+
+
+def test_classes_of_which_the_file_has_none_are_named_before_training(tmp_path):
+    # faults F: numpy's "need at least one array to concatenate".
+    runner = detection(tmp_path, 2, ('wbc', 'rbc'))
+    with pytest.raises(UserValueError, match=r"ann\.json has no category named wbc, rbc"
+                       r": did you mean 'WBC' or 'RBC'\? it holds WBC, RBC"):
+        ReliableRunner.build_dataloader(runner._train_dataloader)
 
 
 def test_one_class_written_without_its_comma_is_explained(tmp_path):

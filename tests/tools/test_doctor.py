@@ -214,7 +214,7 @@ def test_boxes_outside_of_their_image_or_classes_are_found():
 
     def problems(box, label=0):
         info = dict(img_path='a.jpg', instances=[dict(bbox=box, bbox_label=label)])
-        return check_labels(info, (40, 30), Boxes(), None)
+        return check_labels(info, (40, 30), Boxes())
     assert problems([0, 0, 40, 30]) == []
     assert 'leaves the image of 40 x 30' in problems([10, 10, 50, 20])[0]
     assert 'has no area' in problems([10, 10, 10, 20])[0]

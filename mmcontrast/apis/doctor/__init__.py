@@ -13,7 +13,7 @@ __all__ = ['Report', 'doctor']
 
 
 def doctor(config: str, checkpoint: str | None = None, cfg_options: dict | None = None,
-           samples: int = 16, steps: int = 4) -> Report:
+           samples: int = 16, steps: int = 4, minutes: float = 3) -> Report:
     """Check everything that a run needs and print the results; write no files.
 
     Versions, devices and limits; errors of the config; data of each loader; then, in a

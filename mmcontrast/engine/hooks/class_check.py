@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from ...datasets.coco_annotations import check_class_names
 from ...errors import UserValueError
 from ...registry import HOOKS
 from ...structures.protocols import HasIdleHeads, OpenVocabulary
@@ -166,12 +167,8 @@ def _check_annotated(dataset: object, classes: Sequence[str], split: str) -> Non
     found = getattr(dataset, 'cat_ids', None)
     if found is None or len(found) == len(classes):
         return
-    known = [category['name'] for category in load(dataset.ann_file)['categories']]
-    missing = [name for name in classes if name not in known]
-    raise UserValueError(
-        f'{dataset.ann_file} of {split}_dataloader has no category named '
-        f'{_shorten(missing)}; it holds {_shorten(known)}. Write metainfo.classes with '
-        f'the exact names of the file.')
+    names = [category['name'] for category in load(dataset.ann_file)['categories']]
+    check_class_names(f'{dataset.ann_file} of {split}_dataloader', classes, names)
 
 
 def _check_range(values: Tensor, name: str, head: nn.Module, image: str) -> None:

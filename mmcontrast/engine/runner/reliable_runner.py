@@ -23,6 +23,7 @@ from mmengine.utils import apply_to, get_git_hash
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ...datasets.build_errors import explained_build_errors
 from ...io.checkpoint_files import clean_up, latest_good_checkpoint
 from ...io.checkpoint_writer import write_training_checkpoint
 from ...io.safe_loading import use_safe_loading
@@ -127,6 +128,8 @@ class ReliableRunner(Runner):
         if isinstance(dataloader, dict):
             dataloader = copy.copy(dataloader)  # mmengine copies the rest.
             drop_function_scopes(dataloader)
+            with explained_build_errors(dataloader.get('dataset')):
+                return Runner.build_dataloader(dataloader, *args, **kwargs)
         return Runner.build_dataloader(dataloader, *args, **kwargs)
 
     def load_or_resume(self) -> None:

@@ -1,0 +1,104 @@
+"""Check the boxes of a COCO-style annotation file against what a dataset loads."""
+import time
+from pathlib import Path
+
+from ...datasets.absent_classes import absence_note
+from ...datasets.box_problems import BoxProblems, find_box_problems
+from ...datasets.coco_annotations import check_class_names, check_lists, read_json
+from .report import Report
+
+_MOST_IMAGES = 20_000
+
+
+def check_boxes(report: Report, name: str, dataset: object, seconds: float) -> None:
+    """Report what is dropped between the annotation file and the samples, and why.
+
+    Args:
+        seconds: To count what the dataset loaded.
+    """
+    path = str(getattr(dataset, 'ann_file', None) or '')
+    if not path.lower().endswith('.json') or not Path(path).is_file():
+        return
+    data = read_json(path)
+    if not isinstance(data, dict) or any(
+            'segments_info' in entry for entry in (data.get('annotations') or [])[:1]):
+        return  # Panoptic files have masks alone; other formats are lists.
+    if 'annotations' not in data and getattr(dataset, 'test_mode', False):
+        return  # As published for test sets.
+    check_lists(data, path)
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+    ids = getattr(dataset, 'cat_ids', None)
+    if ids is not None and 'Coco' in type(dataset).__name__:
+        check_class_names(path, classes, [c.get('name') for c in data['categories']])
+        _check_order(report, name, path, classes, ids, data)
+    found = find_box_problems(data, ids, _reads_masks(dataset))
+    dropped = sum(found.dropped.values())
+    if dropped or found.hints:
+        report.warn('\n'.join([
+            f'{name}: {dropped} of {found.total} boxes in {path} are dropped:',
+            *found.lines(found.dropped), *found.hints]))
+    others = found.counts.get('not_asked')
+    if others:
+        report.ok(f'{name}: {found.lines(["not_asked"])[0]}')
+    if 'reaching_out' in found.counts:
+        report.warn(f'{name}: {found.lines(["reaching_out"])[0]}. They are cut at its '
+                    'edge.')
+    if 'no_mask' in found.counts:
+        report.fail(f'{name}: {found.lines(["no_mask"])[0]}. LoadAnnotations reads '
+                    'masks (with_mask=True): remove these boxes, or add masks.')
+    _compare_with_loaded(report, name, path, dataset, found, seconds)
+    if classes and ids is not None and found.total:
+        by_id = {category_id: label for label, category_id in enumerate(ids)}
+        seen = {by_id[category] for category in found.labeled if category in by_id}
+        note = absence_note(classes, seen, f'box of {path}')
+        if note:
+            report.warn(f'{name}: {note}. A class without boxes is not learned, and '
+                        'has no score.')
+
+
+def _check_order(report: Report, name: str, path: str, classes, ids, data: dict
+                 ) -> None:
+    """mmdet counts labels in the order of the file, whatever metainfo.classes says."""
+    names = {c.get('id'): c.get('name') for c in data['categories']}
+    order = [names.get(category) for category in ids]
+    if order != list(classes) and sorted(order) == sorted(classes):
+        k = next(k for k, pair in enumerate(zip(order, classes, strict=True))
+                 if pair[0] != pair[1])
+        report.warn(
+            f'{name}: metainfo.classes is in another order than the categories of '
+            f'{path}, and labels are counted in the order of the file: what is '
+            f'{order[k]!r} there is called {classes[k]!r} in predictions. Write '
+            'metainfo.classes in the order of the file.')
+
+
+def _compare_with_loaded(report: Report, name: str, path: str, dataset: object,
+                         found: BoxProblems, seconds: float) -> None:
+    """Boxes before and after loading, and images that are left out."""
+    end, loaded, expected, images = time.monotonic() + seconds, 0, 0, 0
+    for idx in range(min(len(dataset), _MOST_IMAGES)):
+        if time.monotonic() > end:
+            break
+        info = dataset.get_data_info(idx)
+        images += 1
+        loaded += len(info.get('instances') or ())
+        expected += found.kept.get(info.get('img_id'), 0)
+    kept = sum(found.kept.values())
+    text = f'{name}: {found.total} boxes in {path}'
+    if images < len(dataset):
+        report.ok(f'{text}, {kept} can be used')
+        return
+    if loaded != expected:
+        report.warn(f'{text}, {loaded} are loaded, expected {expected}: '
+                    f'{type(dataset).__name__} leaves out boxes for another reason, or '
+                    'cuts them in pieces.')
+        return
+    text += f', {loaded} are loaded, in {images} images'
+    if kept != loaded:
+        text += (f'; {kept - loaded} are in images that are left out (filter_cfg, '
+                 'indices)')
+    report.ok(text)
+
+
+def _reads_masks(dataset: object) -> bool:
+    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+    return any(getattr(step, 'with_mask', False) for step in steps)
