@@ -7,8 +7,6 @@ from ...datasets.box_problems import BoxProblems, find_box_problems
 from ...datasets.coco_annotations import check_class_names, check_lists, read_json
 from .report import Report
 
-_MOST_IMAGES = 20_000
-
 
 def check_boxes(report: Report, name: str, dataset: object, seconds: float) -> None:
     """Report what is dropped between the annotation file and the samples, and why.
@@ -46,14 +44,14 @@ def check_boxes(report: Report, name: str, dataset: object, seconds: float) -> N
     if 'no_mask' in found.counts:
         report.fail(f'{name}: {found.lines(["no_mask"])[0]}. LoadAnnotations reads '
                     'masks (with_mask=True): remove these boxes, or add masks.')
-    _compare_with_loaded(report, name, path, dataset, found, seconds)
-    if classes and ids is not None and found.total:
-        by_id = {category_id: label for label, category_id in enumerate(ids)}
-        seen = {by_id[category] for category in found.labeled if category in by_id}
-        note = absence_note(classes, seen, f'box of {path}')
-        if note:
-            report.warn(f'{name}: {note}. A class without boxes is not learned, and '
-                        'has no score.')
+    seen = _compare_with_loaded(report, name, path, dataset, found, seconds)
+    if seen is None and ids is not None:  # By the file, then.
+        seen = {label for label, category_id in enumerate(ids)
+                if category_id in found.labeled}
+    note = absence_note(classes, seen or (), f'box of {path}')
+    if note and seen:
+        report.warn(f'{name}: {note}. A class without boxes is not learned, and has no '
+                    'score.')
 
 
 def _check_order(report: Report, name: str, path: str, classes, ids, data: dict
@@ -72,31 +70,35 @@ def _check_order(report: Report, name: str, path: str, classes, ids, data: dict
 
 
 def _compare_with_loaded(report: Report, name: str, path: str, dataset: object,
-                         found: BoxProblems, seconds: float) -> None:
-    """Boxes before and after loading, and images that are left out."""
-    end, loaded, expected, images = time.monotonic() + seconds, 0, 0, 0
-    for idx in range(min(len(dataset), _MOST_IMAGES)):
-        if time.monotonic() > end:
-            break
-        info = dataset.get_data_info(idx)
-        images += 1
-        loaded += len(info.get('instances') or ())
-        expected += found.kept.get(info.get('img_id'), 0)
+                         found: BoxProblems, seconds: float) -> set[int] | None:
+    """Boxes before and after loading, and images that are left out.
+
+    Returns:
+        The labels of the loaded boxes; None if the time was over before all were read.
+    """
+    end, loaded, expected, labels = time.monotonic() + seconds, 0, 0, set()
     kept = sum(found.kept.values())
     text = f'{name}: {found.total} boxes in {path}'
-    if images < len(dataset):
-        report.ok(f'{text}, {kept} can be used')
-        return
+    for idx in range(len(dataset)):
+        if time.monotonic() > end:
+            report.ok(f'{text}, {kept} can be used')
+            return None
+        info = dataset.get_data_info(idx)
+        instances = info.get('instances') or ()
+        loaded += len(instances)
+        labels.update(instance.get('bbox_label') for instance in instances)
+        expected += found.kept.get(info.get('img_id'), 0)
     if loaded != expected:
         report.warn(f'{text}, {loaded} are loaded, expected {expected}: '
                     f'{type(dataset).__name__} leaves out boxes for another reason, or '
                     'cuts them in pieces.')
-        return
-    text += f', {loaded} are loaded, in {images} images'
+        return labels
+    text += f', {loaded} are loaded, in {len(dataset)} images'
     if kept != loaded:
         text += (f'; {kept - loaded} are in images that are left out (filter_cfg, '
                  'indices)')
     report.ok(text)
+    return labels
 
 
 def _reads_masks(dataset: object) -> bool:
