@@ -1,9 +1,12 @@
 """Check that every relative link, anchor and image in our Markdown pages exists.
 
-    python tools/check_links.py [PAGE.md ...]     default: all pages of the repository
+    python tools/check_links.py                  all pages of the repository
+    python tools/check_links.py docs/data.md     one page
 """
+import argparse
 import re
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
@@ -17,8 +20,16 @@ LINK = re.compile(
 OUTSIDE = re.compile(r'[a-z][a-z0-9+.-]*:|//')
 
 
-def main() -> None:
-    named = [Path(name).resolve() for name in sys.argv[1:]]
+def main(argv: Sequence[str] | None = None) -> None:
+    # Without mmcontrast.apis.cli: `make lint` shall not wait for torch.
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('pages', nargs='*', metavar='PAGE.md',
+                        help='pages to check (default: all of the repository)')
+    named = [Path(name).resolve() for name in parser.parse_args(argv).pages]
+    missing = [str(page) for page in named if not page.is_file()]
+    if missing:
+        parser.error(f'there is no page {", ".join(missing)}')
     pages = named or sorted({page for glob in PAGES for page in ROOT.glob(glob)})
     problems = [problem for page in pages for problem in check(page)]
     links = sum(len(links_of(page)) for page in pages)

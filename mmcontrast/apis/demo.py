@@ -11,16 +11,10 @@ from pathlib import Path
 
 from mmengine.fileio import dump
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 
 from ..datasets.image_lists import list_folder
+from ..progress import run_bars
 from ..visualization.demo_report import write_report
 from .run_files import last_checkpoint, read_scalars, read_scores
 from .tool_process import ToolError, run_tool
@@ -91,7 +85,7 @@ def run_demo(root: str, work_dir: str = 'work_dirs/demo', data: str | None = Non
     if demo.data is not None:
         list_folder(str(demo.data))     # Raises before any work.
     demo.work_dir.mkdir(parents=True, exist_ok=True)
-    with _bars() as bars:
+    with run_bars() as bars:
         runner = StepRunner(demo, bars)
         draw_scenes(demo, runner)
         pretrain(demo, runner, pretrain_iters)
@@ -191,17 +185,12 @@ class StepRunner:
             print(f'{error.tail}\n{title} failed: {error}')
             raise
         self.bars.update(task, completed=1, total=1)
+        self.bars.stop_task(task)
         return output
 
     def _short(self, part: str) -> str:
         """Paths relative to the root, as a user would type them."""
         return part.replace(f'{self.demo.root}/', '')
-
-
-def _bars() -> Progress:
-    return Progress(
-        TextColumn('{task.description}'), BarColumn(), TaskProgressColumn(),
-        TimeElapsedColumn(), TextColumn('left'), TimeRemainingColumn())
 
 
 def _summary(demo: Demo, took: float) -> dict:

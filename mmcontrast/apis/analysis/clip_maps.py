@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.progress import track
 from torch import Tensor, nn
 
 from ...datasets.shapes import HELD_OUT_COMBINATIONS, Scene, draw_scene, scene_seed
@@ -14,6 +13,7 @@ from ...datasets.shapes.vocabulary import COMBINATIONS
 from ...models.clip_weights import open_clip
 from ...models.functional import l2_normalize
 from ...models.text import tokenize
+from ...progress import track
 from ..loading import load_clip
 
 PAIRS = COMBINATIONS['all']
@@ -49,7 +49,7 @@ def score_clip_maps(weights: str, split: str = 'val', num_scenes: int = 200,
         texts = l2_normalize(encoder(tokenize(
             PAIR_TEXTS, sizes['text_cfg']['context_length'])), dim=1)
     found = defaultdict(list)
-    for i in track(range(num_scenes), 'scenes', disable=not progress):
+    for i in track(range(num_scenes), 'scenes', progress):
         scene = draw_scene(scene_seed(split, i), size)
         for name, scores in _score_maps(tower, texts, scene).items():
             for group, row in _judged(scores, scene):

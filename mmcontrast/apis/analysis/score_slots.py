@@ -3,14 +3,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rich.progress import track
-
 from ...datasets.labeled_images import evenly_spaced
 from ...datasets.segmented_images import (
     SegmentedImage,
     SegmentedImages,
     open_segmented_images,
 )
+from ...progress import track
 from ...registry import FUNCTIONS
 from ..loading import has_baseline
 from .slots import load_slot_model
@@ -67,7 +66,7 @@ def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
         untrained, _ = load_slot_model(config, None, branch, seed, device)
 
     def read(what: str) -> Iterator[SegmentedImage]:
-        for i in track(picks, what, disable=not progress):
+        for i in track(picks, what, progress):
             yield scenes[i]
 
     rows, per_class_iou = FUNCTIONS.get('compare_prototypes')(

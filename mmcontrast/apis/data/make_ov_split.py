@@ -21,7 +21,7 @@ from ...datasets.open_vocabulary import (
 from ...errors import UserValueError, did_you_mean
 from ...io.atomic import write_text
 from ...models.text.vocabulary import class_lines, class_list
-from ..progress import progress_bar
+from ...progress import progress_bar
 
 #: Endings of the names of the files for training and for evaluation.
 ENDINGS = dict(coco=('_seen_2_65_cat', '_all_2'), lvis=('_norare', '_all'),

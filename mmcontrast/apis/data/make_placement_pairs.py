@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...errors import UserValueError
 from ...io.manifest import file_sha256
-from ..progress import progress_bar
+from ...progress import progress_bar
 from .annotated_images import AnnotatedImages
 from .arguments import check_numbers, check_shares
 from .cutting import Rules

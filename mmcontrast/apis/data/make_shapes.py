@@ -8,7 +8,7 @@ from rich.progress import Progress
 from ...datasets.shapes import SPLITS, draw_clip, draw_scene, scene_seed
 from ...datasets.shapes.layout_files import write_json
 from ...datasets.shapes.layouts import CLIP_LAYOUTS, LAYOUTS, SCENE_LAYOUTS
-from ..progress import progress_bar
+from ...progress import progress_bar
 
 MANIFEST = 'shapes.json'
 _OUTPUTS = (

@@ -13,7 +13,7 @@ from ...datasets.image_lists import IMAGE_SUFFIXES
 from ...datasets.storage.lmdb_backend import import_lmdb
 from ...datasets.storage.tar_index import read_table
 from ...io.atomic import atomic_folder
-from ..progress import progress_bar
+from ...progress import progress_bar
 
 # Address space, not disk: an lmdb grows up to this.
 _LMDB_LIMIT = 1 << 42

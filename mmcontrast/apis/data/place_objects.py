@@ -10,11 +10,11 @@ from ...datasets.image_lists import list_folder
 from ...errors import UserValueError
 from ...io.manifest import file_sha256
 from ...models.text.vocabulary import class_list
+from ...progress import progress_bar
 from ...registry import FUNCTIONS
 from ...structures.protocols import PlacesObjects
 from ..inferencers.placement_inputs import preparing_step
 from ..loading import LoadedModel, load_model, tested_dataset
-from ..progress import progress_bar
 from .annotated_images import AnnotatedImages, chosen_classes, image_folder
 from .arguments import check_numbers, check_shares
 from .bank_folder import BankFolder, BankMade

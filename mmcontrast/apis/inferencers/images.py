@@ -16,8 +16,8 @@ from ...datasets.bad_images import BadImage
 from ...datasets.image_files import as_image, read_image
 from ...datasets.image_lists import list_folder
 from ...datasets.workers import seed_worker
+from ...progress import progress_bar
 from ..loading import tested_dataset
-from ..progress import progress_bar
 
 #: What an inferencer takes.
 Images = str | Path | np.ndarray | Image.Image | Sequence

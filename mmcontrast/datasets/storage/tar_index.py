@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from mmengine.logging import print_log
-from rich.progress import track
 
 from ...io.atomic import atomic_write
+from ...progress import track
 from .tar_headers import NO_LABEL, ShardContent, scan_shard
 
 _FORMAT = 2
@@ -125,8 +125,8 @@ def read_table(shards: Sequence[str], suffixes: Sequence[str],
         known = _load(file, suffixes)
         contents = {path: known.get(_version(path, file)) for path in shards}
         new = [path for path, content in contents.items() if content is None]
-        for path in track(new, 'Reading the headers of the shards', transient=True,
-                          disable=not progress or len(new) < _MIN_BAR):
+        for path in track(new, 'headers of the shards',
+                          progress and len(new) >= _MIN_BAR):
             contents[path] = scan_shard(path, suffixes)
         if new:
             _save(file, suffixes, contents)

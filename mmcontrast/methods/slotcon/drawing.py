@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from rich.progress import track
 from torch import Tensor
 
 from ...datasets.center_crops import CenterCroppedImages
+from ...progress import track
 from ...registry import FUNCTIONS
 from ...structures.protocols import SlotModel
 from ...visualization.label_maps import draw_label_maps, label_colors
@@ -54,7 +54,7 @@ def write_slot_sheets(model: SlotModel, crops: CenterCroppedImages,
     for old in out.glob('nearest_*.png'):
         old.unlink()
     files, rank = [], 0
-    for number, slots in enumerate(track(sheets, 'sheets', disable=not progress), 1):
+    for number, slots in enumerate(track(sheets, 'sheets', progress), 1):
         title = _title(statistics, rank + 1, rank + len(slots))
         rank += len(slots)
         images = _marked(model, crops, statistics, slots, branch)

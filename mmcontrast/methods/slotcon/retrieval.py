@@ -3,12 +3,12 @@ import math
 from collections.abc import Sequence
 
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ...datasets.center_crops import CenterCroppedImages
 from ...datasets.workers import seed_worker
+from ...progress import track
 from ...registry import FUNCTIONS
 from ...structures.protocols import SlotModel
 from .evaluation import slot_scores
@@ -125,7 +125,7 @@ def slot_statistics(model: SlotModel, crops: CenterCroppedImages, top: int = 5,
     loader = DataLoader(crops, batch_size, num_workers=workers, collate_fn=list,
                         worker_init_fn=seed_worker if workers else None)
     statistics, bad, first = None, [], 0
-    for batch in track(loader, 'images', disable=not progress):
+    for batch in track(loader, 'images', progress):
         numbers = [first + i for i, image in enumerate(batch) if image is not None]
         bad += [crops.paths[first + i] for i, x in enumerate(batch) if x is None]
         first += len(batch)

@@ -29,8 +29,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from mmcontrast.apis.progress import run_bars
 from mmcontrast.errors import UserKeyError
+from mmcontrast.progress import run_bars
 
 SUITES: dict[str, 'Suite'] = {}
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from mmcontrast.apis.progress import run_bars
 from mmcontrast.apis.tool_process import ToolError
+from mmcontrast.progress import run_bars
 from transfer_table.runs import Run, execute_run
 
 

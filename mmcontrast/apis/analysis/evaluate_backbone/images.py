@@ -16,7 +16,7 @@ from ....evaluation.image_probes import (
     knn_accuracies,
     linear_accuracy,
 )
-from ...progress import run_bars
+from ....progress import run_bars
 from .backbones import BackboneChoice
 from .results import evaluate
 

@@ -20,7 +20,7 @@ from ....evaluation.mask_protocols import (
     score_clusters,
     score_probe,
 )
-from ...progress import run_bars
+from ....progress import run_bars
 from .backbones import BackboneChoice
 from .results import evaluate
 

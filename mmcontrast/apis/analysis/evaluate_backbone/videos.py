@@ -16,8 +16,8 @@ from ....datasets.workers import seed_worker
 from ....evaluation.features import FrozenBackbone, network_input
 from ....evaluation.label_propagation import propagate_labels
 from ....evaluation.video_scores import score_clip
+from ....progress import run_bars
 from ....visualization.video_sheet import video_sheet
-from ...progress import run_bars
 from .backbones import BackboneChoice
 from .results import evaluate
 
