@@ -216,12 +216,96 @@ def test_seed_offset_skips_scenes(tmp_path):
         label, draw_scene(scene_seed('train', 3), 64).semantic_map)
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob('*'))
+            if path.is_file() and path.name != 'shapes.json'}
+
+
+@pytest.mark.parametrize('calls', [
+    # Layouts one after the other, as the pages ask for them; images are shared.
+    [dict(layouts=['mmseg'], test=1), dict(layouts=['coco']),
+     dict(layouts=['panoptic', 'classes'])],
+    # The same command again, and with more scenes.
+    [dict(layouts=['coco', 'davis']), dict(layouts=['coco', 'davis']),
+     dict(layouts=['coco', 'csv'], train=3, val=2)],
+    [dict(layouts=['shards'], train=1), dict(layouts=['shards', 'video'], train=3)],
+    # A smaller number is there already.
+    [dict(layouts=['mmseg'], train=3), dict(layouts=['refcoco', 'mmseg'], train=1)],
+], ids=lambda calls: '-'.join(calls[0]['layouts']))
+def test_later_calls_add_layouts_and_scenes(tmp_path, calls):
+    """issue 16, B3: no second call is refused."""
+    options = dict(size=32, num_frames=2, progress=False)
+    for call in calls:
+        make_shapes(tmp_path / 'grown', **{**dict(train=2, val=1), **call}, **options)
+    # What each layout holds alone, with the largest of its numbers.
+    for name in {name for call in calls for name in call['layouts']}:
+        most = {split: max(call.get(split, default) for call in calls
+                           if name in call['layouts'])
+                for split, default in (('train', 2), ('val', 1), ('test', 0))}
+        alone = files_of(make_shapes(tmp_path / name, [name], **most, **options))
+        grown = files_of(tmp_path / 'grown')
+        assert {file: grown.get(file) for file in alone} == alone
+
+
+def test_what_is_there_is_not_written_again(tmp_path):
+    options = dict(train=2, val=1, size=32, progress=False)
+    make_shapes(tmp_path, ['coco'], **options)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.*')}
+    make_shapes(tmp_path, ['coco'], **options)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.*')}
+    make_shapes(tmp_path, ['panoptic'], **options)
+    image = tmp_path / 'images/train/000001.jpg'
+    assert image.stat().st_mtime_ns == before[image]
+
+
+def test_a_call_that_was_interrupted_is_completed_by_the_next(tmp_path, monkeypatch):
+    options = dict(layouts=['coco'], train=3, val=0, size=32, progress=False)
+    drawn = []
+
+    def dies(seed, **look):
+        drawn.append(seed)
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        return draw_scene(seed, **look)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr('mmcontrast.apis.data.make_shapes.draw_scene', dies)
+        make_shapes(tmp_path / 'out', **options)
+    make_shapes(tmp_path / 'out', **options)
+    assert files_of(tmp_path / 'out') == files_of(
+        make_shapes(tmp_path / 'whole', **options))
+
+
+@pytest.mark.parametrize('layout', ['coco', 'panoptic'])
+@pytest.mark.parametrize('key, value', [
+    ('size', 64), ('seed_offset', 5), ('train_combinations', 'seen')])
+def test_other_scenes_under_the_same_names_are_refused(tmp_path, layout, key, value):
+    options = dict(train=1, val=0, size=32, progress=False)
+    make_shapes(tmp_path, ['coco'], **options)
+    name = key.removeprefix('train_')
+    with pytest.raises(FileExistsError, match=f'{name}={value} is asked for.*--overw'):
+        make_shapes(tmp_path, [layout], **{**options, key: value})
+    # Files that no layout shares may be of any kind.
+    make_shapes(tmp_path, ['mmseg', 'davis'], **{**options, key: value})
+
+
+def test_a_folder_of_an_earlier_version_is_added_to(tmp_path):
+    options = dict(train=2, val=0, size=32, progress=False)
+    make_shapes(tmp_path, ['mmseg'], **options)
+    (tmp_path / 'shapes.json').write_text(json.dumps(dict(
+        layouts=['mmseg'], train=2, val=0, test=0, size=32, seed_offset=0,
+        train_combinations='all', eval_combinations='all', num_frames=8,
+        complete=True)))
+    make_shapes(tmp_path, ['coco'], **options)
+    with pytest.raises(FileExistsError, match='size=32, and size=64'):
+        make_shapes(tmp_path, ['mmseg'], **{**options, 'size': 64})
+
+
 def test_overwrite_replaces_own_scenes_and_leaves_other_files(tmp_path):
     options = dict(layouts=['mmseg'], val=0, size=32, progress=False)
     make_shapes(tmp_path, train=3, **options)
     (tmp_path / 'notes.txt').write_text('mine')
-    with pytest.raises(FileExistsError, match='--overwrite'):
-        make_shapes(tmp_path, train=2, **options)
     make_shapes(tmp_path, train=2, overwrite=True, **options)
     assert sorted(path.name for path in (tmp_path / 'img_dir/train').iterdir()) == [
         '000000.jpg', '000001.jpg']
@@ -260,7 +344,7 @@ def test_the_tool_writes_layouts_and_a_sheet(tool, tmp_path, capsys):
     tool.main([str(tmp_path / 'out'), '--layout', 'mmseg', 'coco', '--train', '2',
                '--val', '1', '--size', '64', '--sheet', str(tmp_path / 'sheet.png')])
     manifest = json.loads((tmp_path / 'out/shapes.json').read_text())
-    assert manifest['complete'] and manifest['train'] == 2
+    assert manifest['layouts']['coco']['train']['count'] == 2
     assert (tmp_path / 'out/annotations/instances_val.json').is_file()
     sheet = Image.open(tmp_path / 'sheet.png')
     assert sheet.width > 800 and (tmp_path / 'sheet.png').stat().st_size < 300_000

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             from mmcontrast.visualization.shapes_sheet import save_sheet
             print(f'Written to {save_sheet(sheet, args["seed_offset"])}.')
         if args['out'] is not None:
-            print(f'Written to {make_shapes(**args)}.')
+            print(f'The scenes are in {make_shapes(**args)}.')
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('out', nargs='?', help='folder to write to')
     add('--layout', dest='layouts', nargs='+', choices=LAYOUTS, default=['coco'],
-        help='one or several, all into the same folder')
+        help='one or several; later calls may add more to the same folder')
     for split, count in zip(SPLITS, (200, 50, 0), strict=True):
         add(f'--{split}', type=int, default=count, metavar='N',
             help='number of scenes, and of clips')
@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         help='color-shape pairs in val and test')
     add('--num-frames', type=int, default=8, metavar='N', help='frames per clip')
     add('--overwrite', action='store_true',
-        help='replace what an earlier run wrote to OUT')
+        help='replace everything that earlier runs wrote to OUT')
     add('--sheet', metavar='FILE.png',
         help='write a sheet of samples; without OUT, nothing else')
     return parser

@@ -1,7 +1,10 @@
 """Write the toy world to disk in one or several annotation formats."""
+import json
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.progress import Progress
 
@@ -17,6 +20,8 @@ _OUTPUTS = (
     'pair_classes.txt', 'combination_classes.txt', 'base_classes.txt',
     'novel_classes.txt', 'shards', *(f'meta_{split}.json' for split in SPLITS),
     *(f'captions_{split}.csv' for split in SPLITS))
+# Layouts whose files name the same images.
+_WITH_IMAGES = ('coco', 'combinations', 'panoptic', 'refcoco', 'csv')
 
 
 def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int = 200,
@@ -25,6 +30,9 @@ def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int 
                 num_frames: int = 8, overwrite: bool = False, progress: bool = True
                 ) -> Path:
     """Write scenes (and clips, for 'video' and 'davis') in one or several layouts.
+
+    A second call adds its layouts to those of the folder, and scenes to a layout that
+    holds fewer. What is there already is not written again, and nothing is removed.
 
     Args:
         out: Folder, created if missing. All layouts share it; 'coco', 'combinations',
@@ -38,8 +46,8 @@ def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int 
             'held_out'.
         eval_combinations: The same for val and test.
         num_frames: Frames per clip.
-        overwrite: Replace what an earlier call wrote there. Nothing else is removed: a
-            folder that this function did not write raises an error.
+        overwrite: Replace all that earlier calls wrote there. Nothing else is removed:
+            a folder that this function did not write raises an error.
         progress: Show a progress bar.
 
     Returns:
@@ -47,58 +55,60 @@ def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int 
 
     Raises:
         ValueError: If an argument is out of range.
-        FileExistsError: If the folder is not empty and may not be replaced.
+        FileExistsError: If the folder is not empty and was not written by this
+            function, or holds other scenes under the same names: of another size,
+            say.
     """
     out, counts = Path(out), dict(zip(SPLITS, (train, val, test), strict=True))
     _check(layouts, counts, seed_offset)
     # Raises for a bad size, name or frame count before anything is removed.
     for combinations in (train_combinations, eval_combinations):
         draw_clip(0, num_frames, size, combinations=combinations)
-    _clear(out, overwrite)
-    manifest = dict(
-        layouts=list(layouts), **counts, size=size, seed_offset=seed_offset,
-        train_combinations=train_combinations, eval_combinations=eval_combinations,
-        num_frames=num_frames)
-    write_json(out / MANIFEST, {**manifest, 'complete': False})
+    _check_folder(out)
+    if overwrite:
+        _clear(out)
+    asked = {split: dict(
+        count=count, size=size, seed_offset=seed_offset, num_frames=num_frames,
+        combinations=train_combinations if split == 'train' else eval_combinations)
+        for split, count in counts.items() if count}
+    there = _read_manifest(out)
+    wanted = {name: _merged(out, name, asked, there) for name in layouts}
+    if all(there.get(name) == wanted[name] for name in layouts):
+        return out
+    out.mkdir(parents=True, exist_ok=True)
+    begun = {name: {split: {**scenes, 'complete': False} for split, scenes in
+                    splits.items()} for name, splits in wanted.items()}
+    write_json(out / MANIFEST, dict(layouts={**there, **begun}))
     with progress_bar(progress) as bar:
-        for split, count in counts.items():
-            combinations = (
-                train_combinations if split == 'train' else eval_combinations)
-            seeds = {f'{i:06d}': scene_seed(split, i + seed_offset)
-                     for i in range(count)}
-            _write_scenes(out, split, layouts, seeds, bar, size, combinations)
-            _write_clips(
-                out, split, layouts, seeds, bar, size, combinations, num_frames)
-    write_json(out / MANIFEST, {**manifest, 'complete': True})
+        for split, scenes in asked.items():
+            numbers = {
+                name: splits[split]['count'] for name, splits in wanted.items()
+                if splits[split] != there.get(name, {}).get(split)}
+            _write_split(out, split, numbers, scenes, bar)
+    write_json(out / MANIFEST, dict(layouts={**there, **wanted}))
     return out
 
 
-def _write_scenes(out: Path, split: str, layouts: Sequence[str], seeds: dict[str, int],
-                  bar: Progress, size: int, combinations: str) -> None:
-    writers = [SCENE_LAYOUTS[name](out, split)
-               for name in layouts if name in SCENE_LAYOUTS]
-    if not writers or not seeds:
-        return
-    for name, seed in bar.track(seeds.items(), description=f'{split} scenes'):
-        scene = draw_scene(seed, size, combinations=combinations)
-        for writer in writers:
-            writer.add(name, scene)
-    for writer in writers:
-        writer.finish()
-
-
-def _write_clips(out: Path, split: str, layouts: Sequence[str], seeds: dict[str, int],
-                 bar: Progress, size: int, combinations: str, num_frames: int) -> None:
-    writers = [CLIP_LAYOUTS[name](out, split)
-               for name in layouts if name in CLIP_LAYOUTS]
-    if not writers or not seeds:
-        return
-    for name, seed in bar.track(seeds.items(), description=f'{split} clips'):
-        clip = draw_clip(seed, num_frames, size, combinations=combinations)
-        for writer in writers:
-            writer.add(name, clip)
-    for writer in writers:
-        writer.finish()
+def _write_split(out: Path, split: str, numbers: dict[str, int], scenes: dict[str, Any],
+                 bar: Progress) -> None:
+    """Write a split of the layouts, each with its number of scenes or clips."""
+    look = dict(size=scenes['size'], combinations=scenes['combinations'])
+    for kinds, what, draw in (
+            (SCENE_LAYOUTS, 'scenes', partial(draw_scene, **look)),
+            (CLIP_LAYOUTS, 'clips', partial(
+                draw_clip, frames=scenes['num_frames'], **look))):
+        writers = [(kinds[name](out, split), number)
+                   for name, number in numbers.items() if name in kinds]
+        if not writers:
+            continue
+        total = max(number for _, number in writers)
+        for i in bar.track(range(total), description=f'{split} {what}'):
+            drawn = draw(scene_seed(split, i + scenes['seed_offset']))
+            for writer, number in writers:
+                if i < number:
+                    writer.add(f'{i:06d}', drawn)
+        for writer, _ in writers:
+            writer.finish()
 
 
 def _check(layouts: Sequence[str], counts: dict[str, int], seed_offset: int) -> None:
@@ -113,22 +123,62 @@ def _check(layouts: Sequence[str], counts: dict[str, int], seed_offset: int) -> 
         raise ValueError(f'seed_offset must be 0 or more, got {seed_offset}.')
 
 
-def _clear(out: Path, overwrite: bool) -> None:
-    """Make the folder ready, and remove nothing that somebody else put there."""
+def _check_folder(out: Path) -> None:
     if out.is_file():
         raise FileExistsError(f'{out} is a file; give the name of a folder.')
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / MANIFEST).is_file():
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise FileExistsError(
+            f'{out} is not empty and was not written by make_shapes (it has no '
+            f'{MANIFEST}); give another folder.')
+
+
+def _clear(out: Path) -> None:
+    """Remove what earlier calls wrote, and nothing that somebody else put there."""
+    for name in (*_OUTPUTS, MANIFEST):
+        if (out / name).is_dir():
+            shutil.rmtree(out / name)
+        else:
+            (out / name).unlink(missing_ok=True)
+
+
+def _read_manifest(out: Path) -> dict[str, dict]:
+    """The scenes of a folder: {layout: {split: count, size, ..., complete}}."""
+    if not (out / MANIFEST).is_file():
+        return {}
+    found = json.loads((out / MANIFEST).read_text())
+    if isinstance(found['layouts'], dict):
+        return found['layouts']
+    # Formerly one call a folder, its arguments side by side.
+    scenes = {split: dict(
+        count=found[split], size=found['size'], seed_offset=found['seed_offset'],
+        num_frames=found['num_frames'], complete=found['complete'],
+        combinations=found[f'{"train" if split == "train" else "eval"}_combinations'])
+        for split in SPLITS if found[split]}
+    return dict.fromkeys(found['layouts'], scenes)
+
+
+def _merged(out: Path, name: str, asked: dict[str, dict], there: dict[str, dict]
+            ) -> dict[str, dict]:
+    """What the layout will hold: its scenes and those asked for, which must fit."""
+    merged = dict(there.get(name, {}))
+    for split, scenes in asked.items():
+        for other, splits in there.items():
+            if other == name or {name, other} <= set(_WITH_IMAGES):
+                _check_same(out, f'{split} scenes of layout {other!r}', scenes,
+                            splits.get(split, scenes), name)
+        count = max(scenes['count'], merged.get(split, scenes)['count'])
+        merged[split] = {**scenes, 'count': count, 'complete': True}
+    return merged
+
+
+def _check_same(out: Path, what: str, asked: dict, held: dict, name: str) -> None:
+    keys = ['size', 'seed_offset', 'combinations']
+    if name in CLIP_LAYOUTS:
+        keys.append('num_frames')
+    for key in keys:
+        if asked[key] != held[key]:
             raise FileExistsError(
-                f'{out} is not empty and was not written by make_shapes (it has no '
-                f'{MANIFEST}); give another folder.')
-        if not overwrite:
-            raise FileExistsError(
-                f'{out} holds scenes already; give another folder, or --overwrite '
-                f'(overwrite=True) to replace them.')
-        for name in _OUTPUTS:
-            if (out / name).is_dir():
-                shutil.rmtree(out / name)
-            else:
-                (out / name).unlink(missing_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
+                f'{out} holds {what} with {key}={held[key]}, and {key}={asked[key]} is '
+                'asked for, under the same file names. Give another folder, or '
+                '--overwrite (overwrite=True) to replace everything that make_shapes '
+                'wrote there.')

@@ -1,5 +1,6 @@
 """Write the files that several layouts share: images, JSON and text."""
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,8 +38,11 @@ def write_rgb(path: Path, image: np.ndarray) -> None:
 def write_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
     """Write a gray or (H, W, 3) BGR image, creating its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), image, list(options)):
+    # An interrupted call leaves no half image, which the next one would keep.
+    partial = path.with_name(f'.partial-{path.name}')
+    if not cv2.imwrite(str(partial), image, list(options)):
         raise OSError(f'{path}: the image could not be written.')
+    os.replace(partial, path)
 
 
 def jpeg_bytes(image: np.ndarray) -> bytes:
