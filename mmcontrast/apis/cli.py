@@ -24,6 +24,9 @@ def tool_parser(script: str, description: str) -> argparse.ArgumentParser:
         description: The tool's docstring; its ``python tools/...`` become
             ``mmcontrast ...`` there.
     """
+    # Names of files need not be text.
+    if reconfigure := getattr(sys.stdout, 'reconfigure', None):
+        reconfigure(errors='backslashreplace')
     prog = Path(script).name
     if sys.argv[0].startswith('mmcontrast '):
         prog = sys.argv[0]

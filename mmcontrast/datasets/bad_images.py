@@ -3,6 +3,8 @@ import enum
 
 import torch
 
+from ..io.text_files import display_name
+
 
 class Reason(enum.IntEnum):
     """State of one image of the dataset; all from ``MISSING`` on are bad."""
@@ -61,7 +63,7 @@ class BadImage(ValueError):
 
     def __str__(self) -> str:
         detail = f' ({self.detail})' if self.detail else ''
-        return f'{self.path}: {self.reason.sentence}{detail}'
+        return f'{display_name(self.path)}: {self.reason.sentence}{detail}'
 
 
 class ImagesGone(FileNotFoundError):

@@ -5,30 +5,43 @@ Each function returns a list of ``dict(img_path=...)`` in a fixed order, with an
 """
 import json
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 
-from mmengine.fileio import exists, get_file_backend, get_text, isdir, join_path
+from mmengine.fileio import exists, get_file_backend, isdir, join_path
 
+from ..io.folders import broken_links, is_hidden, list_files
+from ..io.text_files import read_text, split_lines
 from .storage.addresses import archive_address, archive_scheme
 from .storage.lmdb_backend import lmdb_keys
 from .storage.zip_backend import zip_members
 
 IMAGE_SUFFIXES = (
     '.jpg', '.jpeg', '.png', '.webp', '.bmp', '.ppm', '.pgm', '.tif', '.tiff')
+_SUFFIX = rf'(?:{"|".join(map(re.escape, IMAGE_SUFFIXES))})'
+_SEPARATOR = r'(?:\s+|\s*[,;]\s*)'
+# In a list: the end of a path with something behind it; any path and a label; a label
+# and a path.
+_PATH_FIRST = re.compile(rf'{_SUFFIX}"?(?={_SEPARATOR}\S)', re.IGNORECASE)
+_ANY_PATH_FIRST = re.compile(rf'(.*\S){_SEPARATOR}(-?\d+)')
+_LABEL_FIRST = re.compile(rf'(-?\d+){_SEPARATOR}(.*{_SUFFIX}"?)', re.IGNORECASE)
+_IS_IMAGE = re.compile(rf'.*{_SUFFIX}"?', re.IGNORECASE)
 
 
 def list_folder(folder: str, suffixes: Sequence[str] = IMAGE_SUFFIXES,
                 with_label: bool = False) -> tuple[list[dict], list[str]]:
     """All images under ``folder``, recursively, sorted by path.
 
-    Hidden files and folders (names with a leading dot) are left out.
+    Hidden files and folders, and pictures that our tools wrote, are left out; links
+    whose target is gone are listed, see :func:`~mmcontrast.io.folders.list_files`.
 
     Returns:
         The images, and with ``with_label`` the class names: the sorted names of the
         folders right below ``folder``, as in ImageNet.
 
     Raises:
-        FileNotFoundError: If the folder is missing or holds no image.
+        FileNotFoundError: If the folder is missing or holds no image, or all images are
+            links without a target.
     """
     if not exists(folder):
         raise FileNotFoundError(
@@ -38,9 +51,20 @@ def list_folder(folder: str, suffixes: Sequence[str] = IMAGE_SUFFIXES,
         raise FileNotFoundError(
             f'{folder!r} is a file, not a folder. data_root takes a folder or a .zip '
             'archive; a list of images goes to ann_file.')
-    files = get_file_backend(folder).list_dir_or_file(
-        folder, list_dir=False, recursive=True)
-    paths = _only_images(files, suffixes, folder)
+    if '://' in folder:
+        files = get_file_backend(folder).list_dir_or_file(
+            folder, list_dir=False, recursive=True)
+        paths = _only_images(files, suffixes, folder)
+    else:
+        paths = list_files(folder, suffixes) or _only_images(
+            list_files(folder), suffixes, folder)
+        broken = broken_links(folder, paths)
+        if len(broken) == len(paths):
+            target = os.readlink(os.path.join(folder, broken[0]))
+            raise FileNotFoundError(
+                f'All {len(paths)} images in {folder} are links whose target is gone, '
+                f'e.g. {broken[0]} -> {target}. Put the files back (is their disk '
+                'mounted?).')
     return _with_classes(paths, folder, with_label, lambda p: join_path(folder, p))
 
 
@@ -52,7 +76,7 @@ def list_archive(archive: str, inside: str = '',
     Keys of an lmdb are paths, its values encoded files.
     """
     if archive_scheme(archive) == 'zip':
-        members = [m for m in zip_members(archive) if not m.startswith('__MACOSX/')]
+        members = zip_members(archive)
     else:
         members = lmdb_keys(archive)
     inside = f'{inside.strip("/")}/' if inside.strip('/') else ''
@@ -63,20 +87,29 @@ def list_archive(archive: str, inside: str = '',
 
 
 def read_text_list(list_file: str, locate: Callable[[str], str],
-                   with_label: bool = False) -> list[dict]:
+                   with_label: bool = False,
+                   exists: Callable[[str], bool] = lambda path: False) -> list[dict]:
     """Images listed in a text file, one ``path[<TAB>label]`` per line.
 
+    Lists of other tools are read, too: ``path label`` with a blank, comma or semicolon
+    between them, ``label path``, ``image mask``, paths in quotes. Paths may hold blanks
+    themselves; where a line can be read in two ways, the file that exists decides. What
+    is no label is ignored unless ``with_label`` asks for one.
+
     Args:
-        list_file: UTF-8 text. Empty lines are skipped; paths may hold dots and spaces.
+        list_file: Text, see :func:`~mmcontrast.io.text_files.decode_text`. Empty lines
+            and comments (``# ...``) are skipped.
         locate: Makes the full path out of a path in the list.
         with_label: Whether every line must carry an integer label.
+        exists: Whether there is a file at a full path.
     """
-    images = []
-    for number, line in enumerate(_text(list_file).splitlines(), start=1):
-        path, tab, label = line.rpartition('\t') if '\t' in line else (line, '', '')
-        path = path.strip()
-        if not path:
+    images, known = [], set()
+    # File names need not be text.
+    lines = split_lines(_text(list_file, errors='surrogateescape'))
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if not line or line.startswith('#') and not _IS_IMAGE.match(line):
             continue
+        path, label = _choose(line, known, locate, exists)
         image = dict(img_path=locate(path))
         if with_label:
             image['label'] = _label(label, list_file, number)
@@ -84,6 +117,63 @@ def read_text_list(list_file: str, locate: Callable[[str], str],
     if not images:
         raise ValueError(f'{list_file} names no image; expected one path per line.')
     return images
+
+
+def _choose(line: str, known: set[str], locate: Callable[[str], str],
+            exists: Callable[[str], bool]) -> tuple[str, str]:
+    """Path and label of a line, in the reading whose file exists, else in the first.
+
+    Args:
+        known: Readings that were right for other lines, so that one look at the disk
+            is enough for a long list; added to.
+    """
+    readings = list(_readings(line))
+    if len(readings) > 1:
+        # Both 'img 0.jpg' and '7 img.jpg' end like a path: look each time.
+        sure = set() if _IS_IMAGE.fullmatch(line) else known
+        for way, path, label in readings:
+            if way in sure or exists(locate(path)):
+                known.add(way)
+                return path, label
+    return readings[0][1:]
+
+
+def _readings(line: str) -> Iterator[tuple[str, str, str]]:
+    """Ways to read a line of a list: (name of the way, path, label)."""
+    if '\t' in line:
+        yield 'tab', *_by_tabs(line)
+        return
+    whole = 'whole', _unquoted(line), ''
+    is_image = _IS_IMAGE.fullmatch(line)
+    ends = [match.end() for match in _PATH_FIRST.finditer(line)]
+    if is_image or not ends:
+        yield whole
+    for end in reversed(ends):
+        yield 'path first', _unquoted(line[:end]), line[end:].lstrip(' ,;')
+    if is_image and (match := _LABEL_FIRST.fullmatch(line)):
+        yield 'label first', _unquoted(match[2]), match[1]
+    elif not is_image and ends:
+        yield whole
+    elif not is_image and (match := _ANY_PATH_FIRST.fullmatch(line)):
+        yield 'any path first', _unquoted(match[1]), match[2]
+
+
+def _by_tabs(line: str) -> tuple[str, str]:
+    """Path and label of a line with tabs; the label is behind the last."""
+    path, _, label = line.rpartition('\t')
+    if not _IS_IMAGE.fullmatch(path):
+        columns = [column.strip() for column in line.split('\t')]
+        is_image = [bool(_IS_IMAGE.fullmatch(column)) for column in columns]
+        if any(is_image):
+            path = columns.pop(is_image.index(True))
+            label = columns[-1]
+    return _unquoted(path), label
+
+
+def _unquoted(path: str) -> str:
+    path = path.strip()
+    quoted = len(path) > 1 and path[0] == path[-1] == '"'
+    return path[1:-1] if quoted else path
 
 
 def read_coco_images(ann_file: str, locate: Callable[[str], str]) -> list[dict]:
@@ -107,16 +197,12 @@ def read_coco_images(ann_file: str, locate: Callable[[str], str]) -> list[dict]:
 
 def _only_images(paths, suffixes, where: str) -> list[str]:
     suffixes = tuple(s.lower() for s in suffixes)
-    found = 0
-    images = []
-    for path in paths:
-        found += 1
-        hidden = path.startswith('.') or '/.' in path
-        if path.lower().endswith(suffixes) and not hidden:
-            images.append(path)
+    paths = list(paths)
+    images = [path for path in paths
+              if path.lower().endswith(suffixes) and not is_hidden(path)]
     if not images:
         raise FileNotFoundError(
-            f'No image in {where}: none of its {found} files ends in '
+            f'No image in {where}: none of its {len(paths)} files ends in '
             f'{" ".join(suffixes)} (upper or lower case).')
     return sorted(images)
 
@@ -137,11 +223,11 @@ def _with_classes(paths: list[str], where: str, with_label: bool,
             for path, name in zip(paths, names, strict=True)], classes
 
 
-def _text(path: str) -> str:
+def _text(path: str, errors: str = 'strict') -> str:
     if not exists(path):
         raise FileNotFoundError(
             f'No list of images at {path!r} (looked for {os.path.abspath(path)}).')
-    return get_text(path).removeprefix('\ufeff')
+    return read_text(path, errors=errors)
 
 
 def _label(text: str, list_file: str, number: int) -> int:
@@ -150,4 +236,4 @@ def _label(text: str, list_file: str, number: int) -> int:
     except ValueError:
         raise ValueError(
             f'{list_file}, line {number}: with_label=True expects '
-            f'PATH<TAB>INTEGER, got label {text!r}.') from None
+            f'PATH<TAB>INTEGER, got label {text[:60]!r}.') from None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from mmengine.logging import print_log
 
+from ..io.text_files import split_lines
 from ..registry import DATASETS
 from .bad_images import Reason
 from .captions.entries import CaptionList, collect
@@ -12,10 +13,11 @@ from .captions.json_files import karpathy_splits, read_json
 from .captions.tables import (
     Column,
     is_tab_separated,
-    read_bytes,
+    read_captions,
     read_table,
 )
 from .images import UnlabeledImages
+from .listed_paths import ListedPaths, check_found
 
 FORMATS = ('auto', 'csv', 'tsv', 'coco', 'karpathy', 'list')
 _TABLES = {'.csv': 'csv', '.tsv': 'tsv', '.txt': 'tsv'}
@@ -48,7 +50,7 @@ class ImageTextPairs(UnlabeledImages):
         image_column, caption_column, quoted: Of tables, see
             :func:`~mmcontrast.datasets.captions.tables.read_table`. By default a
             ``.csv`` is quoted and a ``.tsv`` is not.
-        encoding: Of the file.
+        encoding: Of the file; by default what its byte order mark says, else UTF-8.
         split: Part or parts of a Karpathy split; None takes all.
         local_files: Text file of ``URL<TAB>PATH`` lines beside ``ann_file``, for tables
             of URLs whose images were downloaded.
@@ -68,7 +70,7 @@ class ImageTextPairs(UnlabeledImages):
     def __init__(self, ann_file: str, format: str = 'auto', data_root: str = '',
                  data_prefix: dict | None = None, image_column: Column = None,
                  caption_column: Column = None, quoted: bool | None = None,
-                 encoding: str = 'utf-8-sig',
+                 encoding: str | None = None,
                  split: str | Sequence[str] | None = None, local_files: str = '',
                  max_bad_share: float = 0.1,
                  pipeline: Sequence[dict | Callable] = (), **kwargs) -> None:
@@ -91,9 +93,12 @@ class ImageTextPairs(UnlabeledImages):
                          max_bad_share=max_bad_share, pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        found = collect(self._entries(), self.ann_file, self._locate,
+        found = collect(self._entries(), self.ann_file,
+                        ListedPaths(self._locate, self._exists),
                         self._read_local_files())
         self._check_pairs(found)
+        check_found([image['img_path'] for image in found.images], self.ann_file,
+                    self._exists)
         self.skipped = found.skipped
         return found.images
 
@@ -139,7 +144,7 @@ class ImageTextPairs(UnlabeledImages):
         if not self.local_files:
             return None
         path = os.path.join(os.path.dirname(self.ann_file), self.local_files)
-        lines = read_bytes(path).decode(self.encoding).split('\n')
+        lines = split_lines(read_captions(path, self.encoding))
         pairs = [line.partition('\t') for line in lines if line.strip()]
         broken = next((url for url, tab, file in pairs if not file.strip()), None)
         if broken is not None:

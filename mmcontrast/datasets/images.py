@@ -3,8 +3,9 @@ import os
 from collections.abc import Callable, Sequence
 
 from mmengine.dataset import BaseDataset
-from mmengine.fileio import join_path
+from mmengine.fileio import exists, join_path
 
+from ..io.text_files import display_name
 from ..registry import DATASETS, TRANSFORMS
 from .bad_images import ImagesGone
 from .image_lists import (
@@ -14,6 +15,7 @@ from .image_lists import (
     read_coco_images,
     read_text_list,
 )
+from .listed_paths import ListedPaths, check_found
 from .replacing import ReplacesBadImages
 from .storage.addresses import archive_address, archive_scheme
 
@@ -23,9 +25,10 @@ class UnlabeledImages(ReplacesBadImages, BaseDataset):
     """Images of a folder, an ImageNet tree, a zip, an lmdb, a text list or COCO file.
 
     ``ann_file`` decides: ``*.json`` is read as COCO, any other name as a text list of
-    ``path[<TAB>label]``; without one, all images below ``data_root`` are taken, or all
-    images in it if it is a ``.zip`` or an ``.lmdb`` (keys are paths, values encoded
-    files). Lists have a fixed order (folders are sorted).
+    ``path[<TAB>label]`` (see :func:`~.image_lists.read_text_list`); without one, all
+    images below ``data_root`` are taken, or all images in it if it is a ``.zip`` or an
+    ``.lmdb`` (keys are paths, values encoded files). Lists have a fixed order (folders
+    are sorted).
 
     An image that cannot be decoded in full raises
     :class:`~mmcontrast.datasets.bad_images.BadImage` in the pipeline. Such an image is
@@ -45,8 +48,8 @@ class UnlabeledImages(ReplacesBadImages, BaseDataset):
         kwargs: See mmengine's ``BaseDataset``.
 
     Raises:
-        FileNotFoundError: If the folder, archive or list is missing, or without images;
-            also if it disappears during the run.
+        FileNotFoundError: If the folder, archive or list is missing, or without images,
+            or none of the listed files exists; also if it disappears during the run.
         ValueError: If a list cannot be parsed, or too many images are bad.
     """
 
@@ -60,7 +63,7 @@ class UnlabeledImages(ReplacesBadImages, BaseDataset):
                 f'data_prefix must be dict(img_path=...), got {data_prefix}.')
         if not 0 <= max_bad_share <= 1:
             raise ValueError(f'max_bad_share must be in [0, 1], got {max_bad_share}.')
-        if with_label and ann_file.endswith('.json'):
+        if with_label and _is_json(ann_file):
             raise ValueError(
                 f'with_label=True has no meaning for the COCO file {ann_file}: its '
                 'images carry no class. Use a folder of classes or a text list.')
@@ -98,10 +101,15 @@ class UnlabeledImages(ReplacesBadImages, BaseDataset):
             self.ann_file = f'{folder}{slash}{self.ann_file}'
 
     def load_data_list(self) -> list[dict]:
-        if self.ann_file.endswith('.json'):
-            return read_coco_images(self.ann_file, self._locate)
         if self.ann_file:
-            return read_text_list(self.ann_file, self._locate, self.with_label)
+            locate = ListedPaths(self._locate, self._exists)
+            images = (read_coco_images(self.ann_file, locate)
+                      if _is_json(self.ann_file) else
+                      read_text_list(self.ann_file, locate, self.with_label,
+                                     self._exists))
+            check_found([image['img_path'] for image in images], self.ann_file,
+                        self._exists)
+            return images
         prefix, options = self.data_prefix['img_path'], (self.suffixes, self.with_label)
         if self.archive:
             images, classes = list_archive(self.data_root, prefix, *options)
@@ -123,6 +131,13 @@ class UnlabeledImages(ReplacesBadImages, BaseDataset):
         join = join_path if '://' in prefix else os.path.join
         return join(prefix, path)
 
+    def _exists(self, path: str) -> bool:
+        """Whether there is a file, or a link without a target, at a full path."""
+        if self.archive and path.startswith(f'{self.archive}://'):
+            return exists(path)
+        # A server is not asked: it may be slow.
+        return '://' in path or os.path.lexists(path)
+
     def _check_still_there(self, path: str, missing: int) -> None:
         """Raise an error if the whole folder or archive is gone, not one image."""
         root = self.data_root if self.archive else self.data_prefix['img_path']
@@ -132,9 +147,13 @@ class UnlabeledImages(ReplacesBadImages, BaseDataset):
         if gone or empty:
             raise ImagesGone(
                 f'{root}, which the images are read from, is now '
-                f'{"empty" if empty else "gone"}: {path} was not found. Put it back '
-                '(is its disk mounted?).')
+                f'{"empty" if empty else "gone"}: {display_name(path)} was not found. '
+                'Put it back (is its disk mounted?).')
         super()._check_still_there(path, missing)
+
+
+def _is_json(path: str) -> bool:
+    return path.lower().endswith('.json')
 
 
 def _is_absolute(path: str) -> bool:

@@ -4,6 +4,7 @@ import random
 
 from mmengine.logging import print_log
 
+from ..io.text_files import display_name
 from .bad_images import BadImage, ImagesGone, ImageStatus, Reason
 
 # Fewer images do not tell the share of bad ones.
@@ -100,8 +101,9 @@ class ReplacesBadImages:
         """
         if missing >= _MISSING_IN_A_ROW:
             raise ImagesGone(
-                f'{missing} images in a row are missing from {self.source}, the last '
-                f'one {path}. Put them back (is their disk mounted?).')
+                f'{missing} images in a row are missing from '
+                f'{display_name(self.source)}, the last '
+                f'one {display_name(path)}. Put them back (is their disk mounted?).')
 
     def _check_share(self) -> None:
         """Raise an error if too many of the images are bad.
@@ -116,10 +118,10 @@ class ReplacesBadImages:
             raise ValueError(self._too_many(tried, num_bad))
 
     def _too_many(self, tried: int, num_bad: int) -> str:
-        first = '\n'.join(f'  {path}: {reason.sentence}'
+        first = '\n'.join(f'  {display_name(path)}: {reason.sentence}'
                           for path, reason in self.bad_images()[:5])
         return (
             f'{num_bad} of the first {tried} {self.noun}s ({num_bad / tried:.0%}) of '
-            f'{self.source} cannot be used, max_bad_share={self.max_bad_share} allows '
+            f'{display_name(self.source)} cannot be used, max_bad_share={self.max_bad_share} allows '
             f'{self.max_bad_share:.0%}. The first of them:\n{first}\nRepair or remove '
             'them, or raise max_bad_share of the data set.')

@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..io.folders import list_files
+from ..io.text_files import read_text, split_lines
+
 
 @dataclass(frozen=True)
 class ClipFiles:
@@ -42,10 +45,13 @@ def list_clips(folder: str | Path, split: str = 'val') -> list[ClipFiles]:
             f'{folder} has neither ImageSets/2017/{split}.txt nor ImageSets/{split}.txt'
             ', the list of clips of DAVIS; name another split, or write clips of the '
             'toy world: python tools/data/make_shapes.py FOLDER --layout davis.')
-    names = found.read_text(encoding='utf-8').split()
+    folders = [_resolution(folder / part) for part in ('JPEGImages', 'Annotations')]
+    names = []
+    for line in map(str.strip, split_lines(read_text(found))):
+        # A name may hold blanks.
+        names += [line] if line and (folders[0] / line).is_dir() else line.split()
     if not names:
         raise ValueError(f'{found} names no clip.')
-    folders = [_resolution(folder / part) for part in ('JPEGImages', 'Annotations')]
     return [_clip(name, *folders) for name in names]
 
 
@@ -78,7 +84,10 @@ def _resolution(folder: Path) -> Path:
 
 
 def _clip(name: str, images: Path, masks: Path) -> ClipFiles:
-    frames = tuple(sorted((images / name).glob('*.jpg')))
+    folder = images / name
+    files = list_files(folder, ('.jpg', '.jpeg'), recursive=False) if (
+        folder.is_dir()) else []
+    frames = tuple(folder / file for file in files)
     if len(frames) < 3:
         raise ValueError(
             f'{images / name} holds {len(frames)} .jpg files; a clip needs at least 3, '

@@ -45,9 +45,12 @@ def atomic_write(path: str | Path, needed: int | None = None):
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a UTF-8 text file atomically; see :func:`atomic_write`."""
+    r"""Write a UTF-8 text file atomically; see :func:`atomic_write`.
+
+    What is no text, bytes in file names, becomes ``\udce9``, which JSON reads back.
+    """
     with atomic_write(path) as file:
-        file.write(text.encode())
+        file.write(text.encode('utf-8', 'backslashreplace'))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import uuid
 from pathlib import Path
 
 from ..errors import UserError
+from .text_files import display_name
 
 # errno values: no space left, or none for this user; no permission.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -53,9 +54,13 @@ def check_work_dir(work_dir: str | Path) -> None:
 
     Raises:
         DiskError: If that is impossible: a file in the way, no permission, a
-            read-only or full disk.
+            read-only or full disk, a name that is no UTF-8.
     """
     folder = Path(work_dir).expanduser()
+    if display_name(folder) != str(folder):
+        # mmengine writes it as text into last_checkpoint.
+        raise DiskError(f'The name of the work dir {display_name(folder)} is no UTF-8. '
+                        'Rename it, or choose another --work-dir.')
     for part in (folder, *folder.parents):
         if part.exists() and not part.is_dir():
             raise DiskError(

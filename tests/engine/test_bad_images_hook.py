@@ -1,5 +1,6 @@
 """The list of bad images that a training run leaves in its work dir."""
 import atexit
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,19 +51,22 @@ def test_run_continues_and_lists_the_bad_images(folder, tmp_path):
     list_file = tmp_path / 'run' / 'bad_images.txt'
     list_file.parent.mkdir()
     list_file.write_text('from an earlier run')
+    # faults D: a name that is no UTF-8.
+    (folder / '11.png').rename(folder / os.fsdecode(b'11\xe9.png'))
     train(folder, tmp_path / 'run')
     assert list_file.read_text().splitlines() == [
         f'{folder}/03.png\tempty file',
-        f'{folder}/11.png\tnot an image Pillow knows']
+        f'{folder}/11\\xe9.png\tnot an image Pillow knows']
     log = next((tmp_path / 'run').rglob('*.log')).read_text()
+    assert r'11\xe9.png: not an image' in log
     assert '2 of 24 images could not be used' in log and str(list_file) in log
     # Two workers may meet the same one at the same moment.
     assert len({line.rpartition('WARNING')[2] for line in log.splitlines()
                 if 'Bad image, replaced by another one' in line}) == 2
 
     # Repaired files leave no old list behind.
-    for name in ('03', '11'):
-        Image.new('RGB', (30, 20)).save(folder / f'{name}.png')
+    for name in ('03.png', os.fsdecode(b'11\xe9.png')):
+        Image.new('RGB', (30, 20)).save(folder / name)
     train(folder, tmp_path / 'run')
     assert not list_file.exists()
 

@@ -3,7 +3,7 @@ import json
 from collections.abc import Collection, Iterator
 
 from .entries import Entry
-from .tables import read_bytes
+from .tables import read_captions
 
 LAYOUTS = """one of
   COCO captions: {"images": [{"id", "file_name"}], "annotations": [{"image_id", \
@@ -15,7 +15,7 @@ _CAPTION_KEYS = ('caption', 'captions', 'text', 'texts')
 
 
 def read_json(ann_file: str, layout: str = 'auto', split: Collection[str] = (),
-              encoding: str = 'utf-8-sig') -> Iterator[Entry]:
+              encoding: str | None = None) -> Iterator[Entry]:
     """The pairs of a JSON file, in any of the three layouts.
 
     Args:
@@ -48,7 +48,7 @@ def read_json(ann_file: str, layout: str = 'auto', split: Collection[str] = (),
     return _list_entries(content)
 
 
-def karpathy_splits(ann_file: str, encoding: str = 'utf-8-sig') -> list[str]:
+def karpathy_splits(ann_file: str, encoding: str | None = None) -> list[str]:
     """Parts of a Karpathy split that a JSON file holds; none for other layouts."""
     content = _parse(ann_file, encoding)
     if _layout_of(content) != 'karpathy':
@@ -56,15 +56,14 @@ def karpathy_splits(ann_file: str, encoding: str = 'utf-8-sig') -> list[str]:
     return sorted({str(image.get('split')) for image in content['images']})
 
 
-def _parse(ann_file: str, encoding: str):
-    data = read_bytes(ann_file)
+def _parse(ann_file: str, encoding: str | None):
+    text = read_captions(ann_file, encoding)
     try:
-        text = data.decode(encoding)
         if ann_file.lower().endswith('.jsonl'):
             # Not splitlines(): U+2028 and others may stand in a caption.
             return [json.loads(line) for line in text.split('\n') if line.strip()]
         return json.loads(text)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f'{ann_file} is not valid JSON: {error}.') from None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from mmengine.fileio import exists, get
 
+from ...io.text_files import decode_text
 from ..image_lists import IMAGE_SUFFIXES
 from .entries import Entry, is_url
 
@@ -21,7 +22,7 @@ Column = str | int | None
 
 def read_table(table: str, delimiter: str, image_column: Column = None,
                caption_column: Column = None, quoted: bool = True,
-               encoding: str = 'utf-8-sig') -> Iterator[Entry]:
+               encoding: str | None = None) -> Iterator[Entry]:
     """The rows of a table with a column of image paths and one of captions.
 
     Args:
@@ -35,7 +36,7 @@ def read_table(table: str, delimiter: str, image_column: Column = None,
         quoted: Whether fields may stand in double quotes (``""`` within one is a
             quote) and may then hold delimiters and line breaks; otherwise quotes are
             letters.
-        encoding: Of the file; the default also accepts a byte order mark.
+        encoding: Of the file, see :func:`read_captions`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -53,24 +54,32 @@ def read_table(table: str, delimiter: str, image_column: Column = None,
         yield _entry(row, image, caption, line, len(first))
 
 
-def is_tab_separated(table: str, encoding: str = 'utf-8-sig') -> bool:
+def is_tab_separated(table: str, encoding: str | None = None) -> bool:
     """Whether the first line holds a tab: open_clip's ``.csv`` files often do."""
-    with io.TextIOWrapper(io.BytesIO(read_bytes(table)), encoding, 'replace') as text:
-        return '\t' in text.readline()
+    return '\t' in io.StringIO(read_captions(table, encoding)).readline()
 
 
-def read_bytes(path: str) -> bytes:
-    """Content of a file of captions, with a message of its own if it is missing."""
+def read_captions(path: str, encoding: str | None = None) -> str:
+    """Text of a file of captions.
+
+    Args:
+        encoding: Of the file; by default what a byte order mark says, else UTF-8.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        UserValueError: If it is no such text.
+    """
     if not exists(path):
         raise FileNotFoundError(
             f'No file of captions at {path!r} (looked for {os.path.abspath(path)}).')
-    return get(path)
+    return decode_text(get(path), path, encoding, hint=(
+        " Or set encoding of the data set, e.g. encoding='latin-1'."))
 
 
-def _rows(table: str, delimiter: str, quoted: bool, encoding: str
+def _rows(table: str, delimiter: str, quoted: bool, encoding: str | None
           ) -> Iterator[tuple[int, list[str]]]:
     """(line number, fields) of every row that is not empty."""
-    text = io.TextIOWrapper(io.BytesIO(read_bytes(table)), encoding, newline='')
+    text = io.StringIO(read_captions(table, encoding), newline='')
     reader = csv.reader(text, delimiter=delimiter, strict=quoted, quoting=(
         csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE))
     limit, start = csv.field_size_limit(_LONGEST_FIELD), 1
@@ -79,10 +88,6 @@ def _rows(table: str, delimiter: str, quoted: bool, encoding: str
             if row:
                 yield reader.line_num, row
             start = reader.line_num + 1
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f'{table} is not {encoding} text after line {reader.line_num} ({error}). '
-            "Set encoding, e.g. encoding='latin-1'.") from None
     except csv.Error as error:
         hint = (' Close the quote that begins in this row, or set quoted=False if '
                 'quotes are letters.' if quoted else '')

@@ -3,23 +3,20 @@ import os
 
 from mmengine.fileio import BaseStorageBackend, register_backend
 
+from ...io.size_limit import check_size
 from .addresses import split_address
 
 
 def lmdb_keys(database: str) -> list[str]:
     """All keys of ``database`` in the order of their bytes.
 
+    Keys are paths, which need not be UTF-8.
+
     Raises:
-        ValueError: If it is no database, or a key is no UTF-8 text.
+        ValueError: If it is no database.
     """
     with _open(database).begin() as view:
-        keys = list(view.cursor().iternext(values=False))
-    try:
-        return [key.decode() for key in keys]
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f'{database} has the key {error.object!r}, which is no UTF-8 text; keys '
-            'must be the paths of the images.') from None
+        return list(map(os.fsdecode, view.cursor().iternext(values=False)))
 
 
 @register_backend('lmdb_images', prefixes='lmdb', force=True)
@@ -28,11 +25,17 @@ class LmdbImagesBackend(BaseStorageBackend):
 
     def get(self, filepath: str) -> bytes:
         database, key = split_address(filepath)
-        with _open(database).begin() as view:
-            value = view.get(key.encode())
-        if value is None:
-            raise FileNotFoundError(f'{database} holds no key {key!r}.')
-        return value
+        with _open(database).begin(buffers=True) as view:
+            value = view.get(os.fsencode(key))
+            if value is None:
+                raise FileNotFoundError(f'{database} holds no key {key!r}.')
+            check_size(f'{key} in {database}', len(value))
+            return bytes(value)
+
+    def exists(self, filepath: str) -> bool:
+        database, key = split_address(filepath)
+        with _open(database).begin(buffers=True) as view:
+            return view.get(os.fsencode(key)) is not None
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
         return self.get(filepath).decode(encoding)

@@ -5,12 +5,17 @@ import zipfile
 
 from mmengine.fileio import BaseStorageBackend, register_backend
 
+from ...io.size_limit import check_size
 from .addresses import split_address
 
 
 def zip_members(archive: str) -> list[str]:
-    """Paths of all files in ``archive``, sorted, folders left out."""
-    return sorted(m.filename for m in _open(archive).infolist() if not m.is_dir())
+    """Paths of all files in ``archive``, sorted, folders left out.
+
+    Whatever way the archive writes them: ``./p/0.jpg`` and ``p\\0.jpg`` are
+    ``p/0.jpg``.
+    """
+    return sorted(_open(archive)[1])
 
 
 @register_backend('zip', prefixes='zip', force=True)
@@ -23,10 +28,16 @@ class ZipBackend(BaseStorageBackend):
 
     def get(self, filepath: str) -> bytes:
         archive, inside = split_address(filepath)
-        try:
-            return _open(archive).read(inside)
-        except KeyError:
-            raise FileNotFoundError(f'{archive} holds no file {inside!r}.') from None
+        file, members = _open(archive)
+        member = members.get(inside) or members.get(_plain(inside))
+        if member is None:
+            raise FileNotFoundError(f'{archive} holds no file {inside!r}.')
+        check_size(f'{inside} in {archive}', member.file_size)
+        return file.read(member)
+
+    def exists(self, filepath: str) -> bool:
+        archive, inside = split_address(filepath)
+        return _plain(inside) in _open(archive)[1]
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
         return self.get(filepath).decode(encoding)
@@ -78,10 +89,11 @@ class _PositionalFile(io.RawIOBase):
         super().close()
 
 
-_archives: dict[tuple, zipfile.ZipFile] = {}
+# Open archives, and their files by path.
+_archives: dict[tuple, tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]] = {}
 
 
-def _open(archive: str) -> zipfile.ZipFile:
+def _open(archive: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     try:
         stat = os.stat(archive)
     except FileNotFoundError:
@@ -91,7 +103,18 @@ def _open(archive: str) -> zipfile.ZipFile:
     key = (os.path.abspath(archive), stat.st_mtime_ns, stat.st_size)
     if key not in _archives:
         try:
-            _archives[key] = zipfile.ZipFile(_PositionalFile(archive))
+            file = zipfile.ZipFile(_PositionalFile(archive))
         except zipfile.BadZipFile as error:
             raise ValueError(f'{archive} is not a zip archive: {error}.') from None
+        _archives[key] = file, {
+            _plain(member.filename): member for member in file.infolist()
+            if not member.filename.endswith(('/', '\\'))}
     return _archives[key]
+
+
+def _plain(name: str) -> str:
+    r"""A path inside of an archive, of Windows or with ``./``, as on Linux."""
+    if '\\' in name or name.startswith(('./', '/')) or '//' in name or '/./' in name:
+        parts = name.replace('\\', '/').split('/')
+        return '/'.join(part for part in parts if part not in ('', '.'))
+    return name

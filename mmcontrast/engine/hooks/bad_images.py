@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from ...datasets.bad_images import ImageStatus, Reason
 from ...io.atomic import write_text
+from ...io.text_files import display_name
 from ...registry import HOOKS
 from ..distributed.unwrap import leaf_datasets
 
@@ -18,9 +19,10 @@ _KEY = 'bad_images'
 
 @HOOKS.register_module()
 class BadImagesHook(Hook):
-    """Write ``bad_images.txt`` into the work dir, and log their number at the end.
+    r"""Write ``bad_images.txt`` into the work dir, and log their number at the end.
 
-    Every line is ``path<TAB>reason``. The file is rewritten whenever a loader finds
+    Every line is ``path<TAB>reason``, UTF-8; bytes of a name that are no UTF-8 are
+    written as ``\xe9``. The file is rewritten whenever a loader finds
     another bad image, and when the process ends for whatever reason. The lists of ranks
     are merged at the end of each epoch and of the run, and before ``CheckpointHook``
     saves at an interval of iterations. Without bad images there is no file. A resumed
@@ -110,7 +112,8 @@ class BadImagesHook(Hook):
         bad = [line for dataset in self.datasets for line in dataset.bad_images()]
         if not bad:
             return
-        text = ''.join(f'{path}\t{reason.sentence}\n' for path, reason in bad)
+        text = ''.join(
+            f'{display_name(path)}\t{reason.sentence}\n' for path, reason in bad)
         write_text(self.path, text)
 
 

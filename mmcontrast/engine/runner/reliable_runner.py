@@ -11,6 +11,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.fileio.backends import LocalBackend
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS, LOOPS, Registry
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
@@ -26,6 +27,7 @@ from torch.utils.data import DataLoader
 from ...datasets.build_errors import explained_build_errors
 from ...io.checkpoint_files import clean_up, latest_good_checkpoint
 from ...io.checkpoint_writer import write_training_checkpoint
+from ...io.folders import mark_output_folder
 from ...io.safe_loading import use_safe_loading
 from ...registry import RUNNERS
 from ..distributed.consistency import check_rank_consistency
@@ -86,6 +88,17 @@ class ReliableRunner(Runner):
         super().setup_env(env_cfg)
         if self.detects_rank_failures:
             start_failure_detection()
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build the logger, see mmengine; it takes any file name, and is no data set.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if reconfigure := getattr(handler.stream, 'reconfigure', None):
+                reconfigure(errors='backslashreplace')
+        if is_main_process():
+            mark_output_folder(self.log_dir)
+        return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None,
                    model: nn.Module) -> nn.Module:

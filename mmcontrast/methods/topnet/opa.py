@@ -3,6 +3,7 @@
 Source: Liu et al., "OPA: Object Placement Assessment Dataset", arXiv 2107.01889.
 """
 import csv
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,8 @@ import numpy as np
 
 from ...datasets.image_files import read_image
 from ...errors import UserValueError
+from ...io.folders import list_files
+from ...io.text_files import read_text
 from ...registry import DATASETS
 from .cutouts import read_mask
 from .placement_dataset import PlacementDataset
@@ -74,7 +77,8 @@ class OPAComposites(PlacementDataset):
             raise FileNotFoundError(
                 f'{root} is missing. OPA holds the folders background and foreground '
                 f'beside its tables; data_root={self.data_root!r} must hold them.')
-        return {path.stem: str(path) for path in Path(root).rglob('*.jpg')}
+        return {Path(name).stem: os.path.join(root, name)
+                for name in list_files(root, ('.jpg',))}
 
     def _absent(self, kind: str, name: str) -> str:
         return os.path.join(self.data_root, kind, '*', f'{name}.jpg')
@@ -165,14 +169,14 @@ def _rows(path: str, columns: tuple[str, ...]) -> Iterator[dict]:
     Raises:
         UserValueError: If it is neither, or a column is missing.
     """
-    with open(path, encoding='utf-8', newline='') as file:
-        if path.endswith('.csv'):
-            rows = list(csv.DictReader(file))
-        else:
-            try:
-                rows = json.load(file)
-            except ValueError as error:
-                raise UserValueError(f'{path} is not a JSON file: {error}') from error
+    text = read_text(path)
+    if path.lower().endswith('.csv'):
+        rows = list(csv.DictReader(io.StringIO(text, newline='')))
+    else:
+        try:
+            rows = json.loads(text)
+        except ValueError as error:
+            raise UserValueError(f'{path} is not a JSON file: {error}') from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserValueError(f'{path} must be a list of rows with the columns '
                              f'{", ".join(columns)}. Files of '
