@@ -11,7 +11,10 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from ..io.folders import list_files
+from ..io.text_files import read_text
 from ..registry import DATASETS
+from .class_files import read_class_file
 from .image_files import read_image
 
 #: Label of pixels that are ignored.
@@ -103,7 +106,7 @@ def _class_list(folder: Path) -> list[str]:
         raise ValueError(
             f'{folder} has no classes.json, so the number of classes is unknown; '
             'give --num-classes (and --ignore-index, if it is not 255).')
-    return json.loads(names.read_text())['classes']
+    return read_class_file(names)
 
 
 class PanopticImages:
@@ -112,7 +115,7 @@ class PanopticImages:
 
     def __init__(self, folder: Path, split: str) -> None:
         path = folder / 'annotations' / f'panoptic_{split}.json'
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(read_text(path))
         try:
             categories = sorted(content['categories'], key=lambda item: item['id'])
             files = {item['id']: item['file_name'] for item in content['images']}
@@ -266,11 +269,12 @@ def find_pairs(img_dir: str, ann_dir: str, img_suffix: str = '.jpg',
     for folder in (img_dir, ann_dir):
         if not Path(folder).is_dir():
             raise FileNotFoundError(f'{folder}: no such folder of labeled images.')
-    images = sorted(Path(img_dir).rglob(f'*{img_suffix}'))
+    images = [Path(img_dir, name) for name in list_files(img_dir, (img_suffix,))]
     if not images:
         raise FileNotFoundError(
             f'{img_dir}: no file ends in {img_suffix!r}; set img_suffix.')
-    stems = [str(path.relative_to(img_dir)).removesuffix(img_suffix) for path in images]
+    stems = [str(path.relative_to(img_dir)) for path in images]
+    stems = [stem[:len(stem) - len(img_suffix)] for stem in stems]
     masks = [Path(ann_dir, stem + seg_map_suffix) for stem in stems]
     missing = [str(mask) for mask in masks if not mask.is_file()]
     if missing:

@@ -1,7 +1,9 @@
 """Read prompt templates and fill them with class names."""
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...io.text_files import read_text, split_lines
 from ..clip_weights import open_clip
 from .vocabulary import Vocabulary
 
@@ -63,8 +65,9 @@ def fill_templates(vocabulary: Vocabulary,
 
 def _named(source: str | Path) -> tuple[str, ...]:
     path = Path(source).expanduser()
-    if '{' not in str(source) and path.is_file():
-        lines = [line.strip() for line in path.read_text('utf-8-sig').splitlines()]
+    # Not path.is_file(), which fails for a line that is too long for a file name.
+    if '{' not in str(source) and os.path.isfile(path):
+        lines = [line.strip() for line in split_lines(read_text(path))]
         return tuple(line for line in lines if line and not line.startswith('#'))
     if isinstance(source, Path) or path.suffix == '.txt':
         raise FileNotFoundError(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from ...datasets.class_files import parse_json, parse_lines, read_class_file
 from ...datasets.open_vocabulary import plain_name
 from ...errors import UserValueError
 from ...registry import DATASETS, UnknownTypeError
@@ -13,6 +14,8 @@ from ...registry import DATASETS, UnknownTypeError
 LISTS = dict(mmseg='mmseg.utils.class_names',
              mmdet='mmdet.evaluation.functional.class_names')
 EXTRAS = dict(mmseg='seg', mmdet='det')
+# What a path to a class list ends in.
+FILE_SUFFIXES = ('.txt', '.json', '.csv', '.tsv', '.yaml', '.yml', '.names')
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,9 @@ def read_vocabulary(source: str | Path | Sequence | Mapping | Vocabulary) -> Voc
         source: One of
 
             - a list of names, or of lists: a name and its synonyms;
-            - a text file, one class a line, ``sofa; couch`` for synonyms, lines that
-              begin with ``#`` left out;
+            - a file: text with one class a line, ``sofa; couch`` for synonyms, lines
+              that begin with ``#`` left out; JSON, YAML or a table, see
+              :func:`~mmcontrast.datasets.class_files.read_class_file`;
             - a dataset by its class (``'mmseg.ADE20KDataset'``, ``'ShapesDataset'``) or
               by the alias of its class list (``'ade'``, ``'mmdet.coco'``);
             - the metainfo of a dataset: a dict with ``classes``;
@@ -82,20 +86,19 @@ def _read_text(source: str | Path) -> tuple[Sequence, str]:
     path = Path(source).expanduser()
     # Not path.is_file(), which fails for a line that is too long for a file name.
     if os.path.isfile(path):
-        return _parsed(path.read_text('utf-8-sig')), str(path)
-    if isinstance(source, Path) or path.suffix == '.txt':
+        return read_class_file(path), str(path)
+    # A folder may be called like a data set, 'ade'.
+    if os.path.isdir(path) and (isinstance(source, Path) or '/' in source):
+        raise UserValueError(f'The class list {source} is a folder; expected a file.')
+    if isinstance(source, Path) or (
+            ';' not in source and path.suffix.lower() in FILE_SUFFIXES):
         raise FileNotFoundError(f'No class list at {source}. Expected a text file, one '
                                 'class a line, synonyms after semicolons.')
+    if source.strip().startswith(('[', '{')):
+        return parse_json(source, repr(source)), repr(source)
     if ';' in source or not source.strip():
         return [name for name in source.split(';') if name.strip()], repr(source)
     return [_library_name(name, source) for name in dataset_classes(source)], source
-
-
-def _parsed(text: str) -> list[list[str]]:
-    """Name and synonyms of each class of a text file."""
-    lines = [line.strip() for line in text.splitlines()]
-    return [[name.strip() for name in line.split(';')] for line in lines
-            if line and not line.startswith('#')]
 
 
 def class_lines(names: Sequence[str], place: str) -> str:
@@ -109,7 +112,8 @@ def class_lines(names: Sequence[str], place: str) -> str:
     """
     known = {}
     for name in names:
-        if _parsed(name) != [[name]]:
+        if not name.strip() or name.startswith('#') or {*';\r\n'} & {*name} or (
+                name != name.strip()):
             raise UserValueError(
                 f'{place}: the category name {name!r} cannot be in a class list, where '
                 'an empty line is skipped, # begins a comment and ; separates '
@@ -120,6 +124,10 @@ def class_lines(names: Sequence[str], place: str) -> str:
                 f'{place}: the category names {other!r} and {name!r} differ in letter '
                 'case alone: their texts would be the same vector. Rename or join the '
                 'categories in the file.')
+    if parse_lines(list(names), place) != [[name] for name in names]:
+        raise UserValueError(
+            f'{place}: its category names would be read as numbered or quoted lines of '
+            f'a class list, such as {names[0]!r}. Rename the categories in the file.')
     return '\n'.join([*names, ''])
 
 
@@ -193,7 +201,9 @@ def dataset_classes(name: str) -> Sequence[str]:
              if (classes := _listed(library, alias, needed=bool(scope)))}
     if not lists:
         raise ValueError(
-            f'{name!r} is neither a text file nor the name of a dataset. Class names '
+            f'{name!r} is neither a text file nor the name of a dataset'
+            + (f"; commas separate no classes, write '{name.replace(',', ';')}'"
+               if ',' in name else '') + '. Class names '
             f'come from a list, a text file, a dataset class such as '
             f"'mmseg.ADE20KDataset', an alias {_examples(scope)}, or from a line like "
             "'sky;tree' ('sky;' for one class).")

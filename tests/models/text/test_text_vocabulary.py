@@ -42,7 +42,8 @@ def test_a_vocabulary_comes_from_many_places(tmp_path):
     assert class_list(str(tmp_path / 'classes.txt')) == ['sofa', 'red car']
     assert class_list('sky;tree; a red car') == ['sky', 'tree', 'a red car']
     assert class_list('sky;') == ['sky']
-    # Longer than a file name may be.
+    assert class_list('["sky", "a red car"]') == ['sky', 'a red car']
+    # Longer than a file name may be (faults AB).
     assert class_list(';'.join(f'class {k}' for k in range(100)))[99] == 'class 99'
     assert read_vocabulary([['sofa', 'couch'], 'bed ']).synonyms == (
         ('sofa', 'couch'), ('bed',))
@@ -83,6 +84,9 @@ def test_an_alias_of_two_libraries_asks_which():
     (3, TypeError, 'got int'),
     (dict(palette=[]), ValueError, r"no 'classes', only \['palette'\]"),
     ('classes.txt', FileNotFoundError, 'No class list at classes.txt'),
+    ('my/classes.JSON', FileNotFoundError, 'No class list at my/classes.JSON'),
+    ('./', ValueError, 'The class list ./ is a folder'),
+    ('sky,red car', ValueError, "commas separate no classes, write 'sky;red car'"),
     ('mmpretrain.ade', ValueError, 'class lists come from mmseg and mmdet'),
     ('ShapeDataset', ValueError, "did you mean 'ShapesDataset'")])
 def test_a_bad_vocabulary_is_named(source, error, message):
