@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..datasets.image_lists import list_folder
+from ..io.folders import mark_output_folder
 from ..progress import run_bars
 from ..visualization.demo_report import write_report
 from .run_files import last_checkpoint, read_scalars, read_scores
@@ -85,6 +86,7 @@ def run_demo(root: str, work_dir: str = 'work_dirs/demo', data: str | None = Non
     if demo.data is not None:
         list_folder(str(demo.data))     # Raises before any work.
     demo.work_dir.mkdir(parents=True, exist_ok=True)
+    mark_output_folder(demo.work_dir)
     with run_bars() as bars:
         runner = StepRunner(demo, bars)
         draw_scenes(demo, runner)

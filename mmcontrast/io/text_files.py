@@ -52,10 +52,11 @@ def decode_text(data: bytes, name: str, encoding: str | None = None,
         before = data[:error.start]
         line = data[before.rfind(b'\n') + 1:].split(b'\n', 1)[0].strip()
         shown = line[:60].decode(encoding, 'backslashreplace')
+        number = before.count(b'\n') + 1
         raise UserValueError(
-            f'{name}, line {before.count(bytes([10])) + 1}: \'{shown}\' is not {encoding}'
-            f' text ({error.reason}, byte 0x{data[error.start]:02x}). Save the file as '
-            f'UTF-8: iconv -f latin1 -t utf-8 {name} (latin1, or what it is in).{hint}'
+            f"{name}, line {number}: '{shown}' is not {encoding} text ({error.reason}, "
+            f'byte 0x{data[error.start]:02x}). Save the file as UTF-8: iconv -f latin1 '
+            f'-t utf-8 {name} (latin1, or what it is in).{hint}'
         ) from None
     except LookupError:
         raise UserValueError(f'{name}: no encoding is called {encoding!r}; expected '

@@ -19,6 +19,7 @@ from ..datasets.shapes import (
     draw_scene,
     scene_seed,
 )
+from ..io.folders import save_output_image
 
 _COLUMNS = 6
 _INSTANCE_COLORS = np.array(
@@ -57,7 +58,7 @@ def save_sheet(path: str | Path, seed_offset: int = 0, num_scenes: int = 3) -> P
     canvas.draw()
     rgb = np.asarray(canvas.buffer_rgba())[..., :3]
     # Noise hardly compresses: a palette shrinks the file to a third.
-    Image.fromarray(rgb).quantize(256).save(path, optimize=True)
+    save_output_image(Image.fromarray(rgb).quantize(256), path, optimize=True)
     return path
 
 

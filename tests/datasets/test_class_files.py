@@ -18,8 +18,8 @@ NAMES = ['sky', 'red car', 'Straße']
         dict(id=3, name='Straße'), dict(id=1, name='sky'), dict(id=2, name='red car')]))
      ),
     ('id.json', json.dumps({'0': 'sky', '2': 'Straße', '1': 'red car'})),
-    ('imagenet.json', json.dumps({'0': ['n01440764', 'sky'], '1': ['n2', 'red car'],
-                                  '2': ['n01440766', 'Straße']}).replace('n2', 'n01440765')),
+    ('imagenet.json', json.dumps({
+        str(k): [f'n0144076{k}', name] for k, name in enumerate(NAMES)})),
     ('to_id.json', json.dumps({'sky': 1, 'Straße': 3, 'red car': 2})),
     ('data.yaml', 'path: x\nnames:\n  0: sky\n  1: red car\n  2: Straße\n'),
     ('data.yml', 'nc: 3\nnames: [sky, red car, Straße]\n'),
@@ -30,7 +30,7 @@ NAMES = ['sky', 'red car', 'Straße']
     ('c.tsv', '1\tsky\n2\tred car\n3\tStraße\n'),
     ('c.csv', 'name\nsky\nred car\nStraße\n'),
     ('c.csv', 'sky\n"red car"\nStraße\n'),
-    ('c.txt', 'id name'.replace(' ', ',') + '\n1,sky\n2,red car\n3,Straße\n'),
+    ('c.txt', 'id,name\n1,sky\n2,red car\n3,Straße\n'),
     ('c.txt', '0 sky\n1 red car\n2 Straße\n'),
     ('c.txt', '1: sky\n2: red car\n\n3: Straße\n'),
     ('c.txt', '1. sky\n2) red car\n3 - Straße\n'),

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from ...datasets.transforms import LoadImage
+from ...io.folders import save_output_image
 from ...registry import DATASETS, FUNCTIONS, MODELS, TRANSFORMS
 from ...visualization.correspondence import (
     draw_correspondence,
@@ -64,7 +65,7 @@ def browse_views(config: str, num: int = 8, out: str | None = None,
         views = results['data_samples'].views
         sheet = _draw(source, _seen(results, preprocess), views, map_size, pos_ratio)
         files.append(folder / f'{number:02}_{name}.png')
-        sheet.save(files[-1])
+        save_output_image(sheet, files[-1])
     return files
 
 

@@ -4,9 +4,12 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ...datasets.bad_images import BadImage
 from ...datasets.image_files import read_image
 from ...datasets.image_lists import list_folder
 from ...evaluation.features import IMAGENET_MEAN, IMAGENET_STD, network_input
+from ...io.folders import save_output_image
+from ...io.text_files import display_name
 from ...visualization.pca import draw_feature_maps, feature_pca_maps
 from ..config import load_config
 from ..loading import has_baseline, load_backbone
@@ -35,7 +38,7 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
             ``momentum.backbone.``; found by itself if None.
 
     Returns:
-        The path, and sentences on weights that did not fit.
+        The path, and sentences on weights that did not fit and images left out.
 
     Raises:
         FileNotFoundError: If a file or all images are missing.
@@ -43,12 +46,19 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
         ValueError: If ``baseline`` is something else.
     """
     beside_random = has_baseline(baseline)
-    paths = find_images(images, max_images)
-    shown = [read_image(path) for path in paths]
+    shown, names, bad = [], [], []
+    for path in find_images(images, max_images):
+        try:
+            shown.append(read_image(path))
+            names.append(Path(path).name)
+        except BadImage as error:
+            bad.append(error)
+    if not shown:
+        raise bad[0]
     cfg = load_config(config)
     mean, std = normalization(cfg)
     inputs = [network_input(image, size).to(device) for image in shown]
-    columns, notes = {}, []
+    columns, notes = {}, [f'Left out: {error}' for error in bad]
     for title, path in _sources(checkpoint, beside, beside_random):
         backbone, note = load_backbone(cfg, path, prefix, seed)
         notes += [note] if note else []
@@ -56,8 +66,8 @@ def feature_map_sheet(config: str, checkpoint: str, images: Sequence[str],
         share = f'{found.variance_share:.0%} of variance shown'
         columns[f'{title}\n{share}'] = found.maps
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draw_feature_maps(shown, [Path(path).name for path in paths], columns).save(out)
+    save_output_image(draw_feature_maps(shown, list(map(display_name, names)), columns),
+                      out)
     return out, notes
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision.ops import nms
 
 from ...errors import UserValueError
+from ...io.folders import save_output_image
 from ...structures.protocols import MatchesRegions, MatchesText
 from ...visualization.heat_maps import Regions, score_map_sheet
 from ..inferencers import open_inferencer
@@ -98,10 +99,9 @@ def score_maps(config: str, checkpoint: str, images: Sequence[str],
         for item, scores, covered, best in zip(
                 batch, found, shares, matched, strict=True):
             files.append(Path(out) / f'{stems[item.index]}.jpg')
-            files[-1].parent.mkdir(parents=True, exist_ok=True)
-            score_map_sheet(
+            save_output_image(score_map_sheet(
                 item.image, scores, texts, sources[item.index].name, covered,
-                limits and tuple(limits), best).save(files[-1], quality=92)
+                limits and tuple(limits), best), files[-1], quality=92)
     return ScoreSheets(files, skipped)
 
 

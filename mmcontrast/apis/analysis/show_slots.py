@@ -8,6 +8,7 @@ from typing import Any
 from ...datasets.center_crops import CenterCroppedImages
 from ...datasets.image_files import read_image
 from ...evaluation.features import network_input
+from ...io.folders import save_output_image
 from ...registry import FUNCTIONS
 from .feature_maps import find_images
 from .slots import load_slot_model
@@ -82,7 +83,7 @@ def show_slots(config: str, checkpoint: str, images: Sequence[str],
             model, [network_input(read_image(path), resize) for path in shown],
             [Path(path).name for path in shown], branch, Path(checkpoint).name)
         files.append(folder / 'overlays.png')
-        sheet.save(files[-1])
+        save_output_image(sheet, files[-1])
     files.append(folder / 'slots.json')
     files[-1].write_text(json.dumps(statistics.summary(paths), indent=1),
                          encoding='utf-8')

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...errors import UserValueError
 from ...io.atomic import remove_partial_files, write_text
+from ...io.folders import mark_output_folder
 
 SKIPPED = 'skipped.txt'
 # Names that unique_stem gives, and COCO's.
@@ -86,6 +87,7 @@ class RunFolder:
         for folder in (self.path, *(self.path / name for name in self.folders)):
             folder.mkdir(parents=True, exist_ok=True)
             remove_partial_files(folder)
+        mark_output_folder(self.path)
 
     def clear(self, listed: Iterable[str]) -> None:
         """Remove a run; :meth:`check` comes before.

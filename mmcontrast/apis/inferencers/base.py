@@ -9,6 +9,7 @@ import torch
 
 from ...engine.hooks.class_check import class_heads
 from ...errors import UserValueError
+from ...io.folders import save_output_image
 from ...structures.protocols import SetsClasses
 from ...visualization.label_maps import label_colors
 from ..loading import LoadedModel
@@ -193,7 +194,8 @@ def _writing(out: str | Path | None, sources: list[ImageSource], colors: np.ndar
     images = [source.image for source in sources]
     if is_image_file(out, len(sources)):
         refuse_overwriting([out], images)
-        yield lambda item, result: result.draw(item.image, colors).save(out)
+        yield lambda item, result: save_output_image(
+            result.draw(item.image, colors), out)
         return
     stems = output_stems([source.name for source in sources])
     refuse_overwriting((out / name for stem in stems for name in (
@@ -204,9 +206,8 @@ def _writing(out: str | Path | None, sources: list[ImageSource], colors: np.ndar
     coco: dict = dict(images=[], categories=[], annotations=[])
 
     def write(item: InputImage, result: Result) -> None:
-        path = out / f'{stems[item.index]}.jpg'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        result.draw(item.image, colors).save(path, quality=90)
+        save_output_image(result.draw(item.image, colors),
+                          out / f'{stems[item.index]}.jpg', quality=90)
         if isinstance(result, Segmentation):
             result.write(out, stems[item.index])
         else:

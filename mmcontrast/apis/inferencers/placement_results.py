@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...errors import UserValueError
 from ...io.atomic import write_text
+from ...io.folders import save_output_image
 from ...registry import FUNCTIONS
 from .images import ImageSource, InputImage
 from .results import is_image_file, output_stems, refuse_overwriting
@@ -150,9 +151,7 @@ class PlacedObjects:
         drawn += self.draw_maps(image) if maps else []
         names = file_names(stem, len(self.objects) if maps else 0)
         for name, drawn_image in zip(names, drawn, strict=True):
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            drawn_image.save(path, quality=92)
+            save_output_image(drawn_image, folder / name, quality=92)
 
 
 def file_names(stem: str, maps: int) -> list[str]:
@@ -191,7 +190,7 @@ def placement_writer(out: str | Path | None, sources: Sequence[ImageSource],
     out, read = Path(out), ([source.image for source in sources], *read)
     if is_file:
         refuse_overwriting([out], *read)
-        yield lambda item, result: result.compose(item.image).save(out)
+        yield lambda item, result: save_output_image(result.compose(item.image), out)
         return
     stems = output_stems([_apart(source.name) for source in sources])
     refuse_overwriting((out / name for stem in stems

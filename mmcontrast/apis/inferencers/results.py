@@ -13,6 +13,7 @@ from PIL import Image
 from ...datasets.image_lists import IMAGE_SUFFIXES, list_folder
 from ...errors import UserValueError
 from ...io.atomic import write_text
+from ...io.folders import save_output_image
 from ...visualization.detections import draw_detections
 from ...visualization.label_maps import draw_label_maps, label_colors
 
@@ -74,8 +75,7 @@ class Segmentation:
     def write(self, folder: Path, stem: str) -> Path:
         """Write the labels as a PNG of one channel, ``labels/STEM.png``."""
         path = folder / 'labels' / f'{stem}.png'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(self.labels).save(path)
+        save_output_image(Image.fromarray(self.labels), path)
         return path
 
 

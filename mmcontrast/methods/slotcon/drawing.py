@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ...datasets.center_crops import CenterCroppedImages
+from ...io.folders import save_output_image
 from ...progress import track
 from ...registry import FUNCTIONS
 from ...structures.protocols import SlotModel
@@ -60,7 +61,7 @@ def write_slot_sheets(model: SlotModel, crops: CenterCroppedImages,
         images = _marked(model, crops, statistics, slots, branch)
         rows = [_row(statistics, slot, images) for slot in slots]
         files.append(out / f'nearest_{number:02}.png')
-        draw_nearest(rows, title).save(files[-1])
+        save_output_image(draw_nearest(rows, title), files[-1])
     return files
 
 

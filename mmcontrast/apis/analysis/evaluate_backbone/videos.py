@@ -16,6 +16,7 @@ from ....datasets.workers import seed_worker
 from ....evaluation.features import FrozenBackbone, network_input
 from ....evaluation.label_propagation import propagate_labels
 from ....evaluation.video_scores import score_clip
+from ....io.folders import mark_output, save_output_image
 from ....progress import run_bars
 from ....visualization.video_sheet import video_sheet
 from .backbones import BackboneChoice
@@ -75,8 +76,7 @@ def evaluate_videos(choice: BackboneChoice, data: str, split: str = 'val',
                 if clip.name in keep_now:
                     rows.append((clip, truth, found))
         if rows:
-            Path(files['sheet']).parent.mkdir(parents=True, exist_ok=True)
-            video_sheet(rows).save(files['sheet'])
+            save_output_image(video_sheet(rows), files['sheet'])
         return dict(scores=_means(objects), objects=objects)
 
     settings = dict(
@@ -154,6 +154,7 @@ def _write(folder: Path, clip: ClipFiles, found: np.ndarray,
            palette: Sequence[int] | None) -> None:
     for path, ids in zip(clip.masks, found, strict=True):
         write_ids(folder / path.name, ids, palette)
+        mark_output(folder / path.name)
 
 
 def _means(objects: dict[str, dict]) -> dict[str, float]:
