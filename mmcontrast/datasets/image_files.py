@@ -1,10 +1,12 @@
 """Read image files of any format as upright RGB images."""
 import io
+import os
 
 import numpy as np
 from mmengine.fileio import get
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from ..io.size_limit import check_size
 from .bad_images import BadImage, Reason
 
 _ORIENTATION = 0x0112  # EXIF tag
@@ -121,6 +123,8 @@ def read_bytes(path: str, backend_args: dict | None = None) -> bytes:
         BadImage: If the file is missing or cannot be read.
     """
     try:
+        if '://' not in path:  # Archives look themselves.
+            check_size(path, os.path.getsize(path))
         return get(path, backend_args)
     except FileNotFoundError:
         raise BadImage(path, Reason.MISSING) from None

@@ -122,6 +122,7 @@ class ReplacesBadImages:
                           for path, reason in self.bad_images()[:5])
         return (
             f'{num_bad} of the first {tried} {self.noun}s ({num_bad / tried:.0%}) of '
-            f'{display_name(self.source)} cannot be used, max_bad_share={self.max_bad_share} allows '
+            f'{display_name(self.source)} cannot be used, '
+            f'max_bad_share={self.max_bad_share} allows '
             f'{self.max_bad_share:.0%}. The first of them:\n{first}\nRepair or remove '
             'them, or raise max_bad_share of the data set.')

@@ -5,7 +5,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..errors import UserValueError
+from ..io.size_limit import check_size
 from ..registry import DATASETS
+from .bad_images import BadImage, Reason
 from .image_lists import IMAGE_SUFFIXES
 from .images import UnlabeledImages
 from .storage.shard_names import expand_shards
@@ -107,6 +110,11 @@ class ShardedImages(UnlabeledImages):
         place = [info.pop(key) for key in ('shard', 'offset', 'size')]
         if not self.with_label:
             info.pop('label', None)
+        try:
+            check_size(info['img_path'], place[2])
+        except UserValueError as error:
+            raise BadImage(
+                info['img_path'], Reason.UNREADABLE, str(error)) from None
         return info | dict(img_bytes=self._files.read(*place))
 
     def _get_unserialized_subset(self, indices: int | Sequence[int]) -> ImageTable:

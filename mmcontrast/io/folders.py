@@ -138,9 +138,10 @@ class _Walk:
             yield (f'{len(self.closed)} folders could not be opened and are left out, '
                    f'the first: {display_name(self.closed[0])}.')
         if self.own:
-            yield (f'{len(self.own)} files that a tool of mmcontrast or a run wrote are '
-                   f'left out, the first: {display_name(self.own[0])}. To read them all '
-                   f'the same, name their folder itself, or remove {MARKER} there.')
+            yield (f'{len(self.own)} files that a tool of mmcontrast or a run wrote '
+                   f'are left out, the first: {display_name(self.own[0])}. To read '
+                   f'them all the same, name their folder itself, or remove {MARKER} '
+                   'there.')
 
 
 def _is_hidden(name: str) -> bool:
