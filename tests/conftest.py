@@ -12,12 +12,14 @@ os.environ.setdefault('NUMBA_CACHE_DIR', os.path.join(
     os.environ.get('PYTEST_XDIST_WORKER', 'main')))
 
 import gc  # noqa: E402
+import logging  # noqa: E402
 import multiprocessing.process  # noqa: E402
 import subprocess  # noqa: E402
 from types import SimpleNamespace  # noqa: E402
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from mmengine.logging import MMLogger  # noqa: E402
 from mmengine.registry import DefaultScope  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 from mmengine.visualization import Visualizer  # noqa: E402
@@ -54,6 +56,26 @@ def no_visualizer_of_a_deleted_folder():
                        getattr(visualizer, '_vis_backends', {}).values()]
             if not all(folder and os.path.isdir(folder) for folder in folders):
                 del kind._instance_dict[name]
+
+
+class Lines(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.lines = []
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def warned():
+    """The warnings of a test, a list of sentences."""
+    logger, handler = MMLogger.get_current_instance(), Lines()
+    logger.addHandler(handler)
+    yield handler.lines
+    logger.removeHandler(handler)
 
 
 # What draws weights in torch.nn.init.

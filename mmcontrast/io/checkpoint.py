@@ -1,4 +1,5 @@
 """Read checkpoints as data only, write them atomically, compare keys with a model."""
+import errno
 import pickle
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -11,15 +12,24 @@ from torch import Tensor, nn
 
 from ..errors import UserKeyError, UserValueError
 from .atomic import atomic_write
+from .file_kinds import describe_content
 from .flax_files import read_flax
 from .former_keys import current_keys
-from .safe_globals import safe_globals, unsafe_file_message
+from .integrity import UnreadableFileError, check_undamaged, unreadable
+from .manifest import remove_manifest
+from .safe_globals import (
+    safe_globals,
+    unreadable_file_message,
+    unsafe_file_message,
+)
 
 
 def read_checkpoint(path: str | Path,
                     map_location: str | torch.device | Callable | None = 'cpu',
-                    mmap: bool = False) -> dict:
+                    mmap: bool = False, verify: bool = True) -> dict:
     """Read a checkpoint file without executing anything in it.
+
+    Every checkpoint, of whatever use, is opened here.
 
     Tensors, plain Python values, numpy arrays and scalars, mmengine's log buffers and
     ``argparse.Namespace`` are data; every other object is refused. mmengine's own
@@ -31,6 +41,8 @@ def read_checkpoint(path: str | Path,
         map_location: Device of the tensors, as in ``torch.load``.
         mmap: Read tensors from the disk only when they are used; not for the format
             before torch 1.6.
+        verify: Compare the file with its manifest, or with the checksums inside it;
+            off if that has been done.
 
     Returns:
         What the file holds. A safetensors file gives ``dict(state_dict, meta)``, a Flax
@@ -38,11 +50,23 @@ def read_checkpoint(path: str | Path,
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no checkpoint, or holds objects that are not data.
+        ValueError: If it is damaged or no checkpoint, cannot be read, or holds objects
+            that are not data.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'No checkpoint at {path}.')
+    try:
+        if verify:
+            check_undamaged(path)
+        return _read(path, map_location, mmap)
+    except OSError as error:
+        raise UnreadableFileError(
+            f'{path} {unreadable(path, error)}. Give this user the right to read it, '
+            'or see to the disk or the network it lies on.') from error
+
+
+def _read(path: Path, map_location, mmap: bool) -> dict:
     if path.suffix == '.safetensors':
         return _read_safetensors(path, map_location)
     if path.suffix == '.msgpack':
@@ -53,10 +77,10 @@ def read_checkpoint(path: str | Path,
                                     mmap=mmap)
     except pickle.UnpicklingError as error:
         raise UserValueError(unsafe_file_message(path, error)) from error
-    except Exception as error:  # Damaged bytes raise anything.
-        raise UserValueError(
-            f'{path} cannot be read as a checkpoint ({error}). It may be truncated: '
-            'compare its size with the original and copy it again.') from error
+    except Exception as error:  # Damaged bytes raise anything, EINVAL too.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        raise UserValueError(unreadable_file_message(path, error)) from error
     if not isinstance(checkpoint, dict):
         raise UserValueError(
             f'{path} holds a {type(checkpoint).__name__}, expected a dict of tensors, '
@@ -92,6 +116,7 @@ def write_checkpoint(checkpoint: Mapping, path: str | Path):
     """Save with ``torch.save``, atomically."""
     with atomic_write(path) as file:
         torch.save(dict(checkpoint), file)
+        remove_manifest(path)
 
 
 class AtomicBackend(LocalBackend):
@@ -173,4 +198,5 @@ def _read_safetensors(path: Path, map_location) -> dict:
             return dict(state_dict={key: file.get_tensor(key) for key in file.keys()},
                         meta=dict(file.metadata() or {}))
     except SafetensorError as error:
-        raise UserValueError(f'{path} is no safetensors file ({error}).') from error
+        what = describe_content(path) or f'{error}; it may be truncated'
+        raise UserValueError(f'{path} is no safetensors file: {what}') from error

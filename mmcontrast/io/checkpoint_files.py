@@ -13,7 +13,8 @@ from mmengine.logging import print_log
 from ..errors import UserValueError
 from .atomic import remove_partial_files
 from .checkpoint import read_checkpoint
-from .manifest import Manifest, manifest_path, read_manifest
+from .integrity import UnreadableFileError, damage, unreadable
+from .manifest import Manifest, manifest_path, read_manifest, usable_manifest
 
 # Names given by the hooks that save; best_*.pth are not the latest of anything.
 _NAME = re.compile(r'(epoch|iter|stopped_iter)_\d+\.pth')
@@ -26,9 +27,9 @@ def latest_good_checkpoint(work_dir: str | Path) -> Path | None:
     Searches the work dir and the folder that its ``last_checkpoint`` names: files with
     a manifest, ``epoch_N.pth``, ``iter_N.pth`` and the one in ``last_checkpoint``, but
     no ``best_*``. A file is undamaged if it matches its manifest; without one, if its
-    checksums are correct and it can be read. Damaged ones are named in a warning. Files
-    older than the one in ``last_checkpoint``, but with more iterations, are of an
-    earlier run in the same folder: they come last.
+    checksums are correct and it can be read. Others are named in a warning. Files older
+    than the one in ``last_checkpoint``, but with more iterations, are of an earlier run
+    in the same folder: they come last.
 
     Returns:
         None if there is no checkpoint.
@@ -43,10 +44,10 @@ def latest_good_checkpoint(work_dir: str | Path) -> Path | None:
     noted = next((c for c in candidates if _same_file(c.path, last)), None)
     for candidate in sorted(candidates, key=lambda c: (
             _is_of_earlier_run(c, noted), *_newest_first(c))):
-        problem = candidate.problem or _damage(candidate)
+        problem = candidate.problem or _problem(candidate)
         if problem is None:
             return candidate.path
-        damaged.append(f'{candidate.path} is damaged: {problem}')
+        damaged.append(f'{candidate.path} {problem}')
         print_log(f'{damaged[-1]}. Trying an older checkpoint.',
                   logger='current', level=logging.WARNING)
     if damaged:
@@ -94,7 +95,8 @@ def _training_files(work_dir: Path) -> Iterator[Path]:
         for path in folder.glob('*.pth') if folder.is_dir() else ():
             is_training = (_NAME.fullmatch(path.name) or manifest_path(path).exists()
                            or _same_file(path, last))
-            if (is_training and path.is_file()
+            # A link whose target is gone is named, not passed over.
+            if (is_training and (path.is_file() or path.is_symlink())
                     and not path.name.startswith((_BEST, '.'))):
                 yield path
 
@@ -117,28 +119,28 @@ def _last_checkpoint(work_dir: Path) -> Path | None:
 
 
 def _candidate(path: Path) -> _Candidate:
-    try:
-        manifest = read_manifest(path)
-    except ValueError as error:
-        print_log(f'{error} {path.name} is checked without it.', logger='current',
-                  level=logging.WARNING)
-        manifest = None
+    manifest = usable_manifest(path)
     if manifest is not None:
         return _Candidate(path, manifest, manifest.step, None)
     try:
-        meta = read_checkpoint(path, mmap=zipfile.is_zipfile(path)).get('meta')
+        meta = read_checkpoint(
+            path, mmap=zipfile.is_zipfile(path), verify=False).get('meta')
         return _Candidate(path, None, int(meta['iter']), None)
-    except (ValueError, OSError) as error:
-        return _Candidate(path, None, -1, str(error))
     except (KeyError, TypeError):
-        return _Candidate(path, None, -1, "it is no training checkpoint: no 'iter' in "
-                                          "its 'meta'")
+        problem = "is damaged: it is no training checkpoint: no 'iter' in its 'meta'"
+    except UnreadableFileError as error:
+        problem = unreadable(path, error.__cause__)
+    except OSError as error:
+        problem = unreadable(path, error)
+    except ValueError as error:
+        problem = f'is damaged: {error}'.rstrip('.')
+    return _Candidate(path, None, -1, problem)
 
 
 def _newest_first(candidate: _Candidate) -> tuple:
     # A file whose step cannot be read may be the newest: it gets a warning.
     unknown = candidate.problem is not None
-    return not unknown, -candidate.step, -candidate.path.stat().st_mtime
+    return not unknown, -candidate.step, -_modified(candidate.path)
 
 
 def _is_of_earlier_run(candidate: _Candidate, noted: _Candidate | None) -> bool:
@@ -149,16 +151,18 @@ def _is_of_earlier_run(candidate: _Candidate, noted: _Candidate | None) -> bool:
 def _written(candidate: _Candidate) -> float:
     """Time in seconds; a copy keeps the one in its manifest."""
     if candidate.manifest is not None:
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             return datetime.fromisoformat(candidate.manifest.written).timestamp()
-    return candidate.path.stat().st_mtime
+    return _modified(candidate.path)
 
 
-def _damage(candidate: _Candidate) -> str | None:
-    if candidate.manifest is not None:
-        return candidate.manifest.mismatch(candidate.path)
-    if not zipfile.is_zipfile(candidate.path):
-        return None  # An old format without checksums; it has been read completely.
-    with zipfile.ZipFile(candidate.path) as archive:
-        record = archive.testzip()
-    return record and f'the checksum of its record {record} is wrong'
+def _modified(path: Path) -> float:
+    return (path.stat() if path.exists() else path.lstat()).st_mtime
+
+
+def _problem(candidate: _Candidate) -> str | None:
+    try:
+        problem = damage(candidate.path, candidate.manifest)
+    except OSError as error:
+        return unreadable(candidate.path, error)
+    return problem and f'is damaged: {problem}'

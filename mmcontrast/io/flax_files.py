@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import UserValueError
 from .atomic import atomic_write
+from .file_kinds import describe_content
 
 # Types of msgpack's extensions in flax.serialization.
 ARRAY, COMPLEX, SCALAR = 1, 2, 3
@@ -24,14 +25,16 @@ def read_flax(path: str | Path) -> dict[str, Tensor]:
         ValueError: If the file is no msgpack of Flax, or is cut short.
     """
     msgpack = _msgpack()
+    data = Path(path).read_bytes()
     try:
-        content = msgpack.unpackb(Path(path).read_bytes(), ext_hook=_unpack_array,
+        content = msgpack.unpackb(data, ext_hook=_unpack_array,
                                   strict_map_key=False)
     except Exception as error:  # damaged bytes raise many kinds
+        what = describe_content(path)
         raise UserValueError(
-            f'{path} cannot be read as a Flax checkpoint ({type(error).__name__}: '
-            f'{error}). It may be truncated: compare its size with the original.'
-        ) from error
+            f'{path} cannot be read as a Flax checkpoint' + (
+                f': {what}' if what else f' ({type(error).__name__}: {error}). It may '
+                'be truncated: compare its size with the original.')) from error
     if not isinstance(content, Mapping):
         raise UserValueError(
             f'{path} holds a {type(content).__name__}, expected a tree of arrays.')

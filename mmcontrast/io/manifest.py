@@ -3,15 +3,22 @@ import dataclasses
 import functools
 import hashlib
 import json
+import logging
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
+from mmengine.logging import print_log
+
 from .._compat import NEIGHBORS, find
 from ..version import __version__
 from .atomic import write_text
+
+# Bytes; the text of a config is a few thousand.
+_LARGEST = 2**26
 
 
 @dataclass(frozen=True)
@@ -64,13 +71,16 @@ def read_manifest(checkpoint: str | Path) -> Manifest | None:
     """The manifest of a checkpoint, None if it has none.
 
     Raises:
-        ValueError: If there is one that is not valid.
+        ValueError: If there is one that is not valid or cannot be read.
     """
     path = manifest_path(checkpoint)
     if not path.is_file():
         return None
     fields = {field.name: field.type for field in dataclasses.fields(Manifest)}
     try:
+        size = path.stat().st_size
+        if size > _LARGEST:
+            raise ValueError(f'it has {size} bytes')
         content = json.loads(path.read_bytes())
         # A later version may write more than this one knows.
         manifest = Manifest(**{k: v for k, v in content.items() if k in fields})
@@ -78,9 +88,33 @@ def read_manifest(checkpoint: str | Path) -> Manifest | None:
                  if type(getattr(manifest, name)) is not kind]
         if wrong:
             raise TypeError(f'{", ".join(wrong)} of the wrong type')
-    except (ValueError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise ValueError(f'{path} cannot be read ({error.strerror}).') from error
+    # Brackets may be nested deeper than Python's stack.
+    except (ValueError, TypeError, AttributeError, RecursionError, MemoryError
+            ) as error:
         raise ValueError(f'{path} is no manifest of a checkpoint ({error}).') from error
     return manifest
+
+
+def usable_manifest(checkpoint: str | Path) -> Manifest | None:
+    """The manifest of a checkpoint; None, with a warning, if it cannot be used."""
+    try:
+        return read_manifest(checkpoint)
+    except ValueError as error:
+        print_log(f'{error} {Path(checkpoint).name} is checked without it.',
+                  logger='current', level=logging.WARNING)
+        return None
+
+
+def remove_manifest(checkpoint: str | Path) -> None:
+    """Remove the manifest of a checkpoint that is about to be replaced.
+
+    A file of that name that is no manifest stays.
+    """
+    with suppress(ValueError, OSError):
+        if read_manifest(checkpoint):
+            manifest_path(checkpoint).unlink()
 
 
 @functools.cache

@@ -11,6 +11,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
 
+from .file_kinds import describe_content
+
 # Plain values of Python that torch's own list lacks.
 _VALUES = (
     argparse.Namespace, slice, range, frozenset, dict, list, int, float,
@@ -57,15 +59,26 @@ def _as_list(items=(), max_length=None) -> list:
     return list(items)
 
 
+def unreadable_file_message(path: Path, error: Exception) -> str:
+    """Message for a file that is no checkpoint, or damaged: what it is, what to do."""
+    what = describe_content(path)
+    if what:
+        return f'{path} cannot be read as a checkpoint: {what}'
+    reason = str(error).split('\n')[0].strip()
+    return (f'{path} cannot be read as a checkpoint{reason and f" ({reason})"}. It may '
+            'be truncated: compare its size with the original and copy it again.')
+
+
 def unsafe_file_message(path: Path, error: Exception) -> str:
     """Message for a file that holds more than data: what was found, what to do."""
     text = str(error)
-    if 'Unsupported operand' in text:  # an image, a web page, another pickle protocol
-        return (f'{path} cannot be read as a checkpoint: it is no file of torch.save, '
-                'or one of a pickle protocol that torch reads only by executing it.')
     found = text.partition('GLOBAL ')[2].split(' was ')[0].split(' whose ')[0]
-    found = found or text.partition('Unpickler error: ')[2] or text
-    found = found.split('\n')[0]
+    found = (found or text.partition('Unpickler error: ')[2]).split('\n')[0].strip()
+    # Letters of a text may happen to be operands of pickle.
+    what = describe_content(path) or 'pickle'
+    is_pickle = 'pickle' in what or 'TorchScript' in what
+    if not found or 'Unsupported operand' in text or not is_pickle:
+        return unreadable_file_message(path, error)
     return (
         f'{path} holds {found}, which is code and not data; nothing was executed. '
         'Expected tensors, numbers, text and numpy arrays. If you trust its author, '

@@ -1,6 +1,5 @@
 """Training checkpoints have a manifest; the newest undamaged one is found."""
 import json
-import logging
 import os
 import shutil
 import socket
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.logging import HistoryBuffer
 
 from mmcontrast.errors import UserValueError
 from mmcontrast.io.checkpoint import read_checkpoint
@@ -20,28 +19,10 @@ from mmcontrast.io.checkpoint_files import (
     latest_good_checkpoint,
     remove_checkpoint,
 )
-from mmcontrast.io.checkpoint_writer import count_bytes, write_training_checkpoint
+from mmcontrast.io.checkpoint_writer import count_bytes
 from mmcontrast.io.manifest import file_sha256, manifest_path, read_manifest
+from tests.helpers.checkpoints import flip_a_bit, three, write
 from tests.helpers.processes import run_python
-
-
-def write(folder: Path, name: str, step: int, epoch: int = 0) -> Path:
-    """A checkpoint whose one weight is its step."""
-    weights = {'a': torch.full((3000,), float(step)), 'b': torch.arange(50.)}
-    write_training_checkpoint(
-        dict(state_dict=weights, meta=dict(iter=step, epoch=epoch)), folder / name,
-        epoch=epoch, step=step, config_text='a = 1\n')
-    return folder / name
-
-
-def three(folder: Path) -> list[Path]:
-    return [write(folder, f'epoch_{n}.pth', 4 * n, n) for n in (1, 2, 3)]
-
-
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[content.index(torch.full((8,), 12.).numpy().tobytes()) + 400] ^= 4
-    path.write_bytes(content)
 
 
 def cut(path: Path) -> None:
@@ -102,26 +83,6 @@ def test_the_newest_is_found(tmp_path):
     paths = three(tmp_path)
     os.utime(paths[2], (1, 1))  # Copies keep no times.
     assert latest_good_checkpoint(tmp_path) == paths[2]
-
-
-class Lines(logging.Handler):
-    """Keeps what is logged."""
-
-    def __init__(self):
-        super().__init__(logging.WARNING)
-        self.lines = []
-
-    def emit(self, record):
-        self.lines.append(record.getMessage())
-
-
-@pytest.fixture
-def warned():
-    """The warnings of a test, a list of sentences."""
-    logger, handler = MMLogger.get_current_instance(), Lines()
-    logger.addHandler(handler)
-    yield handler.lines
-    logger.removeHandler(handler)
 
 
 @pytest.mark.parametrize('damage', [flip_a_bit, cut, empty])

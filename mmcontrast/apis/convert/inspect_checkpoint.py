@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ...io.checkpoint import count_prefixes, find_state_dict, read_checkpoint
-from ...io.manifest import Manifest, read_manifest
+from ...io.manifest import Manifest, usable_manifest
 
 
 def describe_checkpoint(path: str | Path, keys: str | None = None) -> str:
@@ -19,14 +19,8 @@ def describe_checkpoint(path: str | Path, keys: str | None = None) -> str:
     Raises:
         ValueError: If it is not what its manifest was written for, or no checkpoint.
     """
-    manifest = read_manifest(path) if Path(path).is_file() else None
-    problem = manifest and manifest.mismatch(Path(path))
-    if problem:
-        raise ValueError(
-            f'{path} is damaged: {problem}. It was epoch {manifest.epoch}, step '
-            f'{manifest.step}. Restore it from a copy; --resume starts from the '
-            'newest undamaged one.')
     checkpoint = read_checkpoint(path)
+    manifest = usable_manifest(path)
     weights = find_state_dict(checkpoint, path)
     elements = sum(value.numel() for value in weights.values())
     size = sum(value.numel() * value.element_size() for value in weights.values())

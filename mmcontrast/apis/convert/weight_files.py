@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...io.atomic import atomic_write
-from ...io.manifest import file_sha256
+from ...io.manifest import file_sha256, remove_manifest
 from ...version import __version__
 
 
@@ -48,3 +48,4 @@ def write_weights(state: dict[str, Tensor], dst: str | Path, meta: dict[str, str
                        file)
         else:
             file.write(content)
+        remove_manifest(dst)

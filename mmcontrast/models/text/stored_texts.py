@@ -9,6 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ...errors import UserValueError, did_you_mean
+from ...io.file_kinds import describe_content
 from .vocabulary import Vocabulary, read_vocabulary
 
 Classes = str | Path | Sequence | Mapping | Vocabulary
@@ -131,7 +132,9 @@ def _read_rows(path: str | Path) -> Tensor:
     try:
         rows = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise UserValueError(f'{path} is no .npy file of numbers ({error}).') from error
+        what = describe_content(path)
+        what = f'{error}.' if what is None or '.npy' in what else what
+        raise UserValueError(f'{path} is no .npy file of numbers: {what}') from error
     if not isinstance(rows, np.ndarray) or rows.dtype.kind != 'f' or rows.ndim > 2:
         raise UserValueError(f'{path} must hold a (K, D) array of floats.')
     return torch.from_numpy(np.atleast_2d(rows).astype(np.float32))
