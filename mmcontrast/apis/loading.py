@@ -16,17 +16,20 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..engine.hooks.class_texts import check_class_texts
+from ..engine.nonfinite.run_state import nonfinite_buffers
+from ..engine.nonfinite.tensors import float_tensors, nonfinite_names
 from ..engine.resume.rng_state import preserved_rng
 from ..errors import UserValueError
 from ..io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
 from ..io.config_text import parse_config_text
+from ..io.registered_types import outside_registries
 from ..io.safe_loading import use_safe_loading
 from ..models.clip_weights import load_clip_state
 from ..registry import DATASETS, MODELS, UnknownTypeError
@@ -214,6 +217,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: str,
         ValueError: If a weight has another shape, or one is missing that must not be.
     """
     note = check_matching_keys(weights, network, path)
+    by_design = nonfinite_buffers(network)
     advice = 'Name the config that the checkpoint was trained with.'
     try:
         # Models with class texts say in terms of classes which shapes do not fit.
@@ -225,6 +229,13 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: str,
         raise UserValueError(
             f'{note} {config} needs all of its weights; missing are '
             f'{", ".join(missing[:3])}{", ..." * (len(missing) > 3)}. {advice}')
+    spoilt = set(nonfinite_names(float_tensors(weights))) - by_design
+    spoilt = sorted(spoilt & network.state_dict().keys())
+    if spoilt:
+        print_log(
+            f'{path}: {", ".join(spoilt[:3])}{", ..." * (len(spoilt) > 3)} of it hold '
+            'NaN or Inf, so that nothing the network gives is valid. Take an earlier '
+            'checkpoint.', logger='current', level=logging.WARNING)
     return note
 
 
@@ -283,6 +294,12 @@ def config_in_checkpoint(path: str) -> Config:
             f'{path}: the config it carries is no plain values, and nothing in a '
             'checkpoint is run; name the config file instead, and this file with '
             f'--weights. {error}') from None
+    left_out = outside_registries(found)
+    if left_out:
+        raise UserValueError(
+            f'{path}: the config it carries names {left_out}, which would be imported '
+            'from outside the registries. If you trust it, name the config file '
+            'instead, and this file with --weights.')
     if 'backbone' in found:
         found = dict(model=dict(backbone=found['backbone']))
         if meta.get('to') in MM_LIBRARIES:

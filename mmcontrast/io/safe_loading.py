@@ -5,7 +5,11 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlparse
 
+import torch
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -13,6 +17,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from ..errors import UserValueError
 from .checkpoint import read_checkpoint
 from .config_text import parse_config_text
+from .registered_types import registered_only
 from .safe_globals import safe_globals, unsafe_file_message
 
 # mmengine's loaders of files that are not local, and their URL prefixes.
@@ -50,9 +55,18 @@ def _as_data(loader: Callable) -> Callable:
             with safe_globals(), _weights_only():
                 checkpoint = loader(filename, map_location)
         except pickle.UnpicklingError as error:
-            raise UserValueError(unsafe_file_message(filename, error)) from error
+            raise UserValueError(_bad_download(filename, error)) from error
         return _for_mmengine(checkpoint, filename)
     return load
+
+
+def _bad_download(address: str, error: Exception) -> str:
+    """Message for a file that was downloaded and is no data."""
+    path = Path(torch.hub.get_dir(), 'checkpoints', Path(urlparse(address).path).name)
+    if not path.is_file():
+        return unsafe_file_message(address, error)
+    return (f'{address}: {unsafe_file_message(path, error)} Remove that file before '
+            'you try again, as it is not downloaded twice.')
 
 
 @contextmanager
@@ -75,26 +89,44 @@ def _for_mmengine(checkpoint: dict, filename: str) -> dict:
         checkpoint = checkpoint | dict(state_dict=checkpoint['model'])
     hub = checkpoint.get('message_hub')
     infos = hub.get('runtime_info') if isinstance(hub, dict) else None
+    safe_texts: dict[str, str | None] = {}
     for owner in (checkpoint.get('meta'), infos):
-        if isinstance(owner, dict):
-            # 'config' was mmcv's; resume executes it to compare the number of GPUs.
-            owner.pop('config', None)
-            problem = _code_in(owner.get('cfg'))
-            if problem:
-                del owner['cfg']
-                print_log(f'{filename}: its config text is ignored. {problem}',
-                          logger='current', level=logging.WARNING)
+        if not isinstance(owner, dict):
+            continue
+        # 'config' was mmcv's; resume executes it to compare the number of GPUs.
+        owner.pop('config', None)
+        text = owner.pop('cfg', None)
+        if isinstance(text, str):
+            if text not in safe_texts:
+                safe_texts[text] = _safe_config_text(text, filename)
+            text = safe_texts[text]
+        if text is not None:
+            owner['cfg'] = text
     return checkpoint
 
 
-def _code_in(text) -> str | None:
-    """What mmengine would execute in a config text; None if it is data."""
-    if not isinstance(text, str):
-        return None
+def _safe_config_text(text: str, filename: str) -> str | None:
+    """The text as mmengine's inferencers may execute it; None if it is code.
+
+    What would build or import anything but registered classes is left out.
+    """
     try:
         settings = parse_config_text(text)
+        if '_base_' in settings:
+            raise ValueError('It names another file to execute, _base_ = '
+                             f'{settings["_base_"]!r}.')
     except ValueError as error:
-        return str(error)
-    if '_base_' in settings:
-        return f"It names another file to execute, _base_ = {settings['_base_']!r}."
-    return None
+        return _warn(f'{filename}: its config text is ignored. {error}')
+    settings, left_out = registered_only(settings)
+    if left_out:
+        _warn(f'{filename}: only registered classes are built from the config text of '
+              f'a file; left out: {"; ".join(left_out)}.')
+    # mmengine substitutes {{...}} before it parses the text, in comments too.
+    if not left_out and '{{' not in text:
+        return text
+    text = Config(settings).pretty_text
+    return None if '{{' in text else text
+
+
+def _warn(text: str) -> None:
+    print_log(text, logger='current', level=logging.WARNING)

@@ -137,6 +137,15 @@ def test_nothing_in_a_folder_is_executed(tmp_path):
         f'path={str(touched)!r}))')
     with pytest.raises(UsageError, match="'os.mkdir'.*outside the registries"):
         replay(folder)
+    # faults Y row 2: a bare module, and what else mmengine imports for a name.
+    for text in ("model = dict(type='antigravity')",
+                 "model = dict(type='mmcontrast.Fragile', _scope_='antigravity')",
+                 "model = dict(type='antigravity.Net')",
+                 "default_scope = 'antigravity'\nmodel = dict(type='Fragile')"):
+        (folder / 'config.py').write_text(text)
+        with pytest.raises(UsageError, match="'antigravity.*outside the registries"):
+            replay(folder)
+    assert 'antigravity' not in sys.modules
     torch.save(dict(batch=Touch(touched)), folder / 'batch.pth')
     with pytest.raises(ValueError, match='not data'):
         replay(folder)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.device import get_device
 from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
@@ -26,11 +25,9 @@ from ...engine.nonfinite.message import losses_text, origin_lines
 from ...engine.nonfinite.record import Record, bit_equal, read_record, restore_state
 from ...engine.nonfinite.rerun import RerunResult, rerun_step
 from ...io.config_text import parse_config_text
+from ...io.registered_types import outside_registries
 from ...registry import UnknownTypeError
 from ..config import UsageError, load_config
-
-#: Libraries whose classes a saved config may name.
-SCOPES = {'mmcontrast', 'mmengine', 'mmcv', *MODULE2PACKAGE}
 
 
 @dataclass
@@ -112,12 +109,18 @@ def _build(record: Record, config: str | None) -> nn.Module:
     if config:
         cfg = load_config(config)
     else:
-        cfg = Config(parse_config_text(record.config_text))
+        settings = parse_config_text(record.config_text)
+        cfg = Config(settings)
         if 'model' not in cfg:
             raise UsageError(
                 f'{record.folder}/config.py names no model: that Runner was not '
                 'built from a config. Name one: --config.')
-        _check_types(cfg.model, record)
+        left_out = outside_registries(settings)
+        if left_out:
+            raise UsageError(
+                f'{record.folder}/config.py names {left_out}, which would be imported '
+                'from outside the registries. If you trust it, give the config of the '
+                'run yourself: --config.')
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     try:
         return MODELS.build(cfg.model)
@@ -128,23 +131,6 @@ def _build(record: Record, config: str | None) -> nn.Module:
         hint = (f'The run imported modules; if you trust them, add {options}'
                 if wanted and not config else 'Does it need --import my_module?')
         raise UsageError(f'The model cannot be built: {error} {hint}') from error
-
-
-def _check_types(node: object, record: Record) -> None:
-    """mmengine imports a dotted type it does not know; a file may not ask for that."""
-    if isinstance(node, dict):
-        kind = node.get('type')
-        if isinstance(kind, str) and '.' in kind:
-            scope, _, name = kind.partition('.')
-            if scope not in SCOPES or '.' in name:
-                raise UsageError(
-                    f'{record.folder}/config.py names the type {kind!r}, which would '
-                    'be imported from outside the registries. If you trust it, give '
-                    'the config of the run yourself: --config.')
-    children = node.values() if isinstance(node, dict) else (
-        node if isinstance(node, list | tuple) else ())
-    for child in children:
-        _check_types(child, record)
 
 
 def _set_iteration(info: dict) -> None:
