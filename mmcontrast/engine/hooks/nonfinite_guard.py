@@ -10,6 +10,11 @@ from ..distributed.unwrap import unwrap_model
 from ..nonfinite.diagnosis import Diagnosis
 from ..nonfinite.message import NonFiniteError, RankReport, full_text
 from ..nonfinite.rerun import loss_terms
+from ..nonfinite.run_state import (
+    nonfinite_buffers,
+    nonfinite_state,
+    state_message,
+)
 from ..nonfinite.step_guard import StepGuard, guardable_wrappers
 from ..nonfinite.step_snapshot import StepSnapshot
 from ..nonfinite.tensors import nonfinite_names
@@ -34,6 +39,10 @@ class NonFiniteGuardHook(Hook):
     that iteration has no losses. With accumulated gradients the whole step is skipped.
 
     Infinite gradients are left to a loss scaler, until its scale collapses.
+
+    What losses and gradients do not show (batch-norm statistics, queues, an EMA, the
+    state of the optimizer) is checked before the first step, each validation and each
+    checkpoint: one with non-finite values is not written.
 
     Args:
         skip: ``dict(budget=N)`` skips up to N bad steps in a run, with a warning each;
@@ -72,10 +81,22 @@ class NonFiniteGuardHook(Hook):
         self._handles: list = []
         self._saves = 0
         self._dropping: list[bool] = []
+        # Buffers that are meant to be non-finite; None while no training runs.
+        self._by_design: set[str] | None = None
+        self._expected: set[str] | None = None
+        self._finite_at: int | None = None
+
+    def before_run(self, runner: Runner) -> None:
+        # Before weights are loaded: a mask of -inf, not a spoilt checkpoint.
+        self._by_design = nonfinite_buffers(unwrap_model(runner.model))
 
     def before_train(self, runner: Runner) -> None:
         self._remove()
         self.runner, self.model = runner, unwrap_model(runner.model)
+        self._expected = (nonfinite_buffers(self.model) if self._by_design is None
+                          else self._by_design)
+        self._finite_at = None
+        self._check_state('before the first step')
         # Momentum encoders need restoring only if the run continues.
         self._before = StepSnapshot(self.model, with_momentum=bool(self.budget))
         self._always_nonfinite = nonfinite_names(
@@ -106,7 +127,17 @@ class NonFiniteGuardHook(Hook):
         self._awaiting_forward = self._inside = False
         self._batch, self._losses = None, {}
 
+    def before_val(self, runner: Runner) -> None:
+        self._check_state('before validation')
+
+    def before_collect_checkpoint(self, runner: Runner, step: int) -> None:
+        """Called by ReliableRunner on all ranks before a checkpoint is collected."""
+        self._check_state('before the checkpoint was written', step)
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        # On one rank only; also of mmengine's own Runner.
+        self._check_state('before the checkpoint was written',
+                          checkpoint['meta']['iter'], everywhere=False)
         # Between two passes of accumulated gradients, the first of which was bad.
         if any(guard.dropping for guard in self._guards):
             checkpoint[DROPPING] = [guard.dropping for guard in self._guards]
@@ -117,7 +148,23 @@ class NonFiniteGuardHook(Hook):
                 DROPPING, checkpoint.get(_FORMER_DROPPING, []))
 
     def after_train(self, runner: Runner) -> None:
+        self._check_state('at the end of the training')
+        self._expected = None
         self._remove()
+
+    def _check_state(self, occasion: str, step: int | None = None,
+                     everywhere: bool = True) -> None:
+        """Stop if the state of the run is not finite, on all ranks alike."""
+        if self._expected is None:
+            return
+        step = self.runner.iter if step is None else step
+        lines = nonfinite_state(self.runner, self._expected)
+        found = all_gather_object(lines) if everywhere else [lines]
+        ranks = [rank for rank, lines in enumerate(found) if lines]
+        if ranks:
+            raise NonFiniteError(state_message(
+                found[ranks[0]], step, self._finite_at, ranks, occasion))
+        self._finite_at = step
 
     def _remove(self) -> None:
         for guard in self._guards:

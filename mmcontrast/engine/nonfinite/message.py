@@ -12,8 +12,7 @@ from .tensors import describe
 _REMEDIES = dict(
     weights='The weights became non-finite before this step: by too large an update '
             '(lower the learning rate, warm it up, clip the gradients: '
-            'optim_wrapper=dict(clip_grad=dict(max_norm=1.0))), or in the checkpoint '
-            'that the run started from.',
+            'optim_wrapper=dict(clip_grad=dict(max_norm=1.0))).',
     batch='Check the image and the pipeline that read it: a damaged file, a division '
           'by a std of 0, a log of 0. Remove the image from the data, or set '
           'skip=dict(budget=N) on NonFiniteGuardHook to skip such batches.',

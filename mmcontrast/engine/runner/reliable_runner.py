@@ -177,6 +177,8 @@ class ReliableRunner(Runner):
                map_location: str | Callable = 'default') -> None:
         """Resume from a checkpoint; see mmengine for the arguments."""
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        # The message hub came with the text of the run that is resumed.
+        self.message_hub.update_info('cfg', self._cfg_text)
         if self.exact:
             resume_from(self, self._snapshot)
         self._snapshot = None
@@ -200,6 +202,9 @@ class ReliableRunner(Runner):
         """
         meta = self._complete_meta(meta, by_epoch)
         extra = {}
+        if self.distributed and save_optimizer and save_param_scheduler:
+            # Ranks have buffers of their own; what follows runs on one rank.
+            self.call_hook('before_collect_checkpoint', step=meta['iter'])
         if self.exact and save_optimizer and save_param_scheduler:
             extra[KEY] = take_snapshot(self, meta['epoch'], meta['iter'])
         if not is_main_process():
