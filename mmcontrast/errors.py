@@ -1,5 +1,6 @@
 """Define errors that are shown to the user without a traceback; suggest names."""
 import difflib
+import os
 from collections.abc import Iterable
 
 
@@ -40,6 +41,25 @@ def closest(name: str, known: Iterable[str], num: int = 1, cutoff: float = 0.6
     by_lower = {candidate.lower(): candidate for candidate in known}
     return [by_lower[lower] for lower in difflib.get_close_matches(
         name.lower(), by_lower, n=num, cutoff=cutoff)]
+
+
+def within_one_edit(name: str, known: Iterable[str]) -> list[str]:
+    """Known names that become ``name`` by one edit; case is ignored.
+
+    An edit (of Damerau and Levenshtein) adds, drops or replaces a letter, or swaps two
+    neighbors. Names of fewer than four letters resemble too many others.
+    """
+    return [candidate for candidate in known if len(name) > 3
+            and _one_edit_apart(name.lower(), candidate.lower())]
+
+
+def _one_edit_apart(one: str, other: str) -> bool:
+    start = len(os.path.commonprefix([one, other]))
+    one, other = one[start:], other[start:]
+    end = len(os.path.commonprefix([one[::-1], other[::-1]]))
+    one, other = one[:len(one) - end], other[:len(other) - end]
+    return (len(one) < 2 and len(other) < 2
+            or len(one) == len(other) == 2 and one == other[::-1])
 
 
 def did_you_mean(name: str, known: Iterable[str], num: int = 1, cutoff: float = 0.6,

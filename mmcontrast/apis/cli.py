@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from ..errors import UserError
+from .options import OptionsAction
 
 #: Built-in errors that the functions behind our tools raise for wrong arguments.
 INPUT_ERRORS = (FileExistsError, ImportError, ValueError)
@@ -99,8 +98,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def add_cfg_options(parser: argparse.ArgumentParser, example: str) -> None:
     """``--cfg-options``, which overrides settings of the config."""
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=V',
-        help=f'override settings, e.g. {example}; lists as key="[a,b]"')
+        '--cfg-options', nargs='+', action=OptionsAction, metavar='KEY=V',
+        help=f'override settings, e.g. {example}; lists as key="[a,b]"; text with '
+        'commas, or that looks like a number, in quotes: "key=\'a,b\'"')
 
 
 def add_baseline_option(parser: argparse.ArgumentParser, what: str) -> None:

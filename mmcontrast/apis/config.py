@@ -1,4 +1,5 @@
 """Read a config as the tools do: apply overrides, check it, choose a work dir."""
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -7,8 +8,10 @@ from mmengine.hub import get_config
 
 from ..engine.runner.reliable_runner import drop_function_scopes
 from ..errors import UserValueError, closest, suggest
-from .lint import check_options, describe, lint_config, misspelled_keys
-from .lint.top_level import FORMER_HOOK_KEYS
+from .lint import ConfigIssue, describe, lint_config, misspelled_keys
+from .lint.issue import ADVICE
+from .lint.top_level import FORMER_HOOK_KEYS, missing_for
+from .options import first_new, merge_options
 
 
 class UsageError(UserValueError):
@@ -21,23 +24,21 @@ def load_config(path: str, options: dict | None = None,
 
     Args:
         path: File, or ``mmcontrast::pixpro/...`` for one of an installed package.
-        options: Dotted keys and values, as from ``--cfg-options``.
+        options: Dotted keys and values, as from ``--cfg-options``. They are checked
+            like the config that they make.
         work_dir: Overrides that of the config; the default is
             ``work_dirs/<name of the config>``.
 
     Raises:
         FileNotFoundError: If there is no such file; suggests similar names.
-        UsageError: If a key looks like a typo of a known one.
+        UsageError: If a key looks like a typo of a known one, or an option cannot be
+            used.
     """
     config = read_config(path)
-    _raise_if_any(misspelled_keys(config), config)
     _rename_hooks(config)
     if options:
-        options = {_current_key(key): value for key, value in options.items()}
-        typo = check_options(config, options)
-        if typo:
-            raise UsageError(typo)
-        config.merge_from_dict(options)
+        _apply(options, config)
+    _raise_if_any(lint_config(config, [misspelled_keys]), config)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if isinstance(config.get(key), dict):
             drop_function_scopes(config[key])
@@ -85,6 +86,50 @@ def _rename_hooks(config: Config) -> None:
             hooks[current] = {**base, **changed} if both else changed
 
 
+def _apply(options: dict, config: Config) -> None:
+    """Set options in a config, and check what they make of it.
+
+    Raises:
+        UsageError: If a value or a key is wrong.
+    """
+    typed = {_current_key(key): text
+             for key, text in getattr(options, 'typed', {}).items()}
+    options = {_current_key(key): value for key, value in options.items()}
+    places = {key: first_new(config, key) for key in options}
+    merge_options(config, options)
+    wrong = _issues_below(places, config)
+    # A folder may be called 2023, or a,b.
+    as_text = {key: typed[key] for key in wrong if key in typed}
+    if as_text:
+        merge_options(config, as_text)
+        still_wrong = _issues_below(places, config)
+        merge_options(config, {key: options[key] for key in as_text
+                               if key in still_wrong})
+        wrong = _issues_below(places, config)
+    if wrong:
+        raise UsageError('\n'.join(
+            [f'--cfg-options {issue}' for issues in wrong.values() for issue in issues]
+            + [ADVICE]))
+
+
+def _issues_below(places: dict[str, str], config: Config
+                  ) -> dict[str, list[ConfigIssue]]:
+    """Errors of a config by the option that they belong to.
+
+    Args:
+        places: What each option changes: a setting, or a new dict around it.
+        config: The config with the options.
+    """
+    found = {}
+    for issue in lint_config(config):
+        path = re.sub(r'\[(\d+)\]', r'.\1', issue.path) + '.'
+        for key in [*(key for key in places if path.startswith(f'{key}.')),
+                    *(key for key, place in places.items()
+                      if path.startswith(f'{place}.'))][:1]:
+            found.setdefault(key, []).append(issue)
+    return found
+
+
 def _current_key(dotted: str) -> str:
     """A key of ``--cfg-options`` with the current name of its hook."""
     head, _, rest = dotted.partition('.')
@@ -94,14 +139,21 @@ def _current_key(dotted: str) -> str:
     return f'{head}.{FORMER_HOOK_KEYS[name]}{dot}{rest}'
 
 
-def check_config(config: Config) -> None:
+def check_config(config: Config, stage: str | None = None) -> None:
     """Stop at errors of a config before anything is built; see ``apis/lint``.
+
+    Args:
+        config: The config.
+        stage: What it has to hold: 'train' or 'test'.
 
     Raises:
         UsageError: Lists every error with its path and the closest name. A key
             ``lint=False`` or ``lint=dict(skip=[paths])`` in the config skips the check.
     """
     _raise_if_any(lint_config(config), config)
+    nothing = stage and missing_for(config, stage)
+    if nothing:
+        raise UsageError(nothing)
 
 
 def _raise_if_any(issues: list, config: Config) -> None:

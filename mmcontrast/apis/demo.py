@@ -17,6 +17,7 @@ from ..datasets.image_lists import list_folder
 from ..io.folders import mark_output_folder
 from ..progress import run_bars
 from ..visualization.demo_report import write_report
+from .options import spell
 from .run_files import last_checkpoint, read_scalars, read_scores
 from .tool_process import ToolError, run_tool
 
@@ -107,11 +108,11 @@ def draw_scenes(demo: Demo, runner: 'StepRunner'):
 
 
 def pretrain(demo: Demo, runner: 'StepRunner', iters: int | None):
-    options = [f'train_dataloader.dataset.data_root={demo.images}']
+    options = [spell('train_dataloader.dataset.data_root', str(demo.images))]
     for split in ('train', 'val'):
         for key, folder in dict(img_dir='img_dir', ann_dir='ann_dir_things').items():
-            options.append(f'default_hooks.probe.{split}_dataset.{key}='
-                           f'{demo.shapes / folder / split}')
+            options.append(spell(f'default_hooks.probe.{split}_dataset.{key}',
+                                 str(demo.shapes / folder / split)))
     if iters:
         options += [f'train_cfg.max_iters={iters}', f'param_scheduler.end={iters}',
                     f'param_scheduler.warmup={iters // 10}',
@@ -128,15 +129,15 @@ def finetune(demo: Demo, runner: 'StepRunner', iters: int | None):
     """The same FCN from both initializations; each seed has its own labeled scenes."""
     starts = {
         'random': 'model.backbone.init_cfg=None',
-        'pretrained': f'model.backbone.init_cfg.checkpoint={demo.backbone}'}
-    roots = [f'{split}_dataloader.dataset.data_root={demo.shapes}'
+        'pretrained': spell('model.backbone.init_cfg.checkpoint', str(demo.backbone))}
+    roots = [spell(f'{split}_dataloader.dataset.data_root', str(demo.shapes))
              for split in ('train', 'val', 'test')]
     for number, seed in enumerate(demo.seeds):
         labeled = range(number * NUM_LABELED, (number + 1) * NUM_LABELED)
         for start, option in starts.items():
             options = [
                 option, f'randomness.seed={seed}', *roots,
-                f'train_dataloader.dataset.indices={list(labeled)}'.replace(' ', '')]
+                spell('train_dataloader.dataset.indices', list(labeled))]
             if iters:
                 options += [f'train_cfg.max_iters={iters}',
                             f'train_cfg.val_interval={iters}']
@@ -155,7 +156,7 @@ def draw_images(demo: Demo, runner: 'StepRunner'):
     runner('Draw matched pixels', [
         'tools/analysis/browse_views.py', PRETRAIN, '--num', 4, '--out',
         demo.work_dir / 'views', '--cfg-options',
-        f'train_dataloader.dataset.data_root={demo.images}',
+        spell('train_dataloader.dataset.data_root', str(demo.images)),
         'train_dataloader.dataset.pipeline.0.size=112'])
     images = demo.data or demo.shapes / 'img_dir' / 'val'
     runner('Draw feature maps', [

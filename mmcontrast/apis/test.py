@@ -10,6 +10,8 @@ from ..engine.distributed.rank_failures import broadcast_failures
 from ..engine.distributed.unwrap import unwrap_model
 from ..structures.protocols import SetsClasses
 from .config import UsageError, check_config, existing_file, load_config
+from .lint import lint_config
+from .lint.top_level import former_keys
 from .loading import load_weights, read_weights
 from .train import build_runner
 from .vocabulary_report import (
@@ -88,7 +90,7 @@ def test_once(config: str, checkpoint: str, work_dir: str | None, wait_time: flo
     cfg = load_config(config, cfg_options, work_dir)
     missing = [key for key in ('test_dataloader', 'test_cfg', 'test_evaluator')
                if cfg.get(key) is None]
-    if missing:
+    if missing and not lint_config(cfg, [former_keys]):
         raise UsageError(PRETRAINING.format(
             name=config, ckpt=checkpoint, missing=' and no '.join(missing)))
     cfg.load_from = existing_file(checkpoint, 'checkpoint')

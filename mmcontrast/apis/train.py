@@ -61,7 +61,7 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else existing_file(
             resume, 'checkpoint')
-    check_config(cfg)
+    check_config(cfg, 'train')
     check_work_dir(cfg.work_dir)
     runner = build_runner(cfg)
     if resume == 'auto' and isinstance(runner, ReliableRunner):

@@ -8,9 +8,11 @@ import mmpretrain
 import mmseg
 import pytest
 from mmengine.config import Config
+from torch import nn
 
 from mmcontrast.apis.config import UsageError, check_config, load_config
-from mmcontrast.apis.lint import lint_config
+from mmcontrast.apis.lint import lint_config, misspelled_keys
+from mmcontrast.engine.optim.param_groups import unmatched_custom_keys
 from tests.helpers.processes import run_python
 
 ROOT = Path(__file__).parents[2]
@@ -219,6 +221,165 @@ def test_removing_a_hook_under_a_misspelled_name_is_an_error():
     messages = found(PIXPRO, {'default_hooks.finite_gard': None})
     assert "did you mean 'nonfinite_guard'?" in messages['default_hooks.finite_gard']
     assert not found(PIXPRO, {'default_hooks.nonfinite_guard': None})
+
+
+@pytest.mark.parametrize('wrong, right', [
+    ('load_form', 'load_from'), ('resuem', 'resume'), ('visualiser', 'visualizer'),
+    ('custom_hoosk', 'custom_hooks'),  # faults AA
+    ('modle', 'model'), ('trian_cfg', 'train_cfg'), ('rundomness', 'randomness'),
+    ('work_dri', 'work_dir'), ('evn_cfg', 'env_cfg'), ('_bsae_', '_base_'),
+    ('test_evalutor', 'test_evaluator')])
+def test_one_edit_of_a_top_level_key_is_found(wrong, right):
+    issue, = misspelled_keys(Config({wrong: dict(a=1)}))
+    assert issue.path == wrong and f'did you mean {right!r}' in issue.message
+
+
+def test_a_variable_that_is_used_may_have_any_name():
+    text_cfg = dict(type='Text', width=3)
+    assert not misspelled_keys(Config(dict(text_cfg=text_cfg, model=dict(t=text_cfg))))
+    assert not misspelled_keys(Config(dict(num_classes=3, optimizer=1, img_scale=2)))
+
+
+def from_file(tmp_path, base: str, text: str) -> dict:
+    """Place and message of what is found in a config that inherits."""
+    file = tmp_path / 'mine.py'
+    file.write_text(f'_base_ = {base!r}\n{text}')
+    return {issue.path: issue.message for issue in lint_config(Config.fromfile(file))}
+
+
+@pytest.mark.parametrize('text, path, near', [
+    # faults AA: the right name stands beside it, from the base.
+    ('model = dict(test_cfg=dict(rcnn=dict(socre_thr=0.3)))',
+     'model.test_cfg.rcnn.socre_thr', 'score_thr'),
+    ('model = dict(test_cfg=dict(rpn=dict(nms_pres=100)))',
+     'model.test_cfg.rpn.nms_pres', 'nms_pre'),
+    ('model = dict(train_cfg=dict(rpn=dict(pos_wieght=1)))',
+     'model.train_cfg.rpn.pos_wieght', 'pos_weight'),
+    # faults AA: **kwargs that end in a call elsewhere.
+    ('default_hooks = dict(checkpoint=dict(max_keep_ckpt=2))',
+     'default_hooks.checkpoint.max_keep_ckpt', 'max_keep_ckpts'),
+    ("custom_hooks = [dict(type='EMAHook', momentm=0.1)]", 'custom_hooks[0].momentm',
+     'momentum'),
+    ("custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', gama=9)]",
+     'custom_hooks[0].gama', 'gamma'),
+    ("train_dataloader = dict(dataset=dict(pipeline=[dict(type='RandomResize', "
+     'scale=[(9, 9), (8, 8)], keep_ration=True)]))',
+     'train_dataloader.dataset.pipeline[0].keep_ration', 'keep_ratio'),
+    ("val_evaluator = dict(_delete_=True, type='mmseg.IoUMetric', iou_metric=['mIoU'])",
+     'val_evaluator.iou_metric', 'iou_metrics'),
+    ("train_dataloader = dict(dataset=dict(data_prefix=dict(imgs='x')))",
+     'train_dataloader.dataset.data_prefix.imgs', 'img'),
+    ("train_dataloader = dict(dataset=dict(metainfo=dict(clases=('a',))))",
+     'train_dataloader.dataset.metainfo.clases', 'classes'),
+    # faults AA: paramwise_cfg.
+    ('optim_wrapper = dict(paramwise_cfg=dict(custom_key=dict()))',
+     'optim_wrapper.paramwise_cfg.custom_key', 'custom_keys'),
+    ('optim_wrapper = dict(paramwise_cfg=dict(bias_decay_mul=0))',
+     'optim_wrapper.paramwise_cfg.bias_decay_mul', 'bias_decay_mult'),
+    ('optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(neck=dict(lr_mul=1))))',
+     'optim_wrapper.paramwise_cfg.custom_keys.neck.lr_mul', 'lr_mult')])
+def test_a_misspelled_setting_over_an_inherited_config(tmp_path, text, path, near):
+    messages = from_file(tmp_path, DETECTOR, text)
+    assert list(messages) == [path]
+    assert f'did you mean {near!r}?' in messages[path]
+
+
+@pytest.mark.parametrize('text', [
+    "custom_hooks = [dict(type='EMAHook', momentum=0.1, update_buffers=True)]",
+    "custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', gamma=9)]",
+    'default_hooks = dict(checkpoint=dict(max_keep_ckpts=2, save_best="auto"))',
+    'optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(neck=dict(lars=1))))',
+    "train_dataloader = dict(dataset=dict(metainfo=dict(classes=('a',), mine=1)))"])
+def test_right_settings_over_an_inherited_config(tmp_path, text):
+    assert not from_file(tmp_path, DETECTOR, text)
+
+
+def test_a_path_in_skip_may_be_copied_from_the_message(tmp_path):
+    text = ("train_dataloader = dict(dataset=dict(pipeline=[dict(type='Resize', "
+            'scale=(9, 9), keep_ration=True)]))\n')
+    path, = from_file(tmp_path, DETECTOR, text)
+    assert path == 'train_dataloader.dataset.pipeline[0].keep_ration'
+    for skip in ([path], path, 'train_dataloader.*', '*.pipeline[?].keep_*'):
+        assert not from_file(tmp_path, DETECTOR, f'{text}lint = dict(skip={skip!r})')
+    assert 'lint.skpi' in from_file(tmp_path, DETECTOR, 'lint = dict(skpi=[])')
+
+
+FORMER = dict(
+    model=dict(type='mmdet.FasterRCNN'), optimizer=dict(type='SGD', lr=0.1),
+    data=dict(samples_per_gpu=2, train=dict(type='CocoDataset')),
+    lr_config=dict(policy='step'), runner=dict(type='EpochBasedRunner', max_epochs=2),
+    checkpoint_config=dict(interval=1), resume_from='x.pth', total_epochs=2, seed=0)
+
+
+def test_keys_of_mmcv_1_are_named_with_their_successors():
+    """faults G: the doctor found no mistake."""
+    cfg = Config(FORMER)
+    messages = {i.path: i.message for i in lint_config(cfg) if 'mmcv 1.x' in i.message}
+    assert list(messages) == [key for key in FORMER if key != 'model']
+    for key, new in dict(
+            data='train_dataloader, val_dataloader, test_dataloader',
+            optimizer='optim_wrapper', lr_config='param_scheduler', runner='train_cfg',
+            checkpoint_config='default_hooks.checkpoint').items():
+        assert f'it is now {new}' in messages[key]
+
+
+def test_half_of_a_migration_is_found_and_leftovers_are_not():
+    cfg = load_config(DETECTOR)
+    cfg.update(optimizer=dict(type='SGD'), data=dict(samples_per_gpu=2), seed=0,
+               evaluation=dict(interval=1), total_epochs=9)
+    assert not lint_config(cfg)
+    cfg.lr_config = dict(policy='step')
+    assert not lint_config(cfg)
+    cfg.pop('param_scheduler')
+    assert [issue.path for issue in lint_config(cfg)] == ['lr_config']
+
+
+def test_arguments_and_types_of_former_versions_are_named_with_their_successors():
+    cfg = load_config(DETECTOR)
+    cfg.train_dataloader.samples_per_gpu = cfg.train_dataloader.pop('batch_size')
+    cfg.train_dataloader.dataset.img_prefix = 'train2017'
+    cfg.train_dataloader.dataset.pipeline[-1] = dict(type='DefaultFormatBundle')
+    messages = {issue.path: issue.message for issue in lint_config(cfg)}
+    loader = 'train_dataloader'
+    assert "did you mean 'batch_size'" in messages[f'{loader}.samples_per_gpu']
+    assert "did you mean 'data_prefix'" in messages[f'{loader}.dataset.img_prefix']
+    last = len(cfg.train_dataloader.dataset.pipeline) - 1
+    assert 'it is now PackDetInputs' in messages[
+        f'{loader}.dataset.pipeline[{last}].type']
+
+
+def test_a_type_without_its_scope_is_found_in_every_library():
+    """faults G: no default_scope."""
+    for name, library in dict(PixPro='mmcontrast', FasterRCNN='mmdet').items():
+        message = {issue.path: issue.message for issue in lint_config(
+            Config(dict(model=dict(type=name))))}['model.type']
+        assert f"did you mean '{library}.{name}'?" in message
+        assert f'default_scope={library!r}' in message
+
+
+@pytest.mark.parametrize('stage', ['train', 'test'])
+def test_a_config_without_anything_to_do_says_so(tmp_path, stage):
+    """faults G: "`self._train_loop` should not be None"."""
+    file = tmp_path / 'mine.py'
+    file.write_text("model = dict(type='mmcontrast.ConvMLP', in_channels=3, "
+                    'hidden_channels=4, out_channels=2)\n')
+    with pytest.raises(UsageError, match=f'mine.py has nothing to {stage}: it defines '
+                       f'none of {stage}_dataloader, {stage}_cfg, '):
+        check_config(load_config(str(file)), stage)
+    check_config(load_config(str(file)))
+
+
+def test_keys_that_match_no_parameter_are_named():
+    """faults AA: custom_keys=dict(bakbone=...)."""
+    model = nn.ModuleDict(dict(backbone=nn.Linear(2, 2), head=nn.Linear(2, 2)))
+    wrapper = dict(optimizer=dict(type='SGD'), paramwise_cfg=dict(custom_keys={
+        'bakbone': dict(lr_mult=0.1), '.head.bias': dict(lr_mult=2), 'head.wieght': {},
+        'weight': {}}))
+    first, second = unmatched_custom_keys(model, wrapper)
+    assert "no parameter has 'bakbone' in its name: did you mean 'backbone'?" in first
+    assert "'head.wieght' in its name: did you mean 'head.weight'?" in second
+    assert len(unmatched_custom_keys(model, dict(a=wrapper, b=wrapper))) == 4
+    assert not unmatched_custom_keys(model, dict(optimizer=dict(type='SGD')))
 
 
 def test_the_tools_stop_before_they_build_or_write_anything(tmp_path):

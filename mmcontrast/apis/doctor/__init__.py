@@ -4,6 +4,7 @@ from mmengine.registry import DefaultScope
 
 from ..config import load_config
 from ..lint import lint_config
+from ..lint.top_level import missing_for
 from .data import check_data
 from .dry_run import check_dry_run
 from .machine import check_devices, check_limits, check_versions
@@ -54,8 +55,11 @@ def doctor(config: str, checkpoint: str | None = None, cfg_options: dict | None 
 
 
 def _check_config(report: Report, cfg: Config) -> None:
-    issues = lint_config(cfg)
+    issues = [str(issue) for issue in lint_config(cfg)]
+    nothing = missing_for(cfg, 'train', 'val', 'test')
+    if nothing and not issues:
+        issues.append(nothing)
     for issue in issues:
-        report.fail(str(issue))
+        report.fail(issue)
     if not issues:
         report.ok(f'no errors in {cfg.filename}')

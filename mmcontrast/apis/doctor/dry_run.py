@@ -13,6 +13,7 @@ from torch import nn
 
 from ...engine.distributed.unwrap import unwrap_model
 from ...engine.hooks.class_check import check_classes, class_heads
+from ...engine.optim.param_groups import unmatched_custom_keys
 from ...io.checkpoint import check_matching_keys
 from ..loading import read_weights
 from ..train import build_runner
@@ -94,6 +95,8 @@ def _train_some(report: Report, runner: Runner, cfg: Config, steps: int,
     report.ok(f'first batch after {times.first_batch:.1f} s, then '
               f'{times.batch * 1000:.0f} ms a batch ({loader.num_workers} workers)')
     check_shared_memory(report, _bytes(batches[0]), cfg.train_dataloader)
+    for sentence in unmatched_custom_keys(runner.model, cfg.optim_wrapper):
+        report.warn(sentence)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
     if runner.param_schedulers is not None:

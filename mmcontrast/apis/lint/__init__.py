@@ -1,6 +1,6 @@
 """Check a config for errors before anything is built."""
 from .issue import ConfigIssue, describe
 from .linter import lint_config
-from .top_level import check_options, misspelled_keys
+from .top_level import misspelled_keys
 
-__all__ = ['ConfigIssue', 'check_options', 'describe', 'lint_config', 'misspelled_keys']
+__all__ = ['ConfigIssue', 'describe', 'lint_config', 'misspelled_keys']

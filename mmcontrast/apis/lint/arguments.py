@@ -3,13 +3,15 @@ import collections.abc
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
 from ...errors import closest, suggest
-from .fields import Field
+from .fields import ALL_REGISTRIES, FORMER_ARGUMENTS, Field
 from .issue import ConfigIssue, is_typo_of, listed
+from .resolve import find
 from .signature import ANYTHING, Signature, signature_of
 from .source_code import adds, reads
 
@@ -19,10 +21,15 @@ _LAYERS = ('torch.', 'mmcv.cnn', 'mmcv.ops')
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable,
               collections.abc.Collection)
 _NUMBERS = (int, float)
+# Arguments without annotation that are paths.
+_PATHS = ('checkpoint', 'data_root', '_dir', '_path')
+# Arguments that take numbers too, although only str is written.
+_TOO_NARROW = ('loss_scale',)
 
 
 def wrong_arguments(node: dict, target: Callable, path: str, field: Field,
-                    owners: tuple) -> Iterator[ConfigIssue]:
+                    owners: tuple, scopes: Sequence[str] = ()
+                    ) -> Iterator[ConfigIssue]:
     """Unknown, missing and mistyped arguments of one dict.
 
     Args:
@@ -32,8 +39,9 @@ def wrong_arguments(node: dict, target: Callable, path: str, field: Field,
         field: How it is built.
         owners: The classes that it is an argument of, the outermost first. They may
             remove or add keys before they build it.
+        scopes: Where types are looked up that the class builds.
     """
-    signature = signature_of(target)
+    signature = _with_built(signature_of(target), node, field, scopes)
     given = {key: value for key, value in node.items()
              if key not in ('type', '_scope_') and key not in field.taken}
     typos_of = set()
@@ -41,7 +49,7 @@ def wrong_arguments(node: dict, target: Callable, path: str, field: Field,
         if key in signature.hints:
             yield from wrong_type(signature, key, value, target, path)
             continue
-        near = _misspelled(str(key), signature, set(given), target, owners)
+        near = _misspelled(str(key), signature, target, owners)
         if near is not None:
             typos_of.add(near)
             yield _unknown(path, key, near, target, signature)
@@ -55,24 +63,50 @@ def wrong_arguments(node: dict, target: Callable, path: str, field: Field,
                               'it is not given.')
 
 
-def _misspelled(key: str, signature: Signature, given: set[str], target: Callable,
-                owners: tuple) -> str | None:
+def _with_built(signature: Signature, node: dict, field: Field, scopes: Sequence[str]
+                ) -> Signature:
+    """The signature with what the type takes that the class builds of the rest."""
+    if signature.built is None:
+        return signature
+    key, default = signature.built
+    name = node.get(key) or default
+    built = name if callable(name) else find(
+        name, [*field.registries, *ALL_REGISTRIES], scopes)
+    inner = Signature(open=True) if built is None else signature_of(built)
+    # The rest of its arguments comes from the class.
+    return replace(signature.joined_by(inner), required=signature.required)
+
+
+def _misspelled(key: str, signature: Signature, target: Callable, owners: tuple
+                ) -> str | None:
     """None if ``key`` is allowed; else the closest argument, '' without one."""
     if signature.open:
-        near = is_typo_of(key, set(signature.hints) - given)
+        near = is_typo_of(key, signature.hints, True)
         return near if near and not reads((*owners, target), key) else None
-    return None if reads(owners, key) else next(iter(closest(key, signature.hints)), '')
+    if reads(owners, key):
+        return None
+    former = FORMER_ARGUMENTS.get(key)
+    near = closest(key, signature.hints) if former not in signature.hints else [former]
+    return next(iter(near), '')
 
 
 def wrong_type(signature: Signature, key: str, value: object, target: Callable,
                path: str) -> Iterator[ConfigIssue]:
     """An issue if ``value`` does not fit the annotation of argument ``key``."""
     hint = signature.hints[key]
+    if hint is ANYTHING and key.endswith(_PATHS):
+        hint = str
+    if key in _TOO_NARROW and isinstance(value, _NUMBERS):
+        return
     exact = (target.__module__ or '').startswith(_EXACT)
     if fits(value, hint, exact) or _matches_default(value, signature.defaults.get(key)):
         return
-    yield ConfigIssue(f'{path}.{key}', f'found {value!r} ({type(value).__name__}), '
-                  f'{_full_name(target)} takes {describe_annotation(hint)}.')
+    as_text = (f' As text it is {str(value)!r}, on a command line "{key}=\'...\'".'
+               if hint is str and isinstance(value, _NUMBERS) else '')
+    yield ConfigIssue(
+        f'{path}.{key}'.removeprefix('.'),
+        f'found {value!r} ({type(value).__name__}), {_full_name(target)} takes '
+        f'{describe_annotation(hint)}.{as_text}')
 
 
 def _built_alone(target: Callable, owners: tuple) -> bool:
@@ -137,8 +171,7 @@ def fits(value: object, hint: object, exact: bool = True) -> bool:
 
 def _fits_builtin(value: object, kind: type, exact: bool) -> bool:
     if kind is str:
-        # Numbers stand beside names ('dynamic' or 512.) where only str is written.
-        return not isinstance(value, list | tuple | Mapping)
+        return not isinstance(value, (list, tuple, Mapping, *_NUMBERS))
     if isinstance(value, str | Mapping):
         return False
     if isinstance(value, list | tuple):

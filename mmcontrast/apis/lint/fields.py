@@ -70,6 +70,17 @@ INITIALIZER = Field(
     ('WEIGHT_INITIALIZERS', *ALL_REGISTRIES), taken=frozenset(['override']))
 OVERRIDE = replace(INITIALIZER, taken=frozenset(['name']))
 
+# Names of mmcv 1.x, mmdet 2.x and mmseg 0.x, and what replaced them.
+FORMER_ARGUMENTS = {
+    'samples_per_gpu': 'batch_size', 'workers_per_gpu': 'num_workers',
+    'img_prefix': 'data_prefix', 'seg_prefix': 'data_prefix', 'img_dir': 'data_prefix',
+    'ann_dir': 'data_prefix'}
+FORMER_TYPES = {
+    'Collect': 'PackDetInputs or PackSegInputs',
+    'DefaultFormatBundle': 'PackDetInputs or PackSegInputs',
+    'ImageToTensor': 'PackDetInputs or PackSegInputs',
+    'MultiScaleFlipAug': 'TestTimeAug'}
+
 # By key, on any level. Layers are built with sizes and flags of their caller.
 _LAYER = Field(_prefer('MODELS'), complete=False)
 BY_KEY = {
@@ -121,7 +132,7 @@ def field_of(key: str, within: str) -> Field:
     """The field ``key`` of a class from the registry ``within``."""
     if key in BY_KEY:
         return BY_KEY[key]
-    if key.endswith('norm_cfg'):
+    if key.endswith(('norm_cfg', 'norm_layer')):
         return BY_KEY['norm_cfg']
     if key.endswith(('conv_cfg', 'act_cfg', 'upsample_cfg')):
         return _LAYER

@@ -2,7 +2,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ...errors import closest
+from ...errors import closest, within_one_edit
 
 ADVICE = (
     'Nothing was built. If the check is wrong: lint=dict(skip=[...]) in the config '
@@ -43,14 +43,19 @@ def describe(issues: Sequence[ConfigIssue], source: str | None) -> str:
     return '\n'.join([f'{count} in {source or "the config"}:', *lines, ADVICE])
 
 
-def is_typo_of(name: str, known: Collection[str]) -> str | None:
+def is_typo_of(name: str, known: Collection[str], unread: bool = False
+               ) -> str | None:
     """The known name that ``name`` is a typo of, where other names are allowed too.
 
     Stricter than :func:`closest`: names that differ in digits (stage1, stage2) or by a
     final s are different things.
+
+    Args:
+        unread: Whether nothing reads ``name``. Then a final s does not excuse it.
     """
-    near = closest(name, known, cutoff=0.85)
-    return near[0] if near and _letters(near[0]) != _letters(name) else None
+    near = closest(name, known, cutoff=0.85) + within_one_edit(name, known)
+    return next((one for one in near if _letters(one) != _letters(name)
+                 or unread and one == f'{name}s' or unread and f'{one}s' == name), None)
 
 
 def _letters(name: str) -> str:

@@ -1,11 +1,13 @@
 """Compare every dict with a ``type`` in a config with the class that it names."""
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from ...errors import suggest
+from ...errors import closest, suggest
 from ...registry import MissingLibraryError
 from . import fields
 from .arguments import wrong_arguments, wrong_type
@@ -20,6 +22,8 @@ from .resolve import (
 from .signature import is_placeholder, signature_of
 from .source_code import mentions, names_read, reads
 from .top_level import (
+    DEFAULT_HOOKS,
+    former_keys,
     loader_keys,
     loop_class,
     missing_keys,
@@ -29,12 +33,17 @@ from .top_level import (
     unknown_keys,
 )
 
+_RUNNER_VALUES = ('work_dir', 'load_from', 'resume', 'experiment_name', 'launcher',
+                  'default_scope')
+# Of metainfo; other keys of any name are passed on to visualizers and metrics.
+_METAINFO = ('classes', 'palette', 'dataset_type', 'task_name')
 _BUILT = dict(
     dataset=fields.DATASET, sampler=fields.SAMPLER, batch_sampler=fields.BATCH_SAMPLER,
     collate_fn=fields.FUNCTION, worker_init_fn=fields.FUNCTION)
 
 
-def lint_config(cfg: Config) -> list[ConfigIssue]:
+def lint_config(cfg: Config, checks: Sequence[Callable] | None = None
+                ) -> list[ConfigIssue]:
     """Find the errors of a config without building anything.
 
     Unregistered types; arguments that their classes do not take, that are missing or of
@@ -44,19 +53,28 @@ def lint_config(cfg: Config) -> list[ConfigIssue]:
     Args:
         cfg: The config; its key ``lint`` may be False (nothing is checked) or
             ``dict(skip=[patterns of paths])``.
+        checks: Functions that give the issues of a config; default: all.
 
     Returns:
         The issues in the order of the config; empty if there is none.
     """
     choice = cfg.get('lint', True)
-    if choice is False:
+    if choice in (False, None):
         return []
     skipped = choice.get('skip', ()) if isinstance(choice, dict) else ()
-    found = [*misspelled_keys(cfg), *missing_keys(cfg), *plain_dicts(cfg),
-             *removed_hooks(cfg),
-             *Linter(cfg.get('default_scope') or 'mmengine').check(cfg)]
-    return [issue for issue in found
-            if not any(fnmatch(issue.path, pattern) for pattern in skipped)]
+    skipped = [skipped] if isinstance(skipped, str) else skipped
+    if checks is None:
+        linter = Linter(cfg.get('default_scope') or 'mmengine')
+        checks = (misspelled_keys, former_keys, missing_keys, plain_dicts,
+                  removed_hooks, linter.check)
+    return [issue for check in checks for issue in check(cfg)
+            if not any(_matches(issue.path, pattern) for pattern in skipped)]
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Whether a ``pattern`` with ``*`` and ``?`` stands for ``path``."""
+    # To fnmatch, pipeline[2] is pipeline2.
+    return fnmatch(path, pattern.replace('[', '[[]'))
 
 
 class Linter:
@@ -88,7 +106,11 @@ class Linter:
                                fields.TRANSFORM)
         yield from self._items(cfg.get('custom_hooks'), 'custom_hooks', fields.HOOK)
         for name, hook in (cfg.get('default_hooks') or {}).items():
-            if hook is not None:
+            near = is_typo_of(name, DEFAULT_HOOKS)
+            if isinstance(hook, dict) and 'type' not in hook and near:
+                yield ConfigIssue(f'default_hooks.{name}', 'the hook has no type'
+                                  f'{suggest([near])}')
+            elif hook is not None:
                 yield from self._typed(hook, f'default_hooks.{name}', fields.HOOK)
         yield from self._optimizers(cfg.get('optim_wrapper'), 'optim_wrapper')
         yield from self._schedulers(cfg.get('param_scheduler'))
@@ -96,6 +118,9 @@ class Linter:
             yield from self._evaluator(cfg.get(key), key)
         for key in ('train_cfg', 'val_cfg', 'test_cfg'):
             yield from self._loop(cfg.get(key), key)
+        runner = signature_of(Runner)
+        for key in _RUNNER_VALUES:
+            yield from wrong_type(runner, key, cfg.get(key), Runner, '')
         yield from self._runner_type(cfg)
         yield from self._unread_settings()
 
@@ -123,7 +148,8 @@ class Linter:
         if target is None or is_placeholder(target):
             return  # A placeholder says what to install when it is built.
         self._classes.setdefault(path.partition('.')[0], []).append(target)
-        yield from wrong_arguments(node, target, path, field, owners)
+        yield from wrong_arguments(node, target, path, field, owners,
+                                   _scopes(scope, owners))
         for key, value in node.items():
             if key not in ('type', '_scope_'):
                 yield from self._argument(value, f'{path}.{key}', key,
@@ -134,8 +160,7 @@ class Linter:
         """The class of a type, or the issue with it; None twice if both are unknown."""
         if not isinstance(name, str):
             return (name if callable(name) else None), None
-        # A model of ours looks for its parts among ours, its bases among theirs.
-        scopes = ['mmcontrast'] * bool(owners and is_ours(owners[-1])) + [scope]
+        scopes = _scopes(scope, owners)
         try:
             target = find(name, field.registries, scopes)
         except MissingLibraryError as error:
@@ -153,6 +178,10 @@ class Linter:
     def _argument(self, value: object, path: str, key: str, within: str, scope: str,
                   owners: tuple) -> Iterator[ConfigIssue]:
         """Issues of an argument of a class from the registry ``within``."""
+        if key == 'metainfo' and isinstance(value, dict):
+            self._settings += [(f'{path}.{inner}', inner, value) for inner in value]
+        if key == 'data_prefix' and isinstance(value, dict):
+            yield from _paths_as_text(value, path)
         if key in OPAQUE:
             return
         if isinstance(value, list | tuple):
@@ -174,13 +203,14 @@ class Linter:
                                               within, scope, owners)
 
     def _unread_settings(self) -> Iterator[ConfigIssue]:
-        """Keys of ``train_cfg``, ``test_cfg`` and ``paramwise_cfg`` that no class
-        reads, if they look like one that is read."""
+        """Keys of ``train_cfg``, ``test_cfg``, ``data_prefix`` and ``metainfo`` that
+        no class reads, if they look like one that is read."""
         for path, key, node in self._settings:
             classes = self._classes[path.partition('.')[0]]
             if isinstance(key, str) and not mentions(classes, key) \
                     and not reads(classes, key):
-                near = is_typo_of(key, names_read(classes) - set(node))
+                known = set(_METAINFO) if '.metainfo.' in path else names_read(classes)
+                near = is_typo_of(key, (known | set(node)) - {key}, True)
                 if near:
                     yield ConfigIssue(
                         path, f'nothing reads the key {key!r}{suggest([near])}')
@@ -222,6 +252,10 @@ class Linter:
         name = wrapper.get('constructor', 'DefaultOptimWrapperConstructor')
         yield from self._typed(dict(type=name), f'{path}.constructor',
                                fields.CONSTRUCTOR)
+        target, _ = self._target(name, path, fields.CONSTRUCTOR, self.scope, ())
+        if inspect.isclass(target):
+            yield from _unread_keys(wrapper.get('paramwise_cfg'), target,
+                                    f'{path}.paramwise_cfg')
         if isinstance(wrapper.get('optimizer'), dict):
             yield from self._typed(
                 wrapper['optimizer'], f'{path}.optimizer', fields.OPTIMIZER)
@@ -266,10 +300,44 @@ class Linter:
                 yield ConfigIssue('runner_type', issue.message)
 
 
+def _paths_as_text(prefixes: dict, path: str) -> Iterator[ConfigIssue]:
+    for key, value in prefixes.items():
+        if isinstance(value, int | float | list | tuple):
+            yield ConfigIssue(f'{path}.{key}', f'found {value!r} '
+                              f'({type(value).__name__}), expected a path in quotes.')
+
+
+def _unread_keys(settings: object, constructor: Callable, path: str
+                 ) -> Iterator[ConfigIssue]:
+    """Keys of ``paramwise_cfg`` that no constructor reads, also in ``custom_keys``."""
+    if not isinstance(settings, dict):
+        return
+    custom = settings.get('custom_keys')
+    known = names_read([constructor])
+    for key in settings:
+        # Some upstream configs hold an ineffective _delete.
+        if not (key.startswith('_') or key in known or mentions([constructor], key)):
+            near = closest(key, known)
+            yield ConfigIssue(f'{path}.{key}', f'{constructor.__name__} reads no key '
+                              f'{key!r}{suggest(near) or "."}')
+    for name, inner in custom.items() if isinstance(custom, dict) else ():
+        # Other keys become settings of the parameter group.
+        for key in inner if isinstance(inner, dict) else ():
+            near = is_typo_of(key, known - set(inner), True)
+            if key not in known and near:
+                yield ConfigIssue(f'{path}.custom_keys.{name}.{key}',
+                                  f'nothing reads the key {key!r}{suggest([near])}')
+
+
+def _scopes(scope: str, owners: tuple) -> list[str]:
+    # A model of ours looks for its parts among ours, its bases among theirs.
+    return ['mmcontrast'] * bool(owners and is_ours(owners[-1])) + [scope]
+
+
 def _is_settings(path: str) -> bool:
     """Whether the keys of a dict without a type are settings that code reads."""
-    return any(part.partition('[')[0] in ('train_cfg', 'test_cfg', 'paramwise_cfg')
-               for part in path.split('.')[1:]) and 'custom_keys' not in path
+    return any(part.partition('[')[0] in ('train_cfg', 'test_cfg', 'data_prefix')
+               for part in path.split('.')[1:])
 
 
 def _each(nodes: object, path: str) -> Iterator[tuple[str, object]]:

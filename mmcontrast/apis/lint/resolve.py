@@ -7,8 +7,9 @@ from pathlib import Path
 from mmengine import registry as roots
 from mmengine.registry import Registry
 
+from ..._compat import NEIGHBORS
 from ...registry import OWN_CLASS, MissingLibraryError, similar_names
-from .fields import ALL_REGISTRIES, Field, must_be_registered
+from .fields import ALL_REGISTRIES, FORMER_TYPES, Field, must_be_registered
 from .issue import ConfigIssue
 
 
@@ -69,6 +70,10 @@ def unknown_type(name: str, path: str, field: Field, scope: str,
     """
     registry = _registry(field.registries[0], scope)
     near = similar_names(registry, name, num=1)
+    for library in ('mmcontrast', *(one.module for one in NEIGHBORS)):
+        # A type of a library that is not imported yet.
+        if not near and library != scope and _has(field.registries[0], library, name):
+            near = [f'{library}.{name}']
     key = path.rpartition('.')[2].partition('[')[0]
     if not (field.exclusive or near or must_be_registered(key, owner)):
         return None
@@ -78,14 +83,26 @@ def unknown_type(name: str, path: str, field: Field, scope: str,
         + (f': {hint}' if hint else '.') + f' {OWN_CLASS}')
 
 
+def _has(registry: str, library: str, name: str) -> bool:
+    try:
+        return find(name, (registry,), (library,)) is not None
+    except MissingLibraryError:
+        return False
+
+
 def _hint(name: str, near: list[str], field: Field, scope: str) -> str:
     file = _defining_file(name, field.registries[0], scope)
     if file:
         module = file.removesuffix('.py').replace('/', '.')
         return (f'{file} defines it, but is not imported here; it may need a library '
                 f'that is missing: python -c "import {module}" says which.')
+    if name in FORMER_TYPES:
+        return f'it is now {FORMER_TYPES[name]}.'
     if near:
-        return f'did you mean {near[0]!r}?'
+        library, _, bare = near[0].rpartition('.')
+        hint = f'did you mean {near[0]!r}?'
+        return hint + (f' Or set default_scope={library!r}.'
+                       if library and bare == name else '')
     holder = _registry_with(name, scope) if field.exclusive else None
     return f'it is one of the {holder}, which cannot be used here.' if holder else ''
 

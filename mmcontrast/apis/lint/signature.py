@@ -3,11 +3,12 @@ import ast
 import inspect
 import textwrap
 import typing
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from types import SimpleNamespace
 
+from mmengine.runner import Runner
 from mmengine.utils import ManagerMixin
 
 ANYTHING = inspect.Parameter.empty
@@ -22,12 +23,25 @@ class Signature:
         defaults: Default of every argument that has one.
         required: Arguments that must be given.
         open: Whether it also takes names that cannot be determined.
+        built: The type that it builds with the remaining names, as (argument that
+            holds it, its default): ``dict(type=ema_type, **kwargs)``.
     """
 
     hints: dict[str, object] = field(default_factory=dict)
     defaults: dict[str, object] = field(default_factory=dict)
     required: set[str] = field(default_factory=set)
     open: bool = False
+    built: tuple[str, str] | None = None
+
+    def joined_by(self, inner: 'Signature', given: Collection[str] = ()) -> 'Signature':
+        """With what the inner one takes beside the names ``given`` to it."""
+        names = inner.hints.keys() - set(given) - self.hints.keys()
+        return Signature(
+            self.hints | {name: inner.hints[name] for name in names},
+            self.defaults | {name: inner.defaults[name] for name in names
+                             if name in inner.defaults},
+            self.required | inner.required - set(given), self.open or inner.open,
+            inner.built)
 
 
 @cache
@@ -35,11 +49,18 @@ def signature_of(target: Callable) -> Signature:
     """Arguments of a class or function, those behind ``**kwargs`` included.
 
     ``**kwargs`` that are only passed to ``super().__init__`` are followed to the base
-    classes, and those that are only passed to the class of a part (``Part(**kwargs)``)
-    to that one; names that the code takes out of them (``kwargs.pop('name')``) count;
-    if they are used in any other way, the signature is open.
+    classes, and those that are only passed to another class or function
+    (``Part(**kwargs)``; also from ``self.args = kwargs``) to that one; names that the
+    code takes out of them (``kwargs.pop('name')``) count; if they are used in any other
+    way, the signature is open.
     """
-    if isinstance(target, partial) or is_placeholder(target):
+    if isinstance(target, partial):
+        # mmpretrain's wrapper of torchvision's transforms, which takes text for enums.
+        wrapped = next(filter(inspect.isclass, (
+            *target.args, *target.keywords.values())), None)
+        inner = signature_of(wrapped) if wrapped else Signature(open=True)
+        return replace(inner, hints=dict.fromkeys(inner.hints, ANYTHING))
+    if is_placeholder(target):
         return Signature(open=True)
     if not inspect.isclass(target):
         signature = Signature()
@@ -67,7 +88,8 @@ def _of_class(cls: type) -> Signature:
     supplied = Supplied()
     while bases and supplied is not None:
         base = bases.pop(0)
-        supplied = _add(signature, vars(base)['__init__'], supplied=supplied)
+        supplied = _add(signature, vars(base)['__init__'], supplied=supplied,
+                        cls=base)
         if supplied is not None and supplied.beyond:
             # super(Other, self) continues after Other.
             while bases and bases[0].__name__ != supplied.beyond \
@@ -102,8 +124,9 @@ class Supplied:
 
 
 def _add(signature: Signature, function: Callable, skip_self: bool = True,
-         supplied: Supplied | None = None) -> Supplied | None:
-    """Add the arguments of one function.
+         supplied: Supplied | None = None, cls: type | None = None
+         ) -> Supplied | None:
+    """Add the arguments of one function, a method of ``cls``.
 
     Returns:
         What it calls its base class with; None if it passes no ``**kwargs`` on.
@@ -145,30 +168,49 @@ def _add(signature: Signature, function: Callable, skip_self: bool = True,
     if uses is None:
         signature.open = True
         return None
-    taken, passed_on, part = uses
-    for name in taken:
+    for name in uses.taken:
         signature.hints.setdefault(name, ANYTHING)
-    if part is not None:
-        _add_part(signature, function, part)
-    elif passed_on is None:
+    calls = [uses.call] if uses.call else _calls_with(cls, uses.kept_as)
+    if uses.built is not None:
+        signature.built = uses.built
+    elif calls:
+        _add_callees(signature, function, cls, calls)
+    elif uses.passed_on is None:
         signature.open = True
-    return passed_on
+    return uses.passed_on
 
 
-def _add_part(signature: Signature, function: Callable, call: ast.Call) -> None:
-    """Add the arguments of a class beside those that ``function`` calls it with."""
-    part = getattr(inspect.unwrap(function), '__globals__', {}).get(call.func.id)
-    if not inspect.isclass(part):
-        signature.open = True
-        return
-    inner = signature_of(part)
-    given = {*list(inner.hints)[:len(call.args)], *(k.arg for k in call.keywords)}
-    for name in inner.hints.keys() - given - signature.hints.keys():
-        signature.hints[name] = inner.hints[name]
-        if name in inner.defaults:
-            signature.defaults[name] = inner.defaults[name]
-    signature.required |= inner.required - given
-    signature.open |= inner.open
+def _add_callees(signature: Signature, function: Callable, cls: type | None,
+                 calls: list[ast.Call]) -> None:
+    """Add what others take beside the arguments that they are called with."""
+    for call in calls:
+        callee = _callee(call.func, inspect.unwrap(function), cls)
+        if callee is None:
+            signature.open = True
+            return
+        inner = signature_of(callee)
+        positional = [name for name in inner.hints if name != 'self']
+        given = {'self', *positional[:len(call.args)],
+                 *(k.arg for k in call.keywords)}
+        joined = signature.joined_by(inner, given)
+        vars(signature).update(vars(joined))
+
+
+def _callee(func: ast.expr, function: Callable, cls: type | None) -> Callable | None:
+    """The class or function that ``func`` in the code of ``function`` stands for."""
+    known = getattr(function, '__globals__', {})
+    match func:
+        case ast.Name(name):
+            found = known.get(name)
+        case ast.Attribute(ast.Name('runner'), name):
+            found = getattr(Runner, name, None)
+        case ast.Attribute(ast.Name('self'), name):
+            found = getattr(cls, name, None)
+        case ast.Attribute(ast.Name(owner), name):
+            found = getattr(known.get(owner), name, None)
+        case _:
+            found = None
+    return found if inspect.isclass(found) or inspect.isfunction(found) else None
 
 
 def _hints(function: Callable) -> dict[str, object]:
@@ -198,42 +240,126 @@ def _former_names(function: Callable) -> set[str]:
     return names
 
 
-def _uses_of(init: Callable, keywords: str
-             ) -> tuple[set[str], Supplied | None, ast.Call | None] | None:
+@dataclass
+class Uses:
     """What an ``__init__`` does with its ``**keywords``.
 
-    Returns:
-        Names that it takes out of them, what else it calls the base class with (None
-        if they are not passed on to it), and the call of another class that they are
-        passed to instead. None if their use cannot be followed.
+    Attributes:
+        taken: Names that it takes out of them.
+        passed_on: What else it calls the base class with; None if they are not passed
+            on to it.
+        call: The call of another class that they are passed to instead.
+        kept_as: The attribute that they are kept in.
+        built: See :class:`Signature`.
     """
+
+    taken: set[str] = field(default_factory=set)
+    passed_on: Supplied | None = None
+    call: ast.Call | None = None
+    kept_as: str = ''
+    built: tuple[str, str] | None = None
+
+
+def _uses_of(init: Callable, keywords: str) -> Uses | None:
+    """How an ``__init__`` uses its ``**keywords``; None if it cannot be followed."""
+    tree = _tree(init)
+    if tree is None:
+        return None
+    uses, known = Uses(), set()
+    for node in ast.walk(tree):
+        use = _note_use(node, keywords, uses, tree)
+        if use is not None:
+            known |= {id(n) for n in ast.walk(use) if _is_name(n, keywords)}
+    others = [n for n in ast.walk(tree) if _is_name(n, keywords) and id(n) not in known]
+    ways = [uses.passed_on, uses.call, uses.kept_as or None, uses.built]
+    return None if others or sum(way is not None for way in ways) > 1 else uses
+
+
+def _note_use(node: ast.AST, keywords: str, uses: Uses, tree: ast.AST
+              ) -> ast.AST | None:
+    """Add to ``uses`` what ``node`` does with the keywords.
+
+    Returns:
+        The part of the node that this accounts for.
+    """
+    name = _taken_out(node, keywords)
+    if name is not None:
+        uses.taken.add(name)
+        return node
+    match node:
+        case ast.Assign([ast.Attribute(ast.Name('self'), kept)], ast.Name(source)) \
+                if source == keywords:
+            uses.kept_as = kept
+            return node
+        case ast.Assign([ast.Name(target)], ast.Dict([*keys, None], [*_, added])) \
+                if target == keywords and _is_name(added, keywords):
+            # kwargs = {'extensions': ..., **kwargs}
+            uses.taken |= {key.value for key in keys if isinstance(key, ast.Constant)}
+            return node
+        case ast.Call(func, args, handed):
+            handed_on = next((k for k in handed if k.arg is None
+                              and _is_name(k.value, keywords)), None)
+            if handed_on is None:
+                return None
+            if _is_base_init(func):
+                uses.passed_on = _supplied(node, func.value)
+            elif _is_name(func, 'dict') and not args and uses.built is None:
+                uses.built = _built_type(handed, tree)
+                return handed_on if uses.built else None
+            elif uses.call is None:
+                uses.call = node
+            else:
+                return None
+            return handed_on
+    return None
+
+
+def _built_type(handed: list[ast.keyword], tree: ast.AST) -> tuple[str, str] | None:
+    """(argument, default) of ``dict(type=argument, **kwargs)``."""
+    kinds = [k.value for k in handed if k.arg == 'type']
+    if len(handed) != 2 or len(kinds) != 1:
+        return None
+    if isinstance(kinds[0], ast.Constant):
+        return '', kinds[0].value
+    arguments = next(n for n in ast.walk(tree) if isinstance(n, ast.arguments))
+    positional = arguments.posonlyargs + arguments.args
+    defaults = dict(zip([a.arg for a in positional][::-1], arguments.defaults[::-1],
+                        strict=False))
+    defaults |= {a.arg: d for a, d in zip(
+        arguments.kwonlyargs, arguments.kw_defaults, strict=True)}
+    name = getattr(kinds[0], 'id', None)
+    if name not in {a.arg for a in positional + arguments.kwonlyargs}:
+        return None
+    return name, str(getattr(defaults.get(name), 'value', ''))
+
+
+def _calls_with(cls: type | None, attribute: str) -> list[ast.Call]:
+    """Calls with ``**self.attribute`` in the code of a class.
+
+    Empty if the attribute is used in any other way.
+    """
+    tree = _tree(cls) if cls is not None and attribute else None
+    if tree is None:
+        return []
+
+    def reads(node: ast.AST) -> bool:
+        return (isinstance(node, ast.Attribute) and node.attr == attribute
+                and _is_name(node.value, 'self') and isinstance(node.ctx, ast.Load))
+
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)
+             and any(k.arg is None and reads(k.value) for k in node.keywords)]
+    return calls if len(calls) == sum(map(reads, ast.walk(tree))) else []
+
+
+def _tree(code: Callable) -> ast.AST | None:
     try:
-        source = inspect.getsource(inspect.unwrap(init))
-        tree = ast.parse(textwrap.dedent(source))
+        return ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(code))))
     except (OSError, TypeError, SyntaxError):
         return None
-    taken, passed_on, part, known = set(), None, None, set()
-    for node in ast.walk(tree):
-        for handed in node.keywords if isinstance(node, ast.Call) else ():
-            if handed.arg is not None or not isinstance(
-                    handed.value, ast.Name) or handed.value.id != keywords:
-                continue
-            if _is_base_init(node.func):
-                known.add(id(handed.value))
-                passed_on = _supplied(node, node.func.value)
-            elif isinstance(node.func, ast.Name) and part is None:
-                known.add(id(handed.value))
-                part = node
-        name = _taken_out(node, keywords)
-        if name is not None:
-            taken.add(name)
-            known |= {id(n) for n in ast.walk(node) if isinstance(n, ast.Name)
-                      and n.id == keywords}
-    others = [n for n in ast.walk(tree) if isinstance(n, ast.Name)
-              and n.id == keywords and id(n) not in known]
-    if others or (part and passed_on):
-        return None
-    return taken, passed_on, part
+
+
+def _is_name(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def _is_base_init(func: ast.expr) -> bool:
@@ -253,17 +379,14 @@ def _supplied(call: ast.Call, base: ast.Call) -> Supplied:
 
 def _taken_out(node: ast.AST, keywords: str) -> str | None:
     """``'name'`` of ``kwargs.pop('name')``, ``kwargs['name']``, ``'name' in kwargs``"""
-    def is_kwargs(n: ast.AST) -> bool:
-        return isinstance(n, ast.Name) and n.id == keywords
-
     if (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-            and is_kwargs(node.func.value) and node.args
+            and _is_name(node.func.value, keywords) and node.args
             and node.func.attr in ('pop', 'get', 'setdefault')):
         constant = node.args[0]
-    elif isinstance(node, ast.Subscript) and is_kwargs(node.value):
+    elif isinstance(node, ast.Subscript) and _is_name(node.value, keywords):
         constant = node.slice
     elif isinstance(node, ast.Compare) and len(node.comparators) == 1 \
-            and is_kwargs(node.comparators[0]):
+            and _is_name(node.comparators[0], keywords):
         constant = node.left
     else:
         return None

@@ -1,6 +1,5 @@
 """Check the keys at the top of a config and the dicts that a Runner reads itself."""
 import inspect
-import re
 from collections.abc import Callable, Iterator
 
 from mmengine.config import Config
@@ -13,11 +12,13 @@ from mmengine.runner import (
 )
 from torch.utils.data import DataLoader
 
-from ...errors import closest, did_you_mean, suggest
+from ...errors import closest, did_you_mean, suggest, within_one_edit
+from .fields import FORMER_ARGUMENTS
 from .issue import ConfigIssue, is_typo_of
 
-# Similarity from which an unknown top-level key is a typo of one that the Runner reads.
-# None of the configs of mmdet, mmseg and mmpretrain has such a key.
+# Similarity from which an unknown top-level key is a typo of one that the Runner reads,
+# as is one within one edit. None of the configs of mmdet, mmseg and mmpretrain has such
+# a key.
 TYPO = 0.92
 # Keys read by mmengine beside the arguments of a Runner, and by our tools.
 READ_ELSEWHERE = {
@@ -32,6 +33,7 @@ PLAIN = {
     'env_cfg.mp_cfg': ('mp_start_method', 'opencv_num_threads', 'distributed'),
     'custom_imports': ('imports', 'allow_failed_imports'),
     'auto_scale_lr': ('enable', 'base_batch_size'),
+    'lint': ('skip',),
 }
 TOGETHER = (
     ('train_dataloader', 'train_cfg', 'optim_wrapper'),
@@ -43,6 +45,33 @@ LOADER_KEYS = {
 # mmengine's own; a Runner accepts None for these only.
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
                  'checkpoint')
+# Keys of mmcv 1.x, and what mmengine reads instead.
+FORMER_KEYS = {
+    'data': ('train_dataloader', 'val_dataloader', 'test_dataloader'),
+    'optimizer': ('optim_wrapper',),
+    'optimizer_config': ('optim_wrapper',),
+    'fp16': ('optim_wrapper',),
+    'lr_config': ('param_scheduler',),
+    'momentum_config': ('param_scheduler',),
+    'runner': ('train_cfg',),
+    'total_epochs': ('train_cfg',),
+    'total_iters': ('train_cfg',),
+    'workflow': ('train_cfg',),
+    'evaluation': ('val_evaluator', 'val_cfg'),
+    'checkpoint_config': ('default_hooks.checkpoint',),
+    'log_config': ('default_hooks.logger', 'vis_backends'),
+    'resume_from': ('resume', 'load_from'),
+    'dist_params': ('env_cfg.dist_cfg',),
+    'cudnn_benchmark': ('env_cfg.cudnn_benchmark',),
+    'mp_start_method': ('env_cfg.mp_cfg',),
+    'opencv_num_threads': ('env_cfg.mp_cfg',),
+    'seed': ('randomness',),
+    'deterministic': ('randomness',),
+}
+# Also names of variables; they count where the whole config is of mmcv 1.x.
+_COMMON_WORDS = ('fp16', 'total_epochs', 'total_iters', 'workflow', 'seed',
+                 'cudnn_benchmark', 'mp_start_method', 'opencv_num_threads',
+                 'deterministic')
 #: Earlier names of entries of ``default_hooks``.
 FORMER_HOOK_KEYS = {'finite_guard': 'nonfinite_guard', 'slot_pictures': 'slot_images'}
 
@@ -56,18 +85,53 @@ def runner_keys() -> set[str]:
 def misspelled_keys(config: Config) -> list[ConfigIssue]:
     """Top-level keys that nothing reads and that look like one that is read.
 
-    Other variables are allowed.
+    Other variables are allowed, and so are those whose value is part of the rest.
     """
-    known = runner_keys()
+    known = runner_keys() | {'_base_'}
     issues = []
     for key, value in config.items():
-        if key not in known and not callable(value):
-            near = closest(key, known, cutoff=TYPO)
-            if near:
+        if key not in known and key not in FORMER_KEYS and not callable(value):
+            near = closest(key, known, cutoff=TYPO) or within_one_edit(key, known)
+            if near and not _is_used(value, config, key):
                 issues.append(ConfigIssue(
-                    key, f'nothing reads the key {key!r}{suggest(near)} A variable of '
-                    'your own needs a name that is less similar.'))
+                    key, f'nothing reads the key {key!r}{suggest(near[:1])} A variable '
+                    'of your own needs a name that is less similar.'))
     return issues
+
+
+def former_keys(config: Config) -> list[ConfigIssue]:
+    """Keys of mmcv 1.x in a config that lacks what replaced them."""
+    found = [key for key, successors in FORMER_KEYS.items()
+             if config.get(key) is not None
+             and not any(_has(config, path) for path in successors)]
+    if not {'data', 'optimizer', 'runner'} & set(found):
+        found = [key for key in found if key not in _COMMON_WORDS]
+    return [ConfigIssue(
+        key, 'a key of mmcv 1.x, which nothing reads; it is now '
+        f'{", ".join(FORMER_KEYS[key])}, see "Migrate from MMCV" in the docs of '
+        'mmengine.') for key in config if key in found]
+
+
+def _has(config: Config, path: str) -> bool:
+    node = config
+    for key in path.split('.'):
+        node = node.get(key) if isinstance(node, dict | Config) else None
+    return node is not None
+
+
+def _is_used(value: object, config: Config, key: str) -> bool:
+    """Whether a list or dict is also part of another value: a variable."""
+    if not isinstance(value, dict | list | tuple) or not value:
+        return False
+    return any(value in _parts(other) for name, other in config.items() if name != key)
+
+
+def _parts(node: object) -> list[object]:
+    """All lists and dicts in a value, itself included."""
+    if not isinstance(node, dict | list | tuple):
+        return []
+    inner = node.values() if isinstance(node, dict) else node
+    return [node, *(part for item in inner for part in _parts(item))]
 
 
 def plain_dicts(config: Config) -> Iterator[ConfigIssue]:
@@ -84,7 +148,9 @@ def unknown_keys(node: dict, known, path: str, who: str) -> Iterator[ConfigIssue
     """An issue for each key of ``node`` that is not in ``known``."""
     for key in node:
         if key not in known:
-            hint = did_you_mean(str(key), known)
+            former = FORMER_ARGUMENTS.get(key)
+            hint = (suggest([former]) if former in known
+                    else did_you_mean(str(key), known))
             yield ConfigIssue(f'{path}.{key}', f'{who} has no {key!r}{hint} It takes '
                               f'{", ".join(sorted(known))}.')
 
@@ -99,6 +165,17 @@ def loop_class(name: str, cfg: dict) -> Callable | None:
     if name == 'train_cfg':
         return EpochBasedTrainLoop if cfg.get('by_epoch') else IterBasedTrainLoop
     return ValLoop if name == 'val_cfg' else TestLoop
+
+
+def missing_for(config: Config, *stages: str) -> str | None:
+    """Say so if a config has nothing for any of the ``stages`` (train, val, test)."""
+    groups = [group for group in TOGETHER if group[0].partition('_')[0] in stages]
+    if 'runner_type' in config or any(
+            config.get(key) is not None for group in groups for key in group):
+        return None
+    keys = ', '.join(key for group in groups for key in group)
+    return (f'{config.filename} has nothing to {" or ".join(stages)}: it defines none '
+            f'of {keys}.')
 
 
 def missing_keys(config: Config) -> Iterator[ConfigIssue]:
@@ -123,31 +200,3 @@ def removed_hooks(config: Config) -> Iterator[ConfigIssue]:
             yield ConfigIssue(
                 f'default_hooks.{name}', 'it is None, which removes a hook of a base '
                 f'config{suggest([FORMER_HOOK_KEYS.get(near, near)])}')
-
-
-def check_options(config: Config, options: dict) -> str | None:
-    """Find a typo in ``--cfg-options``: a new key that looks like an existing one.
-
-    Args:
-        config: The config before they are merged into it.
-        options: Dotted keys and values.
-
-    Returns:
-        A sentence on the first typo, None if there is none.
-    """
-    for dotted in options:
-        level = config
-        for key in dotted.split('.'):
-            if not isinstance(level, dict | Config):
-                break
-            if key not in level:
-                # stage1 beside stage2 is a new key, not a typo.
-                near = [name for name in closest(key, level, num=3, cutoff=0.8)
-                        if re.sub(r'\d', '', name) != re.sub(r'\d', '', key)]
-                if near:
-                    return (
-                        f'--cfg-options {dotted}: the config has no {key!r} there'
-                        f'{suggest(near[:1])} It holds {", ".join(sorted(level))}.')
-                break
-            level = level[key]
-    return None

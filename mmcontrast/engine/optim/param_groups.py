@@ -3,6 +3,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from ...errors import did_you_mean
 from ...registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 
 
@@ -48,3 +49,29 @@ class TwoGroupConstructor:
             optimizer_cfg, default_args=dict(params=[g for g in groups if g['params']]))
         cfg.setdefault('type', 'OptimWrapper')
         return OPTIM_WRAPPERS.build(cfg, default_args=dict(optimizer=optimizer))
+
+
+def unmatched_custom_keys(model: nn.Module, optim_wrapper: object) -> list[str]:
+    """A sentence on each of ``paramwise_cfg.custom_keys`` that no parameter has.
+
+    A misspelled one would leave the settings of its parameters as they are, silently.
+
+    Args:
+        model: Its parameters are searched for names that contain the key.
+        optim_wrapper: Config of the wrapper, or of several by name.
+    """
+    if not isinstance(optim_wrapper, dict):
+        return []
+    if 'optimizer' not in optim_wrapper:
+        return [sentence for inner in optim_wrapper.values()
+                for sentence in unmatched_custom_keys(model, inner)]
+    custom = (optim_wrapper.get('paramwise_cfg') or {}).get('custom_keys')
+    if not isinstance(custom, dict):
+        return []
+    # mmengine compares with the path that begins with a dot.
+    names = [f'.{name}' for name, _ in model.named_parameters()]
+    parts = {part for name in names for part in (name[1:], *name.split('.'))}
+    return [
+        f'optim_wrapper.paramwise_cfg.custom_keys: no parameter has {key!r} in its name'
+        + did_you_mean(key, parts) for key in custom
+        if not any(key in name for name in names)]

@@ -33,6 +33,7 @@ from ...registry import RUNNERS
 from ..distributed.consistency import check_rank_consistency
 from ..distributed.rank_failures import broadcast_failures, start_failure_detection
 from ..distributed.unwrap import unwrap_model
+from ..optim.param_groups import unmatched_custom_keys
 from ..resume.checkpoint_hook import KeepingCheckpointHook, early_stopping_first
 from ..resume.loops import EXACT_LOOPS
 from ..resume.snapshot import KEY, resume_from, take_snapshot
@@ -125,6 +126,12 @@ class ReliableRunner(Runner):
         """Register hooks, see mmengine."""
         super().register_hooks(default_hooks, custom_hooks)
         self._hooks = early_stopping_first(self._hooks)
+
+    def build_optim_wrapper(self, optim_wrapper):
+        """Build the optimizer wrapper, see mmengine; warns of keys without effect."""
+        for sentence in unmatched_custom_keys(self.model, optim_wrapper):
+            self.logger.warning(sentence)
+        return super().build_optim_wrapper(optim_wrapper)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the training loop; ours replace the two of mmengine."""

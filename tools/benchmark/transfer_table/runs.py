@@ -3,7 +3,7 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmcontrast.apis.machine import describe_machine, git_commit
+from mmcontrast.apis.options import spell
 from mmcontrast.apis.run_files import last_checkpoint, read_scalars, read_scores
 from mmcontrast.apis.tool_process import run_tool
 from mmcontrast.errors import UserKeyError
@@ -179,11 +180,11 @@ def _fine_tune(run: Run, tool: Callable) -> dict:
     task, folder = run.task, run.folder / 'train'
     weights = run.needs.backbone if run.needs else run.start.checkpoint
     init = (f'{task.init}=None' if weights is None
-            else f'{task.init}.checkpoint={weights}')
+            else spell(f'{task.init}.checkpoint', str(weights)))
     _train(task.config, folder, run.seed, task.options, tool, init)
     tool('tools/test.py', task.config, last_checkpoint(folder), '--work-dir',
          run.folder / 'test', '--cfg-options', f'{task.init}=None',
-         *_overrides(task.options))
+         *(spell(*option) for option in task.options.items()))
     return _scored(run, read_scores(run.folder / 'test'))
 
 
@@ -213,12 +214,8 @@ def _train(config: str, folder: Path, seed: int, options: Mapping[str, Any],
            tool: Callable, *more: str) -> None:
     resume = ['--resume'] if (folder / 'last_checkpoint').is_file() else []
     tool('tools/train.py', config, '--work-dir', folder, *resume, '--cfg-options',
-         f'randomness.seed={seed}', *more, *_overrides(options))
-
-
-def _overrides(options: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in options.items():
-        yield f'{key}={value}'.replace(' ', '')
+         f'randomness.seed={seed}', *more,
+         *(spell(*option) for option in options.items()))
 
 
 def _probe_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
