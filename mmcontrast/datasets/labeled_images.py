@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .segmented_images import IGNORE, UNLABELED, DatasetImages, MaskImages
+from .segmented_images import DatasetImages, MaskImages
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class LabeledImages:
 
     Attributes:
         images: (N, 3, H, W) uint8 RGB.
-        labels: (N, H, W) int16; 255 is ignored.
+        labels: (N, H, W) int16; -1 is ignored.
         classes: Names of the K classes.
     """
 
@@ -49,8 +49,7 @@ def load_labeled_images(dataset: dict, size: int | tuple[int, int] = 192,
         item = source[i]
         images.append(
             np.asarray(item.image.resize(size[::-1], Image.Resampling.BILINEAR)))
-        mask = _nearest(item.labels, size)
-        labels.append(np.where(mask == UNLABELED, IGNORE, mask).astype(np.int16))
+        labels.append(_nearest(item.labels, size).astype(np.int16))
     return LabeledImages(
         torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
         torch.from_numpy(np.stack(labels)), source.classes)

@@ -11,15 +11,16 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from ..errors import UserValueError
 from ..io.folders import list_files
 from ..io.text_files import read_text
 from ..registry import DATASETS
 from .class_files import read_class_file
-from .image_files import read_image
+from .label_maps import read_labeled_image
 
 #: Label of pixels that are ignored.
 UNLABELED = -1
-#: The same in files and registered datasets, whatever else is ignored there.
+#: The same in files and registered datasets that do not say another.
 IGNORE = 255
 
 
@@ -143,15 +144,9 @@ class PanopticImages:
     def __getitem__(self, index: int) -> SegmentedImage:
         image_name, mask_name, segments = self._items[index]
         path, mask_path = self._images / image_name, self._masks / mask_name
-        image = read_image(str(path))
         if not mask_path.is_file():
             raise FileNotFoundError(f'{mask_path}, the segments of {path}, is missing.')
-        with Image.open(mask_path) as opened:
-            rgb = np.asarray(opened.convert('RGB'), np.int32)
-        if rgb.shape[:2] != image.size[::-1]:
-            raise ValueError(
-                f'{mask_path} is {rgb.shape[1]} x {rgb.shape[0]}, its image {path} is '
-                f'{image.width} x {image.height}.')
+        image, rgb = read_labeled_image(path, mask_path, in_colors=True)
         ids, inverse = np.unique(rgb @ np.array([1, 256, 65536], np.int32),
                                  return_inverse=True)
         labels, instances = self._tables(ids, segments)
@@ -183,8 +178,10 @@ class MaskImages:
         classes: Names of the classes.
         num_classes: In place of ``classes``.
         img_suffix, seg_map_suffix: Endings of images and masks.
-        ignore_index: Label that is ignored, beside 255.
-        reduce_zero_label: Label 0 is ignored, 1 is the first class.
+        ignore_index: Label that is ignored, the only one.
+        reduce_zero_label: Label 0 is ignored, 1 is the first class; ``ignore_index``
+            is that after the shift, and the largest value (255, or 65535 of 16 bits) is
+            not shifted, as in mmseg.
 
     Raises:
         FileNotFoundError: If a folder, all images, or a mask is missing.
@@ -210,16 +207,22 @@ class MaskImages:
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> SegmentedImage:
-        name, image, mask = _read_pair(*self._pairs[index], self.reduce_zero_label)
-        labels = _checked_labels(name, mask, self.classes, self.ignore_index)
-        return SegmentedImage(name, image, labels, None)
+        path, mask_path = self._pairs[index]
+        image, mask = read_labeled_image(path, mask_path)
+        if self.reduce_zero_label:
+            top = np.iinfo(mask.dtype).max
+            mask = np.where(mask == 0, self.ignore_index,
+                            np.where(mask == top, top, mask.astype(np.int32) - 1))
+        labels = _checked_labels(str(mask_path), mask, self.classes, self.ignore_index)
+        return SegmentedImage(str(mask_path), image, labels, None)
 
 
 class DatasetImages:
     """A registered dataset: items with ``img``, ``gt_seg_map``, ``gt_masks``.
 
     ``gt_masks``, (N, H, W) bool instance masks, may be missing. Classes with instances
-    are ``thing_classes`` of its ``metainfo``.
+    are ``thing_classes`` of its ``metainfo``; ``ignore_index`` of the dataset, or else
+    255, is ignored.
 
     Args:
         dataset: Config, its pipeline empty, such as ``dict(type='ShapesDataset',
@@ -251,7 +254,8 @@ class DatasetImages:
             raise ValueError(
                 f"{name}: a probe needs 'img' and 'gt_seg_map', the item holds "
                 f'{sorted(item)}; is with_annotations=True set and the pipeline empty?')
-        labels = _checked_labels(name, item['gt_seg_map'], self.classes, IGNORE)
+        labels = _checked_labels(name, item['gt_seg_map'], self.classes,
+                                 getattr(self._dataset, 'ignore_index', IGNORE))
         instances = None
         if (masks := item.get('gt_masks')) is not None:
             ids = np.arange(1, len(masks) + 1, dtype=np.int32)[:, None, None]
@@ -285,38 +289,16 @@ def find_pairs(img_dir: str, ann_dir: str, img_suffix: str = '.jpg',
     return list(zip(images, masks, strict=True))
 
 
-def _read_pair(image_path: Path, mask_path: Path, reduce_zero_label: bool
-               ) -> tuple[str, Image.Image, np.ndarray]:
-    """Path of the mask, the image, and its (H, W) int32 mask.
-
-    Raises:
-        ValueError: If the mask is a color image, or does not fit the image.
-    """
-    image = read_image(str(image_path))
-    with Image.open(mask_path) as opened:
-        if opened.mode not in ('L', 'P', 'I', 'I;16', '1'):
-            raise ValueError(
-                f'{mask_path}: a mask holds one class number a pixel (gray or palette '
-                f'image), this one has mode {opened.mode}; convert its colors first.')
-        mask = np.array(opened, np.int32)
-    if mask.shape != image.size[::-1]:
-        raise ValueError(
-            f'{mask_path} is {mask.shape[1]} x {mask.shape[0]}, its image {image_path} '
-            f'{image.size[0]} x {image.size[1]}; they must be of one size.')
-    if reduce_zero_label:
-        mask = np.where((mask == 0) | (mask == IGNORE), IGNORE, mask - 1)
-    return str(mask_path), image, mask
-
-
 def _checked_labels(name: str, mask: np.ndarray, classes: Sequence[str], ignore: int
                     ) -> np.ndarray:
     """Labels as int32, with -1 for what is ignored."""
-    ignored = (mask == ignore) | (mask == IGNORE)
-    bad = np.unique(mask[(mask >= len(classes)) & ~ignored | (mask < 0)])
+    mask = mask.astype(np.int32)  # of uint8, -1 would be 255
+    ignored = mask == ignore
+    bad = np.unique(mask[((mask >= len(classes)) | (mask < 0)) & ~ignored])
     if bad.size:
-        raise ValueError(
+        raise UserValueError(
             f'{name}: labels {bad[:5].tolist()} are outside of the '
             f'{len(classes)} classes (0 to {len(classes) - 1}); give the classes of '
-            'this data, set ignore_index to its ignored label, or '
+            f'this data, set ignore_index (now {ignore}) to its ignored label, or '
             'reduce_zero_label=True if 0 is that label.')
-    return np.where(ignored, UNLABELED, mask).astype(np.int32)
+    return np.where(ignored, UNLABELED, mask)

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..errors import UserValueError
 from ..io.folders import list_files
 from ..io.text_files import read_text, split_lines
+from .label_maps import read_label_map
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,14 @@ def read_ids(path: Path) -> tuple[np.ndarray, list[int] | None]:
     """Object ids (H, W) uint8 of a mask, and its palette if it has one.
 
     Raises:
-        ValueError: If the mask is a color image.
+        UserValueError: If it is no label map of 8 bits.
     """
-    with Image.open(path) as opened:
-        if opened.mode not in ('P', 'L'):
-            raise ValueError(
-                f'{path}: a mask of DAVIS holds one object id per pixel (palette or '
-                f'gray image), this one has mode {opened.mode}.')
-        return np.array(opened), opened.getpalette()
+    found = read_label_map(path)
+    if found.values.dtype != np.uint8:
+        raise UserValueError(
+            f'{path}: a mask of DAVIS holds one object id per pixel in 8 bits (palette '
+            f'or gray image), this one holds {found.values.dtype}.')
+    return found.values, found.palette
 
 
 def write_ids(path: Path, ids: np.ndarray, palette: Sequence[int] | None) -> None:

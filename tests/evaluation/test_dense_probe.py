@@ -207,7 +207,7 @@ def test_folders_pair_by_stem_and_labels_follow_the_size(labeled_folder):
     # Centers of 5 rows in 10: 1, 3, ..., so the ignored first row is never hit.
     assert found.labels[0].tolist() == [[0] * 5 + [1] * 5] * 5
     same = load_labeled_images(labeled_folder, size=(10, 20))
-    assert (same.labels[:, 0] == 255).all() and (same.labels[:, 1:] != 255).all()
+    assert (same.labels[:, 0] == -1).all() and (same.labels[:, 1:] != -1).all()
     assert found.classes == ('left', 'right')
 
 
@@ -229,7 +229,7 @@ def test_palette_masks_give_their_numbers_not_their_colors(labeled_folder, tmp_p
 def test_reduce_zero_label_shifts_by_one_and_ignores_zero(labeled_folder):
     cfg = dict(labeled_folder, reduce_zero_label=True)
     found = load_labeled_images(cfg | dict(ignore_index=10), size=(10, 20))
-    assert found.labels[0, 5].tolist() == [255] * 10 + [0] * 10
+    assert found.labels[0, 5].tolist() == [-1] * 10 + [0] * 10
 
 
 def test_wrong_class_list_for_the_data_names_file_and_labels(labeled_folder):

@@ -7,7 +7,8 @@ import numpy as np
 
 from ...datasets.bad_images import BadImage
 from ...datasets.coco_annotations import add_file_names, read_annotations
-from ...datasets.image_files import read_image
+from ...datasets.image_files import read_turned
+from ...datasets.label_maps import check_turn
 from ...datasets.open_vocabulary import plain_name
 from ...errors import UserValueError, did_you_mean
 from ...models.text.vocabulary import class_list
@@ -61,12 +62,17 @@ class AnnotatedImages:
 def read_entry(folder: Path, entry: dict) -> tuple[np.ndarray | None, str | None]:
     """(H, W, 3) uint8 RGB image of an entry; None and the reason if it is no use."""
     try:
-        image = np.asarray(read_image(str(folder / entry['file_name'])))
+        image, turn = read_turned(path := str(folder / entry['file_name']))
+        size = entry['width'], entry['height']
+        check_turn(path, turn, image.size, 'the annotation file', size)
     except BadImage as bad:
         return None, f'image: {bad.reason.sentence}'
-    if image.shape[:2] != (entry['height'], entry['width']):
+    except UserValueError:
+        return None, ('image: its EXIF orientation turns it, and its size in the '
+                      'annotation file is that before')
+    if image.size != size:
         return None, 'image: its size differs from that in the annotation file'
-    return image, None
+    return np.asarray(image), None
 
 
 def chosen_classes(known: Collection[str], classes: str | Sequence[str] | None,

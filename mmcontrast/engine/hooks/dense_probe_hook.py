@@ -4,7 +4,8 @@ import time
 from mmengine.runner import Runner
 from torch import nn
 
-from ...datasets.labeled_images import IGNORE, LabeledImages, load_labeled_images
+from ...datasets.labeled_images import LabeledImages, load_labeled_images
+from ...datasets.segmented_images import UNLABELED
 from ...evaluation.dense_probe import dense_probe
 from ...evaluation.features import feature_maps, normalization_of
 from ...registry import HOOKS
@@ -76,7 +77,7 @@ class DenseProbeHook(IntervalHook):
                                  self.batch_size) for images in (train, val)]
             return dense_probe(
                 maps[0], train.labels, maps[1], val.labels, len(train.classes),
-                self.kind, IGNORE)
+                self.kind, UNLABELED)
 
     def _load(self) -> tuple[LabeledImages, LabeledImages]:
         if self._sets is None:

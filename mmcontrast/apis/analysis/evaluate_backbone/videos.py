@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ....datasets.image_files import read_image
+from ....datasets.image_files import read_image, read_turned
+from ....datasets.label_maps import check_turn
 from ....datasets.labeled_images import evenly_spaced
 from ....datasets.video_clips import ClipFiles, list_clips, read_ids, write_ids
 from ....datasets.workers import seed_worker
@@ -144,6 +145,8 @@ def _masks(clip: ClipFiles) -> tuple[np.ndarray, list[int] | None]:
     """(T, H, W) ids of a clip, and the palette of its first mask."""
     read = [read_ids(path) for path in clip.masks]
     ids = [mask for mask, _ in read]
+    image, turn = read_turned(str(clip.frames[0]))
+    check_turn(clip.frames[0], turn, image.size, clip.masks[0], ids[0].shape[::-1])
     if len({mask.shape for mask in ids}) > 1:
         raise ValueError(f'{clip.masks[0].parent}: the masks of a clip must be of one '
                          f'size, found {sorted({mask.shape for mask in ids})}.')

@@ -1,0 +1,237 @@
+"""Label maps: formats, bits, EXIF, and what is ignored."""
+import json
+import logging
+
+import numpy as np
+import pytest
+from mmengine.logging import MMLogger
+from PIL import Image
+
+from mmcontrast.apis.data.annotated_images import read_entry
+from mmcontrast.datasets import label_maps
+from mmcontrast.datasets.label_maps import read_label_map
+from mmcontrast.datasets.labeled_images import load_labeled_images
+from mmcontrast.datasets.segmented_images import (
+    DatasetImages,
+    MaskImages,
+    open_segmented_images,
+)
+from mmcontrast.datasets.video_clips import read_ids
+from mmcontrast.errors import UserValueError
+
+LABELS = np.zeros((30, 40), np.uint8)
+LABELS[5:20, 8:31] = 3
+LABELS[0, :7] = 1
+
+
+@pytest.fixture
+def warnings(monkeypatch, caplog):
+    """Warnings of this test; no folder was warned about yet."""
+    monkeypatch.setattr(label_maps, '_warned_folders', set())
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield lambda: [r.getMessage() for r in caplog.records
+                   if r.levelno == logging.WARNING]
+    logger.removeHandler(caplog.handler)
+
+
+def masks(folder, values=LABELS, suffix='.png', turn=1, **options):
+    """One image, whose red is its label times 60, and its label map."""
+    for part in ('img', 'ann'):
+        (folder / part).mkdir(exist_ok=True)
+    image = Image.fromarray(np.dstack([values * 60] * 3).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    image.save(folder / 'img/a.png', exif=exif)
+    if isinstance(values, np.ndarray):
+        values = Image.fromarray(values)
+    values.save(folder / f'ann/a{suffix}', **options)
+    return dict(img_dir=str(folder / 'img'), ann_dir=str(folder / 'ann'),
+                img_suffix='.png', seg_map_suffix=suffix, num_classes=4)
+
+
+# ---- formats; faults P
+
+@pytest.mark.parametrize('suffix, options', [
+    ('.png', {}), ('.tif', {}), ('.tif', dict(compression='tiff_lzw')), ('.bmp', {}),
+    ('.pgm', {})])
+def test_exact_formats_give_what_was_written(tmp_path, suffix, options):
+    found = MaskImages(**masks(tmp_path, suffix=suffix, **options))[0]
+    np.testing.assert_array_equal(found.labels, LABELS)
+
+
+@pytest.mark.parametrize('format, options, kind', [
+    ('JPEG', {}, 'JPEG'), ('TIFF', dict(compression='jpeg'), 'TIFF with jpeg'),
+    ('GIF', {}, 'GIF'), ('WEBP', {}, 'WEBP'), ('JPEG2000', {}, 'JPEG2000'),
+    ('AVIF', {}, 'AVIF')])
+def test_formats_that_change_labels_are_refused(tmp_path, format, options, kind):
+    # Whatever the suffix says, for every kind of labeled set.
+    cfg = masks(tmp_path)
+    Image.fromarray(LABELS).save(tmp_path / 'ann/a.png', format, **options)
+    for read in (lambda: MaskImages(**cfg)[0],
+                 lambda: load_labeled_images(cfg),
+                 lambda: read_ids(tmp_path / 'ann/a.png'),
+                 lambda: read_label_map(tmp_path / 'ann/a.png', in_colors=True)):
+        with pytest.raises(UserValueError, match=f'ann/a.png is a label map stored as '
+                                                 f'{kind}.*PNG'):
+            read()
+
+
+def test_panoptic_ids_stored_as_jpeg_are_refused(tmp_path):
+    (tmp_path / 'annotations/panoptic_val').mkdir(parents=True)
+    (tmp_path / 'val').mkdir()
+    for path in ('annotations/panoptic_val/a.png', 'val/a.jpg'):
+        Image.new('RGB', (8, 8)).save(tmp_path / path, 'JPEG')
+    (tmp_path / 'annotations/panoptic_val.json').write_text(json.dumps(dict(
+        categories=[dict(id=1, name='thing', isthing=1)],
+        images=[dict(id=1, file_name='a.jpg')],
+        annotations=[dict(image_id=1, file_name='a.png', segments_info=[])])))
+    with pytest.raises(UserValueError, match='panoptic_val/a.png is a label map'):
+        open_segmented_images(tmp_path, 'val')[0]
+
+
+def few_bits():
+    """PGM of 4 levels: Pillow reads 0, 85, 170, 255."""
+    return b'P5\n4 1\n3\n\0\1\2\3'
+
+
+def test_gray_that_readers_stretch_is_refused(tmp_path):
+    (tmp_path / 'a.pgm').write_bytes(few_bits())
+    with pytest.raises(UserValueError, match='a.pgm holds gray of fewer bits'):
+        read_label_map(tmp_path / 'a.pgm')
+
+
+@pytest.mark.parametrize('damage, reason', [
+    (lambda data: data[:-40], 'truncated or damaged'),
+    (lambda data: b'', 'empty file'), (lambda data: b'<html>', 'an HTML page'),
+    (lambda data: b'version https://git-lfs', 'git lfs pull')])
+def test_a_damaged_label_map_is_named_and_never_half_read(
+        tmp_path, monkeypatch, damage, reason):
+    monkeypatch.setattr('PIL.ImageFile.LOAD_TRUNCATED_IMAGES', True)
+    cfg = masks(tmp_path, np.random.default_rng(0).integers(0, 4, (30, 40), np.uint8))
+    path = tmp_path / 'ann/a.png'
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserValueError, match=f'ann/a.png: .*{reason}'):
+        MaskImages(**cfg)[0]
+
+
+@pytest.mark.parametrize('image', [
+    Image.new('RGB', (40, 30)), Image.new('LA', (40, 30)), Image.new('F', (40, 30))])
+def test_a_label_map_holds_one_integer_a_pixel(tmp_path, image):
+    cfg = masks(tmp_path, suffix='.tif')
+    image.save(tmp_path / 'ann/a.tif')
+    with pytest.raises(UserValueError, match=f'one number a pixel.*{image.mode}'):
+        MaskImages(**cfg)[0]
+
+
+# ---- what is ignored; faults C
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif'])
+def test_of_16_bits_only_ignore_index_is_ignored(tmp_path, suffix):
+    values = (np.arange(1200).reshape(30, 40) % 300).astype(np.uint16)
+    values[0] = 65535
+    cfg = masks(tmp_path, values, suffix) | dict(num_classes=300, ignore_index=65535)
+    labels = MaskImages(**cfg)[0].labels
+    assert (labels == 255).sum() == 4 and (labels == -1).sum() == 40
+    np.testing.assert_array_equal(labels[1:], values[1:])
+    # Also where a probe keeps them, class 255 is a class.
+    kept = load_labeled_images(cfg, (30, 40)).labels
+    np.testing.assert_array_equal(kept[0], labels)
+
+
+@pytest.mark.parametrize('ignore, shift, values, labels', [
+    (255, False, [0, 1, 255], [0, 1, -1]),
+    (0, False, [0, 1, 2], [-1, 1, 2]),
+    (11, False, [0, 11, 3], [0, -1, 3]),
+    (255, True, [0, 1, 255], [-1, 0, -1]),
+    (65535, True, [0, 1, 65535], [-1, 0, -1]),
+    (65535, True, [0, 256, 257], [-1, 255, 256])])
+def test_what_is_ignored_is_what_was_named(tmp_path, ignore, shift, values, labels):
+    dtype = np.uint16 if max(values + [ignore]) > 255 else np.uint8
+    cfg = masks(tmp_path, np.array([values], dtype)) | dict(
+        num_classes=300, ignore_index=ignore, reduce_zero_label=shift)
+    assert MaskImages(**cfg)[0].labels.tolist() == [labels]
+
+
+@pytest.mark.parametrize('shift', [False, True])
+def test_255_is_a_label_like_others_if_another_is_ignored(tmp_path, shift):
+    cfg = masks(tmp_path, np.array([[1, 2, 255]], np.uint8)) | dict(
+        ignore_index=11, reduce_zero_label=shift)
+    with pytest.raises(UserValueError, match=r'labels \[255\] .*ignore_index .now 11.'):
+        MaskImages(**cfg)[0]
+
+
+def test_negative_labels_can_be_ignored(tmp_path):
+    cfg = masks(tmp_path, np.array([[0, -1, 2]], np.int32), '.tif')
+    assert MaskImages(**cfg, ignore_index=-1)[0].labels.tolist() == [[0, -1, 2]]
+    with pytest.raises(UserValueError, match=r'labels \[-1\]'):
+        MaskImages(**cfg)[0]
+
+
+def test_a_registered_dataset_says_what_it_ignores(monkeypatch):
+    found = DatasetImages(dict(type='ShapesDataset', num_images=1, size=64,
+                               with_annotations=True))
+    label = int(found[0].labels.max())
+    monkeypatch.setattr(found._dataset, 'ignore_index', label, raising=False)
+    assert label not in found[0].labels and (found[0].labels == -1).any()
+
+
+# ---- EXIF; faults N
+
+TURNED = {2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
+          5: lambda a: a.T, 6: lambda a: a.T[:, ::-1], 7: lambda a: a.T[::-1, ::-1],
+          8: lambda a: a.T[::-1]}
+
+
+@pytest.mark.parametrize('turn', TURNED)
+@pytest.mark.parametrize('suffix', ['png', 'jpg', 'tif', 'webp'])
+def test_labels_belong_to_the_upright_image(tmp_path, turn, suffix, warnings):
+    # As annotation tools show it.
+    cfg = masks(tmp_path, TURNED[turn](LABELS))
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    (tmp_path / 'img/a.png').unlink()
+    Image.fromarray(np.dstack([LABELS * 60] * 3)).save(
+        tmp_path / f'img/a.{suffix}', exif=exif, quality=100, lossless=True)
+    found = MaskImages(**cfg | dict(img_suffix=f'.{suffix}'))
+    for _ in range(2):
+        item = found[0]
+        red = np.asarray(item.image)[..., 0]
+        assert (np.round(red / 60) == item.labels).mean() > 0.99
+    text, = warnings()  # once a folder
+    assert f'a.{suffix} is turned upright by its EXIF orientation {turn}' in text
+    assert 'exiftool' in text
+
+
+@pytest.mark.parametrize('turn', [5, 6, 7, 8])
+def test_labels_of_the_stored_pixels_are_an_error_that_names_exif(tmp_path, turn):
+    with pytest.raises(UserValueError, match=(
+            f'ann/a.png is 40 x 30, its image .*img/a.png 30 x 40, because the image '
+            f'is turned upright by its EXIF orientation {turn}: turn the labels')):
+        MaskImages(**masks(tmp_path, turn=turn))[0]
+
+
+def test_labels_with_an_orientation_of_their_own_are_turned(tmp_path, warnings):
+    # A tool that copied the EXIF data of the photograph to the mask.
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    item = MaskImages(**masks(tmp_path, turn=6, exif=exif))[0]
+    np.testing.assert_array_equal(item.labels, TURNED[6](LABELS))
+    np.testing.assert_array_equal(np.asarray(item.image)[..., 0], item.labels * 60)
+
+
+def test_upright_images_are_not_warned_about(tmp_path, warnings):
+    MaskImages(**masks(tmp_path))[0]
+    assert not warnings()
+
+
+@pytest.mark.parametrize('turn, size, reason', [
+    (1, (40, 30), None), (3, (40, 30), None), (6, (30, 40), None),
+    (6, (40, 30), 'EXIF orientation turns it'), (1, (41, 30), 'size differs')])
+def test_entries_of_a_coco_file_have_the_size_of_the_upright_image(
+        tmp_path, turn, size, reason, warnings):
+    masks(tmp_path, turn=turn)
+    entry = dict(file_name='a.png', width=size[0], height=size[1])
+    image, why = read_entry(tmp_path / 'img', entry)
+    assert (image is None) == bool(reason) and (reason or 'None') in str(why)
+    assert len(warnings()) == (turn > 1 and not reason)
