@@ -23,6 +23,8 @@ class Reason(enum.IntEnum):
     BAD_TEXT = 10
     NO_IMAGE = 11
     NOT_DOWNLOADED = 12
+    # Of images again.
+    OTHER_FORMAT = 13
 
     @property
     def sentence(self) -> str:
@@ -37,12 +39,13 @@ _SENTENCES = {
     Reason.EMPTY: 'empty file',
     Reason.NOT_AN_IMAGE: 'not an image Pillow knows',
     Reason.DAMAGED: 'truncated or damaged image',
-    Reason.TOO_LARGE: "larger than Pillow's limit on pixels",
+    Reason.TOO_LARGE: 'more pixels than the limit',
     Reason.NO_TEXT: 'no caption',
     Reason.EMPTY_TEXT: 'empty caption',
     Reason.BAD_TEXT: 'caption is not readable text',
     Reason.NO_IMAGE: 'caption without an image',
     Reason.NOT_DOWNLOADED: 'URL without a local file',
+    Reason.OTHER_FORMAT: 'of a format that is not opened',
 }
 
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..datasets.image_files import read_image
 from .label_maps import COLORS, label_overlay
 from .sheet import SheetRow, fitted_size, image_sheet
 
@@ -29,7 +30,7 @@ def video_sheet(rows: Sequence[tuple[_Video, np.ndarray, np.ndarray]]) -> Image.
     for video, truth, found in rows:
         last = len(video.frames) - 1
         times = [0, *(round(share * last) for share in _TIMES)]
-        shown = [np.asarray(Image.open(video.frames[t]).convert('RGB')) for t in times]
+        shown = [np.asarray(read_image(str(video.frames[t]))) for t in times]
         ids = [int(i) for i in np.unique(truth[0]) if i not in (0, 255)]
         numbers = ', '.join(map(str, times))
         for title, masks in (('true masks', truth), ('found masks', found)):

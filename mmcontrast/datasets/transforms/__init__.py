@@ -1,5 +1,6 @@
 """Transform samples: read images, make views, pack them for the model."""
-from ..image_files import read_image, to_rgb
+from ..gray_levels import to_rgb
+from ..image_files import read_image
 from .crops import CenterCrops, Crop, IndependentCrops, OverlapCrops, RandomResizedCrops
 from .fast_views import FastTwoViews
 from .image_text import CropRegion, PackImageText

@@ -6,6 +6,7 @@ from PIL import Image
 
 from ...registry import TRANSFORMS
 from ...structures import View
+from ..gray_levels import GrayRange, checked_range, warn_without_contrast
 from ..image_files import as_image, encoded_bytes, load_upright, open_image
 from .crops import RandomResizedCrops
 from .decoding import best_shrink, decode_jpeg, is_jpeg, upright_size
@@ -37,10 +38,10 @@ class FastTwoViews(BaseTransform):
         interpolation: ``bilinear`` or ``bicubic``; views are antialiased when
             downsampled.
         reduced: Whether large JPEGs may be decoded at reduced size.
-        backend_args: Options of ``mmengine.fileio.get``.
+        backend_args, gray_range, max_pixels: See :class:`LoadImage`.
 
     Raises:
-        BadImage: If the file is missing, empty, no image, or damaged.
+        BadImage: If the file is missing, empty, no image, damaged, or too large.
     """
 
     def __init__(self, size: int | tuple[int, int] = 224,
@@ -48,7 +49,9 @@ class FastTwoViews(BaseTransform):
                  ratio: tuple[float, float] = (3 / 4, 4 / 3),
                  interpolation: str = 'bilinear', flip_prob: float = 0.5,
                  crop_pair: dict | None = None, reduced: bool = True,
-                 backend_args: dict | None = None) -> None:
+                 backend_args: dict | None = None,
+                 gray_range: GrayRange | None = None, max_pixels: int | None = None
+                 ) -> None:
         if interpolation not in ('bilinear', 'bicubic'):
             raise ValueError(
                 "FastTwoViews: interpolation must be 'bilinear' or 'bicubic', got "
@@ -60,6 +63,8 @@ class FastTwoViews(BaseTransform):
         self.crop_pair = TRANSFORMS.build(crop_pair or dict(type='IndependentCrops'))
         self.reduced = reduced
         self.backend_args = backend_args
+        self.gray_range = checked_range(gray_range, 'FastTwoViews: gray_range')
+        self.max_pixels = max_pixels
 
     def transform(self, results: dict, rng: random.Random = random) -> dict:
         path = results.get('img_path', '?')
@@ -73,6 +78,7 @@ class FastTwoViews(BaseTransform):
         else:
             shrink = best_shrink(size, crops, self.size) if self.reduced else 1
             decoded = decode_jpeg(data, image, path, shrink)
+            warn_without_contrast(decoded.pixels, path)
         results['img'] = [
             crop_decoded(decoded, crop, view.flipped, self.size, self.interpolation)
             for crop, view in zip(crops, views, strict=True)]
@@ -85,5 +91,9 @@ class FastTwoViews(BaseTransform):
         if results.get('img') is not None:
             return None, as_image(results['img'], path)
         data = encoded_bytes(results, self.backend_args)
-        image = open_image(data, path)
-        return (data, image) if is_jpeg(image) else (None, load_upright(image, path))
+        image = open_image(data, path, self.max_pixels)
+        if is_jpeg(image):
+            return data, image
+        image = load_upright(image, path, gray_range=self.gray_range)
+        warn_without_contrast(image, path)
+        return None, image

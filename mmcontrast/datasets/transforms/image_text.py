@@ -9,7 +9,7 @@ from mmengine.structures import BaseDataElement
 from PIL import Image
 
 from ...registry import TRANSFORMS
-from ..image_files import to_rgb
+from ..gray_levels import to_rgb
 from .packing import image_to_tensor
 
 

@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from PIL import Image
 from torch import Tensor
 
-from ...datasets.image_files import read_image
+from ...datasets.image_files import open_image, read_image
 from ...datasets.shapes import draw_placement
 from ...errors import UserKeyError, UserValueError
 from .compositing import paste
@@ -165,7 +165,7 @@ def as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     """(H, W, 3) uint8 image as it comes back from a JPEG file, written by Pillow."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, 'JPEG', quality=quality)
-    return np.asarray(Image.open(file))
+    return np.asarray(open_image(file.getvalue(), 'a composite'))
 
 
 def stacked(images: Sequence[np.ndarray]) -> Tensor:

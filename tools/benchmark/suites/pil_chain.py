@@ -7,11 +7,14 @@ jitter, gray, blur, solarize, float tensor.
 import math
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms import functional as tvf
+
+from mmcontrast.datasets.image_files import open_image
 
 Views = tuple[list[Image.Image], list[tuple]]
 
@@ -52,8 +55,7 @@ class PILChain:
 
 
 def decode(path: str) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert('RGB')
+    return open_image(Path(path).read_bytes(), path).convert('RGB')
 
 
 def crop_twice(image: Image.Image) -> Views:

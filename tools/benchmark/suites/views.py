@@ -10,6 +10,7 @@ from PIL import Image
 from timing.frame import Row, seconds, suite, time_in_turns
 
 from mmcontrast.datasets import UnlabeledImages
+from mmcontrast.datasets.image_files import open_image
 from mmcontrast.datasets.shapes import draw_scene, scene_seed
 from mmcontrast.datasets.transforms import decoding
 from mmcontrast.models import TwoViewPreprocessor
@@ -142,8 +143,8 @@ def file_rows(paths: Sequence[str]) -> Iterator[Row]:
     sizes = [Path(path).stat().st_size / 1e3 for path in paths]
     pixels = []
     for path in paths:
-        with Image.open(path) as image:
-            pixels.append(image.width * image.height / 1e6)
+        image = open_image(Path(path).read_bytes(), path)
+        pixels.append(image.width * image.height / 1e6)
     yield Row('images', len(paths), 'files', f'300 ({_SPEC})')
     yield Row('mean file', sum(sizes) / len(sizes), 'kB', f'53 ({_SPEC})')
     yield Row('mean image', sum(pixels) / len(pixels), 'Mpixel', f'0.2 ({_SPEC})')
