@@ -144,6 +144,14 @@ def read_turned(path: str) -> tuple[Image.Image, int]:
     return rgb, turn or orientation(image)
 
 
+def orientation_of(path: str) -> int:
+    """EXIF orientation of an image file, 1 if it cannot be read."""
+    try:
+        return read_turned(path)[1]
+    except BadImage:
+        return 1
+
+
 def upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation."""
     return image if orientation(image) == 1 else ImageOps.exif_transpose(image)

@@ -89,13 +89,25 @@ def read_labeled_image(path: str | Path, map_path: str | Path, in_colors: bool =
     """
     image, turn = read_turned(str(path))
     values = read_label_map(map_path, in_colors).values
-    labels_size = values.shape[1::-1]
-    check_turn(path, turn, image.size, map_path, labels_size)
-    if labels_size != image.size:
-        raise UserValueError(
-            f'{map_path} is {labels_size[0]} x {labels_size[1]}, its image {path} '
-            f'{image.width} x {image.height}; they must be of one size.')
+    check_sizes(path, turn, image.size, map_path, values.shape[1::-1])
     return image, values
+
+
+def check_sizes(path: str | Path, turn: int, size: tuple[int, int],
+                labels: str | Path, labels_size: tuple[int, int]) -> None:
+    """Check that labels have the size of their image.
+
+    Args:
+        turn, size, labels, labels_size: See :func:`check_turn`.
+
+    Raises:
+        UserValueError: If they do not; it names the EXIF orientation if that is why.
+    """
+    check_turn(path, turn, size, labels, labels_size)
+    if tuple(labels_size) != tuple(size):
+        raise UserValueError(
+            f'{labels} is {labels_size[0]} x {labels_size[1]}, its image {path} '
+            f'{size[0]} x {size[1]}; they must be of one size.')
 
 
 def check_turn(path: str | Path, turn: int, size: tuple[int, int],

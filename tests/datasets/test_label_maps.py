@@ -5,6 +5,9 @@ import logging
 import numpy as np
 import pytest
 from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
+from mmseg.datasets import BaseSegDataset
+from mmseg.utils import register_all_modules
 from PIL import Image
 
 from mmcontrast.apis.data.annotated_images import read_entry
@@ -18,6 +21,7 @@ from mmcontrast.datasets.segmented_images import (
 )
 from mmcontrast.datasets.video_clips import read_ids
 from mmcontrast.errors import UserValueError
+from mmcontrast.registry import TRANSFORMS
 
 LABELS = np.zeros((30, 40), np.uint8)
 LABELS[5:20, 8:31] = 3
@@ -235,3 +239,57 @@ def test_entries_of_a_coco_file_have_the_size_of_the_upright_image(
     image, why = read_entry(tmp_path / 'img', entry)
     assert (image is None) == bool(reason) and (reason or 'None') in str(why)
     assert len(warnings()) == (turn > 1 and not reason)
+
+
+# ---- in pipelines of mmseg
+
+def seg_dataset(cfg):
+    register_all_modules(init_default_scope=False)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        return BaseSegDataset(
+            img_suffix=cfg['img_suffix'], seg_map_suffix=cfg['seg_map_suffix'],
+            metainfo=dict(classes=tuple('abcd')),
+            data_prefix=dict(img_path=cfg['img_dir'], seg_map_path=cfg['ann_dir']),
+            pipeline=[dict(type='LoadImageFromFile'),
+                      dict(type='mmcontrast.LoadLabelMap'),
+                      dict(type='PackSegInputs')])
+
+
+@pytest.mark.parametrize('options', [
+    {}, dict(reduce_zero_label=True), dict(label_map={0: 255, 1: 0})])
+def test_label_maps_of_8_bits_are_those_of_mmseg(tmp_path, options):
+    cfg = masks(tmp_path, LABELS + np.uint8(252) * (LABELS == 3))
+    found, mmseg = (
+        load_steps(cfg, load, options) for load in
+        ('mmcontrast.LoadLabelMap', 'mmseg.LoadAnnotations'))
+    np.testing.assert_array_equal(found, mmseg)
+
+
+def load_steps(cfg, load, options):
+    info = dict(seg_map_path=f"{cfg['ann_dir']}/a.png", seg_fields=[],
+                reduce_zero_label=False, label_map=None) | options
+    step = TRANSFORMS.build(dict(type=load))
+    result = step(info)
+    assert result['seg_fields'] == ['gt_seg_map'] and step.with_seg
+    return result['gt_seg_map']
+
+
+def test_masks_of_16_bits_go_through_mmseg(tmp_path):
+    values = (np.arange(1200).reshape(30, 40) % 300).astype(np.uint16)
+    data = seg_dataset(masks(tmp_path, values))[0]
+    assert data['data_samples'].gt_sem_seg.data.max() == 299
+
+
+def test_a_pipeline_of_mmseg_refuses_what_other_readers_refuse(tmp_path):
+    cfg = masks(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new('RGB', (40, 30)).save(tmp_path / 'img/a.jpg', exif=exif)
+    with pytest.raises(UserValueError, match='EXIF orientation 6'):
+        seg_dataset(cfg | dict(img_suffix='.jpg'))[0]
+    Image.fromarray(LABELS[:9]).save(tmp_path / 'ann/a.png')
+    with pytest.raises(UserValueError, match='40 x 9, its image .* 40 x 30'):
+        seg_dataset(cfg)[0]
+    Image.fromarray(LABELS).save(tmp_path / 'ann/a.png', 'JPEG')
+    with pytest.raises(UserValueError, match='stored as JPEG'):
+        seg_dataset(cfg)[0]

@@ -17,7 +17,7 @@ ignore_index = len(classes)
 scale, crop_size = (480, 360), (320, 320)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='mmcontrast.LoadLabelMap'),
     dict(type='RandomResize', scale=scale, ratio_range=(1.0, 2.0), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75,
          ignore_index=ignore_index),
@@ -27,7 +27,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=scale, keep_ratio=True),
-    dict(type='LoadAnnotations'),
+    dict(type='mmcontrast.LoadLabelMap'),
     dict(type='PackSegInputs')]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -35,7 +35,7 @@ tta_pipeline = [
         [dict(type='Resize', scale=(int(480 * r), int(360 * r)), keep_ratio=True)
          for r in (0.75, 1.0, 1.25)],
         [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)],
-        [dict(type='LoadAnnotations')],
+        [dict(type='mmcontrast.LoadLabelMap')],
         [dict(type='PackSegInputs')]])]
 
 train_dataloader = dict(

@@ -22,7 +22,7 @@ metainfo = dict(classes=classes, palette=palette[:len(classes)])
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(256, 256)),
-    dict(type='LoadAnnotations'),
+    dict(type='mmcontrast.LoadLabelMap'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs')]
 

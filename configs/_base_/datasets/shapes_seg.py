@@ -15,7 +15,7 @@ metainfo = dict(classes=classes, palette=palette)
 crop_size = (256, 256)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='mmcontrast.LoadLabelMap'),
     dict(type='RandomResize', scale=crop_size, ratio_range=(1.0, 1.5), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),
@@ -23,14 +23,14 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=crop_size),
-    dict(type='LoadAnnotations'),
+    dict(type='mmcontrast.LoadLabelMap'),
     dict(type='PackSegInputs')]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='TestTimeAug', transforms=[
         [dict(type='Resize', scale=(side, side)) for side in (256, 320)],
         [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0., 1.)],
-        [dict(type='LoadAnnotations')],
+        [dict(type='mmcontrast.LoadLabelMap')],
         [dict(type='PackSegInputs')]])]
 
 train_dataloader = dict(

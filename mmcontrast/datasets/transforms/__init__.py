@@ -4,7 +4,7 @@ from ..image_files import read_image
 from .crops import CenterCrops, Crop, IndependentCrops, OverlapCrops, RandomResizedCrops
 from .fast_views import FastTwoViews
 from .image_text import CropRegion, PackImageText
-from .loading import LoadImage
+from .loading import LoadImage, LoadLabelMap
 from .packing import PackViews, image_to_tensor
 from .paired_images import CropImage, CropImageCenter, FlipImageText
 from .photometric import (
@@ -22,8 +22,8 @@ from .two_views import INTERPOLATIONS, TwoViews, crop_and_resize
 __all__ = [
     'INTERPOLATIONS', 'RECIPES', 'CaptionFromClass', 'CenterCrops', 'ChooseText',
     'CleanText', 'Crop', 'CropImage', 'CropImageCenter', 'CropRegion', 'FastTwoViews',
-    'FlipImageText', 'IndependentCrops', 'LoadImage', 'OverlapCrops', 'PackImageText',
-    'PackViews', 'RandomResizedCrops', 'TwoViews', 'ViewColorJitter',
+    'FlipImageText', 'IndependentCrops', 'LoadImage', 'LoadLabelMap', 'OverlapCrops',
+    'PackImageText', 'PackViews', 'RandomResizedCrops', 'TwoViews', 'ViewColorJitter',
     'ViewGaussianBlur', 'ViewGrayscale', 'ViewRandAugment', 'ViewSolarize', 'ViewStep',
     'crop_and_resize', 'image_to_tensor', 'read_image', 'to_rgb', 'view_steps',
 ]

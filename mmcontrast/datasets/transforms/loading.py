@@ -1,9 +1,11 @@
-"""Read the image of a sample."""
+"""Read the image and the label map of a sample."""
+import numpy as np
 from mmcv.transforms import BaseTransform
 
 from ...registry import TRANSFORMS
 from ..gray_levels import GrayRange, checked_range
-from ..image_files import as_image, decode_bytes, encoded_bytes
+from ..image_files import as_image, decode_bytes, encoded_bytes, orientation_of
+from ..label_maps import check_sizes, read_label_map
 
 
 @TRANSFORMS.register_module()
@@ -51,4 +53,49 @@ class LoadImage(BaseTransform):
             image = as_image(image, results.get('img_path', '?'))
         results['img'] = image
         results['ori_shape'] = results['img_shape'] = image.size[::-1]
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadLabelMap(BaseTransform):
+    """Read ``seg_map_path``, in pipelines of mmseg.
+
+    As mmseg's ``LoadAnnotations``, and with the care of all our readers: masks of more
+    than 8 bits keep their values, JPEGs and other formats that change labels are
+    refused, and a map that does not fit its image is named, also if the reason is the
+    EXIF orientation of the image.
+
+    Sets ``gt_seg_map``, (H, W) uint8 or uint16, and adds it to ``seg_fields``. With
+    ``reduce_zero_label`` of the dataset, 0 becomes the largest number of the type (255
+    or 65535), which is not shifted, and all others 1 less.
+
+    Raises:
+        FileNotFoundError: If the label map is missing.
+        UserValueError: If it is none, or has another size than its image.
+    """
+
+    #: That label maps are read, for tools that look.
+    with_seg = True
+
+    def transform(self, results: dict) -> dict:
+        path, image = results['seg_map_path'], results.get('img_path')
+        values = read_label_map(path).values
+        if results.get('ori_shape') is not None:
+            size = tuple(results['ori_shape'][1::-1])
+            if size != values.shape[1::-1]:
+                check_sizes(image, orientation_of(image), size, path,
+                            values.shape[1::-1])
+        if values.dtype not in (np.uint8, np.uint16):
+            values = values.astype(np.uint16)  # OpenCV resizes no int32
+        labels = values.copy()
+        if results.get('reduce_zero_label'):
+            top = np.iinfo(values.dtype).max
+            labels[values == 0] = top
+            shifted = (values > 0) & (values < top)
+            labels[shifted] -= 1
+        known = labels.copy()
+        for former, new in (results.get('label_map') or {}).items():
+            labels[known == former] = new
+        results['gt_seg_map'] = labels
+        results.setdefault('seg_fields', []).append('gt_seg_map')
         return results
