@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.fileio import get
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from ..errors import UserValueError
+from ..errors import UserError, UserValueError
 from ..io.size_limit import check_size
 from .bad_images import BadImage, Reason
 from .gray_levels import GrayRange, to_8_bits, to_rgb, warn_without_contrast
@@ -126,7 +126,7 @@ def _reading(path: str) -> Iterator[None]:
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         yield
-    except MemoryError:
+    except (MemoryError, UserError):
         raise
     except Exception as error:
         # Pillow's readers raise OSError, SyntaxError, ValueError, EOFError,

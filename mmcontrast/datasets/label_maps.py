@@ -53,11 +53,8 @@ def read_label_map(path: str | Path, in_colors: bool = False) -> LabelMap:
         UserValueError: If it is damaged, or stored in a lossy format, or has the wrong
             kind of pixels.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: no such label map.')
+    image = open_label_map(path)
     try:
-        image = open_image(read_bytes(str(path)), str(path))
-        _check_exact(image, path)
         image = load_values(image, str(path))
     except BadImage as error:
         raise UserValueError(f'Label map {error}.') from None
@@ -71,6 +68,22 @@ def read_label_map(path: str | Path, in_colors: bool = False) -> LabelMap:
     if values.dtype == bool:
         values = values.astype(np.uint8)
     return LabelMap(values.astype(values.dtype.newbyteorder('=')), image.getpalette())
+
+
+def open_label_map(path: str | Path) -> Image.Image:
+    """Open a label map: read its header, and no pixels.
+
+    Raises:
+        FileNotFoundError, UserValueError: See :func:`read_label_map`.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path}: no such label map.')
+    try:
+        image = open_image(read_bytes(str(path)), str(path))
+    except BadImage as error:
+        raise UserValueError(f'Label map {error}.') from None
+    _check_exact(image, path)
+    return image
 
 
 def read_labeled_image(path: str | Path, map_path: str | Path, in_colors: bool = False

@@ -136,6 +136,9 @@ def test_one_range_for_a_data_set_keeps_its_images_comparable(tmp_path, monkeypa
     assert (levels_of(tmp_path / 'bright.png', gray_range=(1000, 2000))
             == np.clip((TWELVE_BITS - 1000) * 256 // 1000, 0, 255)).all()
     # Every reader, also those of tools.
+    monkeypatch.setenv('MMCONTRAST_GRAY_RANGE', '0-4095')
+    with pytest.raises(UserValueError, match='MMCONTRAST_GRAY_RANGE must be'):
+        read_image(str(tmp_path / 'dark.png'))
     monkeypatch.setenv('MMCONTRAST_GRAY_RANGE', '0,4095')
     source, = list_images(tmp_path / 'dark.png')
     assert (source.read()[..., 0] == expected['dark']).all()

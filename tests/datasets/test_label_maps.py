@@ -1,9 +1,11 @@
 """Label maps: formats, bits, EXIF, and what is ignored."""
 import json
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmseg.datasets import BaseSegDataset
@@ -11,6 +13,7 @@ from mmseg.utils import register_all_modules
 from PIL import Image
 
 from mmcontrast.apis.data.annotated_images import read_entry
+from mmcontrast.apis.doctor.label_maps import LabelMaps
 from mmcontrast.datasets import label_maps
 from mmcontrast.datasets.label_maps import read_label_map
 from mmcontrast.datasets.labeled_images import load_labeled_images
@@ -92,6 +95,16 @@ def test_panoptic_ids_stored_as_jpeg_are_refused(tmp_path):
         annotations=[dict(image_id=1, file_name='a.png', segments_info=[])])))
     with pytest.raises(UserValueError, match='panoptic_val/a.png is a label map'):
         open_segmented_images(tmp_path, 'val')[0]
+
+
+def test_the_doctor_names_label_maps_in_jpeg_that_mmseg_would_read(tmp_path):
+    cfg = masks(tmp_path)
+    Image.fromarray(LABELS).save(tmp_path / 'ann/a.png', 'JPEG')
+    dataset = SimpleNamespace(metainfo=dict(classes='abcd'))
+    maps = LabelMaps(Config(), 'train_dataloader', dataset, TRANSFORMS.build(
+        dict(type='mmseg.LoadAnnotations')))
+    problem, = maps.problems(0, dict(seg_map_path=f"{cfg['ann_dir']}/a.png"), None)
+    assert 'a.png is a label map stored as JPEG' in problem
 
 
 def few_bits():

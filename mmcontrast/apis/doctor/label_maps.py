@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.config import Config
 
 from ...datasets.absent_classes import absence_note, only_one_class
+from ...datasets.label_maps import open_label_map
 from .report import Report, error_text
 
 #: Of mmseg: heads, datasets and metrics ignore it unless they say otherwise.
@@ -45,6 +46,8 @@ class LabelMaps:
         if '://' not in path and not Path(path).exists():
             return [f'{path}: label map not found']
         try:
+            if '://' not in path:
+                open_label_map(path)  # no JPEG, whatever the pipeline accepts
             labels = self.load(dict(info, seg_fields=[]))['gt_seg_map']
         except Exception as error:
             return [f'{path}: label map cannot be read ({error_text(error)})']
