@@ -73,7 +73,7 @@ def test_the_range_of_a_file_becomes_the_whole_range(tmp_path, kind, warnings):
 
 @pytest.mark.parametrize('channels', [1, 3])
 def test_values_that_fill_16_bits_keep_their_brightness(tmp_path, channels):
-    values = np.dstack([TWELVE_BITS * 8 + 5000] * channels).astype(np.uint16)
+    values = np.dstack([TWELVE_BITS * 9 + 5000] * channels).astype(np.uint16)
     cv2.imwrite(str(tmp_path / 'a.png'), values)
     assert (levels_of(tmp_path / 'a.png') == values[..., 0] >> 8).all()
 
