@@ -113,6 +113,16 @@ def command(neighbor: Neighbor, dist: str) -> str:
     return f"pip install '{dist}{neighbor.fits}'"
 
 
+def install_command(module: str) -> str:
+    """The pip command that installs a neighbor of the line that is here.
+
+    ``pip install 'mmcontrast[...]'`` needs a package index that holds mmcontrast; this
+    works in any environment.
+    """
+    neighbor = next(n for n in NEIGHBORS if n.module == module)
+    return command(neighbor, _dist_of_this_line(neighbor))
+
+
 def _numbers(version: str) -> tuple:
     """(2, 11, 0) of '2.11.0+cu128'."""
     return tuple(map(int, re.match(r'\d+(?:\.\d+)*', version)[0].split('.')))
@@ -164,4 +174,4 @@ def _find_base_configs_by_path() -> None:
 def _dist_of_this_line(neighbor: Neighbor) -> str:
     mmengine = next(n for n in NEIGHBORS if n.module == 'mmengine')
     maintained = find(mmengine)[0] == mmengine.dists[0]
-    return neighbor.dists[0 if maintained else 1]
+    return neighbor.dists[0 if maintained or len(neighbor.dists) == 1 else 1]

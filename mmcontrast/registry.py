@@ -132,11 +132,11 @@ def similar_names(registry: roots.Registry, name: str, num: int) -> list[str]:
 
 
 def _missing(name: str, library: str, error: ImportError) -> MissingLibraryError:
-    from ._compat import NEIGHBORS, command
+    from ._compat import NEIGHBORS, install_command
     how = 'Install it, or correct the scope before the dot.'
-    for neighbor in NEIGHBORS:
-        if neighbor.module == library.partition('.')[0]:
-            how = f'Run: {command(neighbor, neighbor.dists[0])}'
+    module = library.partition('.')[0]
+    if module in {neighbor.module for neighbor in NEIGHBORS}:
+        how = f'Run: {install_command(module)}'
     return MissingLibraryError(
         f'{name!r} needs {library}, which cannot be imported here: {error}. {how}')
 

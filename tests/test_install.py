@@ -303,6 +303,17 @@ def test_the_advice_keeps_to_the_line_that_is_installed(original):
     assert "pip install 'mmsegmentation>=1.0,<2'" in said
 
 
+def test_no_message_asks_pip_for_a_package_that_no_index_holds():
+    """issue 16, build 4: pip install 'mmcontrast[...]' works nowhere today."""
+    files = [*(ROOT / 'mmcontrast').rglob('*.py'), *(ROOT / 'tools').rglob('*.py'),
+             *ROOT.glob('docs/**/*.md'), *ROOT.glob('projects/**/*.md'),
+             *ROOT.glob('configs/**/*.md'), ROOT / 'README.md']
+    wrong = re.compile(r'pip install\W+(?:"\s*")?\W*mmcontrast(\[|\s|$)')
+    found = [str(file.relative_to(ROOT)) for file in files
+             if '.mim' not in file.parts and wrong.search(file.read_text())]
+    assert found == []
+
+
 # An interpreter that is used as it is.
 
 def test_a_fitting_interpreter_passes_in_silence():

@@ -109,5 +109,5 @@ def _msgpack() -> ModuleType:
         import msgpack
     except ImportError as error:
         raise ImportError(
-            "Flax checkpoints need msgpack: pip install 'mmcontrast[flax]'") from error
+            'Flax checkpoints need msgpack: pip install msgpack') from error
     return msgpack

@@ -7,6 +7,7 @@ from mmengine.model.weight_init import update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
+from .._compat import install_command
 from ..errors import UserKeyError, did_you_mean
 from ..io.checkpoint import count_prefixes, find_state_dict, read_checkpoint
 from ..io.script_archive import is_script_archive, read_script_archive
@@ -122,8 +123,8 @@ def open_clip() -> ModuleType:
         import open_clip
     except ImportError as error:
         raise ImportError(
-            "CLIP's towers and tokenizer need open_clip: pip install "
-            "'mmcontrast[text]'") from error
+            "CLIP's towers and tokenizer need open_clip: "
+            f'{install_command("open_clip")}') from error
     return open_clip
 
 

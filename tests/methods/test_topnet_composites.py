@@ -501,11 +501,11 @@ def test_missing_weights_say_which_file_it_is(tmp_path, folder):
         LPIPSAlexNet(folder / 'alexnet.pth', folder / 'alexnet.pth')
 
 
-def test_a_missing_library_is_named_with_its_extra(folder, monkeypatch):
+def test_a_missing_library_is_named_with_its_pip_command(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, 'torchmetrics', None)
     for build in (lambda: LPIPSAlexNet(folder / 'alexnet.pth'),
                   lambda: FIDInception(folder / 'alexnet.pth')):
-        with pytest.raises(ImportError, match=re.escape('mmcontrast[placement]')):
+        with pytest.raises(ImportError, match=re.escape('torchmetrics[image]')):
             build()
 
 

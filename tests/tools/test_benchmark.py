@@ -22,7 +22,7 @@ def counting_suite():
 
         def run():
             turn = next(turns)
-            yield Row('count', 10 * turn, 'ms', reference='spec 6: 5 ms')
+            yield Row('count', 10 * turn, 'ms', reference='released code: 5 ms')
             yield Row('pair', [turn, -turn], 'x', target='at most 1')
         return run
     yield SUITES['counting']
@@ -35,7 +35,7 @@ def test_warm_up_does_not_count_and_median_and_range_are_kept(counting_suite):
     assert (count.spread.median, count.spread.least, count.spread.greatest) == (
         20, 10, 30)
     assert pair.spread.values == [1, -1, 2, -2, 3, -3]
-    assert (count.reference, pair.target) == ('spec 6: 5 ms', 'at most 1')
+    assert (count.reference, pair.target) == ('released code: 5 ms', 'at most 1')
 
 
 def test_options_reach_the_suite(counting_suite):
@@ -92,7 +92,7 @@ def test_report_names_machine_command_commit_and_quotes_references(
     assert report['commit'] == git_commit() != ''
     text = page.read_text()
     assert '`python run.py counting`' in text
-    assert '| count | ms | 20 | 10 to 30 | 3 |  | spec 6: 5 ms |' in text
+    assert '| count | ms | 20 | 10 to 30 | 3 |  | released code: 5 ms |' in text
     assert 'not measured here' in text
 
 

@@ -163,7 +163,7 @@ def test_a_pipeline_is_a_local_folder_and_needs_diffusers(tmp_path, monkeypatch)
         DiffusersInpainter(tmp_path / 'runwayml/inpainting')
     (tmp_path / 'model_index.json').write_text('{}')
     monkeypatch.setitem(sys.modules, 'diffusers', None)
-    with pytest.raises(ImportError, match=r"pip install 'mmcontrast\[diffusion\]'"):
+    with pytest.raises(ImportError, match='pip install diffusers '):
         DiffusersInpainter(tmp_path)
 
 

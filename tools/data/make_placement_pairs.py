@@ -91,8 +91,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_inpainting(group) -> None:
     add = group.add_argument
     add('--inpainter', choices=['telea', 'diffusers'], default='telea',
-        help="OpenCV's, or a pipeline of diffusers (pip install "
-        "'mmcontrast[diffusion]')")
+        help="OpenCV's, or a pipeline of diffusers (pip install diffusers transformers "
+        'accelerate)')
     add('--weights', metavar='FOLDER',
         help='local folder of the pipeline, with model_index.json and safetensors')
     add('--device', default='cpu', help='of the pipeline and of the scorer')

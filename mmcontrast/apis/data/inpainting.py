@@ -94,8 +94,8 @@ def load_pipeline(weights: str | Path, device: str) -> Callable:
     except ImportError as error:
         raise ImportError(
             'Inpainting by diffusion needs the library diffusers, which cannot be '
-            f"imported here: {error}. Run: pip install 'mmcontrast[diffusion]', or use "
-            '--inpainter telea.') from error
+            f'imported here: {error}. Run: pip install diffusers transformers '
+            'accelerate, or use --inpainter telea.') from error
     return AutoPipelineForInpainting.from_pretrained(
         folder, local_files_only=True, use_safetensors=True).to(device)
 

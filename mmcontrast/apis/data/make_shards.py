@@ -250,5 +250,5 @@ def _import_shard_writer():
         from webdataset import ShardWriter
     except ImportError:
         raise ImportError('Writing tar shards needs the library webdataset: '
-                          "pip install 'mmcontrast[shards]'") from None
+                          'pip install webdataset') from None
     return ShardWriter

@@ -47,8 +47,8 @@ def import_lmdb():
         import lmdb
     except ImportError:
         raise ImportError(
-            'Reading and writing .lmdb needs the library lmdb: '
-            "pip install 'mmcontrast[shards]'") from None
+            'Reading and writing .lmdb needs the library lmdb: pip install lmdb'
+        ) from None
     return lmdb
 
 

@@ -69,7 +69,7 @@ def _import_braceexpand():
         from braceexpand import braceexpand
     except ImportError:
         raise ImportError(
-            'A pattern like {000..099} needs the library webdataset: '
-            "pip install 'mmcontrast[shards]'. A glob like train-*.tar does not."
+            'A pattern like {000..099} needs the library webdataset: pip install '
+            'webdataset. A glob like train-*.tar does not.'
         ) from None
     return braceexpand

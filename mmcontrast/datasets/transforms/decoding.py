@@ -10,7 +10,7 @@ from .resampling import DecodedImage
 
 try:
     import simplejpeg
-except ImportError:  # an optional extra: pip install 'mmcontrast[jpeg]'
+except ImportError:  # optional: pip install simplejpeg
     simplejpeg = None
 
 # In a downscaled image crop edges lie between pixels. Only Pillow's resize supports

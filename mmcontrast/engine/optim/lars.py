@@ -31,7 +31,7 @@ class LARS(Optimizer):
     dimension get neither decay nor rescaling.
 
     A step allocates no tensor of the size of a weight. On CPU one compiled kernel
-    updates each weight where numba is installed (``pip install 'mmcontrast[cpu]'``), a
+    updates each weight where numba is installed (``pip install numba``), a
     few tensor operations elsewhere. On other devices multi-tensor kernels run without
     synchronizing with the host, and overwrite the gradients with ``g'``.
 

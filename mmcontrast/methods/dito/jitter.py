@@ -53,8 +53,8 @@ def place(shape: tuple[int, int], size: int, ratio: float = 1.0,
           shift: tuple[float, float] = (0.0, 0.0)) -> Placement:
     """Fit an image into a square of ``round(ratio * size)``, then crop it to ``size``.
 
-    Source: spec-described behavior of the reference's input pipeline (golden cases
-    ``lsj_*``); sides are rounded, half to even, and never below one pixel.
+    Source: the input pipeline of the released code, as recorded in the golden cases
+    ``lsj_*``; sides are rounded, half to even, and never below one pixel.
 
     Args:
         shape: (height, width) of the image.

@@ -30,7 +30,7 @@ def import_lvis():
     try:
         import lvis.eval
     except ImportError as error:
-        raise ImportError("LVIS scores need lvis-api: pip install 'mmcontrast[lvis]'"
+        raise ImportError('LVIS scores need lvis-api: pip install lvis==0.5.3'
                           ) from error
     if not hasattr(np, 'float'):
         # Its own name for numpy; numpy itself stays as it is.

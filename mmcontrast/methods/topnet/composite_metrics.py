@@ -1,6 +1,6 @@
 """Score composites: share that a classifier accepts, FID, and diversity by LPIPS.
 
-GracoNet's protocol for generative methods (spec section 6.3). BOOTPLACE (CVPR 2025)
+The protocol of GracoNet (ECCV 2022) for generative methods. BOOTPLACE (CVPR 2025)
 rejects FID and LPIPS, as blind to artifacts at borders and to resolution.
 """
 from collections.abc import Mapping, Sequence

@@ -16,7 +16,7 @@ from ...errors import UserKeyError, UserValueError, did_you_mean
 from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
 from ...registry import FUNCTIONS, MODELS
 
-EXTRA = "pip install 'mmcontrast[placement]'"
+INSTALL = "pip install 'torchmetrics[image]'"
 INCEPTION_FILE = 'weights-inception-2015-12-05-6726825d.pth'
 ALEXNET_FILE = 'alexnet-owt-7be5be79.pth'
 #: After each ReLU of the features, and how many channels there are.
@@ -46,7 +46,7 @@ class FIDInception(nn.Module):
         path = weights_file(weights, INCEPTION_FILE, 'the releases of torch-fidelity')
         if not all(map(importlib.util.find_spec, ('torchmetrics', 'torch_fidelity'))):
             raise ImportError(f'FIDInception needs torchmetrics and torch-fidelity: '
-                              f'{EXTRA}')
+                              f'{INSTALL}')
         from torchmetrics.image.fid import NoTrainInceptionV3
         find_state_dict(read_checkpoint(path), path)  # torch-fidelity does not check it
         self.network = NoTrainInceptionV3(
@@ -225,7 +225,7 @@ def _linear_file(path: str | Path | None) -> Path:
     found = importlib.util.find_spec('torchmetrics')
     if found is None:
         raise ImportError(
-            f'LPIPSAlexNet takes its linear weights from torchmetrics: {EXTRA}, or '
+            f'LPIPSAlexNet takes its linear weights from torchmetrics: {INSTALL}, or '
             "give linear_weights, the path of lpips' weights/v0.1/alex.pth.")
     return Path(found.origin).parent / 'functional/image/lpips_models/alex.pth'
 

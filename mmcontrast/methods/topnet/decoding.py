@@ -68,7 +68,7 @@ def decode_batch(heat: Tensor, grid: PlacementGrid, background_wh, object_wh,
     leave the background after it, and ``Constraints(inside=True)`` rules them out
     before. Of equal scores the first in the flat order of the map leads.
 
-    Source: spec section 6.1.
+    The paper (arXiv 2304.03372) does not describe its decoding; this one is ours.
 
     Args:
         heat: (B, S, H, W) scores.

@@ -28,8 +28,8 @@ class PlacementFusion(BaseModule):
     weights add up to 1, so the results are the same and the largest map has S channels
     and no others.
 
-    Source: TopNet (arXiv 2304.03372); sizes and normalization are those of spec
-    section 3.1, as the paper's are not known.
+    Source: TopNet (CVPR 2023, arXiv 2304.03372); sizes and normalization are ours, as
+    the paper's are not known.
 
     Args:
         dim: D, channels of the transformer; a multiple of ``heads``.

@@ -20,7 +20,7 @@ class PlacementGrid:
     W x H pixels: the aspect ratio is the object's. All is float64, as bin edges such as
     5 / 16 must be met exactly.
 
-    Source: spec section 2.4; the paper does not give its bookkeeping. The binning
+    The paper does not give its bookkeeping; this one is ours. The binning
     'fopa' has the 16 scales of "Fast Object Placement Assessment" (arXiv 2205.14280).
 
     Args:

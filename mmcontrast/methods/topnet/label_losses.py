@@ -19,7 +19,7 @@ class SparseCellBCE(nn.Module):
     The mean runs over all labels of the batch. Trained on positives alone, every score
     becomes 1: the data set must have negatives, and a warning says so if none is seen.
 
-    Source: spec section 4.2, after the unofficial code's loss.
+    Source: the loss of the unofficial code, bcmi/TopNet-Object-Placement.
     """
 
     def __init__(self) -> None:
@@ -48,8 +48,8 @@ class GaussianPeakFocalLoss(nn.Module):
     negative is a square of zeros. All other cells take no part: as negatives, they
     would push every score to 0. The sum is divided by the number of positives.
 
-    Source: spec section 4.3, after a student's re-implementation; the loss is that of
-    CornerNet (Law and Deng, ECCV 2018). An option: the width of the peaks rewards blur.
+    Source: CornerNet (Law and Deng, ECCV 2018), section 3.2. An option, not TopNet's
+    own: the width of the peaks rewards blur.
 
     Args:
         alpha, beta: Exponents of the scores and of the distance from a peak.

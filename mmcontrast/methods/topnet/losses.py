@@ -29,7 +29,8 @@ class SparseContrastiveLoss(nn.Module):
     so one weight a cell, summed over the positives without gradient, gives the same
     value and gradient.
 
-    Source: spec section 4.1; TopNet's paper does not give its formula.
+    Source: TopNet (CVPR 2023) names this kind of loss without a formula; this one is
+    ours.
 
     Args:
         margin: m of the rank term. With 0 and ``range_k=1``, a map that is equal but

@@ -36,7 +36,7 @@ class PlacementIoU(BaseMetric):
     ``TopNet`` with ``test_cfg=dict(fix='center')``.
 
     Source: BOOTPLACE (CVPR 2025), section 4, for IOU@k and IOU50@k, which are given in
-    percent there; spec section 6.3. Its 3,566 test items of OPA are about as many as
+    percent there. Its 3,566 test items of OPA are about as many as
     OPA has positive test rows (3,588), so that every positive counts once: with
     ``OPAComposites``, whose items hold all positives of a pair, its figures are those
     of ``per_truth=True``.

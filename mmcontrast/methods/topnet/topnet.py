@@ -29,8 +29,8 @@ class TopNet(BaseModel):
     the other. In eval mode, scores do not depend on what else is in the batch.
 
     Source: "TopNet: Transformer-based Object Placement Network for Image Compositing"
-    (CVPR 2023, arXiv 2304.03372), whose code is not public; sizes and losses that the
-    paper's readable parts do not give are those of the spec.
+    (CVPR 2023, arXiv 2304.03372), whose code is not public; sizes and losses
+    that are not known from the paper are ours.
 
     Args:
         background_encoder: Any registered backbone that returns a map or tokens:

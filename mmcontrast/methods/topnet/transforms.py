@@ -80,7 +80,7 @@ class JitterObject(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PrepareTopNet(BaseTransform):
-    """Prepare background and object for TopNet (spec 2.4).
+    """Prepare background and object for TopNet.
 
     The background is resized without regard to its aspect ratio; the object is put on
     the mean color, padded to a square and resized. Sets ``background`` (S, S, 3) and

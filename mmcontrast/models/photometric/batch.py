@@ -34,7 +34,7 @@ def augment(images: Tensor, params: AugmentParams) -> Tensor:
     """Augmented copies of (N, 3, H, W) uint8 images, on their device.
 
     A CPU processes one image after the other, which then stays in the cache: with
-    kernels if numba is installed (``pip install 'mmcontrast[cpu]'``; the first batch
+    kernels if numba is installed (``pip install numba``; the first batch
     compiles them, which takes some seconds), else with Pillow, which is about eight
     times slower.
     """

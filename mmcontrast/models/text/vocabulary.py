@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from ..._compat import install_command
 from ...datasets.class_files import parse_json, parse_lines, read_class_file
 from ...datasets.open_vocabulary import plain_name
 from ...errors import UserValueError
@@ -13,7 +14,6 @@ from ...registry import DATASETS, UnknownTypeError
 # Where mmseg and mmdet keep their lists of class names.
 LISTS = dict(mmseg='mmseg.utils.class_names',
              mmdet='mmdet.evaluation.functional.class_names')
-EXTRAS = dict(mmseg='seg', mmdet='det')
 # What a path to a class list ends in.
 FILE_SUFFIXES = ('.txt', '.json', '.csv', '.tsv', '.yaml', '.yml', '.names')
 
@@ -235,8 +235,8 @@ def _listed(library: str, alias: str, needed: bool) -> Sequence[str] | None:
         if not needed:
             return None
         raise ImportError(
-            f"The classes of '{library}.{alias}' are {library}'s: pip install "
-            f"'mmcontrast[{EXTRAS[library]}]'. A text file with the class names does "
+            f"The classes of '{library}.{alias}' are {library}'s: "
+            f'{install_command(library)}. A text file with the class names does '
             'without it.') from error
     known = {name for names in lists.dataset_aliases.values() for name in names}
     return lists.get_classes(alias) if alias in known else None

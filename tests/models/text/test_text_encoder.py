@@ -153,9 +153,9 @@ def test_autocast_computes_in_bfloat16_and_trains():
     assert contexts.grad.isfinite().all()
 
 
-def test_without_open_clip_the_extra_is_named(monkeypatch):
+def test_without_open_clip_its_pip_command_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, 'open_clip', None)
-    with pytest.raises(ImportError, match=r"pip install 'mmcontrast\[text\]'"):
+    with pytest.raises(ImportError, match='pip install open_clip_torch'):
         CLIPTextEncoder(**SIZES)
 
 

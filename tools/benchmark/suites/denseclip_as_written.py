@@ -1,4 +1,4 @@
-"""Implement DenseCLIP literally as its spec sheet states it: a baseline for timing.
+"""Implement DenseCLIP literally as its released code does: a baseline for timing.
 
 For the suite ``denseclip``: the text encoder runs for every class in every forward
 pass, its weights get gradients, losses upsample all logits at once, box targets are

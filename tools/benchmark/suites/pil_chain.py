@@ -1,6 +1,6 @@
 """Draw PixPro's two views with plain PIL and torchvision: a baseline for timing.
 
-From the method's description (sections 2.2 and 2.3 of its specification sheet), one
+From the paper and the released code, one
 image at a time, as the released code works: decode, crop, resize, flip,
 jitter, gray, blur, solarize, float tensor.
 """

@@ -1,4 +1,4 @@
-"""Implement parts of SlotCon literally as its spec sheet states them (2.5-2.7, 2.9).
+"""Implement parts of SlotCon literally as the paper and its released code have them.
 
 A baseline for the suite ``slotcon_step``, with all maps, all keys and loops over
 samples where the published description has them.

@@ -13,7 +13,7 @@ is called once per run and yields rows. A suite is one file in
 
         def run():
             took = seconds(numbers.sum, repeats=20)
-            yield Row('torch.sum', took * 1e3, 'ms', reference='spec 6: 0.1 ms')
+            yield Row('torch.sum', took * 1e3, 'ms', reference='released code: 0.1 ms')
         return run
 
 ``python tools/benchmark/run.py sums --runs 5 --count 1000`` runs it: keyword arguments

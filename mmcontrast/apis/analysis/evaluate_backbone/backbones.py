@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import nn
 
+from ...._compat import install_command
 from ....engine.resume.rng_state import preserved_rng
 from ....errors import UserKeyError
 from ....evaluation.features import FrozenBackbone
@@ -199,8 +200,8 @@ def _named_config(name: str) -> Config:
     try:
         from mmpretrain.apis import ModelHub
     except ImportError as error:
-        raise ImportError('mmpretrain:NAME needs mmpretrain: pip install '
-                          "'mmcontrast[pretrain]'.") from error
+        raise ImportError('mmpretrain:NAME needs mmpretrain: '
+                          f'{install_command("mmpretrain")}') from error
     try:
         cfg = ModelHub.get(name).config
     except ValueError as error:
