@@ -10,13 +10,13 @@ that registers an inferencer, such as TopNet; CHECKPOINT its weights. A folder g
 (labels/NAME.png, a class index per pixel), of detectors boxes and masks in COCO's
 format (annotations.json); and classes.txt, the classes in the order of the labels.
 
---classes is for models that read class texts (DenseCLIP); others than those of the
-training need no training. A segmentor then decides by the score map alone, so name
-what is left over, too, such as "background"; a detector finds the objects that it was
-trained to find, and labels each box with the text that fits best.
+--classes is for models that read class texts (DenseCLIP, DITO). Texts that differ from
+those of the training need no new training. A segmentor then decides by the score map
+alone, so also name the rest, such as "background"; a DenseCLIP detector finds the
+objects that it was trained to find, and labels each box with the text that fits best.
 
 --objects is for models that place objects (TopNet): cut-outs with an alpha channel, or
-images with --masks. Several keep out of each other's boxes. A folder given as --out
+images with --masks. Several objects do not overlap. A folder given as --out
 gets composites (NAME.jpg), sheets with heat maps and ranked boxes (sheets/NAME.jpg) and
 placements.json. "This position: which size?" is --at, "this size: where?" --size or
 --scale; --avoid and --allow restrict where objects may lie. A value that starts with a
@@ -53,7 +53,7 @@ def add_placement_arguments(parser: ArgumentParser) -> None:
         help='RGBA images of objects, or folders of them')
     add('--masks', nargs='+', metavar='MASK',
         help='for objects without alpha: a mask each, or a folder with the same names')
-    add('--k', type=int, metavar='K', help='ranked boxes an object (default: 5)')
+    add('--k', type=int, metavar='K', help='ranked boxes per object (default: 5)')
     add('--at', metavar='X,Y', help='center of the object: only its size is sought')
     add('--size', metavar='W,H',
         help='size that the object is to fill: only its position is sought')

@@ -28,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                         help='class texts to use instead of those of the training, '
                         'one per label of the test set; or a text file with them')
     parser.add_argument('--kept', metavar="'cat;dog'",
-                        help='classes of the test set to score beside the trained '
-                        'ones, to see what was forgotten')
+                        help='classes of the test set to score in addition to '
+                        'the trained ones, to see what was forgotten')
     parser.add_argument('--before', metavar='CKPT',
                         help='with --kept: also test this earlier checkpoint')
     add_run_arguments(parser)

@@ -1,6 +1,5 @@
 # Your own images on a CPU, some minutes on two cores: set
-# train_dataloader.dataset.data_root to a folder or a .zip archive. A longer run, such as
-# --cfg-options train_cfg.max_iters=6000, gives better features.
+# train_dataloader.dataset.data_root to a folder or a .zip archive.
 _base_ = './pixpro_resnet18_1xb32-coslr-600i_demo.py'
 
 train_dataloader = dict(dataset=dict(data_root='data/images'))

@@ -19,9 +19,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                         '(default: inferred from the weights)')
     parser.add_argument('--drop', nargs='+', default=[], metavar='PATTERN',
                         help="keys that may be dropped, e.g. 'encoder_k.*'")
-    parser.add_argument('--back', action='store_true', help='write a checkpoint of '
-                        'ours in the released layout instead (dito: a .msgpack file, '
-                        'topnet: .pth)')
+    parser.add_argument('--back', action='store_true', help='the other '
+                        'direction: write a checkpoint of ours in the released layout '
+                        '(dito: a .msgpack file, topnet: .pth)')
     args = parser.parse_args(argv)
     with error_exit(parser):
         report = convert_official(args.method, args.src, args.dst, args.config,

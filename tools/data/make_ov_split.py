@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = tool_parser(__file__, __doc__)
     add = parser.add_argument
     add('train', help='COCO-style file of the training images')
-    add('--val', metavar='FILE', help='the same of the evaluation images')
+    add('--val', metavar='FILE', help='COCO-style file of the evaluation images')
     add('--benchmark', choices=['coco', 'lvis'],
         help='split of OV-COCO (48 and 17 classes) or of LVIS v1 (without the rare '
         'ones) instead of own classes')
@@ -54,8 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
         help='base classes, or a text file with one a line; default: all but the novel')
     add('--novel', metavar="'zebra;'",
         help='novel classes, in the same forms; default: all but the base ones')
-    add('--out', metavar='DIR', help='folder of the new files; default: that of TRAIN, '
-        'for coco zero-shot beside it')
+    add('--out', metavar='DIR', help='folder of the new files; default: that of TRAIN; '
+        'with --benchmark coco the folder zero-shot next to it')
     add('--keep-empty', action='store_true',
         help='keep images without boxes. In the training file, objects whose novel '
         'boxes were removed are then trained as background; configs with '

@@ -72,8 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
         help='cut out objects of these classes only, or of a text file with one class '
         'per line')
     add('--workers', type=int, default=2, metavar='N',
-        help='processes; 0 for none beside this one')
-    add('--seed', type=int, default=0, metavar='N', help='of all random choices')
+        help='worker processes; 0 to work in this one')
+    add('--seed', type=int, default=0, metavar='N', help='seed of all random choices')
     add('--limit', type=int, metavar='N', help='use only the first N images')
     add('--overwrite', action='store_true', help='replace what an earlier run wrote')
     _add_inpainting(parser.add_argument_group('inpainting'))
@@ -95,7 +95,7 @@ def _add_inpainting(group) -> None:
         'accelerate)')
     add('--weights', metavar='FOLDER',
         help='local folder of the pipeline, with model_index.json and safetensors')
-    add('--device', default='cpu', help='of the pipeline and of the scorer')
+    add('--device', default='cpu', help='device of the pipeline and of the scorer')
     add('--dilate', type=float, default=0.08, metavar='SHARE',
         help='margin around the object that is inpainted too, as a share of the square '
         'root of its area; at most 1')

@@ -63,10 +63,11 @@ def add_caption_options(group: argparse._ArgumentGroup) -> None:
     add('--image-column', type=column, metavar='COLUMN',
         help='column of the images in a table: a name, or a number from 0 without '
         'header')
-    add('--caption-column', type=column, metavar='COLUMN', help='that of the captions')
+    add('--caption-column', type=column, metavar='COLUMN',
+        help='column of the captions')
     add('--local-files', metavar='FILE',
         help='lines of URL<TAB>PATH beside LIST, for downloaded images')
-    add('--encoding', help='of LIST; default: UTF-8')
+    add('--encoding', help='text encoding of LIST; default: UTF-8')
     add('--max-bad-share', type=float, metavar='SHARE',
         help='largest share of bad pairs in LIST; default: 0.1')
 

@@ -57,7 +57,7 @@ def report(made: BankMade) -> list[str]:
 def build_parser() -> argparse.ArgumentParser:
     parser = tool_parser(__file__, __doc__)
     add = parser.add_argument
-    add('config', help='of the model')
+    add('config', help='config of the model')
     add('checkpoint', help='its weights')
     add('backgrounds', help='COCO-style file of the images, or a folder of images')
     add('out', help='folder of the bank')
@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         help='most places of an object in an image; if all are taken, it is not pasted')
     add('--nms-iou', type=float, default=0.5, metavar='X',
         help='largest overlap (IoU) of two of them')
-    add('--seed', type=int, default=0, metavar='N', help='of all random choices')
+    add('--seed', type=int, default=0, metavar='N', help='seed of all random choices')
     add('--limit', type=int, metavar='N', help='use only the first N backgrounds')
     add('--part', type=_part, default=(1, 1), metavar='I/N',
         help='place in every N-th image only, from the I-th; default: in all')
