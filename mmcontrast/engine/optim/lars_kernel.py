@@ -1,4 +1,4 @@
-"""Compile the LARS step of one weight for the CPU with numba (the extra ``cpu``).
+"""Compile the LARS step of one weight for the CPU with numba.
 
 LARS needs the norms of weight and gradient before it can update, so both are read
 twice. Torch computes |w|, |g| and w.g in three operations, the norms on one core only.

@@ -1,4 +1,4 @@
-"""Augment one image on a CPU with kernels compiled by numba (the extra ``cpu``).
+"""Augment one image on a CPU with kernels compiled by numba.
 
 Results are bit-identical to ``ops``. There every step passes over the image about ten
 times; here a loop reads each pixel once, and the image stays uint8.

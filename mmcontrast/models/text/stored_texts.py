@@ -1,4 +1,4 @@
-"""Read class embeddings from files, for models whose text tower is not at hand."""
+"""Read class embeddings from files, for models whose text tower is missing."""
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
