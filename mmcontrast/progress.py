@@ -1,5 +1,6 @@
 """Show the progress of long work: bars in a terminal, plain lines everywhere else."""
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any, TypeVar
 
@@ -27,6 +28,16 @@ def track(items: Iterable[Item], description: str, visible: bool = True
     """Yield ``items`` and show how many are done."""
     with progress_bar(visible) as bar:
         yield from bar.track(items, description=description)
+
+
+@contextmanager
+def working(description: str, visible: bool = True) -> Iterator[None]:
+    """Show that work without countable steps is going on, and for how long."""
+    with run_bars(visible) as bars:
+        task = bars.add_task(description, total=None)
+        yield
+        bars.update(task, total=1, completed=1)
+        bars.stop_task(task)
 
 
 def progress_bar(visible: bool = True) -> Progress:

@@ -32,10 +32,10 @@ def test_a_line_comes_in_each_interval_and_one_at_the_end(capsys, monkeypatch):
 
 def test_a_step_that_reports_nothing_is_seen_to_be_running(capsys, monkeypatch):
     monkeypatch.setattr(progress, 'INTERVAL', 0.05)
-    with progress.run_bars() as bars:
-        bars.add_task('compile', total=None)
+    with progress.working('fit'):
         sleep(0.2)
-        assert capsys.readouterr().out.startswith('compile: 0:00:00\n')
+        assert capsys.readouterr().out.startswith('fit: 0:00:00\n')
+    assert capsys.readouterr().out.endswith('fit: 0:00:00, done\n')
 
 
 def test_work_that_fails_says_how_far_it_came(capsys):

@@ -16,7 +16,7 @@ from ....evaluation.image_probes import (
     knn_accuracies,
     linear_accuracy,
 )
-from ....progress import run_bars
+from ....progress import run_bars, working
 from .backbones import BackboneChoice
 from .results import evaluate
 
@@ -72,10 +72,11 @@ def evaluate_images(choice: BackboneChoice, data: str, protocol: str = 'knn',
             parts.append(found)
             bad += unread
         extra = dict(channels=parts[0].features.shape[1], unreadable_images=bad)
-        if protocol == 'knn':
-            found = knn_accuracies(*parts, len(classes), ks, temperature)
-            return dict(scores={f'k={k}': v for k, v in found.items()}, **extra)
-        found = linear_accuracy(*parts, len(classes), penalties, choice.seed)
+        with working(protocol, progress):
+            if protocol == 'knn':
+                found = knn_accuracies(*parts, len(classes), ks, temperature)
+                return dict(scores={f'k={k}': v for k, v in found.items()}, **extra)
+            found = linear_accuracy(*parts, len(classes), penalties, choice.seed)
         held_out = {f'{k:g}': v for k, v in found['held_out'].items()}
         scores = {k: found[k] for k in ('top1', 'top5') if k in found}
         return dict(scores=scores, penalty=found['penalty'], held_out=held_out, **extra)

@@ -20,7 +20,7 @@ from ....evaluation.mask_protocols import (
     score_clusters,
     score_probe,
 )
-from ....progress import run_bars
+from ....progress import run_bars, working
 from .backbones import BackboneChoice
 from .results import evaluate
 
@@ -76,10 +76,11 @@ def evaluate_masks(choice: BackboneChoice, data: str, protocol: str = 'dense-knn
         cells = sample_cells(pass_over(train, picks[0], train_split), len(picks[0]),
                              num_classes, max_cells, seed=choice.seed)
         held_out: dict = {}
-        if protocol == 'dense-knn':
-            score = fit_knn(cells, num_classes, k, temperature)
-        else:
-            score, held_out = fit_linear(cells, num_classes, penalties)
+        with working(f'fit {protocol}', progress):
+            if protocol == 'dense-knn':
+                score = fit_knn(cells, num_classes, k, temperature)
+            else:
+                score, held_out = fit_linear(cells, num_classes, penalties)
         found = score_probe(
             score, pass_over(val, picks[1], val_split), num_classes, resolution)
         return dict(
