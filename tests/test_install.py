@@ -3,6 +3,7 @@ import importlib.util
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -329,6 +330,22 @@ def test_the_error_says_why_an_interpreter_does_not_fit(tmp_path):
 
 
 # Links of the docs.
+
+@pytest.mark.parametrize('script', ['check_links', 'setup_env'])
+def test_scripts_for_work_on_the_checkout_have_a_help(script, monkeypatch, capsys):
+    """issue 16, B3: the option was opened as a page."""
+    monkeypatch.setattr(sys, 'argv', [f'tools/{script}.py', '--help'])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / f'tools/{script}.py'), run_name='__main__')
+    assert end.value.code == 0 and 'usage: ' in capsys.readouterr().out
+
+
+def test_a_page_that_is_not_there_is_named(monkeypatch, capsys):
+    main = runpy.run_path(str(ROOT / 'tools/check_links.py'))['main']
+    with pytest.raises(SystemExit) as end:
+        main(['docs/nowhere.md'])
+    assert end.value.code == 2 and 'there is no page' in capsys.readouterr().err
+
 
 def test_a_broken_link_and_a_broken_anchor_are_found(tmp_path):
     (tmp_path / 'other.md').write_text('# A heading: with `code`!\n')
