@@ -229,8 +229,8 @@ class FittedBoxes:
 
     Attributes:
         annotations: Those that remain; clipped ones are copies.
-        clipped: Ids of the images of boxes that were clipped, one a box.
-        dropped: Ids of the images of boxes that were dropped, one a box.
+        clipped: Ids of the images of boxes that were clipped, one per box.
+        dropped: Ids of the images of boxes that were dropped, one per box.
     """
 
     annotations: list[dict]

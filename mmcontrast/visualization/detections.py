@@ -26,7 +26,7 @@ def draw_detections(image: np.ndarray, boxes_xyxy: np.ndarray, scores: np.ndarra
         scores, labels: (N,).
         masks: (N, H, W) bool, or None.
         classes: Names of the K classes.
-        colors: (K, 3) uint8, one a class.
+        colors: (K, 3) uint8, one per class.
         title: Written below the image.
         width: Longest side of the image on the sheet, in pixels.
     """

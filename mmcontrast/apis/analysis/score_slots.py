@@ -48,7 +48,7 @@ def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
         ``things_classes`` (all kinds of objects as one class; empty if the set does
         not say what is an object), ``per_class_iou`` of the trained slots, and
         ``rows``: name to ``fg_ari`` (where the set has instances), ``in_use`` (slots
-        that win a pixel), and ``miou``, ``accuracy`` (one slot a class),
+        that win a pixel), and ``miou``, ``accuracy`` (one slot per class),
         ``majority_miou``, ``majority_accuracy`` (each slot its commonest class), the
         four again as ``things_...``, and ``object_iou`` of them.
 

@@ -72,7 +72,7 @@ class SplitFile:
         boxes_left_out: Boxes of other classes.
         without_boxes: Classes of this file that have no box.
         clipped, dropped: Ids of the images of boxes that reached out of the image, and
-            of boxes without area in it; one a box.
+            of boxes without area in it; one per box.
         image_folder: Folder that its images are in; None if it was not found.
     """
 
@@ -95,7 +95,7 @@ class Split:
     Attributes:
         classes: Their names.
         files: The file for training and, if there is one, that for evaluation.
-        vocabularies: Text files of ``all``, ``base`` and ``novel`` names, one a line.
+        vocabularies: Text files of ``all``, ``base`` and ``novel`` names, one per line.
     """
 
     classes: Classes
@@ -150,8 +150,8 @@ def make_ov_split(train: str | Path, val: str | Path | None = None,
         benchmark: 'coco': 48 base and 17 novel classes, images without any of them
             left out, as in the official zero-shot files. 'lvis': annotations of rare
             categories removed, categories and images kept. None: own classes.
-        base, novel: Own classes: a list, ``'cat;dog'`` or a text file, one a line. One
-            of the two is enough: the other becomes the rest.
+        base, novel: Own classes: a list, ``'cat;dog'`` or a text file, one per line.
+            One of the two is enough: the other becomes the rest.
         out: Folder of the new files. Default: that of ``train``; for 'coco' the
             folder ``zero-shot`` beside it.
         keep_empty: Keep images without boxes. In the training file, the objects whose

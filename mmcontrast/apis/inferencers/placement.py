@@ -108,7 +108,7 @@ class PlacementInferencer(ModelInferencer):
                 composites ``NAME.jpg``, ``sheets/NAME.jpg`` with objects, heat maps and
                 ranked boxes, and ``placements.json``. Backgrounds in folders called
                 ``sheets`` or ``maps`` get ``in_sheets/NAME.jpg``.
-            k: Largest number of boxes an object.
+            k: Largest number of boxes per object.
             at: (x, y), where the center of the box is to lie: only the size is sought.
             size: (w, h), which the object is to fill as far as its shape allows: only
                 the position is sought.

@@ -193,7 +193,7 @@ def _values(labels: Tensor) -> Tensor:
 
 
 def _labels(sample: object) -> Tensor | None:
-    """Labels of a data sample: a map (mmseg), one a box (mmdet) or one an image."""
+    """Labels of a data sample: a map (mmseg), one per box (mmdet) or one per image."""
     if 'gt_sem_seg' in sample and 'gt_instances' not in sample:
         return sample.gt_sem_seg.data
     if 'gt_instances' in sample:

@@ -64,7 +64,7 @@ class OpenVocabularyDataset(CocoDataset):
     Args:
         metainfo: ``classes``: what the detector is to tell apart, for training the base
             classes; ``base_classes`` and ``novel_classes`` for a test of both. Lists,
-            ``'cat;dog'``, or text files with one a line, as
+            ``'cat;dog'``, or text files with one per line, as
             tools/data/make_ov_split.py writes them. Further keys: those of ``METAINFO``
             of a subclass, ``palette``, ``dataset_type``, ``task_name``.
         data_prefix: ``img``: folder of the images; default: ``data_root`` itself.
@@ -107,7 +107,7 @@ class OpenVocabularyDataset(CocoDataset):
         if not classes:
             raise UserValueError(
                 f'{place} needs metainfo=dict(classes=[...]), the class '
-                'names or a text file with one a line.')
+                'names or a text file with one per line.')
         groups = {kind: metainfo.get(f'{kind}_classes', ()) for kind in
                   ('base', 'novel')}
         check_split(**groups)

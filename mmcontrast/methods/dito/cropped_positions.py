@@ -47,7 +47,7 @@ class CroppedPositions(nn.Module):
         return self.size * cropped_regions(draws, self.min_area, self.max_aspect)
 
     def forward(self, table: Tensor, draws: Tensor, height: int, width: int) -> Tensor:
-        """Position embeddings of one region an image.
+        """Position embeddings of one region per image.
 
         Args:
             table: (n * n, C) position table.
@@ -90,7 +90,7 @@ def cropped_regions(draws: Tensor, min_area: float = 0.1, max_aspect: float = 2.
 
 def crop_table(table: Tensor, regions: Tensor, height: int, width: int,
                size: int = 64) -> Tensor:
-    """Resize a position table, crop a region an image and sample it on a grid.
+    """Resize a position table, crop a region per image and sample it on a grid.
 
     Resizing is bilinear with half-pixel centers. The crop takes one bilinear sample a
     cell, at x1 + (i + 0.5) * (x2 - x1) / width, and cell n of the square is at

@@ -68,7 +68,7 @@ class RPNTargetAssigner:
             anchors: (A, 4) xyxy pixels.
             boxes: (M_i, 4) ground truth an image, xyxy pixels of the padded image. An
                 image may have none: all its anchors are negatives.
-            ignored: (I_i, 4) boxes an image that are neither objects nor background.
+            ignored: (I_i, 4) boxes per image that are neither objects nor background.
         """
         boxes = pad_boxes(boxes)
         iou = pairwise_iou(boxes, anchors)

@@ -134,7 +134,7 @@ class SlotTally:
 
         Returns:
             ``in_use`` (slots that win a labeled pixel), ``fg_ari`` (mean over images;
-            None without objects), ``miou`` and ``accuracy`` (one slot a class),
+            None without objects), ``miou`` and ``accuracy`` (one slot per class),
             ``majority_miou`` and ``majority_accuracy`` (each slot its commonest
             class); given ``is_thing``, (C,) bool, the four again as ``things_...``,
             with all objects as one class, and ``object_iou``, that of its slot.

@@ -40,7 +40,7 @@ def pyramid_blocks(layers: int, strides: Sequence[int],
     Args:
         layers: Number of blocks.
         strides: Of the levels.
-        out_indices: Blocks from 0, one a level; None for :data:`DEPTHS`.
+        out_indices: Blocks from 0, one per level; None for :data:`DEPTHS`.
 
     Raises:
         ValueError: If ``strides`` are no pyramid, or the blocks do not fit.

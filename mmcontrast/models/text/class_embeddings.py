@@ -24,7 +24,7 @@ def embed_classes(
         templates: str | Path | Sequence[str] = 'name',
         cache: 'str | Path | EmbeddingCache | None' = None,
         batch_size: int = 512) -> Tensor:
-    """Zero-shot classifier of CLIP: an embedding a class, without learned contexts.
+    """Zero-shot classifier of CLIP: an embedding per class, without learned contexts.
 
     Each prompt of a class, every synonym in every template, is embedded and
     normalized; their mean is normalized again (CLIP, ICML 2021, section 3.1.4), with

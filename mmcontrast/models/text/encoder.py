@@ -12,7 +12,7 @@ from .towers import TextSizes, build_tower, text_sizes
 
 @MODELS.register_module()
 class CLIPTextEncoder(BaseModule):
-    """Text transformer of CLIP: one embedding a text, with optional contexts.
+    """Text transformer of CLIP: one embedding per text, with optional contexts.
 
     "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021;
     with contexts it is the ``CLIPTextContextEncoder`` of DenseCLIP (CVPR 2022). Modules

@@ -1,8 +1,7 @@
 """Draw PixPro's two views with plain PIL and torchvision: a baseline for timing.
 
-From the paper and the released code, one
-image at a time, as the released code works: decode, crop, resize, flip,
-jitter, gray, blur, solarize, float tensor.
+One image at a time, as the released code works: decode, crop, resize, flip, jitter,
+gray, blur, solarize, float tensor.
 """
 import math
 import random
