@@ -51,7 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
         help='split of OV-COCO (48 and 17 classes) or of LVIS v1 (without the rare '
         'ones) instead of own classes')
     add('--base', metavar="'cat;dog'",
-        help='base classes, or a text file with one per line; default: all but the novel')
+        help='base classes, or a text file with one per line; default: all but '
+        'the novel')
     add('--novel', metavar="'zebra;'",
         help='novel classes, in the same forms; default: all but the base ones')
     add('--out', metavar='DIR', help='folder of the new files; default: that of TRAIN; '
