@@ -116,8 +116,7 @@ def command(neighbor: Neighbor, dist: str) -> str:
 def install_command(module: str) -> str:
     """The pip command that installs a neighbor of the line that is here.
 
-    ``pip install 'mmcontrast[...]'`` needs a package index that holds mmcontrast; this
-    works in any environment.
+    The extras of mmcontrast need an index that holds mmcontrast; this works anywhere.
     """
     neighbor = next(n for n in NEIGHBORS if n.module == module)
     return command(neighbor, _dist_of_this_line(neighbor))
