@@ -303,7 +303,7 @@ def differences(mine, theirs, path=''):
         return [d for k, (a, b) in enumerate(zip(mine, theirs, strict=True))
                 for d in differences(a, b, f'{path}/{k}')]
     else:
-        same = mine == theirs
+        same = np.array_equal(mine, theirs)
     return [] if same else [path]
 
 

@@ -1,13 +1,18 @@
 """Load batches that do not depend on where a run was stopped and resumed."""
 import inspect
+import logging
 from collections.abc import Iterator
 
 import torch
+from mmengine.logging import print_log
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ...errors import DataError
 from .rng_state import OwnStream
 from .seeded_samples import NumberedBatches, SeededSamples
+
+# Samplers whose only pass never ends, by name: mmdet need not be installed.
+_ENDLESS = ('InfiniteSampler', 'MultiSourceSampler', 'GroupMultiSourceSampler')
 
 
 def check_first_batch(loader) -> None:
@@ -30,6 +35,25 @@ def check_first_batch(loader) -> None:
         f'The {type(loader.dataset).__name__} of train_dataloader has {samples} samples'
         f'{each}: less than a batch of {size}, and drop_last=True leaves out a batch '
         f'that is not full. Set train_dataloader.batch_size to {share} or less.')
+
+
+def never_ends(loader) -> bool:
+    """Whether a pass over the data has no end: the sampler begins again by itself."""
+    return isinstance(loader, RepeatableLoader) and any(
+        kind.__name__ in _ENDLESS for part in loader.numbered.samplers()
+        for kind in type(part).__mro__)
+
+
+def warn_about_repeated_samples(loader) -> None:
+    """Warn if an endless sampler fills a batch with the same samples several times."""
+    if never_ends(loader) and loader.batch_size and (
+            len(loader.sampler) < loader.batch_size):
+        samples = len(loader.sampler)
+        print_log(
+            f'The {type(loader.dataset).__name__} of train_dataloader has {samples} '
+            f'samples for each process, less than a batch of {loader.batch_size}: a '
+            'batch holds some of them several times. Set train_dataloader.batch_size '
+            f'to {samples} or less to avoid that.', 'current', logging.WARNING)
 
 
 def repeatable_loader(loader, seed: int, rank: int) -> 'RepeatableLoader | None':
@@ -74,6 +98,7 @@ class RepeatableLoader(DataLoader):
     def __init__(self, dataset: Dataset, *, seed: int, rank: int, **settings) -> None:
         super().__init__(dataset, **settings)
         self.numbered = NumberedBatches(self._index_sampler, seed, rank)
+        self._watch = True
         given = (getattr(part, 'generator', None)
                  for part in (self, *self.numbered.samplers()))
         self._generators = {generator: generator.initial_seed() for generator in given
@@ -94,8 +119,9 @@ class RepeatableLoader(DataLoader):
         # Called by torch for each pass, or once if its workers persist.
         batching = dict(batch_size=None, sampler=self.numbered) if (
             self.batch_sampler is None) else dict(batch_sampler=self.numbered)
+        watch, self._watch = self._watch, False
         return iter(DataLoader(
-            SeededSamples(self.dataset), **batching, **_loading_settings(self)))
+            SeededSamples(self.dataset, watch), **batching, **_loading_settings(self)))
 
 
 def _loading_settings(loader: DataLoader) -> dict:

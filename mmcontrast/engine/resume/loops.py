@@ -6,7 +6,13 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch import nn
 
 from ...registry import LOOPS
-from .loader import RepeatableLoader, check_first_batch, repeatable_loader
+from .loader import (
+    RepeatableLoader,
+    check_first_batch,
+    repeatable_loader,
+    warn_about_repeated_samples,
+)
+from .module_state import ModuleState, own_hooks
 from .rng_state import OwnStream, RNGState, get_rng_state, restore_rng_state
 
 
@@ -17,12 +23,16 @@ class _Resumable:
         validated_step: Iterations trained when the last validation began.
         training_rng: RNG state of the training while a validation runs, in which a
             checkpoint of the best score may be written; None outside.
+        module_state: What the modules change outside parameters and buffers; None
+            before training has begun.
+        hook_state: What hooks of the user change.
     """
 
     def _prepare(self) -> None:
         runner = self.runner
-        self.dataloader = repeatable_loader(
-            self.dataloader, runner.seed, runner.rank) or self.dataloader
+        made = repeatable_loader(self.dataloader, runner.seed, runner.rank)
+        if made is not None:  # One without a full batch is false.
+            self.dataloader = made
         if not self.repeatable:
             runner.logger.warning(
                 f'Batches of a {type(self.dataloader).__name__} of '
@@ -32,7 +42,10 @@ class _Resumable:
         self.validated_step = 0
         self.training_rng: RNGState | None = None
         self._pass, self._done = 0, 0
+        self._begun_here = 0  # Iterations of this process.
         self._restore_state: Callable[[], None] | None = None
+        self.module_state: ModuleState | None = None
+        self.hook_state: ModuleState | None = None
 
     @property
     def repeatable(self) -> bool:
@@ -55,7 +68,18 @@ class _Resumable:
         self.validated_step = self._iter if validated else -1
         self._restore_state = restore
 
+    def _begin_iter(self) -> None:
+        """Restore what is to be restored; after the first step, note what it made."""
+        self._restore()
+        if self._begun_here == 1:
+            self.module_state.note_new_objects()
+        self._begun_here += 1
+
     def _restore(self) -> None:
+        if self.module_state is None:
+            self.module_state = ModuleState(
+                self.runner.model, optim_wrapper=self.runner.optim_wrapper)
+            self.hook_state = ModuleState(nn.Module(), **own_hooks(self.runner))
         restore, self._restore_state = self._restore_state, None
         if restore is not None:
             restore()
@@ -128,7 +152,7 @@ class EpochBasedExactLoop(_Resumable, EpochBasedTrainLoop):
         done, batches = self._batches(self._epoch, done)
         self._first_iter = self._iter - done
         for idx, data_batch in enumerate(batches, start=done):
-            self._restore()
+            self._begin_iter()
             self.run_iter(idx, data_batch)
         self._restore()
         self.runner.call_hook('after_train_epoch')
@@ -163,6 +187,7 @@ class IterBasedExactLoop(_Resumable, IterBasedTrainLoop):
         super().__init__(runner, _EmptyLoader(dataloader.dataset), *args, **kwargs)
         self.dataloader = dataloader
         self._prepare()
+        warn_about_repeated_samples(self.dataloader)
         self.dataloader_iterator = self._endless()
 
     def run(self) -> nn.Module:
@@ -175,6 +200,7 @@ class IterBasedExactLoop(_Resumable, IterBasedTrainLoop):
             self.runner.model.train()
             data_batch = next(self.dataloader_iterator)
             self._done += 1
+            self._begin_iter()
             self.run_iter(data_batch)
             self._decide_current_val_interval()
             self._validate_if_due()

@@ -36,6 +36,7 @@ def gather_rank_state(runner: Runner, states: RNGState | None = None
     return gather_object(dict(
         random=rng_state_to_data(states or get_rng_state()),
         gradients=_gradients(runner), buffers=_own_buffers(runner),
+        modules=_module_state(runner),
         counts=[part._inner_count for part in _wrappers(runner)]))
 
 
@@ -63,7 +64,37 @@ def restore_rank_state(runner: Runner, saved: dict, states: RNGState) -> None:
     for name, value in kept.items():
         if name in buffers and buffers[name].shape == value.shape:
             buffers[name].copy_(value)
+    _restore_module_state(runner, saved.get('modules') or {})
     restore_rng_state(states)
+
+
+def _module_state(runner: Runner) -> dict[str, object]:
+    """What the modules of this rank keep outside parameters and buffers."""
+    loop = runner.train_loop
+    if loop.module_state is None:
+        return dict(values={}, lost=[], hooks=[])
+    values, lost = loop.module_state.changed()
+    changed, lost_of_hooks = loop.hook_state.changed()
+    return dict(values=values, lost=lost, hooks=sorted([*changed, *lost_of_hooks]))
+
+
+def _restore_module_state(runner: Runner, saved: dict) -> None:
+    missing = runner.train_loop.module_state.restore(saved.get('values', {}))
+    lost = [*saved.get('lost', ()), *missing]
+    if lost:
+        runner.logger.warning(
+            'Resuming is not exact: training had changed attributes of the model that '
+            f'are no plain data and could not be saved: {_shorten(lost)}. They start '
+            'anew. Keep such state in buffers, numbers, lists or dicts.')
+    if saved.get('hooks'):
+        runner.logger.warning(
+            f'Hooks of yours had changed {_shorten(saved["hooks"])}, which no '
+            'checkpoint holds: they start anew. Save what counts in '
+            'before_save_checkpoint, and restore it in after_load_checkpoint.')
+
+
+def _shorten(names: list[str], most: int = 8) -> str:
+    return ', '.join(names[:most]) + (f', ... ({len(names)})' if names[most:] else '')
 
 
 def _gradients(runner: Runner) -> dict[str, Tensor]:

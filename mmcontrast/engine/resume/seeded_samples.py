@@ -15,6 +15,7 @@ from torch.utils.data import (
 )
 
 from .rng_state import OwnStream, preserved_rng, seed_cpu
+from .transform_state import TransformWatch
 
 # Draw from the shared generators when a pass begins and not later. Other samplers may
 # say so in a class attribute draws_at_start_only.
@@ -112,16 +113,27 @@ class SeededSamples(Dataset):
     """A data set as the loader processes see it: seeded for every sample.
 
     Attributes are those of the data set.
+
+    Args:
+        dataset: The data set.
+        watch: Whether the first batch of the first process is to show which transforms
+            remember samples; a warning names them.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, watch: bool = False) -> None:
+        self.dataset, self.watch = dataset, watch
 
     def __getitems__(self, request: SeededIndices) -> list:
         # In the main process the model draws from the same generators.
-        in_worker = get_worker_info() is not None
-        with nullcontext() if in_worker else preserved_rng(cuda=False):
-            return self._load(request)
+        worker = get_worker_info()
+        watching = TransformWatch(self.dataset) if (
+            self.watch and request.key[1] == 0 and not (worker and worker.id)) else None
+        self.watch = False
+        with preserved_rng(cuda=False) if worker is None else nullcontext():
+            batch = self._load(request)
+        if watching:
+            watching.warn()
+        return batch
 
     def __getitem__(self, request: SeededIndices):
         return self.__getitems__(SeededIndices(request.key, [request.indices]))[0]

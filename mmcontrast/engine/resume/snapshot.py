@@ -3,7 +3,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import EarlyStoppingHook
 from mmengine.runner import Runner
 
-from .loader import sampler_seeds, set_sampler_seeds
+from .loader import never_ends, sampler_seeds, set_sampler_seeds
 from .loops import EpochBasedExactLoop, IterBasedExactLoop
 from .rank_state import gather_rank_state, restore_rank_state
 from .rng_state import rng_state_from_data
@@ -13,8 +13,6 @@ KEY = 'exact_resume'
 
 # Counters of mmengine's hooks that mmengine does not save.
 _COUNTERS = {EarlyStoppingHook: ('wait_count', 'best_score')}
-# Samplers whose only pass never ends, by name: mmdet need not be installed.
-_ENDLESS = ('InfiniteSampler', 'MultiSourceSampler', 'GroupMultiSourceSampler')
 
 
 def take_snapshot(runner: Runner, epoch: int, step: int) -> dict | None:
@@ -123,7 +121,7 @@ def _resume_without_snapshot(runner: Runner) -> None:
         length = len(loop.dataloader)
         pass_index = loop.epoch
         done = min(max(loop.iter - loop.epoch * length, 0), length)
-    elif _never_ends(loop):
+    elif never_ends(loop.dataloader):
         pass_index, done = 0, loop.iter
     else:
         pass_index, done = divmod(loop.iter, max(1, len(loop.dataloader)))
@@ -132,12 +130,6 @@ def _resume_without_snapshot(runner: Runner) -> None:
         'Resuming is not exact: the checkpoint was written without ReliableRunner and '
         f'holds no RNG state. Continuing in pass {pass_index + 1} over the data after '
         f'{done} of its batches.')
-
-
-def _never_ends(loop) -> bool:
-    return loop.repeatable and any(
-        kind.__name__ in _ENDLESS for part in loop.dataloader.numbered.samplers()
-        for kind in type(part).__mro__)
 
 
 def _counters(runner: Runner) -> dict[str, dict]:
