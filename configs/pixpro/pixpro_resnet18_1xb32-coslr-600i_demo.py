@@ -17,15 +17,15 @@ max_iters = 600
 train_cfg = dict(
     _delete_=True, type='IterBasedTrainLoop', max_iters=max_iters,
     val_interval=max_iters)
-param_scheduler = dict(
-    warmup=max_iters // 10, end=max_iters, by_epoch=False, convert_to_iter_based=False)
+# Ends with the run, however long that is.
+param_scheduler = dict(warmup='10%', by_epoch=False, convert_to_iter_based=False)
 
 # How much a frozen backbone knows about labeled scenes, from random weights on.
 labeled = dict(
     img_dir='data/shapes/img_dir/train', ann_dir='data/shapes/ann_dir_things/train',
     classes=('object', 'sky', 'ground'))
 probe = dict(
-    type='DenseProbeHook', kind='linear', interval=max_iters // 5, by_epoch=False,
+    type='DenseProbeHook', kind='linear', interval='20%', by_epoch=False,
     size=128, num_train=60, num_val=60,
     train_dataset=labeled,
     val_dataset=dict(labeled, img_dir='data/shapes/img_dir/val',

@@ -12,6 +12,7 @@ from .lint import ConfigIssue, describe, lint_config, misspelled_keys
 from .lint.issue import ADVICE
 from .lint.top_level import FORMER_HOOK_KEYS, missing_for
 from .options import first_new, merge_options
+from .run_length import follow_run_length, run_length
 
 
 class UsageError(UserValueError):
@@ -37,7 +38,9 @@ def load_config(path: str, options: dict | None = None,
     config = read_config(path)
     _rename_hooks(config)
     if options:
+        length = run_length(config)
         _apply(options, config)
+        follow_run_length(config, length, options)
     _raise_if_any(lint_config(config, [misspelled_keys]), config)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if isinstance(config.get(key), dict):

@@ -26,6 +26,8 @@ FINETUNE = 'projects/downstream/mmseg/fcn_r18-d16_1xb8-60it_shapes-things-128x12
 # 'val' is for changing the demo; its score comes from 'test' alone.
 NUM_TRAIN, NUM_VAL, NUM_TEST = 2000, 100, 500
 NUM_LABELED = 5
+# Of the pretraining, unless there are fewer images.
+BATCH_SIZE = 32
 
 
 @dataclass
@@ -113,10 +115,12 @@ def pretrain(demo: Demo, runner: 'StepRunner', iters: int | None):
         for key, folder in dict(img_dir='img_dir', ann_dir='ann_dir_things').items():
             options.append(spell(f'default_hooks.probe.{split}_dataset.{key}',
                                  str(demo.shapes / folder / split)))
+    num_images = len(list_folder(str(demo.images))[0])
+    if num_images < BATCH_SIZE:
+        options.append(f'train_dataloader.batch_size={num_images}')
     if iters:
-        options += [f'train_cfg.max_iters={iters}', f'param_scheduler.end={iters}',
-                    f'param_scheduler.warmup={iters // 10}',
-                    f'default_hooks.probe.interval={max(1, iters // 5)}']
+        # Warm-up, schedule and probe follow.
+        options.append(f'train_cfg.max_iters={iters}')
     folder = demo.work_dir / 'pretrain'
     runner('Pretrain a ResNet-18 with PixPro', [
         'tools/train.py', PRETRAIN, '--work-dir', folder, '--cfg-options', *options])

@@ -12,7 +12,10 @@ def last_checkpoint(work_dir: Path) -> Path:
     note = work_dir / 'last_checkpoint'
     if not note.is_file():
         raise FileNotFoundError(f'no checkpoint in {work_dir}: {note.name} is missing.')
-    return Path(note.read_text().strip())
+    path = Path(note.read_text().strip())
+    # In a copy of a work dir the note names the file of the original.
+    own = work_dir / path.name
+    return own if own.is_file() else path
 
 
 def read_scores(work_dir: Path) -> dict[str, float]:

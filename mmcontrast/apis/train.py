@@ -1,5 +1,6 @@
 """Train from a config file."""
 import os
+from contextlib import nullcontext
 
 import torch
 from mmengine.config import Config
@@ -17,6 +18,7 @@ from ..engine.hooks import (
 from ..engine.runner.reliable_runner import ReliableRunner
 from ..engine.runner.run_errors import explained_errors
 from ..io.disk import check_work_dir
+from ..io.work_dir_lock import lock_work_dir
 from ..registry import RUNNERS
 from .config import UsageError, check_config, existing_file, load_config
 from .lint.top_level import DEFAULT_HOOKS
@@ -49,6 +51,7 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
     Raises:
         DiskError: If the work dir or a file in it cannot be written.
         DataError: If data become unreadable during training.
+        WorkDirInUse: If another training writes into the work dir.
     """
     cfg = load_config(config, cfg_options, work_dir)
     cfg.launcher = launcher
@@ -63,12 +66,14 @@ def train(config: str, work_dir: str | None = None, resume: str | None = None,
             resume, 'checkpoint')
     check_config(cfg, 'train')
     check_work_dir(cfg.work_dir)
-    runner = build_runner(cfg)
-    if resume == 'auto' and isinstance(runner, ReliableRunner):
-        # The first start of a job that is always started with --resume.
-        runner.begin_with = weights
-    with explained_errors(runner):
-        runner.train()
+    # A Runner writes there from the beginning; of several ranks the first one locks.
+    with lock_work_dir(cfg.work_dir) if launcher == 'none' else nullcontext():
+        runner = build_runner(cfg)
+        if resume == 'auto' and isinstance(runner, ReliableRunner):
+            # The first start of a job that is always started with --resume.
+            runner.begin_with = weights
+        with explained_errors(runner):
+            runner.train()
     return runner
 
 

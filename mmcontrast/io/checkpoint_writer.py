@@ -16,7 +16,7 @@ from .manifest import Manifest, manifest_path, versions, write_manifest
 
 
 def write_training_checkpoint(checkpoint: Mapping, path: str | Path, *, epoch: int,
-                              step: int, config_text: str) -> None:
+                              step: int, config_text: str, run: str = '') -> None:
     """Write a checkpoint and, beside it, its manifest ``<name>.json``, atomically.
 
     The tensors are written without a copy in memory.
@@ -27,6 +27,7 @@ def write_training_checkpoint(checkpoint: Mapping, path: str | Path, *, epoch: i
         epoch: Epochs trained.
         step: Iterations trained.
         config_text: Text of the config, for the manifest.
+        run: Id of the run, for the manifest.
 
     Raises:
         DiskError: If the disk is full, or it cannot be written for another reason.
@@ -48,7 +49,8 @@ def write_training_checkpoint(checkpoint: Mapping, path: str | Path, *, epoch: i
             manifest_path(path).unlink()
     write_manifest(Manifest(
         file=path.name, bytes=hashing.num_bytes, sha256=hashing.hash.hexdigest(),
-        epoch=epoch, step=step, versions=versions(), config=config_text), path)
+        epoch=epoch, step=step, versions=versions(), config=config_text,
+        run=run), path)
 
 
 class HashingWriter:

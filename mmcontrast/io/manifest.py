@@ -34,6 +34,8 @@ class Manifest:
         config: Text of the config; parse it with
             :func:`~mmcontrast.io.config_text.parse_config_text`, never run it.
         written: When, ISO 8601 in UTC.
+        run: Id of the run, see :class:`~mmcontrast.io.run_note.RunNote`; empty if it
+            is not known.
     """
 
     file: str
@@ -44,6 +46,7 @@ class Manifest:
     versions: dict
     config: str
     written: str = ''
+    run: str = ''
 
     def mismatch(self, path: Path) -> str | None:
         """How the file at ``path`` differs from the one described; None if not."""

@@ -30,7 +30,8 @@ class DenseProbeHook(IntervalHook):
             Read once and kept in memory.
         kind: ``knn`` or ``linear``, see
             :func:`~mmcontrast.evaluation.dense_probe.dense_probe`.
-        interval: Epochs (iterations with ``by_epoch=False``) between two probes.
+        interval: Epochs (iterations with ``by_epoch=False``) between two probes,
+            or a share of the run, ``'20%'``.
         before_training: Also probe the weights that training starts from.
         out_index: Which map of the backbone.
         size: Side of the images in pixels, or (height, width). The default keeps a
@@ -43,10 +44,11 @@ class DenseProbeHook(IntervalHook):
     """
 
     def __init__(self, train_dataset: dict, val_dataset: dict, kind: str = 'knn',
-                 interval: int = 1, by_epoch: bool = True, before_training: bool = True,
-                 out_index: int = -1, size: int | tuple[int, int] = 192,
-                 num_train: int | None = 200, num_val: int | None = 100,
-                 backbone: str = 'backbone', batch_size: int = 16) -> None:
+                 interval: int | str = 1, by_epoch: bool = True,
+                 before_training: bool = True, out_index: int = -1,
+                 size: int | tuple[int, int] = 192, num_train: int | None = 200,
+                 num_val: int | None = 100, backbone: str = 'backbone',
+                 batch_size: int = 16) -> None:
         super().__init__(interval, by_epoch, before_training)
         if kind not in ('knn', 'linear'):
             raise ValueError(

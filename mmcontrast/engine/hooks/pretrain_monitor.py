@@ -87,7 +87,7 @@ class PretrainMonitorHook(Hook):
 
     def _epoch_ends(self, runner: Runner) -> bool:
         """Whether a pass over the images ends, in any kind of loop."""
-        return (runner.iter + 1) % len(runner.train_dataloader) == 0
+        return (runner.iter + 1) % _length_of_pass(runner) == 0
 
     def _log_speed(self, runner: Runner, data_batch: dict | Sequence | None) -> None:
         if 'train/time' not in runner.message_hub.log_scalars:
@@ -134,7 +134,7 @@ class PretrainMonitorHook(Hook):
     def _check_pairs(self, runner: Runner) -> None:
         if 'train/no_pair_share' not in runner.message_hub.log_scalars:
             return
-        epoch = len(runner.train_dataloader)
+        epoch = _length_of_pass(runner)
         share = runner.message_hub.get_scalar('train/no_pair_share').mean(epoch)
         if share == 1:
             self._warn_once(
@@ -149,6 +149,11 @@ class PretrainMonitorHook(Hook):
         if topic not in self._warned:
             self._warned.add(topic)
             runner.logger.warning(message)
+
+
+def _length_of_pass(runner: Runner) -> int:
+    """Batches of a pass over the images; 1 if they are fewer than a batch."""
+    return max(1, len(runner.train_dataloader))
 
 
 def _batch_size(data_batch: dict | Sequence | None) -> int:

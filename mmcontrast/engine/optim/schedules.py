@@ -87,6 +87,25 @@ def warmup_poly(step: int, total: int, warmup: int, peak: float, power: float = 
     return value
 
 
+def share(length: float | str, total: float) -> float:
+    """A length in steps: 60 for 60, and for ``'10%'`` of a run of 600.
+
+    Raises:
+        UserValueError: If it is another text.
+    """
+    if not isinstance(length, str):
+        return length
+    try:
+        number = float(length.removesuffix('%'))
+        if not length.endswith('%') or not 0 <= number <= 100:
+            raise ValueError
+    except ValueError:
+        raise UserValueError(
+            f"A length must be a number of steps or a share of the run such as '10%', "
+            f'got {length!r}.') from None
+    return total * number / 100
+
+
 class _WarmupLR(LRSchedulerMixin, _ParamScheduler):
     """Learning rate per iteration from a closed formula.
 
@@ -99,6 +118,14 @@ class _WarmupLR(LRSchedulerMixin, _ParamScheduler):
 
     def _get_value(self) -> list[float]:
         return [self._value(peak) for peak in self.base_values]
+
+    @staticmethod
+    def _length(length: float | str, begin: int = 0, end: float = INF, **_) -> float:
+        if isinstance(length, str) and end == INF:
+            raise UserValueError(
+                f'A warmup of {length!r} of the run needs its end; a runner fills it '
+                'in.')
+        return int(share(length, end - begin)) if isinstance(length, str) else length
 
     @classmethod
     def build_iter_from_epoch(cls, *args, begin: int = 0, end: int = INF,
@@ -119,6 +146,8 @@ class _WarmupLR(LRSchedulerMixin, _ParamScheduler):
 
 
 def _times(length, epoch_length: int):
+    if isinstance(length, str):
+        return length  # A share, of whatever unit.
     if isinstance(length, Sequence):
         return [int(x * epoch_length) for x in length]
     return int(length * epoch_length)
@@ -134,15 +163,16 @@ class WarmupCosineLR(_WarmupLR):
     Args:
         optimizer: Wrapped optimizer.
         warmup: Length of the warm-up in epochs, or parts of one, or iterations, see
-            ``by_epoch``.
+            ``by_epoch``; or a share of the run, ``'10%'``.
         multiplier: The first step uses peak / multiplier.
         eta_min: Learning rate at the end.
         end: Length of the whole run; the runner fills it in.
     """
 
-    def __init__(self, optimizer, *args, warmup: float = 5, multiplier: float = 100.0,
-                 eta_min: float = 1e-6, **kwargs):
-        self.warmup, self.multiplier, self.eta_min = warmup, multiplier, eta_min
+    def __init__(self, optimizer, *args, warmup: float | str = 5,
+                 multiplier: float = 100.0, eta_min: float = 1e-6, **kwargs):
+        self.warmup = self._length(warmup, **kwargs)
+        self.multiplier, self.eta_min = multiplier, eta_min
         super().__init__(optimizer, *args, **kwargs)
         if self.warmup >= self.end - self.begin:
             raise UserValueError(
@@ -170,9 +200,10 @@ class WarmupStepLR(_WarmupLR):
     _lengths = ('warmup', 'milestones')
 
     def __init__(self, optimizer, *args, milestones: Sequence[int] = (120, 160, 200),
-                 warmup: float = 5, multiplier: float = 100.0, gamma: float = 0.1,
+                 warmup: float | str = 5, multiplier: float = 100.0, gamma: float = 0.1,
                  **kwargs):
-        self.milestones, self.warmup = list(milestones), warmup
+        self.milestones = list(milestones)
+        self.warmup = self._length(warmup, **kwargs)
         self.multiplier, self.gamma = multiplier, gamma
         super().__init__(optimizer, *args, **kwargs)
 
@@ -188,17 +219,18 @@ class WarmupPolyLR(_WarmupLR):
     Args:
         optimizer: Wrapped optimizer.
         warmup: Length of the warm-up in epochs, or parts of one, or iterations, see
-            ``by_epoch``.
+            ``by_epoch``; or a share of the run, ``'10%'``.
         warmup_ratio: Factor of the first step.
         power: Of the decay.
         eta_min: Learning rate at the end, of every parameter group.
         end: Length of the whole run; the runner fills it in.
     """
 
-    def __init__(self, optimizer, *args, warmup: float = 1500,
+    def __init__(self, optimizer, *args, warmup: float | str = 1500,
                  warmup_ratio: float = 1e-6, power: float = 0.9, eta_min: float = 1e-6,
                  **kwargs):
-        self.warmup, self.warmup_ratio = warmup, warmup_ratio
+        self.warmup = self._length(warmup, **kwargs)
+        self.warmup_ratio = warmup_ratio
         self.power, self.eta_min = power, eta_min
         super().__init__(optimizer, *args, **kwargs)
 

@@ -12,7 +12,7 @@ from .loader import (
     repeatable_loader,
     warn_about_repeated_samples,
 )
-from .module_state import ModuleState, own_hooks
+from .module_state import HookState, ModuleState
 from .rng_state import OwnStream, RNGState, get_rng_state, restore_rng_state
 
 
@@ -45,7 +45,7 @@ class _Resumable:
         self._begun_here = 0  # Iterations of this process.
         self._restore_state: Callable[[], None] | None = None
         self.module_state: ModuleState | None = None
-        self.hook_state: ModuleState | None = None
+        self.hook_state: HookState | None = None
 
     @property
     def repeatable(self) -> bool:
@@ -79,7 +79,7 @@ class _Resumable:
         if self.module_state is None:
             self.module_state = ModuleState(
                 self.runner.model, optim_wrapper=self.runner.optim_wrapper)
-            self.hook_state = ModuleState(nn.Module(), **own_hooks(self.runner))
+            self.hook_state = HookState(self.runner)
         restore, self._restore_state = self._restore_state, None
         if restore is not None:
             restore()

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.utils import ManagerMixin
 from torch import Tensor, nn
@@ -150,15 +151,38 @@ def _storage(tensor: Tensor) -> int:
         return -id(tensor)
 
 
-def own_hooks(runner: Runner) -> dict[str, Hook]:
-    """Hooks of no library that save nothing in a checkpoint, by the name of the class.
+class HookState:
+    """Numbers, text and lists that hooks change, of no library, that save nothing.
 
     What a hook remembers may be about things that happened in its process: it is not
     restored behind its back, but named.
     """
-    return {type(hook).__name__: hook for hook in runner.hooks
+
+    def __init__(self, runner: Runner) -> None:
+        self._hooks = [
+            hook for hook in runner.hooks
             if type(hook).__module__.partition('.')[0] not in _LIBRARIES
-            and type(hook).before_save_checkpoint is Hook.before_save_checkpoint}
+            and type(hook).before_save_checkpoint is Hook.before_save_checkpoint]
+        self._first = self._marks()
+
+    def changed(self) -> list[str]:
+        """Names of the attributes that have changed since the start."""
+        return sorted({key[1] for key, mark in self._marks().items()
+                       if self._first.get(key) != mark})
+
+    def _marks(self) -> dict[tuple[int, str], bytes]:
+        return {(k, f'{type(hook).__name__}.{key}'): fingerprint(value)
+                for k, hook in enumerate(self._hooks)
+                for key, value in vars(hook).items()
+                if is_plain(value) and not _holds_tensors(value)}
+
+
+def _holds_tensors(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_tensors, value.values()))
+    if isinstance(value, list | tuple | set | deque):
+        return any(map(_holds_tensors, value))
+    return isinstance(value, Tensor)
 
 
 def _attributes(model: nn.Module, others: Mapping[str, object]) -> Iterator[_Attribute]:
@@ -220,7 +244,10 @@ def _inner(value: object) -> Iterator[tuple[str, object]]:
     elif isinstance(value, dict):
         for key, part in value.items():
             yield from ((f'[{key!r}]{place}', inner) for place, inner in _inner(part))
+    elif isinstance(value, nn.Module):
+        # The wrapped model itself is known, and what the wrapper counts is its own.
+        if not is_model_wrapper(value):
+            yield '', value
     elif hasattr(value, '__dict__') and not isinstance(value, _FOREIGN) and (
-            isinstance(value, nn.Module)
-            or type(value).__module__.partition('.')[0] not in ('torch', 'builtins')):
+            type(value).__module__.partition('.')[0] not in ('torch', 'builtins')):
         yield '', value

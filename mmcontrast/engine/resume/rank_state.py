@@ -74,8 +74,7 @@ def _module_state(runner: Runner) -> dict[str, object]:
     if loop.module_state is None:
         return dict(values={}, lost=[], hooks=[])
     values, lost = loop.module_state.changed()
-    changed, lost_of_hooks = loop.hook_state.changed()
-    return dict(values=values, lost=lost, hooks=sorted([*changed, *lost_of_hooks]))
+    return dict(values=values, lost=lost, hooks=loop.hook_state.changed())
 
 
 def _restore_module_state(runner: Runner, saved: dict) -> None:

@@ -28,16 +28,25 @@ from ...datasets.build_errors import explained_build_errors
 from ...io.checkpoint_files import clean_up, latest_good_checkpoint
 from ...io.checkpoint_writer import write_training_checkpoint
 from ...io.folders import mark_output_folder
+from ...io.run_note import begin_run, read_run_note
 from ...io.safe_loading import use_safe_loading
+from ...io.work_dir_lock import lock_work_dir
 from ...registry import RUNNERS
 from ..distributed.consistency import check_rank_consistency
 from ..distributed.rank_failures import broadcast_failures, start_failure_detection
 from ..distributed.unwrap import unwrap_model
 from ..optim.param_groups import unmatched_custom_keys
-from ..resume.checkpoint_hook import KeepingCheckpointHook, early_stopping_first
+from ..resume.checkpoint_hook import CheckpointHook as KeepingHook
+from ..resume.checkpoint_hook import checkpoint_folder, early_stopping_first
 from ..resume.loops import EXACT_LOOPS
+from ..resume.same_training import check_same_training, names_of
 from ..resume.snapshot import KEY, resume_from, take_snapshot
 from .run_errors import explained_errors
+from .run_lengths import warn_about_lengths
+
+# The default hooks that mmengine adds, unless a config sets them to None.
+_OF_MMENGINE = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
+                'checkpoint')
 
 
 @RUNNERS.register_module()
@@ -59,13 +68,16 @@ class ReliableRunner(Runner):
     Attributes:
         begin_with: Weights to load if ``resume=True`` finds no checkpoint; mmengine has
             one ``load_from`` for both.
+        resumed_from: The checkpoint that the run was resumed from; None if it was not.
     """
 
     begin_with: str | None = None
+    resumed_from: str | None = None
 
     def __init__(self, *args, **kwargs) -> None:
         use_safe_loading()
         self._snapshot: dict | None = None
+        self._trains, self._run_id = False, ''
         super().__init__(*args, **kwargs)
 
     @property
@@ -112,14 +124,17 @@ class ReliableRunner(Runner):
         """Train, see mmengine; errors are explained and reach the other ranks."""
         failures = broadcast_failures() if self.detects_rank_failures else nullcontext()
         with failures, explained_errors(self):
-            return super().train()
+            # Rank 0 writes.
+            with lock_work_dir(self.work_dir) if is_main_process() else nullcontext():
+                self._trains = True
+                return super().train()
 
     def register_hook(self, hook: Hook | dict, priority=None) -> None:
         """Register a hook, see mmengine; ours replaces a configured CheckpointHook."""
         if isinstance(hook, dict) and _class_of(hook, HOOKS) is CheckpointHook:
-            hook = dict(hook, type=KeepingCheckpointHook)
+            hook = dict(hook, type=KeepingHook)
         elif type(hook) is CheckpointHook:
-            hook = KeepingCheckpointHook.like(hook)
+            hook = KeepingHook.like(hook)
         super().register_hook(hook, priority)
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
@@ -132,6 +147,13 @@ class ReliableRunner(Runner):
         for sentence in unmatched_custom_keys(self.model, optim_wrapper):
             self.logger.warning(sentence)
         return super().build_optim_wrapper(optim_wrapper)
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        """Register hooks, see mmengine; None removes one of any name."""
+        if hooks is not None:
+            hooks = {name: hook for name, hook in hooks.items()
+                     if hook is not None or name in _OF_MMENGINE}
+        super().register_default_hooks(hooks)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the training loop; ours replace the two of mmengine."""
@@ -155,9 +177,16 @@ class ReliableRunner(Runner):
     def load_or_resume(self) -> None:
         """Load or resume; 'auto' takes the newest undamaged checkpoint."""
         if self._has_loaded or not self._resume or self._load_from is not None:
+            self._begin_run(
+                self.resumed_from or (self._load_from if self._resume else None))
             return super().load_or_resume()
         found = [self._newest_checkpoint() if is_main_process() else None]
         broadcast_object_list(found)
+        note = read_run_note(self.work_dir) if found[0] and is_main_process() else None
+        if note:
+            self._run_id = note.run  # It goes on.
+        else:
+            self._begin_run(found[0])
         if found[0]:
             self.logger.info(
                 f'Resuming from {found[0]}, the newest undamaged checkpoint.')
@@ -172,23 +201,42 @@ class ReliableRunner(Runner):
         self._has_loaded = True
 
     def _newest_checkpoint(self) -> str:
-        good = latest_good_checkpoint(self.work_dir)
+        folder = checkpoint_folder(self)
+        remote = '://' in folder
+        good = latest_good_checkpoint(self.work_dir, None if remote else folder)
         if good is not None:
             return str(good)
-        # A checkpoint in other storage can only be found in mmengine's note.
+        # A checkpoint in other storage can only be found in mmengine's note. That of
+        # a copied work dir may name one of the original.
         noted = find_latest_checkpoint(self.work_dir) or ''
-        return noted if '://' in noted else ''
+        own = not remote or noted.startswith(f'{folder.rstrip("/")}/')
+        return noted if '://' in noted and own else ''
+
+    def _begin_run(self, begun_from: str | None) -> None:
+        """Note that the last run in this work dir is this one."""
+        if self._trains and not self._run_id and is_main_process():
+            self._run_id = begin_run(
+                self.work_dir, self.cfg.filename or '', begun_from or '').run
 
     def resume(self, filename: str, resume_optimizer: bool = True,
                resume_param_scheduler: bool = True,
                map_location: str | Callable = 'default') -> None:
         """Resume from a checkpoint; see mmengine for the arguments."""
+        self.resumed_from = str(filename)
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         # The message hub came with the text of the run that is resumed.
         self.message_hub.update_info('cfg', self._cfg_text)
         if self.exact:
             resume_from(self, self._snapshot)
         self._snapshot = None
+
+    def call_hook(self, fn_name: str, **kwargs) -> None:
+        """Call a method of all hooks, after checks of the run as it is now."""
+        if fn_name == 'after_load_checkpoint' and self.resumed_from:
+            check_same_training(self, kwargs['checkpoint'], self.resumed_from)
+        if fn_name == 'before_train':
+            warn_about_lengths(self)
+        super().call_hook(fn_name, **kwargs)
 
     def load_checkpoint(self, *args, **kwargs) -> dict:
         """Load weights; see mmengine for the arguments."""
@@ -223,7 +271,7 @@ class ReliableRunner(Runner):
         if file_client_args is None and isinstance(backend, LocalBackend):
             write_training_checkpoint(
                 checkpoint, Path(out_dir) / filename, epoch=meta['epoch'],
-                step=meta['iter'], config_text=meta['cfg'])
+                step=meta['iter'], config_text=meta['cfg'], run=self._run_id)
             clean_up(out_dir)
         else:
             save_checkpoint(checkpoint, backend.join_path(out_dir, filename),
@@ -238,7 +286,8 @@ class ReliableRunner(Runner):
                   else dict(epoch=self.epoch, iter=self.iter + 1))
         meta = counts | (meta or {}) | dict(
             cfg=self._cfg_text, seed=self.seed,
-            experiment_name=self.experiment_name,
+            experiment_name=self.experiment_name, run=self._run_id,
+            **names_of(self),
             time=time.strftime('%Y%m%d_%H%M%S'),
             mmengine_version=mmengine.__version__ + get_git_hash())
         if hasattr(self.train_dataloader.dataset, 'metainfo'):

@@ -17,6 +17,7 @@ from ...errors import DataError
 from ...io.checkpoint_files import latest_good_checkpoint
 from ...io.disk import FORBIDDEN, FULL, DiskError, cannot_write
 from ..distributed.unwrap import leaf_datasets
+from ..resume.checkpoint_hook import checkpoint_folder
 
 # torch passes on an exception of a loader process as text.
 _IN_WORKER = re.compile(r'Caught \w+ in DataLoader worker process')
@@ -28,6 +29,8 @@ _UNDECODED = 'failed to load image: '  # Of mmcv; the path follows.
 _NAMELESS = ('!buf.empty()', 'cannot identify image file', 'image file is truncated')
 _READING = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EIO, errno.ESTALE,
             errno.ENOTCONN, errno.ENODEV, errno.ETIMEDOUT)
+# Of torch's batch norm.
+_ONE_VALUE = 'Expected more than 1 value per channel when training'
 # Files of a data set to check when the error names none.
 _MAX_CHECKED = 100_000
 
@@ -46,7 +49,7 @@ def explained_errors(runner: Runner) -> Iterator[None]:
         explained = None if hasattr(error, 'explained') else explain(error, runner)
         if explained is None:
             raise
-        full = type(explained)(f'{explained}{_how_to_resume(runner.work_dir)}')
+        full = type(explained)(f'{explained}{_how_to_resume(runner)}')
         full.explained = True  # A tool around the runner need not do so again.
         raise full from error
 
@@ -67,6 +70,8 @@ def explain(error: Exception, runner: Runner) -> DiskError | DataError | None:
         return DataError(cause.text)
     if cause.text.startswith(_UNDECODED):
         return DataError(_broken(cause.text.removeprefix(_UNDECODED).strip()))
+    if _ONE_VALUE in cause.text:
+        return DataError(_single_image(runner))
     if any(text in cause.text for text in _NAMELESS):
         empty = _first_empty(runner)
         return DataError(_broken(empty) if empty else (
@@ -145,6 +150,15 @@ def _broken(path: str) -> str:
             'set.')
 
 
+def _single_image(runner: Runner) -> str:
+    loader = runner.train_dataloader
+    return (
+        f'A batch holds a single image, of which batch norm has one value a channel: '
+        f'{len(loader.dataset)} images in batches of {loader.batch_size} for each of '
+        f'{get_world_size()} process(es). Set train_dataloader.drop_last=True to leave '
+        'out the last batch, or another batch_size.')
+
+
 def _first_empty(runner: Runner) -> str | None:
     """The first file of the training data without content."""
     for dataset in leaf_datasets(getattr(runner.train_dataloader, 'dataset', None)):
@@ -162,10 +176,10 @@ def _is_below(path: str, folder: str) -> bool:
     return Path(folder).absolute() in Path(path).absolute().parents
 
 
-def _how_to_resume(work_dir: str) -> str:
+def _how_to_resume(runner: Runner) -> str:
     """The checkpoint to resume from, in words; empty without one."""
     with suppress(OSError, ValueError):
-        last = latest_good_checkpoint(work_dir)
+        last = latest_good_checkpoint(runner.work_dir, checkpoint_folder(runner))
         if last is not None:
             return f' The last checkpoint, {last}, is intact: continue with --resume.'
     return ''

@@ -34,7 +34,8 @@ class SlotImagesHook(IntervalHook):
     with the hook gives the weights of a run without it.
 
     Args:
-        interval: Epochs (iterations with ``by_epoch=False``) between two sheets.
+        interval: Epochs (iterations with ``by_epoch=False``) between two sheets,
+            or a share of the run, ``'20%'``.
         before_training: Also draw the slots that training starts from.
         images: Image files to draw; training images, evenly spread, if None.
         num_images: How many training images.
@@ -43,7 +44,7 @@ class SlotImagesHook(IntervalHook):
         branch: ``momentum`` (the teacher) or ``online``.
     """
 
-    def __init__(self, interval: int = 1, by_epoch: bool = True,
+    def __init__(self, interval: int | str = 1, by_epoch: bool = True,
                  before_training: bool = True, images: Sequence[str] | None = None,
                  num_images: int = 4, size: int = 224, branch: str = 'momentum'
                  ) -> None:

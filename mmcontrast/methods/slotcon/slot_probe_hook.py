@@ -32,14 +32,15 @@ class SlotProbeHook(IntervalHook):
             :func:`~mmcontrast.datasets.segmented_images.open_segmented_images`, as
             ``dict(folder=..., split=...)``, or a registered dataset (``type=...``), see
             :class:`~mmcontrast.datasets.segmented_images.DatasetImages`.
-        interval: Epochs (iterations with ``by_epoch=False``) between two probes.
+        interval: Epochs (iterations with ``by_epoch=False``) between two probes,
+            or a share of the run, ``'20%'``.
         before_training: Also score the slots that training starts from.
         num_images: Most images, evenly spread over the set; None takes all.
         size: Short side the images are resized to; their own if None.
         branch: ``momentum`` (the teacher) or ``online``.
     """
 
-    def __init__(self, dataset: dict, interval: int = 1, by_epoch: bool = True,
+    def __init__(self, dataset: dict, interval: int | str = 1, by_epoch: bool = True,
                  before_training: bool = True, num_images: int | None = 100,
                  size: int | None = None, branch: str = 'momentum') -> None:
         super().__init__(interval, by_epoch, before_training)
