@@ -14,18 +14,21 @@ It prints one line per check:
   config      misspelled or unknown keys and types, wrong values (what tools/train.py
               checks before each run)
   limits      workers per CPU core, open files
-  data        of each loader: counts, a sample of images and labels opened, boxes
-              outside of images, labels outside of the classes
-  model       built as configured
+  data        of each loader: counts, a sample of images and labels opened; boxes that
+              are dropped and why, labels outside of the classes, classes without
+              labels, EXIF orientations
+  model       built as configured; strides of the feature maps against those of a
+              detector's anchors
   checkpoint  keys and shapes against the model
   training    batches from the loader, forward, backward, optimizer step
   validation  one batch through the model and the metrics
   cost        disk space for the checkpoints, peak memory, duration of the run, and
               whether data loading or the model limits it
 
-A check that fails does not stop the others. Nothing is left behind: no work dir, no
-checkpoint. Weights that a config names by a URL are not downloaded. The exit status is
-1 if anything failed.
+A check that fails does not stop the others. All take three minutes at most (--minutes);
+without a GPU, the time of a large batch is estimated from a few samples. Nothing is
+left behind: no work dir, no checkpoint. Weights that a config names by a URL are not
+downloaded. The exit status is 1 if anything failed.
 """
 import sys
 from collections.abc import Sequence
@@ -47,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help='images to open of each dataset')
     parser.add_argument('--steps', type=int, default=4, metavar='N',
                         help='maximum number of training steps to time')
+    parser.add_argument('--minutes', type=float, default=3, metavar='M',
+                        help='time for all checks (default: 3); then it stops and '
+                        'prints what it knows')
     add_cfg_options(parser, 'train_dataloader.batch_size=8')
     report = doctor(**vars(parser.parse_args(argv)))
     return int(bool(report.count('FAIL')))

@@ -175,6 +175,34 @@ def test_classes_without_boxes_are_named(folder):
         checked(detection()), 'WARN')
 
 
+# faults F, siblings: annotations of PASCAL VOC; boxes that are all dropped.
+def test_voc_files_whose_names_are_others_are_named(folder):
+    Path('list.txt').write_text('a\n')
+    Path('Annotations').mkdir()
+    Path('Annotations/a.xml').write_text(
+        '<annotation><size><width>40</width><height>30</height></size><object><name>'
+        'Cat</name><difficult>0</difficult><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9'
+        '</xmax><ymax>9</ymax></bndbox></object></annotation>')
+    options = dict(kind='XMLDataset', ann_subdir='Annotations', img_subdir='img')
+
+    def voc(classes, **more):
+        return checked(dict(
+            detection(classes, **options, **more), ann_file='list.txt', data_root='.',
+            data_prefix=dict(sub_data_root='')))
+    words = "no category named cat: did you mean 'Cat'? it holds Cat"
+    assert words in said(voc(('cat', ), filter_cfg=dict(filter_empty_gt=True)), 'FAIL')
+    assert 'not one box is loaded by way of' in said(voc(('cat', )), 'FAIL')
+    sound = voc(('Cat', 'Dog'))
+    assert '1 boxes are loaded' in said(sound, 'OK')
+    assert 'class 1 (Dog) occurs in no box' in said(sound, 'WARN')
+
+
+def test_a_file_of_which_every_box_is_dropped_fails(folder):
+    coco([('a', 0, (60, 2, 9, 9)), ('b', 1, (2, 50, 9, 9))])
+    text = said(checked(detection()), 'FAIL')
+    assert '2 boxes in ann.json, not one is loaded' in text
+
+
 def test_sound_annotations_pass(folder):
     coco(GOOD)
     report = checked(detection(filter_cfg=dict(filter_empty_gt=True)))
@@ -188,6 +216,8 @@ def test_sound_annotations_pass(folder):
     ((0, ), 'xy', {}, 'WARN', 'class 1 (y) occurs in no mask (4 of 4 masks read)'),
     ((0, 1, 255), 'xyz', {}, 'WARN', 'class 2 (z) occurs in no mask; is 255, which is'),
     ((0, 1), 'xy', dict(reduce_zero_label=True), 'FAIL', 'reduce_zero_label=False'),
+    ((0, 255), '', dict(model=dict(decode_head=dict(num_classes=2))), 'FAIL',
+     'class 1 (label 1) occurs in no mask; is 255 your foreground?'),
     ((0, 1), 'xyzabc', {}, 'WARN', 'classes 2 (z), 3 (a), 4 (b), 5 (c) occur in no'),
     ((0, 255), 'xy', dict(model=dict(decode_head=dict(num_classes=2, ignore_index=9))),
      'FAIL', 'labels [255] lie outside of the 2 classes (0 to 1, 9 is ignored); is 255')
@@ -197,7 +227,8 @@ def test_classes_that_no_mask_holds_are_named(
     masks(*values)
     cfg = {key: options[key] for key in ('model', ) if key in options}
     options = {key: options[key] for key in options if key not in cfg}
-    report = checked(segmentation(tuple(classes), **options), 'mmseg', **cfg)
+    report = checked(
+        segmentation(tuple(classes) or None, **options), 'mmseg', **cfg)
     assert words in said(report, status)
 
 
@@ -223,6 +254,17 @@ def test_what_heads_and_metrics_ignore_is_no_label_outside(folder):
     assert 'pads label maps with 255' in said(checked(dataset, 'mmseg', model=dict(
         data_preprocessor=dict(type='SegDataPreProcessor', size=(64, 64)),
         decode_head=ignoring)), 'WARN')
+
+
+def test_label_maps_beyond_the_sample_are_read_too(folder):
+    masks(0, 1)
+    Image.fromarray(np.full((30, 40), 9, np.uint8)).save('ann/b.png')
+    report = Report()
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        check_data(report, Config(dict(train_dataloader=dict(
+            batch_size=1, dataset=segmentation(('x', 'y'))))), 2)
+    text = said(report, 'FAIL')
+    assert '1 problem(s) in 4 label maps:\nann/b.png: labels [9]' in text
 
 
 def test_255_outside_of_another_ignored_label_is_found(folder):

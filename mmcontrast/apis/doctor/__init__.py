@@ -5,6 +5,7 @@ from mmengine.registry import DefaultScope
 from ..config import load_config
 from ..lint import lint_config
 from ..lint.top_level import missing_for
+from .budget import Budget, OutOfTime
 from .data import check_data
 from .dry_run import check_dry_run
 from .machine import check_devices, check_limits, check_versions
@@ -26,12 +27,27 @@ def doctor(config: str, checkpoint: str | None = None, cfg_options: dict | None 
         checkpoint: Weights that must fit; ``load_from`` of the config by default.
         cfg_options: Overrides, dotted keys.
         samples: Images to open of each data set.
-        steps: Training steps to time; at least 2.
+        steps: Training steps to time; at least 2, fewer if they take long.
+        minutes: Time for all of it. Without a GPU, a batch whose step does not fit is
+            estimated from a few of its samples.
 
     Returns:
         The report; ``report.count('FAIL')`` says how many checks failed.
     """
-    report = Report()
+    report, budget = Report(), Budget(minutes)
+    try:
+        with budget.enforced():
+            _check_all(report, budget, config, checkpoint, cfg_options, samples, steps)
+    except OutOfTime:
+        report.warn(f'stopped after {minutes:g} minutes: what is not listed above was '
+                    'not checked. Give it more --minutes, or fewer --samples.')
+    failed, warned = report.count('FAIL'), report.count('WARN')
+    print(f'{failed} failed, {warned} warnings, {report.count("OK")} passed')
+    return report
+
+
+def _check_all(report: Report, budget: Budget, config: str, checkpoint: str | None,
+               cfg_options: dict | None, samples: int, steps: int) -> None:
     with report.section('versions'):
         check_versions(report)
     with report.section('devices'):
@@ -40,18 +56,16 @@ def doctor(config: str, checkpoint: str | None = None, cfg_options: dict | None 
     with report.section('config'):
         cfg = load_config(config, cfg_options)
         _check_config(report, cfg)
-    if cfg is not None:
-        with report.section('limits'):
-            check_limits(report, cfg)
-        # Independent of the default scope that an earlier Runner left.
-        scope = cfg.get('default_scope') or 'mmengine'
-        with DefaultScope.overwrite_default_scope(scope):
-            with report.section('data'):
-                check_data(report, cfg, max(1, samples))
-            check_dry_run(report, cfg, checkpoint, max(2, steps))
-    failed, warned = report.count('FAIL'), report.count('WARN')
-    print(f'{failed} failed, {warned} warnings, {report.count("OK")} passed')
-    return report
+    if cfg is None:
+        return
+    with report.section('limits'):
+        check_limits(report, cfg)
+    # Independent of the default scope that an earlier Runner left.
+    scope = cfg.get('default_scope') or 'mmengine'
+    with DefaultScope.overwrite_default_scope(scope):
+        with report.section('data'):
+            check_data(report, cfg, max(1, samples), budget)
+        check_dry_run(report, cfg, checkpoint, max(2, steps), budget)
 
 
 def _check_config(report: Report, cfg: Config) -> None:

@@ -11,16 +11,16 @@ from .report import Report
 def check_boxes(report: Report, name: str, dataset: object, seconds: float) -> None:
     """Report what is dropped between the annotation file and the samples, and why.
 
+    Of other files than COCO's, the loaded boxes are counted alone.
+
     Args:
         seconds: To count what the dataset loaded.
     """
     path = str(getattr(dataset, 'ann_file', None) or '')
-    if not path.lower().endswith('.json') or not Path(path).is_file():
+    data = _read_coco(path)
+    if data is None:
+        _check_loaded(report, name, dataset, path, seconds)
         return
-    data = read_json(path)
-    if not isinstance(data, dict) or any(
-            'segments_info' in entry for entry in (data.get('annotations') or [])[:1]):
-        return  # Panoptic files have masks alone; other formats are lists.
     if 'annotations' not in data and getattr(dataset, 'test_mode', False):
         return  # As published for test sets.
     check_lists(data, path)
@@ -48,8 +48,46 @@ def check_boxes(report: Report, name: str, dataset: object, seconds: float) -> N
     if seen is None and ids is not None:  # By the file, then.
         seen = {label for label, category_id in enumerate(ids)
                 if category_id in found.labeled}
-    note = absence_note(classes, seen or (), f'box of {path}')
-    if note and seen:
+    _report_absent(report, name, classes, seen, path)
+
+
+def _read_coco(path: str) -> dict | None:
+    """The content of a COCO-style file with boxes; None for any other."""
+    if not path.lower().endswith('.json') or not Path(path).is_file():
+        return None
+    data = read_json(path)
+    # Panoptic files have masks alone; lists are other formats.
+    return None if not isinstance(data, dict) or any(
+        'segments_info' in entry for entry in (data.get('annotations') or [])[:1]
+    ) else data
+
+
+def _check_loaded(report: Report, name: str, dataset: object, path: str,
+                  seconds: float) -> None:
+    """Name the classes without boxes in files of other formats, such as VOC's."""
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+    end, labels, count = time.monotonic() + seconds, set(), 0
+    if hasattr(dataset, 'read_item'):
+        return  # Shards of images without boxes.
+    for idx in range(len(dataset)):
+        instances = dataset.get_data_info(idx).get('instances')
+        if instances is None or time.monotonic() > end:
+            return
+        count += len(instances)
+        labels.update(instance.get('bbox_label') for instance in instances)
+    if not count:
+        report.fail(f'{name}: not one box is loaded by way of {path}. The names in the '
+                    f'annotations must be those of metainfo.classes: '
+                    f'{", ".join(map(str, classes[:12]))}.')
+        return
+    report.ok(f'{name}: {count} boxes are loaded, in {len(dataset)} images')
+    _report_absent(report, name, classes, labels, path)
+
+
+def _report_absent(report: Report, name: str, classes, seen: set[int] | None, path: str
+                   ) -> None:
+    note = absence_note(classes, seen, f'box of {path}') if seen else ''
+    if note:
         report.warn(f'{name}: {note}. A class without boxes is not learned, and has no '
                     'score.')
 
@@ -88,6 +126,9 @@ def _compare_with_loaded(report: Report, name: str, path: str, dataset: object,
         loaded += len(instances)
         labels.update(instance.get('bbox_label') for instance in instances)
         expected += found.kept.get(info.get('img_id'), 0)
+    if found.total and not loaded:
+        report.fail(f'{text}, not one is loaded.')
+        return labels
     if loaded != expected:
         report.warn(f'{text}, {loaded} are loaded, expected {expected}: '
                     f'{type(dataset).__name__} leaves out boxes for another reason, or '

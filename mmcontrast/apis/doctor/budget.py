@@ -45,7 +45,8 @@ class Budget:
         def stop(*_) -> None:
             raise OutOfTime
         former = signal.signal(signal.SIGALRM, stop)
-        signal.setitimer(signal.ITIMER_REAL, max(self.left, 1e-3))
+        # Again after a while: Python drops exceptions in some places, as in __del__.
+        signal.setitimer(signal.ITIMER_REAL, max(self.left, 1e-3), 10)
         try:
             yield
         finally:

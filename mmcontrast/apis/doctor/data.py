@@ -24,9 +24,8 @@ from .boxes import check_boxes
 from .budget import Budget
 from .label_maps import LabelMaps, check_padding
 from .machine import loaders
-from .report import Report, error_text, suppress_output
+from .report import Report, error_text, first_few, suppress_output
 
-MAX_LISTED = 5
 # Images of which the size is compared with labels; a header is read in no time.
 _MOST_SIZES = 200
 _MOST_LABELS = 200_000
@@ -211,7 +210,7 @@ def _check_sizes(report: Report, name: str, dataset: object, sizes: dict[int, _S
         report.warn('\n'.join([
             f'{name}: width and height in the annotations are not those of {len(wrong)}'
             f' of {len(sizes)} images. Boxes are dropped by the written size:',
-            *_first(wrong)]))
+            *first_few(wrong)]))
     if turned and labeled:
         path, size = turned[0]
         rule = ('The pipeline turns them upright' if _turns_exif(dataset) else
@@ -326,7 +325,7 @@ def _report_replaced(report: Report, name: str, bad: list[str], tried: int,
             'used. A run puts others in their place, up to '
             f'max_bad_share={allowed:g} of them:')
     add = report.fail if len(bad) > max(1, allowed * tried) else report.warn
-    add('\n'.join([text, *_first(bad)]))
+    add('\n'.join([text, *first_few(bad)]))
 
 
 def _report_skipped(report: Report, name: str, skipped: list) -> None:
@@ -335,16 +334,11 @@ def _report_skipped(report: Report, name: str, skipped: list) -> None:
         report.warn('\n'.join([
             f'{name}: {len(skipped)} image-text pairs without a usable caption or '
             'image are skipped:',
-            *_first([f'{where}: {reason.sentence}' for where, reason in skipped])]))
+            *first_few([f'{where}: {reason.sentence}' for where, reason in skipped])]))
 
 
 def _report_problems(report: Report, name: str, problems: list[str], tried: int
                      ) -> None:
     report.fail('\n'.join([
         f'{name}: {len(problems)} problem(s) in {tried} samples spread over the data:',
-        *_first(problems)]))
-
-
-def _first(problems: list[str]) -> list[str]:
-    more = len(problems) - MAX_LISTED
-    return problems[:MAX_LISTED] + ([f'... and {more} more'] if more > 0 else [])
+        *first_few(problems)]))

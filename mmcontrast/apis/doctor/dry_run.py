@@ -10,28 +10,38 @@ from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook, LoggerHook
 from mmengine.runner import Runner
 from mmengine.utils import apply_to
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ...engine.distributed.unwrap import unwrap_model
 from ...engine.hooks.class_check import check_classes, class_heads
 from ...engine.optim.param_groups import unmatched_custom_keys
 from ...io.checkpoint import check_matching_keys
 from ..loading import read_weights
+from ..machine import usable_cores
 from ..train import build_runner
-from .estimate import Times, check_disk, report_memory, report_time
-from .machine import check_shared_memory
+from .budget import Budget, OutOfTime
+from .estimate import Times, check_disk, peak_memory, report_memory, report_time
+from .machine import GIB, check_shared_memory, free_memory
 from .report import Report, suppress_output
+from .strides import check_feature_strides
 
 # Seconds after which no further batch is loaded, or step made, for the estimate.
 MAX_SECONDS = 30
+# Samples of the steps that are tried first without a GPU: a large batch may take
+# minutes and all memory. Two, so that batch norm has a variance; the second step shows
+# what a sample adds.
+_TRIED = (2, 4)
 
 
-def check_dry_run(report: Report, cfg: Config, checkpoint: str | None, steps: int
-                  ) -> None:
+def check_dry_run(report: Report, cfg: Config, checkpoint: str | None, steps: int,
+                  budget: Budget | None = None) -> None:
     """Build model and loaders, match a checkpoint, train a few steps, validate a batch.
 
-    A part that fails is a line; the parts that do not need it still run.
+    A part that fails is a line; the parts that do not need it still run. When the time
+    is over, the costs that are known by then are reported.
     """
-    runner = times = None
+    budget = budget or Budget(3)
+    runner, times, stopped = None, Times(), False
     has_weights = False
     # Loader workers may still write while the folder is deleted.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -41,24 +51,30 @@ def check_dry_run(report: Report, cfg: Config, checkpoint: str | None, steps: in
             report.ok(f'{type(unwrap_model(runner.model)).__name__} with '
                       f'{num / 1e6:.1f} million parameters')
             has_weights = _check_init_weights(report, runner.model)
+            check_feature_strides(report, runner.model)
         if runner is None:
             return
         path = checkpoint or cfg.get('load_from')
         if path:
             with report.section('checkpoint'):
                 _check_checkpoint(report, path, unwrap_model(runner.model))
-        if cfg.get('train_dataloader') is not None:
-            with report.section('training'):
-                times = _train_some(report, runner, cfg, steps, has_weights)
-        if cfg.get('val_dataloader') is not None:
-            with report.section('validation'):
-                _validate_one(report, runner, times)
-        if times is not None:
+        try:
+            if cfg.get('train_dataloader') is not None:
+                with report.section('training'):
+                    _train_some(report, runner, cfg, steps, has_weights, times, budget)
+            if cfg.get('val_dataloader') is not None:
+                with report.section('validation'):
+                    _validate_one(report, runner, times)
+        except OutOfTime:
+            stopped = True
+        if times.steps:
             with report.section('cost'):
                 check_disk(report, runner, cfg)
-                report_memory(report)
+                report_memory(report, times)
                 report_time(report, runner, cfg, times)
         _stop_workers(runner)
+    if stopped:
+        raise OutOfTime
 
 
 def _runner(cfg: Config, folder: str) -> Runner:
@@ -85,16 +101,12 @@ def is_skipped(hook: Hook) -> bool:
 
 
 def _train_some(report: Report, runner: Runner, cfg: Config, steps: int,
-                has_weights: bool) -> Times:
+                has_weights: bool, times: Times, budget: Budget) -> None:
     """Forward, backward and optimizer step on real batches, timed apart from them."""
     with suppress_output():
         runner._train_loop = runner.build_train_loop(runner._train_loop)
     loader = runner.train_dataloader
-    times = Times(loader.num_workers)
-    batches = _load_batches(loader, times, max(loader.num_workers, 2))
-    report.ok(f'first batch after {times.first_batch:.1f} s, then '
-              f'{times.batch * 1000:.0f} ms a batch ({loader.num_workers} workers)')
-    check_shared_memory(report, _bytes(batches[0]), cfg.train_dataloader)
+    times.workers = loader.num_workers
     for sentence in unmatched_custom_keys(runner.model, cfg.optim_wrapper):
         report.warn(sentence)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
@@ -108,24 +120,95 @@ def _train_some(report: Report, runner: Runner, cfg: Config, steps: int,
     for stage in ('before_run', 'before_train', 'before_train_epoch'):
         runner.call_hook(stage)
     runner.model.train()
-    losses = _steps(runner, batches, times, steps)
+    size = cfg.train_dataloader.get('batch_size') or 1
+    if not torch.cuda.is_available() and size > _TRIED[0]:
+        losses = _try_parts(runner, cfg, times, size, budget)
+        if losses is not None and not _whole_fits(report, times, size, budget, losses):
+            return
+    batches = _load_batches(loader, times, max(loader.num_workers, 2),
+                            budget.share(0.3, MAX_SECONDS))
+    report.ok(f'first batch after {times.first_batch:.1f} s, then '
+              f'{times.batch * 1000:.0f} ms a batch ({loader.num_workers} workers)')
+    check_shared_memory(report, _bytes(batches[0]), cfg.train_dataloader)
+    losses = _steps(runner, batches, times, steps, budget.share(0.5, MAX_SECONDS))
+    _report_losses(report, losses, f'{times.measured} steps')
+
+
+def _try_parts(runner: Runner, cfg: Config, times: Times, size: int, budget: Budget
+               ) -> dict | None:
+    """Estimate the step of a whole batch from steps on a few of its samples.
+
+    Returns:
+        The losses; None if a few samples cannot be trained, which a whole batch may.
+    """
+    losses = None
+    for count in _TRIED:
+        if count >= size or losses is not None and (
+                3 * times.steps[0] * count / size > budget.share(0.3, MAX_SECONDS)):
+            break
+        part = Times()
+        try:
+            batches = _load_batches(_part_loader(runner, cfg, count), part, 1, 0)
+            memory = peak_memory()
+            losses = _steps(runner, batches, part, 1, 0)
+        except Exception:
+            return losses
+        if times.steps:
+            a_sample = max(peak_memory() - memory, 0) / (count - _TRIED[0])
+            times.memory = int(memory + a_sample * (size - _TRIED[0]))
+        times.steps = [part.steps[0] * size / count]
+        times.batch = part.first_batch * size / count / max(
+            1, min(times.workers, usable_cores()))
+        times.tried, times.measured = count, 0
+    return losses
+
+
+def _part_loader(runner: Runner, cfg: Config, count: int) -> DataLoader:
+    """The training loader with a small batch, in this process."""
+    settings = {key: value for key, value in cfg.train_dataloader.items()
+                if key not in ('prefetch_factor', 'persistent_workers', 'pin_memory')}
+    settings |= dict(batch_size=count, num_workers=0,
+                     dataset=runner.train_dataloader.dataset)
+    return type(runner).build_dataloader(settings, seed=runner.seed)
+
+
+def _whole_fits(report: Report, times: Times, size: int, budget: Budget, losses: dict
+                ) -> bool:
+    """Whether steps on whole batches fit into time and memory; reports if not."""
+    # Loaded in this process, a first step that warms up, and one that counts.
+    needed = 2 * (times.batch * max(1, times.workers) + times.steps[0])
+    free = free_memory()
+    too_large = free is not None and times.memory and times.memory > free / 2
+    if needed < budget.share(0.5, 60 * budget.minutes) and not too_large:
+        return True
+    _report_losses(report, losses, f'a step on {times.tried} of {size} samples')
+    reason = ('memory' if too_large else
+              f'the {budget.minutes:g} minutes of the doctor (--minutes)')
+    report.ok(f'a step of {size} samples takes about {times.steps[0]:.0f} s on this '
+              f'machine; none is made, for {reason}')
+    if free is not None and times.memory and times.memory > free:
+        report.warn(f'a step of {size} samples takes about {times.memory / GIB:.1f} '
+                    f'GiB, {free / GIB:.1f} GiB are free: lower batch_size.')
+    return False
+
+
+def _report_losses(report: Report, losses: dict, what: str) -> None:
     bad = {name: value for name, value in losses.items() if value != value
            or value in (float('inf'), float('-inf'))}
     text = ', '.join(f'{name} {value:.4g}' for name, value in losses.items())
     if bad:
-        report.fail(f'after {len(times.steps)} steps losses are not finite: {text}. '
-                    'Look at the labels above, or lower the learning rate.')
+        report.fail(f'after {what} losses are not finite: {text}. Look at the labels '
+                    'above, or lower the learning rate.')
     else:
-        report.ok(f'{len(times.steps)} steps forward, backward and of the optimizer: '
-                  f'{text}')
-    return times
+        report.ok(f'{what} forward, backward and of the optimizer: {text}')
 
 
-def _load_batches(loader, times: Times, num: int) -> list:
+def _load_batches(loader: DataLoader, times: Times, num: int, seconds: float) -> list:
     """Load batches, and measure how long they take while nothing else runs."""
     start = time.perf_counter()
     iterator, batches = iter(loader), []
-    while len(batches) < num and time.perf_counter() - start < MAX_SECONDS:
+    while len(batches) < num and (
+            not batches or time.perf_counter() - start < seconds):
         batch = next(iterator, None)
         if batch is None:
             break
@@ -140,8 +223,9 @@ def _load_batches(loader, times: Times, num: int) -> list:
     return batches[:2]
 
 
-def _steps(runner: Runner, batches: list, times: Times, num: int) -> dict:
-    start, values = time.perf_counter(), {}
+def _steps(runner: Runner, batches: list, times: Times, num: int, seconds: float
+           ) -> dict:
+    start, values, measured = time.perf_counter(), {}, []
     for idx in range(num):
         batch = batches[idx % len(batches)]
         runner.call_hook('before_train_iter', batch_idx=idx, data_batch=batch)
@@ -151,14 +235,15 @@ def _steps(runner: Runner, batches: list, times: Times, num: int) -> dict:
             apply_to(batch, lambda x: isinstance(x, torch.Tensor), torch.clone),
             optim_wrapper=runner.optim_wrapper)
         _synchronize()
-        times.steps.append(time.perf_counter() - begin)
-        if idx and time.perf_counter() - start > MAX_SECONDS:
+        measured.append(time.perf_counter() - begin)
+        times.steps, times.measured = list(measured), len(measured)
+        if time.perf_counter() - start + measured[-1] > seconds:
             break
     return {name: value.detach().item() for name, value in values.items()
             if isinstance(value, torch.Tensor) and value.numel() == 1}
 
 
-def _validate_one(report: Report, runner: Runner, times: Times | None) -> None:
+def _validate_one(report: Report, runner: Runner, times: Times) -> None:
     with suppress_output():
         loop = runner.val_loop
     check_classes(runner)
@@ -176,9 +261,8 @@ def _validate_one(report: Report, runner: Runner, times: Times | None) -> None:
     metrics = ', '.join(type(metric).__name__ for metric in loop.evaluator.metrics)
     report.ok(f'one batch of {len(outputs)} predicted in {done - loaded:.2f} s, taken '
               f'by {metrics}')
-    if times is not None:
-        times.validation = len(loop.dataloader) * max(
-            done - loaded, (loaded - begin) / max(1, loop.dataloader.num_workers))
+    times.validation = len(loop.dataloader) * max(
+        done - loaded, (loaded - begin) / max(1, loop.dataloader.num_workers))
 
 
 def _check_checkpoint(report: Report, path: str, model: nn.Module) -> None:

@@ -26,13 +26,19 @@ class Times:
         batch: Per batch of the loader alone.
         steps: Of the training steps on loaded batches; the first one is a warm-up.
         validation: Estimated for one whole validation.
+        measured: Number of steps that were made on whole batches.
+        tried: Samples of a step from which the others are estimated; 0 for none.
+        memory: Estimated peak of a step on a whole batch in bytes; 0 if unknown.
     """
 
-    workers: int
+    workers: int = 0
     first_batch: float = 0.
     batch: float = 0.
     steps: list[float] = field(default_factory=list)
     validation: float = 0.
+    measured: int = 0
+    tried: int = 0
+    memory: int = 0
 
     @property
     def step(self) -> float:
@@ -68,14 +74,22 @@ def report_time(report: Report, runner: Runner, cfg: Config, times: Times) -> No
     text = (f'about {_duration(total)} for {iters} iterations'
             + (f', of which {_duration(validations * times.validation)} for '
                f'{validations} validation(s)' if validations else ''))
-    report.ok(f'{text}; an estimate from {len(times.steps)} steps on this machine')
+    source = (f'{times.measured} step(s)' if times.measured else
+              f'a step on {times.tried} samples')
+    report.ok(f'{text}; an estimate from {source} on this machine')
 
 
-def report_memory(report: Report) -> None:
-    """Peak memory of this process, and of the GPU."""
+def peak_memory() -> int:
+    """The most memory that this process has held, in bytes."""
     unit = 1 if sys.platform == 'darwin' else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    text = f'peak memory: {peak / GIB:.2f} GiB of this process, workers apart'
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def report_memory(report: Report, times: Times) -> None:
+    """Peak memory of this process, and of the GPU."""
+    text = f'peak memory: {peak_memory() / GIB:.2f} GiB of this process, workers apart'
+    if not times.measured and times.memory:
+        text += f'; about {times.memory / GIB:.1f} GiB with whole batches'
     if torch.cuda.is_available():
         used = torch.cuda.max_memory_reserved()
         total = torch.cuda.mem_get_info()[1]

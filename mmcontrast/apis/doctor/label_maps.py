@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from ...datasets.absent_classes import absence_note, only_one_class
 from ...datasets.label_maps import open_label_map
-from .report import Report, error_text
+from .report import Report, error_text, first_few
 
 #: Of mmseg: heads, datasets and metrics ignore it unless they say otherwise.
 DEFAULT_IGNORED = 255
@@ -28,7 +28,8 @@ class LabelMaps:
 
     def __init__(self, cfg: Config, loader: str, dataset: object, load) -> None:
         self.dataset, self.load = dataset, load
-        self.classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+        self.classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or [
+            f'label {k}' for k in range(_num_classes(cfg))]
         self.ignored = ignored_labels(cfg, loader, dataset)
         self.seen: Counter = Counter()
         self.read: set[int] = set()
@@ -69,14 +70,18 @@ class LabelMaps:
         if not len(self.classes):
             return
         order = np.random.default_rng(0).permutation(len(self.dataset))[:MOST_MAPS]
-        end = time.monotonic() + seconds
+        end, problems = time.monotonic() + seconds, []
         for idx in order.tolist():
             if time.monotonic() > end:
                 break
             if idx not in self.read:
                 info = self.dataset.get_data_info(idx)
                 if info.get('seg_map_path'):
-                    self.problems(idx, info, None)
+                    problems += self.problems(idx, info, None)
+        if problems:
+            report.fail('\n'.join([
+                f'{name}: {len(problems)} problem(s) in {len(self.read)} label maps:',
+                *first_few(problems)]))
         if not self.read:
             return
         ignored = next((v for v in self.seen if v in self.ignored.values()), None)
@@ -164,12 +169,23 @@ def check_padding(report: Report, cfg: Config) -> None:
 
 def _heads(model: Mapping, path: str) -> Iterator[tuple[str, int | None]]:
     """The heads of an mmseg model that predict classes, and what they ignore."""
+    for name, head in _head_configs(model, path):
+        yield name, head.get('ignore_index', DEFAULT_IGNORED)
+
+
+def _head_configs(model: Mapping, path: str) -> Iterator[tuple[str, Mapping]]:
     for key, value in model.items():
         if not key.endswith('_head'):
             continue
         for head in value if isinstance(value, list | tuple) else [value]:
             if isinstance(head, Mapping) and 'num_classes' in head:
-                yield f'{path}.{key}', head.get('ignore_index', DEFAULT_IGNORED)
+                yield f'{path}.{key}', head
+
+
+def _num_classes(cfg: Config) -> int:
+    """Of the heads, for datasets that name no classes."""
+    return next((head['num_classes'] for _, head in _head_configs(
+        cfg.get('model') or {}, 'model')), 0)
 
 
 def _name(cfg: Mapping) -> str:

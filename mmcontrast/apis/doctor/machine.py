@@ -97,11 +97,35 @@ def loaders(cfg: Config) -> Iterator[tuple[str, dict]]:
                 yield name, part
 
 
-def _memory() -> str:
+def free_memory() -> int | None:
+    """Main memory that this process may still take, in bytes; None if unknown."""
+    free = _meminfo().get('MemAvailable')
+    # In a container the kernel stops the process at this limit.
+    limit, used = (_number(f'/sys/fs/cgroup/memory.{name}')
+                   for name in ('max', 'current'))
+    if limit is not None and used is not None:
+        free = min(free or limit, max(0, limit - used))
+    return free
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _meminfo() -> dict[str, int]:
     try:
         lines = Path('/proc/meminfo').read_text().splitlines()
-        values = {line.split(':')[0]: int(line.split()[1]) / 2 ** 20 for line in lines}
-        return (f'{values["MemAvailable"]:.1f} of {values["MemTotal"]:.1f} GiB main '
-                'memory free')
-    except (OSError, KeyError, ValueError, IndexError):
+        return {line.split(':')[0]: int(line.split()[1]) * 1024 for line in lines}
+    except (OSError, ValueError, IndexError):
+        return {}
+
+
+def _memory() -> str:
+    values = _meminfo()
+    if 'MemAvailable' not in values:
         return 'main memory unknown'
+    return (f'{values["MemAvailable"] / GIB:.1f} of {values["MemTotal"] / GIB:.1f} GiB '
+            'main memory free')

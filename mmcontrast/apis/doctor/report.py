@@ -5,6 +5,7 @@ from io import StringIO
 
 from ...datasets.bad_images import BadImage
 from ...errors import UserError
+from .budget import OutOfTime
 
 
 class Report:
@@ -39,7 +40,7 @@ class Report:
         print(title, flush=True)
         try:
             yield
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, OutOfTime):
             raise
         except BaseException as error:
             # Also SystemExit: configs and datasets are code.
@@ -50,6 +51,12 @@ class Report:
         first, *others = text.splitlines() or ['']
         print(f'  {status:5} {first}', *(f'        {line}' for line in others),
               sep='\n', flush=True)
+
+
+def first_few(problems: list[str], most: int = 5) -> list[str]:
+    """The first lines of a list, and how many more there are."""
+    more = len(problems) - most
+    return problems[:most] + ([f'... and {more} more'] if more > 0 else [])
 
 
 @contextmanager
