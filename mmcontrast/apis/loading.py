@@ -302,6 +302,11 @@ def config_in_checkpoint(path: str) -> Config:
             'instead, and this file with --weights.')
     if 'backbone' in found:
         found = dict(model=dict(backbone=found['backbone']))
+        if 'mean' in meta and 'std' in meta:
+            found['model']['data_preprocessor'] = dict(
+                {key: [float(x) for x in meta[key].split(',')]
+                 for key in ('mean', 'std')},
+                bgr_to_rgb=meta.get('channel_order') != 'BGR')
         if meta.get('to') in MM_LIBRARIES:
             found['default_scope'] = meta['to']
     return Config(found, filename=None)

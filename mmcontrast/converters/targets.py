@@ -20,8 +20,8 @@ _RESNETS = dict(ResNet=dict(), ResNetV1c=dict(deep_stem=True),
 DETECTRON2_USAGE = """\
 MODEL:
     WEIGHTS: {path}
-    PIXEL_MEAN: [123.675, 116.28, 103.53]
-    PIXEL_STD: [58.395, 57.12, 57.375]
+    PIXEL_MEAN: [{{mean}}]
+    PIXEL_STD: [{{std}}]
     BACKBONE:
       FREEZE_AT: 0
     RESNETS:
@@ -29,7 +29,7 @@ MODEL:
       STRIDE_IN_1X1: {caffe}{width}
       NORM: SyncBN
   INPUT:
-    FORMAT: RGB"""
+    FORMAT: {{channel_order}}"""
 # Settings of training and of what is returned; the weights do not depend on them.
 _NO_STRUCTURE = ('type', 'init_cfg', 'frozen_stages', 'norm_eval', 'with_cp',
                  'zero_init_residual', 'drop_path_rate', 'drop_rate', 'attn_drop_rate',
@@ -37,6 +37,9 @@ _NO_STRUCTURE = ('type', 'init_cfg', 'frozen_stages', 'norm_eval', 'with_cp',
                  'pretrain_img_size', 'pad_small_map', 'norm_cfg')
 # Where a ResNet strides or dilates; its weights do not depend on it.
 _STRIDES = ('strides', 'dilations', 'contract_dilation', 'multi_grid')
+# Detectors have anchors for maps of strides 4 to 32, classifiers are trained with them;
+# the heads of mmseg read maps of any stride, most the last one at stride 8 or 16.
+_NEED_USUAL_STRIDES = ('mmdet', 'mmpretrain', 'torchvision', 'timm', 'detectron2')
 
 
 @dataclass
@@ -46,13 +49,15 @@ class Target:
     Attributes:
         network: The library's own model.
         rule: Names of the source's weights in it.
-        usage: How a user loads the file ``{path}``.
+        usage: How a user loads the file ``{path}``; may name ``{mean}``, ``{std}`` and
+            ``{channel_order}`` of the images.
         size: Height and width of the input of the equality check.
         derived: Patterns of source keys that the network computes itself.
         ignored: Patterns of target keys that belong to a classifier.
         prefix: Put in front of every key of the file.
-        without: Arguments of the source that the library's network lacks and that leave
-            the weights as they are; the equality check builds the source without them.
+        without: Arguments of the source that leave the weights as they are, and that
+            the library's network lacks or its task does not want.
+        instead: Arguments in their place; the equality check builds the source so.
     """
 
     network: nn.Module
@@ -63,6 +68,7 @@ class Target:
     ignored: Sequence[str] = ()
     prefix: str = ''
     without: dict = field(default_factory=dict)
+    instead: dict = field(default_factory=dict)
 
 
 def build_target(cfg: dict, source: nn.Module, to: str) -> Target:
@@ -101,10 +107,12 @@ def build_target(cfg: dict, source: nn.Module, to: str) -> Target:
 def _structure(cfg: dict, source: nn.Module) -> dict:
     """Arguments that shape the network and differ from the class's defaults."""
     defaults = inspect.signature(_constructor(type(source))).parameters
-    def plain(value):
-        return tuple(value) if isinstance(value, list) else value
-    return {k: plain(v) for k, v in cfg.items() if k not in _NO_STRUCTURE
-            and (k not in defaults or plain(v) != plain(defaults[k].default))}
+    return {k: _plain(v) for k, v in cfg.items() if k not in _NO_STRUCTURE
+            and (k not in defaults or _plain(v) != _plain(defaults[k].default))}
+
+
+def _plain(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _constructor(cls: type) -> Callable:
@@ -124,17 +132,20 @@ def _norm(cfg: dict, default: str) -> dict:
 def _resnet(cfg: dict, source: nn.Module, to: str) -> Target:
     args = _RESNETS[type(source).__name__] | _structure(cfg, source)
     norm = _norm(cfg, 'BN')
+    args, without, instead = _usual_strides(args, to)
     if to in _PACKAGES:
         network = _mm_class(to, 'ResNet', args)(
             **args, norm_cfg=norm, out_indices=tuple(range(cfg.get('num_stages', 4))))
         shown = args if norm == dict(type='BN') else args | dict(norm_cfg=norm)
         usage = _mm_usage('ResNet', shown)
+        if to == 'mmseg' and set(args) & set(_STRIDES):
+            usage += ('  # for heads of several maps (FPN, UPerNet) without strides '
+                      'and dilations')
         return Target(network, resnet_rule(source.state_dict(), network.state_dict()),
-                      usage)
+                      usage, without=without, instead=instead)
     depth = args.pop('depth')
     caffe = to == 'detectron2' and args.pop('style', 'pytorch') == 'caffe'
     stem = args.pop('deep_stem', False), args.pop('avg_down', False)
-    without = {name: args.pop(name) for name in _STRIDES if name in args}
     if args or norm != dict(type='BN'):
         odd = args if norm == dict(type='BN') else args | dict(norm_cfg=norm)
         raise ValueError(f'{to} has no ResNet with {odd}; export to '
@@ -144,6 +155,25 @@ def _resnet(cfg: dict, source: nn.Module, to: str) -> Target:
     network, usage = _torch_resnet(to, depth, *stem)
     rule = resnet_rule(source.state_dict(), network.state_dict())
     return Target(network, rule, usage, ignored=('fc.*',), without=without)
+
+
+def _usual_strides(args: dict, to: str) -> tuple[dict, dict, dict]:
+    """Leave out where a network strides and dilates, if the target has its own rule.
+
+    Returns:
+        The other arguments; what was left out; what stands in its place, for networks
+        of fewer than four stages.
+    """
+    stages = args.get('num_stages', 4)
+    usual = dict(strides=(1, 2, 2, 2)[:stages], dilations=(1,) * stages)
+    given = {name: args[name] for name in _STRIDES if name in args}
+    if to not in _NEED_USUAL_STRIDES or not given:
+        return args, {}, {}
+    others = {name: value for name, value in args.items() if name not in given}
+    without = {name: value for name, value in given.items()
+               if _plain(value) != usual.get(name)}
+    instead = {} if stages == 4 else usual
+    return others | instead, without, instead
 
 
 def _detectron2_resnet(depth: int, caffe: bool, deep: bool, without: dict) -> Target:
@@ -233,8 +263,12 @@ def _timm_swin(dims: dict, window: int) -> Target:
 
 def _same_class(cfg: dict, source: nn.Module, to: str) -> Target:
     shown = {k: v for k, v in cfg.items() if k not in ('type', 'init_cfg')}
-    return Target(MODELS.build({k: v for k, v in cfg.items() if k != 'init_cfg'}),
-                  same_name, _mm_usage(type(source).__name__, shown), 224)
+    without, instead = {}, {}
+    if any(base.__name__ == 'ResNet' for base in type(source).__mro__):
+        shown, without, instead = _usual_strides(shown, to)  # ResNeXt and others
+    return Target(MODELS.build(dict(type=cfg['type'], **shown)), same_name,
+                  _mm_usage(type(source).__name__, shown), 224, without=without,
+                  instead=instead)
 
 
 def _mm_class(to: str, name: str, args: dict) -> type:

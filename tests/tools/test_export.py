@@ -12,7 +12,8 @@ from mmengine.registry import DefaultScope
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mmcontrast.apis.convert.export_backbone import export_backbone
+from mmcontrast.apis.convert.export_backbone import export_backbone, input_format
+from mmcontrast.apis.loading import config_in_checkpoint
 from mmcontrast.converters.detectron2 import Detectron2ResNet
 from mmcontrast.converters.equality import randomized, stage_maps
 from mmcontrast.io.checkpoint import read_checkpoint, write_checkpoint
@@ -264,9 +265,77 @@ def test_other_strides_leave_the_weights_as_they_are(tmp_path):
     for block in source.model.backbone.layer4:
         block.conv1.dilation = block.conv1.padding = (1, 1)
     assert_same_maps(source.model.backbone, network)
+
+
+# Build 3: an FPN detector's anchors do not fit strides=(1, 2, 2, 1), which was printed.
+@pytest.mark.parametrize('settings', [
+    dict(strides=(1, 2, 2, 1)), dict(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)),
+    dict(num_stages=3, strides=(1, 2, 1), dilations=(1, 1, 2), out_indices=(0, 1, 2))])
+def test_strides_are_printed_that_fit_the_target(tmp_path, settings):
+    source = Pretrained(tmp_path, dict(RESNET18, **settings))
+    for to in ('mmdet', 'mmpretrain'):
+        path = source.export(to)
+        said = source.report.summary()
+        printed = eval(said[said.index('backbone=dict(') + len('backbone='):])
+        assert printed.get('strides', (1, 2, 2, 2)) in ((1, 2, 2, 2), (1, 2, 2))
+        assert set(printed.get('dilations', (1,))) == {1}
+        assert f"'strides': {settings['strides']}" in said
+        assert 'verified without' in said
+        assert set(read_checkpoint(path)['state_dict']) == set(
+            source.model.backbone.state_dict())
+    # What segments reads the last map, at the stride it was trained with.
+    source.export('mmseg')
+    assert f'strides={settings["strides"]}, ' in source.report.summary()
+    assert 'for heads of several maps (FPN, UPerNet)' in source.report.summary()
+
+
+def test_relatives_of_a_resnet_lose_their_strides_too(tmp_path):
+    source = Pretrained(tmp_path, dict(
+        type='mmdet.ResNeXt', depth=50, groups=2, base_width=4, strides=(1, 2, 2, 1)))
     source.export('mmdet')
-    assert 'strides=(1, 2, 2, 1), ' in source.report.summary()
-    assert 'dilations=(1, 1, 1, 2), ' in source.report.summary()
+    assert 'verified without' in source.report.summary()
+    assert 'strides=' not in source.report.summary()
+
+
+# Build 3: mean, std and channel order travel with the weights, as the page says.
+@pytest.mark.parametrize('preprocessor, expected', [
+    (None, ('123.675, 116.28, 103.53', '58.395, 57.12, 57.375', 'RGB')),
+    (dict(mean=(1, 2, 3.5), std=(4, 5, 6)), ('1, 2, 3.5', '4, 5, 6', 'RGB')),
+    (dict(type='mmdet.DetDataPreprocessor', mean=[1, 2, 3], std=[4, 5, 6]),
+     ('1, 2, 3', '4, 5, 6', 'BGR')),
+    (dict(type='mmseg.SegDataPreProcessor', mean=[1, 2, 3], std=[4, 5, 6],
+          bgr_to_rgb=True), ('1, 2, 3', '4, 5, 6', 'RGB')),
+    (dict(type='mmpretrain.SelfSupDataPreprocessor', mean=[1, 2, 3], std=[4, 5, 6],
+          to_rgb=True), ('1, 2, 3', '4, 5, 6', 'RGB'))])
+def test_preprocessing_is_known_from_the_config(preprocessor, expected):
+    if preprocessor and 'type' not in preprocessor:
+        preprocessor = dict(preprocessor, type='TwoViewPreprocessor')
+    model = dict(type='PixPro', backbone=RESNET18, projector=dict(
+        type='ConvMLP', hidden_channels=8, out_channels=8), propagation=dict(
+        type='PixelPropagation'), loss=dict(type='PairConsistencyLoss'))
+    if preprocessor:
+        model['data_preprocessor'] = preprocessor
+    with DefaultScope.overwrite_default_scope('mmcontrast'):
+        found = input_format(Config(dict(model=model)))
+    assert tuple(found.values()) == expected
+    assert list(found) == ['mean', 'std', 'channel_order']
+
+
+def test_preprocessing_travels_with_the_weights(resnet18):
+    expected = dict(mean='123.675, 116.28, 103.53', std='58.395, 57.12, 57.375',
+                    channel_order='RGB')
+    detectron2 = pickle.loads(resnet18.export('detectron2', 'out.pkl').read_bytes())
+    assert 'PIXEL_MEAN: [123.675, 116.28, 103.53]' in str(resnet18.report)
+    for meta in (read_checkpoint(resnet18.export('mmseg'))['meta'],
+                 read_checkpoint(resnet18.export('timm', 'out.safetensors'))['meta'],
+                 detectron2['meta']):
+        assert expected.items() <= meta.items()
+    # tools/analysis/evaluate_backbone.py normalizes images by it.
+    read = config_in_checkpoint(resnet18.export('mmdet')).model.data_preprocessor
+    assert read == dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375],
+                        bgr_to_rgb=True)
+    assert ('Trained on RGB images with mean (123.675, 116.28, 103.53) and std (58.395'
+            in resnet18.report.summary())
 
 
 def test_a_default_scope_left_by_another_run_does_no_harm(resnet18):

@@ -1,5 +1,6 @@
 """Export a pretrained backbone for other libraries."""
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from ...structures.protocols import ExportsBranch
 from ..config import read_config
 from ..loading import build_model, read_weights
 from .weight_files import provenance, write_weights
+
+#: ImageNet's, for usage lines where the config says nothing.
+DEFAULT_FORMAT = dict(mean='123.675, 116.28, 103.53', std='58.395, 57.12, 57.375',
+                      channel_order='RGB')
 
 
 def export_backbone(config: str | Path | Config, checkpoint: str | Path,
@@ -68,7 +73,8 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
                  f'the backbone of {config.filename or "CONFIG"}')
     target = build_target(cfg, source, to)
     if target.without:
-        source = MODELS.build({k: v for k, v in cfg.items() if k not in target.without})
+        source = MODELS.build({k: v for k, v in cfg.items()
+                               if k not in target.without} | target.instead)
     title = f'{Path(checkpoint).name}, {branch} {cfg["type"]} -> {to}'
     state, report = _renamed(weights, target, title, drop)
     own = target.network.state_dict()
@@ -81,17 +87,57 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
         prefix, usage = 'backbone.', "load_from = '{path}'  # in the detector's config"
     state = {prefix + key: value for key, value in state.items()}
     state |= neck if with_neck else {}
+    images = input_format(config)
     write_weights(state, dst, dict(
         provenance(checkpoint), exported_from=Path(checkpoint).name, branch=branch,
-        to=to, backbone=Config(dict(backbone=cfg)).pretty_text), layout)
+        to=to, backbone=Config(dict(backbone=cfg)).pretty_text, **images), layout)
     if target.without:
         report.checks.append(
             f'Trained with {target.without}, verified without: the network of {to} has '
-            'the same weights and the usual strides.')
+            'the same weights and the usual strides'
+            + (', which an FPN and its anchors need.' if to == 'mmdet' else '.'))
+    if images:
+        report.checks.append(
+            f'Trained on {images["channel_order"]} images with mean '
+            f'({images["mean"]}) and std ({images["std"]}), gray levels from 0 to 255.')
+    for name, value in (DEFAULT_FORMAT | images).items():
+        usage = usage.replace(f'{{{name}}}', value)
     if Path(dst).suffix == '.safetensors':
         usage = usage.replace('torch.load(', 'safetensors.torch.load_file(')
     report.checks.append('Load it with\n  ' + usage.replace('{path}', str(dst)))
     return report
+
+
+def input_format(config: Config) -> dict[str, str]:
+    """What the network was trained on: ``mean``, ``std`` and ``channel_order``.
+
+    Mean and std are numbers with commas, in gray levels from 0 to 255 and in the order
+    of the channels, ``RGB`` or ``BGR``.
+
+    Returns:
+        Empty if the model's preprocessor does not normalize, or cannot be built.
+    """
+    settings = config.model.get('data_preprocessor') or {}
+    preprocessor = None
+    with suppress(Exception):  # A model may need files that are not here.
+        preprocessor = (MODELS.build(settings) if 'type' in settings
+                        else build_model(config).data_preprocessor)
+    mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
+    if mean is None or std is None:
+        return {}
+    numbers = {name: ', '.join(f'{value:.6g}' for value in values.flatten().tolist())
+               for name, values in (('mean', mean), ('std', std))}
+    return dict(numbers, channel_order=_channel_order(preprocessor, settings))
+
+
+def _channel_order(preprocessor: nn.Module, settings: Mapping) -> str:
+    if settings.get('rgb_to_bgr'):
+        return 'BGR'
+    # Of mmengine and mmdet, of mmseg, of mmpretrain; their readers give BGR, ours RGB.
+    switches = [getattr(preprocessor, name) for name in (
+        '_channel_conversion', 'channel_conversion', 'to_rgb')
+        if hasattr(preprocessor, name)]
+    return 'RGB' if any(switches) or not switches else 'BGR'
 
 
 def default_branch(model: Mapping) -> str:

@@ -14,7 +14,7 @@ from ...models.clip_weights import open_clip
 from ...models.text import tokenize
 from ..config import load_config
 from ..loading import build_model, read_weights
-from .export_backbone import load_exactly
+from .export_backbone import input_format, load_exactly
 from .weight_files import provenance, write_weights
 
 SUFFIXES = ('.safetensors', '.pt', '.pth')
@@ -56,7 +56,8 @@ def export_clip(config: str, checkpoint: str | Path, dst: str | Path) -> KeyRepo
     architecture = cfg.model.architecture.to_dict()
     report.checks += _verify(model, state, architecture)
     write_weights(state, dst, meta=dict(
-        provenance(checkpoint), exported_from=Path(checkpoint).name))
+        provenance(checkpoint), exported_from=Path(checkpoint).name,
+        **input_format(cfg)))
     sizes = dst.with_suffix('.json')
     write_text(sizes, json.dumps(architecture, indent=4))
     report.checks.append(USAGE.format(json=sizes, name=dst.stem, path=dst))
