@@ -35,6 +35,20 @@ def absence_note(classes: Sequence[str], seen: Collection[int], where: str,
     return text
 
 
+def result_note(classes: Sequence[str], absent: Collection[int], where: str) -> str:
+    """A sentence for a result on the classes ``absent``; '' without any.
+
+    Args:
+        where: The labels, such as ``mask of val``.
+    """
+    seen = set(range(len(classes))) - set(absent)
+    note = absence_note(classes, seen, where)
+    if note and only_one_class(classes, seen):
+        note += (f'; all labels are {classes[min(seen)]}, so that the scores say '
+                 'nothing. Is an ignored label, such as 255, your foreground?')
+    return note and f'Note: {note.rstrip("?.")}{"?" if note.endswith("?") else "."}'
+
+
 def only_one_class(classes: Sequence[str], seen: Collection[int]) -> bool:
     """Whether all labels are of one of several classes: nothing can be learned."""
     return len(classes) > 1 and len(classes) - len(absent_classes(classes, seen)) == 1

@@ -113,8 +113,8 @@ def matched_scores(counts: Tensor) -> dict:
 
     Returns:
         ``miou`` over the classes that occur, ``accuracy`` (share of labeled pixels),
-        ``per_class_iou`` (nan for a class that does not occur) and ``cluster_of_class``
-        (-1 without one).
+        ``per_class_iou`` (nan for a class that does not occur), ``unlabeled_classes``
+        (those) and ``cluster_of_class`` (-1 without one).
 
     Raises:
         ValueError: If nothing was counted.
@@ -162,7 +162,8 @@ def _scores(hits: Tensor, predicted: Tensor, counts: Tensor) -> dict:
     # A class that is predicted but never labeled results from the matching.
     iou = torch.where(labeled > 0, hits / (labeled + predicted - hits), torch.nan)
     return dict(miou=iou.nanmean().item(), accuracy=hits.sum().item() / total,
-                per_class_iou=iou.tolist())
+                per_class_iou=iou.tolist(),
+                unlabeled_classes=(labeled == 0).nonzero().flatten().tolist())
 
 
 def _check_maps(clusters: Tensor, truth: Tensor, name: str) -> None:

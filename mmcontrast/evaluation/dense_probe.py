@@ -33,6 +33,8 @@ def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tens
         ``miou``, ``accuracy`` (share of labeled pixels) and ``per_class_iou``, all in
         [0, 1]. As in mmseg, a class that is neither labeled nor predicted has no IoU
         (nan in ``per_class_iou``) and is left out of the mean.
+        ``unlabeled_classes`` have no pixel in the held-out images,
+        ``untrained_classes`` no training cell.
 
     Raises:
         ValueError: If shapes or labels do not fit, no pixel is labeled, or features
@@ -55,7 +57,8 @@ def dense_probe(train_features: Tensor, train_labels: Tensor, val_features: Tens
         score = LinearScores(cells, targets, num_classes, penalty)
     confusion = confusion_counts(
         score, val_features, val_labels, num_classes, ignore_index)
-    return scores_of(confusion)
+    return scores_of(confusion) | dict(
+        untrained_classes=without_labels(targets.bincount(minlength=num_classes)))
 
 
 def labeled_cells(features: Tensor, labels: Tensor, num_classes: int,
@@ -96,17 +99,23 @@ def cell_labels(labels: Tensor, grid: tuple[int, int], num_classes: int,
 
 
 def scores_of(confusion: Tensor) -> dict:
-    """``miou``, ``accuracy``, ``per_class_iou`` of a (K, K) count matrix.
+    """``miou``, ``accuracy``, ``per_class_iou`` and ``unlabeled_classes`` of counts.
 
     Args:
-        confusion: Rows are labels, columns predictions.
+        confusion: (K, K), rows are labels, columns predictions.
     """
     confusion = confusion.double()
     hits = confusion.diag()
     iou = hits / (confusion.sum(0) + confusion.sum(1) - hits)   # 0 / 0 gives nan
     return dict(miou=iou.nanmean().item(),
                 accuracy=(hits.sum() / confusion.sum()).item(),
-                per_class_iou=iou.tolist())
+                per_class_iou=iou.tolist(),
+                unlabeled_classes=without_labels(confusion.sum(1)))
+
+
+def without_labels(counts: Tensor) -> list[int]:
+    """Indices of the classes of which a (K,) count is 0."""
+    return (counts == 0).nonzero().flatten().tolist()
 
 
 @torch.no_grad()

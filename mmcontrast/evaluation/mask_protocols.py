@@ -105,7 +105,7 @@ def score_probe(score: Callable[[Tensor], Tensor], batches: Batches, num_classes
             frequent label of their pixels.
 
     Returns:
-        ``miou``, ``accuracy``, ``per_class_iou`` in [0, 1], see
+        ``miou``, ``accuracy``, ``per_class_iou``, ``unlabeled_classes``, see
         :func:`~mmcontrast.evaluation.dense_probe.scores_of`.
 
     Raises:
@@ -145,7 +145,8 @@ def score_clusters(batches: Callable[[], Batches], num_images: int, num_classes:
 
     Returns:
         ``miou``, ``accuracy``, ``majority_miou``, ``majority_accuracy``,
-        ``per_class_iou``, ``cluster_of_class``, ``in_use`` (clusters with pixels).
+        ``per_class_iou``, ``unlabeled_classes``, ``cluster_of_class``, ``in_use``
+        (clusters with pixels).
     """
     count = clusters or num_classes
     cells = sample_cells(
@@ -161,6 +162,7 @@ def score_clusters(batches: Callable[[], Batches], num_images: int, num_classes:
         miou=matched['miou'], accuracy=matched['accuracy'],
         majority_miou=majority['miou'], majority_accuracy=majority['accuracy'],
         per_class_iou=matched['per_class_iou'],
+        unlabeled_classes=matched['unlabeled_classes'],
         cluster_of_class=matched['cluster_of_class'],
         in_use=int((counts.counts.sum(0) > 0).sum()))
 

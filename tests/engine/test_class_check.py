@@ -22,8 +22,9 @@ pytest.importorskip('mmdet')
 pytestmark = pytest.mark.usefixtures('scope_as_it_was')
 
 
-def runner_of(scope, model, dataset, work_dir):
+def runner_of(scope, model, dataset, work_dir, **more):
     return Runner(
+        **more,
         model=ConfigDict(model), work_dir=str(work_dir), default_scope=scope,
         experiment_name=work_dir.name,
         train_dataloader=dict(
@@ -34,9 +35,10 @@ def runner_of(scope, model, dataset, work_dir):
         custom_hooks=[dict(type='mmcontrast.ClassCheckHook')])
 
 
-def segmentation(root, num_classes, classes, label=0, ignore_index=255):
+def segmentation(root, num_classes, classes, label=0, ignore_index=255, **more):
     """A runner on two gray images whose every pixel has ``label``."""
-    gray, labels = np.full((32, 32, 3), 99, 'uint8'), np.full((32, 32), label, 'uint8')
+    gray = np.full((32, 32, 3), 99, 'uint8')
+    labels = np.broadcast_to(np.uint8(label), (32, 32))
     for folder in ('img', 'ann'):
         (root / folder).mkdir()
     for name in ('a', 'b'):
@@ -48,13 +50,18 @@ def segmentation(root, num_classes, classes, label=0, ignore_index=255):
         backbone=dict(type='ResNet', depth=18, base_channels=4),
         decode_head=dict(
             type='FCNHead', in_channels=32, in_index=3, channels=4, num_convs=1,
-            num_classes=num_classes, ignore_index=ignore_index))
+            num_classes=num_classes, ignore_index=ignore_index),
+        test_cfg=dict(mode='whole'))
     dataset = dict(
         type='BaseSegDataset', data_root=str(root), metainfo=dict(classes=classes),
         data_prefix=dict(img_path='img', seg_map_path='ann'),
         pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
                   dict(type='PackSegInputs')])
-    return runner_of('mmseg', model, dataset, root)
+    if more:  # with validation
+        more = dict(val_cfg=dict(type='ValLoop'), val_dataloader=dict(
+            batch_size=1, num_workers=0, dataset=dataset,
+            sampler=dict(type='DefaultSampler', shuffle=False)), **more)
+    return runner_of('mmseg', model, dataset, root, **more)
 
 
 def detection(root, num_classes, classes):
@@ -96,6 +103,55 @@ def test_a_segmentor_that_fits_trains(tmp_path):
     before = runner.model.backbone.conv1.weight.clone()
     runner.train()
     assert not torch.equal(before, runner.model.backbone.conv1.weight)
+
+
+# faults C: classes that never occur are named in every result; 255 for a class.
+def test_classes_without_a_label_are_named_after_validation_and_before_training(
+        tmp_path, monkeypatch):
+    stripes = np.where(np.arange(32) < 16, 0, 255)
+    runner = segmentation(tmp_path, 2, ('cat', 'dog'), stripes, val_evaluator=dict(
+        type='IoUMetric', iou_metrics=['mIoU']))
+    said = []
+    monkeypatch.setattr(runner.logger, 'warning', said.append)
+    runner.val()
+    assert said == ['class 1 (dog) occurs in no label of the validation set: no score '
+                    'is about them']
+    said.clear()
+    runner.train()
+    assert ('class 1 (dog) occurs in no mask of a sample of 2; is 255 your foreground? '
+            'It is ignored. See tools/doctor.py.') in said
+
+
+def test_a_set_with_all_classes_is_not_mentioned(tmp_path, monkeypatch):
+    runner = segmentation(tmp_path, 2, ('cat', 'dog'), np.arange(32) % 2,
+                          val_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']))
+    said = []
+    monkeypatch.setattr(runner.logger, 'warning', said.append)
+    runner.val()
+    runner.train()
+    assert not [text for text in said if 'occur' in text]
+
+
+def test_boxes_and_image_labels_count_as_labels_too(tmp_path, monkeypatch):
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+    from mmpretrain.structures import DataSample
+    boxes = DetDataSample(gt_instances=InstanceData(labels=torch.tensor([0, 2])))
+    image = DataSample().set_gt_label([0, 1])
+    for sample, absent in ((boxes, '1 (b)'), (image, '2 (c)')):
+        said = []
+        loader = SimpleNamespace(dataset=SimpleNamespace(
+            metainfo=dict(classes=('a', 'b', 'c'))))
+        runner = SimpleNamespace(val_dataloader=loader, test_dataloader=loader,
+                                 logger=SimpleNamespace(warning=said.append))
+        hook = ClassCheckHook()
+        hook.before_val_epoch(runner)
+        hook.after_val_iter(runner, 0, None, [sample])
+        hook.after_val_epoch(runner)
+        hook.before_test_epoch(runner)
+        hook.after_test_iter(runner, 0, None, [sample, 'text'])
+        hook.after_test_epoch(runner)
+        assert len(said) == 2 and all(f'class {absent} occurs' in text for text in said)
 
 
 def test_a_segmentation_head_with_other_classes_is_named_with_both_counts(tmp_path):

@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from mmcontrast.datasets.absent_classes import result_note
 from mmcontrast.datasets.labeled_images import load_labeled_images
 from mmcontrast.datasets.segmented_images import find_pairs
 from mmcontrast.evaluation.dense_probe import (
@@ -39,6 +40,24 @@ def test_separable_features_give_nearly_full_marks_and_noise_gives_chance(kind):
              for n in (40, 20)]
     lost = dense_probe(noise[0], train_labels, noise[1], val_labels, 3, kind)
     assert lost['accuracy'] < 0.5
+
+
+# faults C: binary masks of 0 and 255; random features get 100 % of what is left.
+def test_classes_that_never_occur_are_named_in_the_result():
+    features, labels = torch.randn(2, 3, 4, 4), torch.zeros(2, 16, 16).long()
+    labels[:, :8] = 255
+    found = dense_probe(features, labels, features, labels, 2)
+    assert found['miou'] == 1
+    assert found['unlabeled_classes'] == found['untrained_classes'] == [1]
+    both = labels.clone()
+    both[:, 12:] = 1
+    found = dense_probe(features, both, features, labels, 3)
+    assert found['unlabeled_classes'] == [1, 2] and found['untrained_classes'] == [2]
+    note = result_note(('road', 'car'), [1], 'mask of val')
+    assert note == (
+        'Note: class 1 (car) occurs in no mask of val; all labels are road, so that '
+        'the scores say nothing. Is an ignored label, such as 255, your foreground?')
+    assert result_note(('road', 'car'), [], 'mask of val') == ''
 
 
 def test_scores_are_upsampled_bilinearly_to_the_labels():

@@ -114,10 +114,9 @@ def test_an_exported_backbone_gives_the_maps_of_the_checkpoint(
     export_backbone(config, trained, tmp_path / 'mm.pth', 'mmpretrain')
     ours, exported = (open_backbone(BackboneChoice(str(path)))[0]
                       for path in (trained, tmp_path / 'mm.pth'))
-    # What normalization it was trained with is not in an exported file.
-    assert exported.mean != ours.mean
-    found = FrozenBackbone(exported.network, ours.mean, ours.std)
-    torch.testing.assert_close(found(images), ours(images))
+    # An exported file carries the normalization that it was trained with.
+    assert (exported.mean, exported.std) == (list(ours.mean), list(ours.std))
+    torch.testing.assert_close(exported(images), ours(images))
 
 
 @pytest.mark.parametrize('scope, model', [
@@ -331,6 +330,18 @@ def test_clusters_of_colors_are_hues_and_clusters_of_noise_are_not(pixels, by_hu
     found = evaluate_clusters(ANY, clusters=12, **by_hue, **QUIET)['rows']['any.pth']
     score = found['scores']['majority mIoU']
     assert score < 0.4 if pixels else score > 0.6
+
+
+# faults C: classes that never occur are named in every result.
+def test_classes_without_labels_are_named_in_the_table(pixels, by_hue, by_color):
+    data = dict(by_hue, num_classes=4, max_images=2)
+    for found in (evaluate_masks(ANY, **data, **QUIET),
+                  evaluate_clusters(ANY, **data, **QUIET)):
+        note = 'Note: class 3 (class 3) occurs in no mask of val.'
+        assert note in found['notes'] and note in result_table(found)
+    found = evaluate_images(ANY, by_color, size=32, resize=32, ks=[1], max_images=1,
+                            **QUIET)
+    assert any('occurs in no image of train' in note for note in found['notes'])
 
 
 def test_other_masks_need_their_number_of_classes(pixels, world):

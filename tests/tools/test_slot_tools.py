@@ -201,8 +201,11 @@ def test_the_score_tool_prints_and_writes_a_row_for_each_comparison(files, tmp_p
              for seed in (0, 0)]
     assert draws[0]['rows'] == draws[1]['rows']
     table = slot_table(result).splitlines()
-    assert [line[:18].strip() for line in table[3:]] == [
+    assert [line[:18].strip() for line in table[3:7]] == [
         'trained slots', 'random prototypes', 'k-means prototypes', 'untrained network']
+    # faults C: classes that none of the four scenes shows are named.
+    assert table[7].startswith('Note: class 5 (') and len(table) == 8
+    assert table[7].endswith(' occurs in no mask of test.')
     assert f'{100 * result["rows"]["trained slots"]["miou"]:.1f}' in table[3]
 
 

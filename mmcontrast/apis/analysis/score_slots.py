@@ -3,6 +3,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ...datasets.absent_classes import result_note
 from ...datasets.labeled_images import evenly_spaced
 from ...datasets.segmented_images import (
     SegmentedImage,
@@ -72,6 +73,9 @@ def score_slots(config: str, checkpoint: str, data: str, split: str = 'test',
     rows, per_class_iou = FUNCTIONS.get('compare_prototypes')(
         model, read, len(scenes.classes), scenes.is_thing, size, branch,
         random_prototypes, kmeans, untrained, seed)
+    absent = [index for index, iou in enumerate(per_class_iou) if iou != iou]
+    note = '\n'.join(filter(None, [
+        note, result_note(scenes.classes, absent, f'mask of {split}')]))
     result = dict(
         config=config, checkpoint=checkpoint, data=str(data), split=split, size=size,
         branch=branch, seed=seed, num_images=len(picks),

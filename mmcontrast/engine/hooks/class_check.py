@@ -1,11 +1,18 @@
 """Check that heads, class list and labels of a run fit together."""
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
+import numpy as np
+import torch
+from mmengine.dist import all_reduce
 from mmengine.fileio import load
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ...datasets.absent_classes import absence_note
 from ...datasets.coco_annotations import check_class_names
 from ...errors import UserValueError
 from ...registry import HOOKS
@@ -42,9 +49,12 @@ class ClassCheckHook(Hook):
 
     #: The model, if it has an open vocabulary.
     open_vocabulary: nn.Module | None = None
+    _seen: Tensor | None = None
 
     def before_train(self, runner: Runner) -> None:
         check_classes(runner)
+        for part in leaf_datasets(runner.train_dataloader.dataset):
+            warn_of_one_class(part, runner.logger)
         self.heads = class_heads(runner.model)
         model = unwrap_model(runner.model)
         self.open_vocabulary = model if isinstance(model, OpenVocabulary) else None
@@ -59,6 +69,48 @@ class ClassCheckHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         check_classes(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._seen = None
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch=None,
+                       outputs: Sequence | None = None) -> None:
+        self._note_labels(runner.val_dataloader.dataset, outputs)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        self._name_absent(runner, runner.val_dataloader.dataset, 'validation')
+
+    before_test_epoch = before_val_epoch
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None,
+                        outputs: Sequence | None = None) -> None:
+        self._note_labels(runner.test_dataloader.dataset, outputs)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        self._name_absent(runner, runner.test_dataloader.dataset, 'test')
+
+    def _note_labels(self, dataset: object, outputs: Sequence | None) -> None:
+        count = len(_classes_of(dataset))
+        if self._seen is None:
+            self._seen = torch.zeros(count, dtype=torch.int64)
+        for sample in outputs or () if count else ():
+            labels = _labels(sample) if isinstance(sample, BaseDataElement) else None
+            if labels is not None and labels.numel():
+                values = _values(labels).cpu()
+                self._seen[values[(values >= 0) & (values < count)]] = 1
+
+    def _name_absent(self, runner: Runner, dataset: object, what: str) -> None:
+        classes = _classes_of(dataset)
+        seen = self._seen if self._seen is not None else torch.zeros(
+            len(classes), dtype=torch.int64)
+        if not classes:
+            return
+        all_reduce(seen, 'max')
+        found = seen.nonzero().flatten().tolist()
+        # Without any label, the metric reads them from a file.
+        note = found and absence_note(classes, found, f'label of the {what} set')
+        if note:
+            runner.logger.warning(f'{note}: no score is about them')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         note_class_texts(unwrap_model(runner.model), checkpoint)
@@ -84,6 +136,41 @@ def check_classes(runner: Runner) -> None:
             check_order(unwrap_model(runner.model), classes, split)
             for part in leaf_datasets(dataset):
                 _check_annotated(part, classes, split)
+
+
+def warn_of_one_class(dataset: object, logger: logging.Logger, num: int = 16) -> None:
+    """Warn if a sample of the label maps of a dataset holds one class alone.
+
+    Masks of 0 and 255 for two classes are the usual reason: 255 is ignored.
+    """
+    classes = _classes_of(dataset)
+    loader = next((step for step in getattr(
+        getattr(dataset, 'pipeline', None), 'transforms', ())
+        if getattr(step, 'with_seg', False)), None)
+    if loader is None or len(classes) < 2 or len(dataset) == 0:
+        return
+    values: set[int] = set()
+    picks = {round(k * (len(dataset) - 1) / max(1, num - 1)) for k in range(num)}
+    for idx in sorted(picks):
+        # Files that cannot be read are reported where they are needed.
+        with suppress(Exception):
+            info = dataset.get_data_info(idx)
+            if not info.get('seg_map_path'):
+                return
+            values.update(np.unique(loader(info)['gt_seg_map']).tolist())
+        seen = [value for value in values if 0 <= value < len(classes)]
+        if len(seen) > 1:
+            return
+    ignored = next((value for value in values if value >= len(classes)), None)
+    note = seen and absence_note(classes, seen, f'mask of a sample of {len(picks)}',
+                                 ignored)
+    if note:
+        logger.warning(f'{note}. See tools/doctor.py.')
+
+
+def _classes_of(dataset: object) -> Sequence[str]:
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+    return () if isinstance(classes, str) else classes
 
 
 def check_labels(heads: dict[str, nn.Module], data_samples: Sequence) -> None:

@@ -4,6 +4,7 @@ import time
 from mmengine.runner import Runner
 from torch import nn
 
+from ...datasets.absent_classes import result_note
 from ...datasets.labeled_images import LabeledImages, load_labeled_images
 from ...datasets.segmented_images import UNLABELED
 from ...evaluation.dense_probe import dense_probe
@@ -68,6 +69,12 @@ class DenseProbeHook(IntervalHook):
         runner.visualizer.add_scalars(scalars, step=step)
         runner.logger.info(_sentence(
             self.kind, step, result, self._sets, time.perf_counter() - start))
+        for kind, where in (('untrained', 'cell of train_dataset'),
+                            ('unlabeled', 'mask of val_dataset')):
+            note = self._sets and result_note(
+                self._sets[0].classes, result[f'{kind}_classes'], where)
+            if note:
+                runner.logger.warning(f'{self.kind} probe: {note}')
 
     def _measure(self, runner: Runner) -> dict:
         model = unwrap_model(runner.model)

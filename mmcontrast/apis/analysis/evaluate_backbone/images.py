@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
+from ....datasets.absent_classes import result_note
 from ....datasets.center_crops import CenterCroppedImages
 from ....datasets.image_lists import list_folder
 from ....datasets.labeled_images import evenly_spaced
@@ -71,7 +72,10 @@ def evaluate_images(choice: BackboneChoice, data: str, protocol: str = 'knn',
                 backbone, items, resize, size, workers, name, progress)
             parts.append(found)
             bad += unread
-        extra = dict(channels=parts[0].features.shape[1], unreadable_images=bad)
+        extra = dict(channels=parts[0].features.shape[1], unreadable_images=bad, notes=[
+            result_note(classes, set(range(len(classes))) - {
+                item['label'] for item in items}, f'image of {name}')
+            for name, items in splits.items()])
         with working(protocol, progress):
             if protocol == 'knn':
                 found = knn_accuracies(*parts, len(classes), ks, temperature)

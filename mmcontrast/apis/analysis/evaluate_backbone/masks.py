@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ....datasets.absent_classes import result_note
 from ....datasets.labeled_images import evenly_spaced
 from ....datasets.segmented_images import SegmentedImages, open_segmented_images
 from ....datasets.workers import seed_worker
+from ....evaluation.dense_probe import without_labels
 from ....evaluation.features import FrozenBackbone, network_input
 from ....evaluation.image_probes import PENALTIES
 from ....evaluation.mask_protocols import (
@@ -86,6 +88,10 @@ def evaluate_masks(choice: BackboneChoice, data: str, protocol: str = 'dense-knn
         return dict(
             scores=dict(mIoU=found['miou'], accuracy=found['accuracy']),
             per_class_iou=_by_class(found['per_class_iou'], val.classes),
+            notes=[result_note(val.classes, absent, where) for absent, where in (
+                (without_labels(cells.targets.bincount(minlength=num_classes)),
+                 f'sampled cell of {train_split}'),
+                (found['unlabeled_classes'], f'mask of {val_split}'))],
             cells=len(cells.targets), channels=cells.features.shape[1],
             held_out={f'{p:g}': v for p, v in held_out.items()})
 
@@ -126,6 +132,8 @@ def evaluate_clusters(choice: BackboneChoice, data: str, split: str = 'val',
                     'majority mIoU': found['majority_miou'],
                     'majority accuracy': found['majority_accuracy']},
             per_class_iou=_by_class(found['per_class_iou'], images.classes),
+            notes=[result_note(images.classes, found['unlabeled_classes'],
+                               f'mask of {split}')],
             cluster_of_class=found['cluster_of_class'], in_use=found['in_use'])
 
     settings = dict(

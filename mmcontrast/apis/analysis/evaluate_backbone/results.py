@@ -20,14 +20,15 @@ def evaluate(protocol: str, choice: BackboneChoice, settings: Mapping,
     Args:
         protocol: Its name, for the result.
         settings: What was asked for, noted in the result.
-        measure: Gives ``scores`` (name to number, or None) and whatever else belongs to
-            a row.
+        measure: Gives ``scores`` (name to number, or None), ``notes`` on the data, and
+            whatever else belongs to a row.
         baseline: ``random`` or None.
         out: JSON file for the result.
 
     Returns:
         ``protocol``, ``backbone``, ``settings``, ``rows`` (title to what ``measure``
-        gave, with ``seconds``), ``notes`` on weights that did not fit, ``machine`` with
+        gave, with ``seconds``), ``notes`` on weights that did not fit
+        and classes that do not occur, ``machine`` with
         the versions of the packages, ``commit``.
     """
     beside = has_baseline(baseline) and choice.weights != RANDOM
@@ -36,7 +37,9 @@ def evaluate(protocol: str, choice: BackboneChoice, settings: Mapping,
         start = time.perf_counter()
         backbone, note = open_backbone(one)
         notes += [note] if note else []
-        rows[one.title] = measure(backbone)
+        row = rows[one.title] = measure(backbone)
+        # On the data, so the same beside every backbone.
+        notes += [text for text in row.pop('notes', ()) if text and text not in notes]
         rows[one.title]['seconds'] = round(time.perf_counter() - start, 1)
     result = dict(protocol=protocol, backbone=asdict(choice), settings=dict(settings),
                   rows=rows, notes=notes, machine=describe_machine(),
