@@ -28,8 +28,7 @@ class LabelMaps:
 
     def __init__(self, cfg: Config, loader: str, dataset: object, load) -> None:
         self.dataset, self.load = dataset, load
-        self.classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or [
-            f'label {k}' for k in range(_num_classes(cfg))]
+        self.classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
         self.ignored = ignored_labels(cfg, loader, dataset)
         self.seen: Counter = Counter()
         self.read: set[int] = set()
@@ -169,23 +168,12 @@ def check_padding(report: Report, cfg: Config) -> None:
 
 def _heads(model: Mapping, path: str) -> Iterator[tuple[str, int | None]]:
     """The heads of an mmseg model that predict classes, and what they ignore."""
-    for name, head in _head_configs(model, path):
-        yield name, head.get('ignore_index', DEFAULT_IGNORED)
-
-
-def _head_configs(model: Mapping, path: str) -> Iterator[tuple[str, Mapping]]:
     for key, value in model.items():
         if not key.endswith('_head'):
             continue
         for head in value if isinstance(value, list | tuple) else [value]:
             if isinstance(head, Mapping) and 'num_classes' in head:
-                yield f'{path}.{key}', head
-
-
-def _num_classes(cfg: Config) -> int:
-    """Of the heads, for datasets that name no classes."""
-    return next((head['num_classes'] for _, head in _head_configs(
-        cfg.get('model') or {}, 'model')), 0)
+                yield f'{path}.{key}', head.get('ignore_index', DEFAULT_IGNORED)
 
 
 def _name(cfg: Mapping) -> str:
