@@ -144,7 +144,7 @@ def _try_parts(runner: Runner, cfg: Config, times: Times, size: int, budget: Bud
     losses = None
     for count in _TRIED:
         if count >= size or losses is not None and (
-                3 * times.steps[0] * count / size > budget.share(0.3, MAX_SECONDS)):
+                times.steps[0] * count / size > budget.share(0.4, 2 * MAX_SECONDS)):
             break
         part = Times()
         try:
