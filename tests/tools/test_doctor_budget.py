@@ -1,4 +1,5 @@
 """The doctor keeps to its time, and estimates large batches from a few samples."""
+import signal
 import time
 
 import pytest
@@ -112,6 +113,13 @@ def test_the_doctor_stops_by_itself_with_what_it_knows(tmp_path, monkeypatch):
 
 
 def test_the_alarm_ends_with_its_block():
+    signal.setitimer(signal.ITIMER_REAL, 500)
+    try:
+        with Budget(1).enforced():
+            pass
+        assert 490 < signal.getitimer(signal.ITIMER_REAL)[0] <= 500
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     with pytest.raises(OutOfTime), Budget(0.02 / 60).enforced():
         time.sleep(5)
     with Budget(0.05 / 60).enforced():

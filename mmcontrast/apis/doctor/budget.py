@@ -44,11 +44,15 @@ class Budget:
 
         def stop(*_) -> None:
             raise OutOfTime
-        former = signal.signal(signal.SIGALRM, stop)
+        former, began = signal.signal(signal.SIGALRM, stop), time.monotonic()
         # Again after a while: Python drops exceptions in some places, as in __del__.
-        signal.setitimer(signal.ITIMER_REAL, max(self.left, 1e-3), 10)
+        delay, interval = signal.setitimer(
+            signal.ITIMER_REAL, max(self.left, 1e-3), 10)
         try:
             yield
         finally:
+            # A timer of the caller goes on.
+            left = delay and max(delay - (time.monotonic() - began), 1e-3)
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, former)
+            signal.setitimer(signal.ITIMER_REAL, left, interval)
