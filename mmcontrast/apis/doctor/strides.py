@@ -1,5 +1,5 @@
 """Compare the strides of feature maps with those that a detector assumes."""
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -26,10 +26,11 @@ def check_feature_strides(report: Report, model: nn.Module) -> None:
     if not found:
         return
     fine = True
-    for name, what, strides in assumed:
-        # Sizes are rounded, so that a map of stride 107 has about 512 / 107 cells.
+    for name, what, strides in dict.fromkeys(assumed):
+        # Sizes are rounded, and the smallest maps depend on the size of the image
+        # (SSD's are 3 and 1 of 300 pixels).
         if any(not 0.7 < one / other < 1.4 for one, other in zip(
-                strides, found, strict=False)):
+                strides, found, strict=False) if other <= _SIDE / 5):
             fine = False
             report.warn(
                 f'model.{name}: {what} assumes feature maps of strides '
@@ -39,22 +40,23 @@ def check_feature_strides(report: Report, model: nn.Module) -> None:
                 'strides of the maps.')
     if fine:
         report.ok(f'feature maps of strides {_list(found)} fit '
-                  f'{", ".join(sorted({name for name, _, _ in assumed}))}')
+                  f'{", ".join(dict.fromkeys(name for name, _, _ in assumed))}')
 
 
-def _assumed_strides(model: nn.Module) -> Iterator[tuple[str, str, list[float]]]:
+def _assumed_strides(model: nn.Module) -> Iterator[tuple[str, str, tuple[float, ...]]]:
     """Module, setting, and strides of the maps in the order of the neck's outputs."""
     for name, module in model.named_modules():
         strides = getattr(getattr(module, 'prior_generator', None), 'strides', None)
         if strides:
-            yield name, 'prior_generator.strides', [
-                min(s) if isinstance(s, list | tuple) else s for s in strides]
+            yield name, 'prior_generator.strides', tuple(
+                min(s) if isinstance(s, list | tuple) else s for s in strides)
         # Others, such as HTC's of semantic features, read maps of their own.
         parts = name.split('.')
         if 'bbox_roi_extractor' in parts or 'mask_roi_extractor' in parts:
             strides = getattr(module, 'featmap_strides', None)
             if strides:
-                yield name, 'featmap_strides', list(strides)
+                # One entry for all stages of a cascade.
+                yield name.rstrip('.0123456789'), 'featmap_strides', tuple(strides)
 
 
 @torch.no_grad()
@@ -71,5 +73,5 @@ def _strides(model: nn.Module) -> list[float]:
         model.train(training)
 
 
-def _list(strides: list[float]) -> str:
+def _list(strides: Sequence[float]) -> str:
     return ', '.join(f'{stride:.3g}' for stride in strides)
