@@ -30,7 +30,9 @@ _ORIENTATION = 0x0112  # EXIF tag
 _STARTS = {b'version https://git-lfs': "a git-lfs pointer; fetch the file: 'git lfs "
                                        "pull'",
            b'<!doctype html': 'an HTML page', b'<html': 'an HTML page',
-           b'<svg': 'an SVG drawing', b'<?xml': 'an XML file', b'%pdf': 'a PDF'}
+           b'<svg': 'an SVG drawing', b'<?xml': 'an XML file', b'%pdf': 'a PDF',
+           **dict.fromkeys((b'ii*\0', b'mm\0*'), 'a TIFF of an unusual kind, such as '
+                           '64-bit floats; save it as 32-bit floats or 16 bits')}
 
 
 def read_image(path: str, backend_args: dict | None = None) -> Image.Image:
@@ -212,12 +214,14 @@ def as_image(image: np.ndarray | Image.Image, path: str) -> Image.Image:
 
 
 def _deep_color_file(image: Image.Image) -> bytes | None:
-    """The file of an opened image if it holds 16-bit color, of which Pillow reads 8.
+    """The file of an opened image if it may hold 16-bit color: Pillow reads 8 bits.
 
     Of a file with an EXIF orientation, which is rare there, Pillow's 8 bits are taken.
     """
-    deep = image.mode in ('RGB', 'RGBA') and any(
-        ';16' in str(tile[3]) for tile in getattr(image, 'tile', ()))
+    args = [str(tile[3]) for tile in getattr(image, 'tile', ())]
+    # JPEG 2000 does not say it before it is decoded; 65535 is the largest value of PPM.
+    deep = image.mode in ('RGB', 'RGBA') and (
+        image.format == 'JPEG2000' or any(';16' in a or '65535' in a for a in args))
     if not deep or not isinstance(getattr(image, 'fp', None), io.BytesIO):
         return None
     data = image.fp.getvalue()

@@ -110,8 +110,8 @@ def test_few_bright_pixels_are_seen_on_a_constant_ground(tmp_path):
     assert levels[9, 9] == 255 and (levels == 0).sum() == 64 * 64 - 1
 
 
-@pytest.mark.parametrize('suffix', ['png', 'tif'])
-@pytest.mark.parametrize('channels', [3, 4])
+@pytest.mark.parametrize('suffix, channels', [
+    ('png', 3), ('png', 4), ('tif', 3), ('tif', 4), ('jp2', 3), ('ppm', 3)])
 def test_color_of_16_bits_is_scaled_by_one_range(tmp_path, suffix, channels):
     # Pillow reads the high byte of each: 16 levels.
     values = np.dstack([TWELVE_BITS // 4, TWELVE_BITS // 2, TWELVE_BITS, 0 * TWELVE_BITS
@@ -202,7 +202,8 @@ def test_other_formats_are_not_opened_and_named(format, monkeypatch):
     (b'version https://git-lfs.github.com/spec/v1\noid sha256:00', 'git lfs pull'),
     (b'\n<!DOCTYPE html><html>', 'an HTML page'),
     (b'\xef\xbb\xbf<svg xmlns="http://www.w3.org/2000/svg"/>', 'an SVG drawing'),
-    (b'%PDF-1.7', 'a PDF')])
+    (b'%PDF-1.7', 'a PDF'),
+    (cv2.imencode('.tif', np.ones((2, 2)))[1].tobytes(), 'save it as 32-bit floats')])
 def test_what_is_no_image_is_named(data, kind):
     with pytest.raises(BadImage, match=kind) as caught:
         decode_bytes(data, 'a.jpg')

@@ -1,6 +1,9 @@
 """Label maps: formats, bits, EXIF, and what is ignored."""
 import json
 import logging
+import struct
+import zlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +15,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.utils import register_all_modules
 from PIL import Image
 
+from mmcontrast.apis.analysis.evaluate_backbone import videos
 from mmcontrast.apis.data.annotated_images import read_entry
 from mmcontrast.apis.doctor.label_maps import LabelMaps
 from mmcontrast.datasets import label_maps
@@ -22,7 +26,7 @@ from mmcontrast.datasets.segmented_images import (
     MaskImages,
     open_segmented_images,
 )
-from mmcontrast.datasets.video_clips import read_ids
+from mmcontrast.datasets.video_clips import ClipFiles, read_ids
 from mmcontrast.errors import UserValueError
 from mmcontrast.registry import TRANSFORMS
 
@@ -84,15 +88,20 @@ def test_formats_that_change_labels_are_refused(tmp_path, format, options, kind)
             read()
 
 
+def write_panoptic(folder):
+    """The annotation file of one image without segments."""
+    (folder / 'annotations/panoptic_val.json').write_text(json.dumps(dict(
+        categories=[dict(id=1, name='thing', isthing=1)],
+        images=[dict(id=1, file_name='a.jpg')],
+        annotations=[dict(image_id=1, file_name='a.png', segments_info=[])])))
+
+
 def test_panoptic_ids_stored_as_jpeg_are_refused(tmp_path):
     (tmp_path / 'annotations/panoptic_val').mkdir(parents=True)
     (tmp_path / 'val').mkdir()
     for path in ('annotations/panoptic_val/a.png', 'val/a.jpg'):
         Image.new('RGB', (8, 8)).save(tmp_path / path, 'JPEG')
-    (tmp_path / 'annotations/panoptic_val.json').write_text(json.dumps(dict(
-        categories=[dict(id=1, name='thing', isthing=1)],
-        images=[dict(id=1, file_name='a.jpg')],
-        annotations=[dict(image_id=1, file_name='a.png', segments_info=[])])))
+    write_panoptic(tmp_path)
     with pytest.raises(UserValueError, match='panoptic_val/a.png is a label map'):
         open_segmented_images(tmp_path, 'val')[0]
 
@@ -107,15 +116,22 @@ def test_the_doctor_names_label_maps_in_jpeg_that_mmseg_would_read(tmp_path):
     assert 'a.png is a label map stored as JPEG' in problem
 
 
-def few_bits():
-    """PGM of 4 levels: Pillow reads 0, 85, 170, 255."""
-    return b'P5\n4 1\n3\n\0\1\2\3'
+def png_of_2_bits():
+    """0, 1, 2, 3 in gray of 2 bits."""
+    chunks = [(b'IHDR', struct.pack('>IIBBBBB', 4, 1, 2, 0, 0, 0, 0)),
+              (b'IDAT', zlib.compress(b'\0\x1b')), (b'IEND', b'')]
+    return b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(data)) + name + data
+        + struct.pack('>I', zlib.crc32(name + data)) for name, data in chunks)
 
 
-def test_gray_that_readers_stretch_is_refused(tmp_path):
-    (tmp_path / 'a.pgm').write_bytes(few_bits())
-    with pytest.raises(UserValueError, match='a.pgm holds gray of fewer bits'):
-        read_label_map(tmp_path / 'a.pgm')
+@pytest.mark.parametrize('data', [b'P5\n4 1\n3\n\0\1\2\3', png_of_2_bits()])
+def test_gray_that_readers_stretch_is_refused(tmp_path, data):
+    # Pillow reads 0, 85, 170, 255, and 255 would be ignored.
+    (tmp_path / 'a.png').write_bytes(data)
+    assert np.array(Image.open(tmp_path / 'a.png')).tolist() == [[0, 85, 170, 255]]
+    with pytest.raises(UserValueError, match='a.png holds gray of fewer bits'):
+        read_label_map(tmp_path / 'a.png')
 
 
 @pytest.mark.parametrize('damage, reason', [
@@ -240,6 +256,36 @@ def test_labels_with_an_orientation_of_their_own_are_turned(tmp_path, warnings):
 def test_upright_images_are_not_warned_about(tmp_path, warnings):
     MaskImages(**masks(tmp_path))[0]
     assert not warnings()
+
+
+@pytest.mark.parametrize('turn, fits', [(1, True), (3, True), (6, False)])
+def test_masks_of_clips_belong_to_the_upright_frames(tmp_path, turn, fits, warnings):
+    cfg = masks(tmp_path, turn=turn)
+    frame, mask = Path(cfg['img_dir'], 'a.png'), Path(cfg['ann_dir'], 'a.png')
+    clip = ClipFiles('swan', (frame, ) * 3, (mask, ) * 3)
+    if fits:
+        assert videos._masks(clip)[0].shape == (3, 30, 40)
+        assert len(warnings()) == (turn > 1)
+    else:
+        with pytest.raises(UserValueError, match='EXIF orientation 6'):
+            videos._masks(clip)
+
+
+def test_panoptic_maps_belong_to_the_upright_image(tmp_path):
+    (tmp_path / 'annotations/panoptic_val').mkdir(parents=True)
+    (tmp_path / 'val').mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.new('RGB', (8, 6)).save(tmp_path / 'val/a.jpg', exif=exif)
+    for size, fits in (((6, 8), True), ((8, 6), False)):
+        Image.new('RGB', size).save(tmp_path / 'annotations/panoptic_val/a.png')
+        write_panoptic(tmp_path)
+        images = open_segmented_images(tmp_path, 'val')
+        if fits:
+            assert images[0].labels.shape == (8, 6)
+            continue
+        with pytest.raises(UserValueError, match='EXIF orientation 8'):
+            images[0]
 
 
 @pytest.mark.parametrize('turn, size, reason', [
