@@ -2,6 +2,7 @@
 
 Every step is a command that a user can type; the report lists them.
 """
+import re
 import shlex
 import statistics
 import time
@@ -10,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.fileio import dump
-from rich.console import Console
 from rich.progress import Progress
 
 from ..datasets.image_lists import list_folder
@@ -99,7 +99,7 @@ def run_demo(root: str, work_dir: str = 'work_dirs/demo', data: str | None = Non
     summary = _summary(demo, time.time() - start)
     dump(summary, str(demo.work_dir / 'result.json'), indent=1)
     page = write_report(demo.work_dir, summary)
-    Console().print(_sentence(summary) + f'\nReport: {page}')
+    print(f'{_sentence(summary)}\nReport: {page}')
     return page
 
 
@@ -178,8 +178,7 @@ class StepRunner:
     def __call__(self, title: str, command: Sequence) -> str:
         """Run and return the output; if the tool fails, print its end and raise."""
         command = [str(part) for part in command]
-        self.demo.commands.append((title, shlex.join(
-            ['python', *(self._short(part) for part in command)])))
+        self.demo.commands.append((title, shlex.join(self._typed(command))))
         log = self.demo.work_dir / 'logs' / f'{len(self.demo.commands):02}.log'
         log.unlink(missing_ok=True)
         task = self.bars.add_task(title, total=None)
@@ -195,9 +194,18 @@ class StepRunner:
         self.bars.stop_task(task)
         return output
 
-    def _short(self, part: str) -> str:
-        """Paths relative to the root, as a user would type them."""
-        return part.replace(f'{self.demo.root}/', '')
+    def _typed(self, command: Sequence[str]) -> list[str]:
+        """The command as a user would type it, in the checkout or anywhere."""
+        if self.demo.root.name != '.mim':
+            return ['python', *(
+                part.replace(f'{self.demo.root}/', '') for part in command)]
+        # An installed package: by the command mmcontrast, with configs by their scope.
+        script, *arguments = command
+        tool = script.removeprefix('tools/').removesuffix('.py').replace('_', '-')
+        return ['mmcontrast', *tool.split('/'), *(
+            re.sub('^configs/', 'mmcontrast::', re.sub(
+                '^projects/', f'{self.demo.root}/projects/', part))
+            for part in arguments)]
 
 
 def _summary(demo: Demo, took: float) -> dict:

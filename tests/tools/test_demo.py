@@ -5,18 +5,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmcontrast.apis.demo import run_demo
+from mmcontrast.apis.demo import Demo, StepRunner, run_demo
+from mmcontrast.progress import run_bars
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_the_demo_leaves_one_page_with_its_figures(tmp_path, warm_tools, monkeypatch):
+def test_the_demo_leaves_one_page_with_its_figures(tmp_path, warm_tools, monkeypatch,
+                                                   capsys):
     for split in ('TRAIN', 'VAL', 'TEST'):
         monkeypatch.setattr(f'mmcontrast.apis.demo.NUM_{split}', 8)
-    photos = tmp_path / 'photos'
+    # issue 16: fewer images than a batch, a blank and an umlaut in the path.
+    photos = tmp_path / 'meine Bilder ü'
     photos.mkdir()
-    for i in range(40):
+    for i in range(12):
         pixels = np.random.default_rng(i).integers(0, 255, (80, 96, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(photos / f'{i}.jpg')
     page = run_demo(str(ROOT), str(tmp_path / 'demo'), str(photos), seeds=(3,),
@@ -33,6 +36,24 @@ def test_the_demo_leaves_one_page_with_its_figures(tmp_path, warm_tools, monkeyp
     assert len(result['commands']) == 9
     assert result['commands'][1][1].startswith('python tools/train.py configs/pixpro/')
     assert str(photos) in result['commands'][1][1]
+    # And it says how far it is, as its output is no terminal.
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(': ')[0] for line in lines if line.endswith(', done')] == [
+        title for title, _ in result['commands']]
+
+
+@pytest.mark.parametrize('folder, expected', [
+    ('checkout', 'python tools/data/make_it.py configs/a.py projects/b.py x'),
+    ('.mim', 'mmcontrast data make-it mmcontrast::a.py {root}/projects/b.py x')])
+def test_the_report_lists_what_a_user_can_type(tmp_path, capsys, folder, expected):
+    root = tmp_path / folder
+    (root / 'tools/data').mkdir(parents=True)
+    (root / 'tools/data/make_it.py').write_text('')
+    demo = Demo(root, tmp_path / 'out', None, [0])
+    with run_bars() as bars:
+        StepRunner(demo, bars)('Make it', [
+            'tools/data/make_it.py', 'configs/a.py', 'projects/b.py', 'x'])
+    assert demo.commands == [('Make it', expected.format(root=root))]
 
 
 def test_a_missing_folder_stops_the_demo_before_any_work(tmp_path):
