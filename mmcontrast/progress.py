@@ -117,7 +117,8 @@ class ProgressLines(Progress):
 
 def _progress(*columns: ProgressColumn, visible: bool) -> Progress:
     console = Console()
-    drawn = console.is_interactive or console.is_jupyter
+    # FORCE_COLOR=1 makes rich take a file for a terminal.
+    drawn = console.is_jupyter or console.is_interactive and console.file.isatty()
     kind = Progress if drawn else ProgressLines
     return kind(*columns, console=console, disable=not visible)
 

@@ -1,11 +1,10 @@
 """Long work prints plain lines where the output is no terminal (issue 16, B3)."""
 import re
-from functools import partial
+import sys
 from pathlib import Path
 from time import sleep
 
 import pytest
-from rich.console import Console
 from rich.progress import Progress
 
 from mmcontrast import progress
@@ -66,13 +65,19 @@ def test_hidden_progress_is_silent(capsys):
     assert capsys.readouterr().out == ''
 
 
-@pytest.mark.parametrize('terminal', ['xterm', 'dumb'])
-def test_only_a_terminal_that_moves_its_cursor_gets_bars(monkeypatch, terminal):
-    monkeypatch.setenv('TERM', terminal)
-    monkeypatch.setattr(progress, 'Console', partial(Console, force_terminal=True))
-    lines = isinstance(progress.progress_bar(), progress.ProgressLines)
-    assert lines == (terminal == 'dumb')
-    assert isinstance(progress.progress_bar(), Progress)
+@pytest.mark.parametrize('is_terminal, kind, color, bars', [
+    (True, 'xterm', None, True), (True, 'dumb', None, False),
+    (False, 'xterm', '1', False)])
+def test_only_a_terminal_that_moves_its_cursor_gets_bars(
+        monkeypatch, is_terminal, kind, color, bars):
+    monkeypatch.setenv('TERM', kind)
+    if color:
+        monkeypatch.setenv('FORCE_COLOR', color)
+    monkeypatch.delenv('TTY_COMPATIBLE')
+    monkeypatch.setattr(sys.stdout, 'isatty', lambda: is_terminal)
+    for made in (progress.progress_bar(), progress.run_bars()):
+        assert isinstance(made, Progress)
+        assert isinstance(made, progress.ProgressLines) != bars
 
 
 def test_the_demo_prints_how_far_its_step_is(tmp_path, capsys, monkeypatch):
