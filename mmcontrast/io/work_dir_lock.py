@@ -43,6 +43,10 @@ def lock_work_dir(work_dir: str | Path) -> Iterator[None]:
     if _HELD.get(key) == thread:
         yield
         return
+    if key in _HELD:
+        # Not to be opened: closing it again would release the lock.
+        raise _in_use(work_dir, f'another thread of this process ({os.getpid()}) '
+                                'trains there')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A lock of fcntl is not inherited by loader processes, which may outlive a
@@ -51,12 +55,10 @@ def lock_work_dir(work_dir: str | Path) -> Iterator[None]:
     except OSError as error:
         raise cannot_write(path, error) from error
     with file:
-        if key in _HELD:
-            raise _in_use(work_dir, file)
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            raise _in_use(work_dir, file) from None
+            raise _in_use(work_dir, _owner(file)) from None
         except OSError as error:
             print_log(f'{path} cannot be locked ({error.strerror}): take care that '
                       'only one training writes there.', 'current', logging.WARNING)
@@ -82,14 +84,17 @@ def _write_owner(path: Path, file) -> None:
         raise
 
 
-def _in_use(work_dir: str | Path, file) -> WorkDirInUse:
+def _owner(file) -> str:
     try:
         file.seek(0)
         owner = json.loads(file.read())
-        who = (f'process {owner["pid"]} on {owner["host"]} trains there since '
-               f'{owner["since"]} ({owner["command"]})')
+        return (f'process {owner["pid"]} on {owner["host"]} trains there since '
+                f'{owner["since"]} ({owner["command"]})')
     except (OSError, ValueError, KeyError, TypeError):
-        who = 'another process trains there'  # It has just begun.
+        return 'another process trains there'  # It has just begun.
+
+
+def _in_use(work_dir: str | Path, who: str) -> WorkDirInUse:
     return WorkDirInUse(
         f'The work dir {work_dir} is in use: {who}. Two runs would write the same '
         'files. Wait for its end or stop it, or choose another --work-dir.')

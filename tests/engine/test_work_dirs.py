@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -142,5 +143,13 @@ def test_the_lock_is_free_after_a_run_that_failed_and_again_inside(tmp_path):
     with pytest.raises(ZeroDivisionError), lock_work_dir(tmp_path):
         with lock_work_dir(tmp_path):
             raise ZeroDivisionError
-    with lock_work_dir(tmp_path):
-        pass
+    with lock_work_dir(tmp_path), ThreadPoolExecutor(1) as pool:
+        def enter():
+            with lock_work_dir(tmp_path):
+                pass
+        with pytest.raises(WorkDirInUse, match='another thread of this process'):
+            pool.submit(enter).result()
+        # And that has not released it.
+        second = subprocess.run([sys.executable, '-c', HOLD, tmp_path],
+                                capture_output=True, text=True)
+        assert f'process {os.getpid()} on' in second.stderr
