@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from torch import nn
 
 from mmcontrast.engine.resume.module_state import ModuleState
@@ -75,10 +76,22 @@ class Forgetful(Net):
         return losses
 
 
+class Stepping(OptimWrapper):
+    """An optimizer wrapper that counts, and steps by its count."""
+
+    calls = 0
+
+    def scale_loss(self, loss):
+        self.calls += 1
+        return super().scale_loss(loss) * (1 + self.calls % 5)
+
+
 @pytest.mark.parametrize('settings', [epochs, iterations])
 def test_a_killed_run_restores_what_its_modules_remember(tmp_path, settings):
     """faults W, rows 1 and 2: exact, wherever a module keeps it."""
-    config = settings(hooks=()) | dict(model=dict(type=Forgetful))
+    config = settings(hooks=()) | dict(
+        model=dict(type=Forgetful), optim_wrapper=dict(
+            type=Stepping, optimizer=dict(type='Adam', lr=0.01)))
     whole, cut = tmp_path / 'whole', tmp_path / 'cut'
     in_processes(lambda pipe: train(config, whole, pipe=pipe))
     in_processes(lambda pipe: train(config, cut, pipe=pipe), kill_at=11)
@@ -87,7 +100,7 @@ def test_a_killed_run_restores_what_its_modules_remember(tmp_path, settings):
     assert 'no plain data' not in text_log(cut)
     saved = final(cut)['exact_resume']['ranks'][0]['modules']
     assert saved['lost'] == [] and 'pairs' not in saved['values']
-    assert {'size', 'history', 'rules[1].threshold', 'count',
+    assert {'size', 'history', 'optim_wrapper.calls', 'rules[1].threshold', 'count',
             'hidden[0].running_mean'} <= set(saved['values'])
 
 
