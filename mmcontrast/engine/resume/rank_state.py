@@ -64,7 +64,8 @@ def restore_rank_state(runner: Runner, saved: dict, states: RNGState) -> None:
     for name, value in kept.items():
         if name in buffers and buffers[name].shape == value.shape:
             buffers[name].copy_(value)
-    _restore_module_state(runner, saved.get('modules') or {})
+    if 'modules' in saved:  # Not in checkpoints of earlier versions.
+        _restore_module_state(runner, saved['modules'])
     restore_rng_state(states)
 
 
