@@ -5,10 +5,12 @@ A config finds our classes without an import line: each registry lists the packa
 library is only announced there (:meth:`Registry.announce`) and imported when a config
 names it. An unknown name is an error that suggests similar ones.
 """
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 
 from mmengine import registry as roots
+from mmengine.utils import get_object_from_string
 
 from .errors import UserKeyError, closest, suggest
 
@@ -60,6 +62,10 @@ class Registry(roots.Registry):
             key = self._current_name(key)
             self._import_announced(key)
             found = super().get(key)
+        if found is None and '.' in key:
+            # Of a full name, mmcontrast.models.X, mmengine's root asks for models.X.
+            name = key.removeprefix(f'{self.scope}.')
+            found = get_object_from_string(f'{self.scope}.{name}')
         if found is None:
             raise self._unknown(key)
         return found
@@ -110,6 +116,32 @@ class Registry(roots.Registry):
         return UnknownTypeError(
             f'{key!r} is not in the {scope}::{self.name} registry'
             f'{suggest(near) or f": it holds {held}."} {OWN_CLASS}')
+
+
+@contextmanager
+def default_scope(config: Mapping, otherwise: str) -> Iterator[None]:
+    """Inside, types without a scope are looked up as the Runner of a config does it.
+
+    Independent of the default scope that an earlier Runner left. New-style configs have
+    ``default_scope=None``: each library looks in its own registries.
+
+    Args:
+        otherwise: The scope of a config that names none.
+    """
+    scope = config.get('default_scope', otherwise)
+    kept = roots.DefaultScope._instance_dict.copy()
+    if scope is None:
+        roots.DefaultScope._instance_dict.clear()
+    try:
+        with roots.DefaultScope.overwrite_default_scope(scope):
+            yield
+    finally:
+        roots.DefaultScope._instance_dict = kept
+
+
+def class_of(kind: str | Callable, registry: roots.Registry) -> Callable:
+    """The class or function that a ``type`` means, which may be one itself."""
+    return registry.get(kind) if isinstance(kind, str) else kind
 
 
 def similar_names(registry: roots.Registry, name: str, num: int) -> list[str]:

@@ -1,18 +1,29 @@
 """Read a config as the tools do: apply overrides, check it, choose a work dir."""
 import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.hub import get_config
+from mmengine.utils import import_modules_from_strings
 
 from ..engine.runner.reliable_runner import drop_function_scopes
 from ..errors import UserValueError, closest, suggest
+from ..io.config_types import is_code
 from .lint import ConfigIssue, describe, lint_config, misspelled_keys
 from .lint.issue import ADVICE
-from .lint.top_level import FORMER_HOOK_KEYS, missing_for
+from .lint.top_level import FORMER_HOOK_KEYS, missing_for, runner_keys
 from .options import first_new, merge_options
 from .run_length import follow_run_length, run_length
+
+COMPUTED = (
+    'it computes with something that it imports. In a config with imports (the new '
+    'style of mmengine) an import stands for a name: it may be a type or a value, but '
+    "it cannot be called or used in arithmetic, except from Python's own library. "
+    'Write the result.')
 
 
 class UsageError(UserValueError):
@@ -51,14 +62,48 @@ def load_config(path: str, options: dict | None = None,
 
 
 def read_config(path: str | Path) -> Config:
-    """Read a config as it is written.
+    """Read a config as it is written, in the text style or in mmengine's new style.
+
+    What a new-style config imports is imported when it is used.
 
     Args:
         path: File, or ``mmcontrast::pixpro/...`` for one of an installed package.
 
     Raises:
         FileNotFoundError: If there is no such file or package; suggests similar names.
+        UsageError: If a new-style config does what mmengine does not allow there.
     """
+    with _explained_style(path):
+        config = _read(path)
+    settings = config._cfg_dict
+    for name, value in list(dict.items(settings)):
+        # Imports and functions of the file. mmengine writes none of them, and fails at
+        # modules and functions.
+        if is_code(value) and name not in runner_keys():
+            del settings[name]
+    if config._imported_names and config.get('custom_imports'):
+        # mmengine leaves them to configs of the text style.
+        import_modules_from_strings(**config.custom_imports)
+    object.__setattr__(config, '_imported_names', set())
+    return config
+
+
+@contextmanager
+def _explained_style(path: str | Path) -> Iterator[None]:
+    """Turn errors of mmengine's reader into sentences that name file and line."""
+    try:
+        yield
+    except (AssertionError, NameError, RuntimeError, SyntaxError, TypeError) as error:
+        names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+        frames = traceback.extract_tb(error.__traceback__)[names.index('read_config'):]
+        lines = [frame for frame in frames if frame.name == '<module>']
+        where = f'{lines[-1].filename}, line {lines[-1].lineno}' if lines else path
+        # An import that is called raises RuntimeError().
+        computed = not str(error) or 'Lazy' in str(error)
+        raise UsageError(f'{where}: {COMPUTED if computed else error}') from error
+
+
+def _read(path: str | Path) -> Config:
     package, scoped, name = str(path).partition('::')
     if not scoped:
         return Config.fromfile(existing_file(str(path), 'config'))

@@ -19,7 +19,6 @@ from mmengine.device import get_device
 from mmengine.logging import MMLogger, print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS as ROOT_MODELS
-from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..engine.hooks.class_texts import check_class_texts
@@ -32,7 +31,7 @@ from ..io.config_text import parse_config_text
 from ..io.registered_types import outside_registries
 from ..io.safe_loading import use_safe_loading
 from ..models.clip_weights import load_clip_state
-from ..registry import DATASETS, MODELS, UnknownTypeError
+from ..registry import DATASETS, MODELS, UnknownTypeError, class_of, default_scope
 from .config import existing_file, load_config
 
 #: Libraries whose backbones carry a config of theirs when we export them.
@@ -177,12 +176,12 @@ def build_model(cfg: Config, part: str | None = None, seed: int = 0,
         if isinstance(owner, dict) and (part or owner is not settings):
             owner.pop('init_cfg', None)
     use_safe_loading()  # A part may bring a Pretrained of its own.
-    scope = cfg.get('default_scope') or 'mmcontrast'
     with (preserved_rng(cuda=False), without_init_log(),
-          DefaultScope.overwrite_default_scope(scope)):
+          default_scope(cfg, 'mmcontrast')):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed: the GPU too
         # Ours are found in configs of any scope, others as the Runner finds them.
-        registry = MODELS if settings.get('type') in MODELS else ROOT_MODELS
+        kind = settings.get('type')
+        registry = MODELS if callable(kind) or kind in MODELS else ROOT_MODELS
         model = registry.build(settings)
         if init_weights and hasattr(model, 'init_weights'):
             model.init_weights()
@@ -288,7 +287,7 @@ def config_in_checkpoint(path: str) -> Config:
             'or timm:NAME, torchvision:NAME, mmpretrain:NAME, and this file with '
             '--weights.')
     try:
-        found = parse_config_text(text)
+        found = parse_config_text(text, class_names=True)
     except ValueError as error:
         raise UserValueError(
             f'{path}: the config it carries is no plain values, and nothing in a '
@@ -341,8 +340,8 @@ def _dataset_meta(cfg: Config, checkpoint: dict) -> dict:
         try:
             scope = cfg.get('default_scope') or 'mmcontrast'
             with DATASETS.switch_scope_and_registry(scope) as registry:
-                sources.append(registry.get(dataset['type']).METAINFO)
-        except (UnknownTypeError, AttributeError, KeyError):
+                sources.append(class_of(dataset['type'], registry).METAINFO)
+        except (UnknownTypeError, AttributeError, ImportError, KeyError):
             pass  # A dataset without class names of its own.
     found: dict = {}
     for source in sources:

@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 
 from ..engine.distributed.rank_failures import broadcast_failures
 from ..engine.distributed.unwrap import unwrap_model
+from ..io.config_types import type_name
 from ..structures.protocols import SetsClasses
 from .config import UsageError, check_config, existing_file, load_config
 from .lint import lint_config
@@ -141,7 +142,7 @@ def draw_predictions(cfg: Config, show: bool, show_dir: str | None,
     hook.draw = True
     if show:
         hook.show, hook.wait_time = True, wait_time
-    if show_dir and 'DetVisualizationHook' in hook.type:
+    if show_dir and type_name(hook) == 'DetVisualizationHook':
         hook.test_out_dir = show_dir
     elif show_dir:
         cfg.visualizer.save_dir = show_dir

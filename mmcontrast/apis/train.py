@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from ..engine.distributed.rank_failures import broadcast_failures
@@ -17,6 +18,7 @@ from ..engine.hooks import (
 )
 from ..engine.runner.reliable_runner import ReliableRunner
 from ..engine.runner.run_errors import explained_errors
+from ..io.config_types import type_name
 from ..io.disk import check_work_dir
 from ..io.work_dir_lock import lock_work_dir
 from ..registry import RUNNERS
@@ -81,6 +83,9 @@ def build_runner(cfg: Config) -> Runner:
     """Build the runner of a config, adapted to the devices of this machine."""
     notes = fit_to_devices(cfg)
     unwanted = remove_hooks_set_to_none(cfg)
+    if cfg.get('default_scope', '') is None:
+        # Else that of an earlier Runner in this process would hold.
+        DefaultScope._instance_dict.clear()
     runner = (RUNNERS.build(cfg) if 'runner_type' in cfg
               else ReliableRunner.from_cfg(cfg))
     for note in notes:
@@ -119,7 +124,7 @@ def enable_amp(cfg: Config) -> None:
     if get_device() in ('cpu', 'mps'):
         raise UsageError(
             f"--amp needs a GPU; the device here is '{get_device()}'. Leave it out.")
-    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    kind = type_name(cfg.optim_wrapper, 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
         raise UsageError(
             f"--amp replaces optim_wrapper.type='OptimWrapper' by 'AmpOptimWrapper', "
@@ -169,12 +174,12 @@ def fit_to_devices(cfg: Config) -> list[str]:
 
 
 def _plain_batch_norm(node: object) -> int:
-    """Turn every ``type='SyncBN'`` below ``node`` into 'BN'; returns how many."""
+    """Turn every SyncBN below ``node`` into 'BN'; returns how many."""
     children = node if isinstance(node, list | tuple) else ()
     changed = 0
     if isinstance(node, dict):
-        children = list(node.values())
-        if node.get('type') == 'SyncBN':
+        children = list(dict.values(node))
+        if type_name(node) in ('SyncBN', 'SyncBatchNorm'):
             node['type'] = 'BN'
             changed = 1
     return changed + sum(_plain_batch_norm(child) for child in children)

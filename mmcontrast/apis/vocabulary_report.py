@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from ..datasets.open_vocabulary import plain_name
 from ..engine.distributed.unwrap import unwrap_model
+from ..io.config_types import type_name
 from ..models.text.vocabulary import class_list
 from ..structures.protocols import OpenVocabulary
 from .config import UsageError
@@ -36,7 +37,7 @@ def add_vocabulary_metric(cfg: Config) -> None:
     """
     metrics = cfg.test_evaluator
     metrics = list(metrics) if isinstance(metrics, Sequence) else [metrics]
-    names = [str(metric.get('type')).rpartition('.')[2] for metric in metrics]
+    names = [type_name(metric) for metric in metrics]
     for name, metric in zip(names, metrics, strict=True):
         if name in _GROUPED:
             kind, options = _GROUPED[name]

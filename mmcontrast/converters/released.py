@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from ..io.config_types import type_name
 from ..registry import MODELS
 from .equality import Weights, verify_outputs, verify_stages
 from .layouts import resnet_rule
@@ -84,7 +85,7 @@ def convert_released(layout: ReleasedLayout, weights: Weights,
     expected = model.state_dict()
     inner = resnet_rule(encoder, part_of(expected, 'backbone'))
     title = (f'Released {layout.method}, ResNet-{resnet_depth(encoder)} '
-             f'-> {type(model).__name__} with {model_cfg["backbone"]["type"]}')
+             f'-> {type(model).__name__} with {type_name(model_cfg["backbone"])}')
     state, report = rename_keys(weights, _rule(layout, inner), expected, title, drop)
     strict = not report.unset
     model.load_state_dict(state, strict=strict)

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from torch import nn
 
+from ..io.config_types import named, type_name
 from ..registry import MODELS
 from .detectron2 import Detectron2ResNet, resnet_to_detectron2
 from .layouts import resnet_rule, same_name, swin_to_timm
@@ -35,6 +36,9 @@ _NO_STRUCTURE = ('type', 'init_cfg', 'frozen_stages', 'norm_eval', 'with_cp',
                  'zero_init_residual', 'drop_path_rate', 'drop_rate', 'attn_drop_rate',
                  'pretrained', 'convert_weights', 'out_indices', 'img_size',
                  'pretrain_img_size', 'pad_small_map', 'norm_cfg')
+# Norms by the names and classes that a config may give, as a fine-tuning names them.
+_NORMS = dict(SyncBN='BN', MMSyncBN='BN', BN2d='BN', SyncBatchNorm='BN',
+              BatchNorm2d='BN', LayerNorm='LN', GroupNorm='GN')
 # Where a ResNet strides or dilates; its weights do not depend on it.
 _STRIDES = ('strides', 'dilations', 'contract_dilation', 'multi_grid')
 # Detectors have anchors for maps of strides 4 to 32, classifiers are trained with them;
@@ -112,6 +116,8 @@ def _structure(cfg: dict, source: nn.Module) -> dict:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, dict) and 'type' in value:
+        return dict(value, type=type_name(value))
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -124,8 +130,7 @@ def _constructor(cls: type) -> Callable:
 def _norm(cfg: dict, default: str) -> dict:
     norm = dict(cfg.get('norm_cfg') or dict(type=default))
     norm.pop('requires_grad', None)
-    if norm['type'] in ('SyncBN', 'MMSyncBN', 'BN2d'):
-        norm['type'] = 'BN'
+    norm['type'] = _NORMS.get(type_name(norm), norm['type'])
     return norm
 
 
@@ -283,6 +288,6 @@ def _mm_class(to: str, name: str, args: dict) -> type:
 
 
 def _mm_usage(name: str, args: dict) -> str:
-    shown = ''.join(f'{k}={v!r}, ' for k, v in args.items())
+    shown = ''.join(f'{k}={named(v)!r}, ' for k, v in args.items())
     return (f"backbone=dict(type='{name}', {shown}init_cfg=dict(type='Pretrained', "
             "checkpoint='{path}'))")

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserValueError
+from ..io.config_types import type_name
 from ..io.folders import list_files
 from ..io.text_files import read_text
 from ..registry import DATASETS
@@ -239,7 +240,7 @@ class DatasetImages:
         self.classes = tuple(meta.get('classes') or ())
         if not self.classes or len(self._dataset) == 0:
             raise ValueError(
-                f'{dataset["type"]} has {len(self._dataset)} items and classes '
+                f'{type_name(dataset)} has {len(self._dataset)} items and classes '
                 f'{self.classes}; both are needed.')
         things = meta.get('thing_classes')
         self.is_thing = things and np.array([name in things for name in self.classes])

@@ -4,6 +4,7 @@ mmengine looks a ``type`` up in its registries, and imports what it does not fin
 ``type='subprocess.check_call'`` is data that runs a command once the config is built.
 """
 import builtins
+import inspect
 import re
 import sys
 from collections.abc import Iterator
@@ -133,9 +134,11 @@ def _is_held(name: str) -> bool:
     # The full path of a class, as the dump of a new-style config has it.
     module, _, last = name.rpartition('.')
     found = getattr(sys.modules.get(module), last, None)
+    # mmengine registers a SyncBatchNorm of its own for that of torch.
+    bases = module.startswith('torch.nn') and inspect.isclass(found)
     return found is not None and any(
-        found is held for registry in _registries()
-        for held in registry.module_dict.values())
+        found is held or (bases and inspect.isclass(held) and issubclass(held, found))
+        for registry in _registries() for held in registry.module_dict.values())
 
 
 def _names(registry: roots.Registry) -> set[str]:

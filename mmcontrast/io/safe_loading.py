@@ -4,7 +4,7 @@ import logging
 import os
 import pickle
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -111,7 +111,7 @@ def _safe_config_text(text: str, filename: str) -> str | None:
     What would build or import anything but registered classes is left out.
     """
     try:
-        settings = parse_config_text(text)
+        settings = parse_config_text(text, class_names=True)
         if '_base_' in settings:
             raise ValueError('It names another file to execute, _base_ = '
                              f'{settings["_base_"]!r}.')
@@ -123,7 +123,9 @@ def _safe_config_text(text: str, filename: str) -> str | None:
               f'a file; left out: {"; ".join(left_out)}.')
     # mmengine substitutes {{...}} before it parses the text, in comments too.
     if not left_out and '{{' not in text:
-        return text
+        with suppress(ValueError):  # Class names without quotes.
+            parse_config_text(text)
+            return text
     text = Config(settings).pretty_text
     return None if '{{' in text else text
 

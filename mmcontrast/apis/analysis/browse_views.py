@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import default_collate
-from mmengine.registry import init_default_scope
 from PIL import Image
 
 from ...datasets.transforms import LoadImage
+from ...io.config_types import type_name
 from ...io.folders import save_output_image
-from ...registry import DATASETS, FUNCTIONS, MODELS, TRANSFORMS
+from ...registry import DATASETS, FUNCTIONS, MODELS, TRANSFORMS, default_scope
 from ...visualization.correspondence import (
     draw_correspondence,
     draw_crops,
@@ -46,10 +46,10 @@ def browse_views(config: str, num: int = 8, out: str | None = None,
     if num < 1:
         raise UsageError(f'The number of images must be at least 1, got {num}.')
     cfg = load_config(config, cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmcontrast'))
-    dataset, two_views, rest = _split_at_two_views(cfg)
-    preprocess = _preprocessor(cfg)
-    map_size = map_size or _map_size(cfg, two_views.size)
+    with default_scope(cfg, 'mmcontrast'):
+        dataset, two_views, rest = _split_at_two_views(cfg)
+        preprocess = _preprocessor(cfg)
+        map_size = map_size or _map_size(cfg, two_views.size)
     pos_ratio = cfg.model.get('loss', {}).get('pos_ratio', 0.7)
     folder = Path(out or Path(cfg.work_dir) / 'views')
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def _split_at_two_views(cfg: Config):
     while 'dataset' in dataset:  # RepeatDataset and the like
         dataset = dataset.dataset
     pipeline = dataset.get('pipeline', [])
-    names = [step['type'].rpartition('.')[2] for step in pipeline]
+    names = [type_name(step) for step in pipeline]
     at = [k for k, name in enumerate(names) if name in ('TwoViews', 'FastTwoViews')]
     if not at:
         raise UsageError(
@@ -146,7 +146,7 @@ def _split_at_two_views(cfg: Config):
 def _preprocessor(cfg: Config):
     """What the model does to a batch first; None if it is not one of ours."""
     settings = cfg.get('model', {}).get('data_preprocessor') or {}
-    ours = settings.get('type', '').rpartition('.')[2] == 'TwoViewPreprocessor'
+    ours = type_name(settings) == 'TwoViewPreprocessor'
     return MODELS.build(settings) if ours else None
 
 

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS
 from torch import nn
 
 from ...engine.nonfinite.forward_trace import Call
@@ -26,7 +26,7 @@ from ...engine.nonfinite.record import Record, bit_equal, read_record, restore_s
 from ...engine.nonfinite.rerun import RerunResult, rerun_step
 from ...io.config_text import parse_config_text
 from ...io.registered_types import outside_registries
-from ...registry import UnknownTypeError
+from ...registry import UnknownTypeError, default_scope
 from ..config import UsageError, load_config
 
 
@@ -109,7 +109,7 @@ def _build(record: Record, config: str | None) -> nn.Module:
     if config:
         cfg = load_config(config)
     else:
-        settings = parse_config_text(record.config_text)
+        settings = parse_config_text(record.config_text, class_names=True)
         cfg = Config(settings)
         if 'model' not in cfg:
             raise UsageError(
@@ -121,9 +121,9 @@ def _build(record: Record, config: str | None) -> nn.Module:
                 f'{record.folder}/config.py names {left_out}, which would be imported '
                 'from outside the registries. If you trust it, give the config of the '
                 'run yourself: --config.')
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
     try:
-        return MODELS.build(cfg.model)
+        with default_scope(cfg, 'mmengine'):
+            return MODELS.build(cfg.model)
     except (UnknownTypeError, KeyError) as error:
         wanted = (cfg.get('custom_imports') or {}).get('imports') or []
         wanted = [wanted] if isinstance(wanted, str) else wanted

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ...converters.equality import verify_outputs, verify_stages
@@ -14,7 +13,8 @@ from ...converters.report import KeyReport, rename_keys
 from ...converters.targets import Target, build_target
 from ...errors import UserKeyError
 from ...io.checkpoint import count_prefixes
-from ...registry import MODELS
+from ...io.config_types import full_name, with_names
+from ...registry import MODELS, class_of, default_scope
 from ...structures.protocols import ExportsBranch
 from ..config import read_config
 from ..loading import build_model, read_weights
@@ -50,9 +50,7 @@ def export_backbone(config: str | Path | Config, checkpoint: str | Path,
         KeyError: If the checkpoint has no such branch.
     """
     config = config if isinstance(config, Config) else read_config(config)
-    # Independent of the default scope that an earlier Runner left.
-    scope = config.get('default_scope') or 'mmcontrast'
-    with DefaultScope.overwrite_default_scope(scope):
+    with default_scope(config, 'mmcontrast'):
         return _export(config, checkpoint, dst, to, branch, with_neck, drop)
 
 
@@ -75,7 +73,7 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
     if target.without:
         source = MODELS.build({k: v for k, v in cfg.items()
                                if k not in target.without} | target.instead)
-    title = f'{Path(checkpoint).name}, {branch} {cfg["type"]} -> {to}'
+    title = f'{Path(checkpoint).name}, {branch} {full_name(cfg["type"])} -> {to}'
     state, report = _renamed(weights, target, title, drop)
     own = target.network.state_dict()
     report.checks += verify_stages(
@@ -90,7 +88,8 @@ def _export(config: Config, checkpoint: str | Path, dst: str | Path, to: str,
     images = input_format(config)
     write_weights(state, dst, dict(
         provenance(checkpoint), exported_from=Path(checkpoint).name, branch=branch,
-        to=to, backbone=Config(dict(backbone=cfg)).pretty_text, **images), layout)
+        to=to, backbone=with_names(Config(dict(backbone=cfg))).pretty_text, **images),
+        layout)
     if target.without:
         report.checks.append(
             f'Trained with {target.without}, verified without: the network of {to} has '
@@ -142,7 +141,7 @@ def _channel_order(preprocessor: nn.Module, settings: Mapping) -> str:
 
 def default_branch(model: Mapping) -> str:
     """The branch that the class of a model exports: ``online`` or ``momentum``."""
-    cls = MODELS.get(model['type']) if 'type' in model else None
+    cls = class_of(model['type'], MODELS) if 'type' in model else None
     return cls.export_branch if isinstance(cls, ExportsBranch) else 'online'
 
 
@@ -188,10 +187,11 @@ def _verified_neck(model: Mapping, everything: Mapping[str, Tensor], branch: str
                    to: str, path: str | Path, report: KeyReport) -> dict[str, Tensor]:
     """``neck.*`` as mmdet reads it, verified on random maps and added to the report."""
     cfg = {k: v for k, v in (model.get('neck') or {}).items() if k != 'init_cfg'}
-    if to != 'mmdet' or not cfg.get('type', '').startswith('mmdet.'):
+    name = full_name(cfg.get('type', ''))
+    if to != 'mmdet' or not name.startswith('mmdet.'):
         raise ValueError(
             "--with-neck takes a neck of mmdet (model.neck with type='mmdet.FPN') to "
-            f"mmdet, got {cfg.get('type')!r} to {to}.")
+            f'mmdet, got {name or None!r} to {to}.')
     from mmdet.registry import MODELS as MMDET_MODELS
 
     from ...models.inspection import feature_channels

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ...converters.equality import verify_outputs
 from ...converters.report import KeyReport
 from ...io.atomic import write_text
+from ...io.config_types import type_name
 from ...models.clip_weights import open_clip
 from ...models.text import tokenize
 from ..config import load_config
@@ -65,9 +66,10 @@ def export_clip(config: str, checkpoint: str | Path, dst: str | Path) -> KeyRepo
 
 
 def _build(cfg: Config, path: str) -> nn.Module:
-    if cfg.get('model', {}).get('type') != 'CLIP':
+    name = type_name(cfg.get('model', {}))
+    if name != 'CLIP':
         raise ValueError(
-            f"{path}: the model is {cfg.get('model', {}).get('type')!r}, expected "
+            f"{path}: the model is {name or None!r}, expected "
             "'CLIP'; name the config of a CLIP, such as one of configs/clip.")
     return build_model(cfg).eval()
 

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from ...converters.report import Conversion, KeyReport
 from ...errors import UserValueError, did_you_mean
 from ...io.checkpoint import find_state_dict, read_checkpoint, write_checkpoint
+from ...io.config_types import with_names
 from ...io.flax_files import write_flax
 from ..config import read_config
 from .weight_files import provenance
@@ -60,7 +61,7 @@ def convert_official(method: str, src: str | Path, dst: str | Path,
             ', '.join(sorted(map(str, set(checkpoint) - others))) or 'nothing') + '.')
     write_checkpoint(dict(state_dict=conversion.state_dict, meta=dict(
         provenance(src), converted_from=Path(src).name, method=method,
-        model=Config(dict(model=conversion.model)).pretty_text,
+        model=with_names(Config(dict(model=conversion.model))).pretty_text,
         **conversion.meta)), dst)
     return report
 

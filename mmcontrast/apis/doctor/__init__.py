@@ -1,7 +1,7 @@
 """Check whether a config will train on this machine, before a long run."""
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
+from ...registry import default_scope
 from ..config import load_config
 from ..lint import lint_config
 from ..lint.top_level import missing_for
@@ -60,9 +60,7 @@ def _check_all(report: Report, budget: Budget, config: str, checkpoint: str | No
         return
     with report.section('limits'):
         check_limits(report, cfg)
-    # Independent of the default scope that an earlier Runner left.
-    scope = cfg.get('default_scope') or 'mmengine'
-    with DefaultScope.overwrite_default_scope(scope):
+    with default_scope(cfg, 'mmengine'):
         with report.section('data'):
             check_data(report, cfg, max(1, samples), budget)
         check_dry_run(report, cfg, checkpoint, max(2, steps), budget)

@@ -1,4 +1,5 @@
 """Run the real model on a few real batches in a temporary folder."""
+import copy
 import tempfile
 import time
 import uuid
@@ -16,6 +17,7 @@ from ...engine.distributed.unwrap import unwrap_model
 from ...engine.hooks.class_check import check_classes, class_heads
 from ...engine.optim.param_groups import unmatched_custom_keys
 from ...io.checkpoint import check_matching_keys
+from ...io.config_types import PRETRAINED, type_name
 from ..loading import read_weights
 from ..machine import usable_cores
 from ..train import build_runner
@@ -78,7 +80,7 @@ def check_dry_run(report: Report, cfg: Config, checkpoint: str | None, steps: in
 
 
 def _runner(cfg: Config, folder: str) -> Runner:
-    cfg = Config(cfg.to_dict(), filename=cfg.filename)
+    cfg = copy.deepcopy(cfg)
     cfg.work_dir, cfg.launcher = folder, 'none'
     cfg.log_level, cfg.resume, cfg.load_from = 'ERROR', False, None
     # A unique name: mmengine keeps visualizers and loggers by name.
@@ -302,7 +304,7 @@ def _check_init_weights(report: Report, model: nn.Module) -> bool:
 def _pretrained(module: nn.Module) -> list[dict]:
     init = getattr(module, 'init_cfg', None) or []
     return [part for part in ([init] if isinstance(init, dict) else init)
-            if part.get('type') == 'Pretrained']
+            if type_name(part) in PRETRAINED]
 
 
 def _bytes(batch: object) -> int:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.registry import DefaultScope
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -16,7 +15,9 @@ from ...datasets.bad_images import BadImage
 from ...datasets.image_files import as_image, read_image
 from ...datasets.image_lists import list_folder
 from ...datasets.workers import seed_worker
+from ...io.config_types import type_name
 from ...progress import progress_bar
+from ...registry import default_scope
 from ..loading import tested_dataset
 
 #: What an inferencer takes.
@@ -183,8 +184,8 @@ def input_pipeline(cfg: Config, scope: str = 'mmcontrast') -> Compose:
             'large images go into the network.')
     # LoadImageFromFile, and labels of whatever kind.
     kept = [step for step in steps
-            if not str(step['type']).rpartition('.')[2].startswith('Load')]
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or scope):
+            if not type_name(step).startswith('Load')]
+    with default_scope(cfg, scope):
         return Compose(kept)
 
 

@@ -2,8 +2,10 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
+from types import ModuleType
 
 from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
@@ -12,6 +14,7 @@ from ...registry import MissingLibraryError
 from . import fields
 from .arguments import wrong_arguments, wrong_type
 from .fields import OPAQUE, Field, field_of, is_ours
+from .imports import broken_imports
 from .issue import ConfigIssue, is_typo_of
 from .resolve import (
     find,
@@ -64,9 +67,11 @@ def lint_config(cfg: Config, checks: Sequence[Callable] | None = None
     skipped = choice.get('skip', ()) if isinstance(choice, dict) else ()
     skipped = [skipped] if isinstance(skipped, str) else skipped
     if checks is None:
-        linter = Linter(cfg.get('default_scope') or 'mmengine')
+        linter = Linter(cfg.get('default_scope', 'mmengine'))
         checks = (misspelled_keys, former_keys, missing_keys, plain_dicts,
                   removed_hooks, linter.check)
+        if any(broken_imports(cfg)):  # Nothing around them can be read.
+            checks = (broken_imports,)
     return [issue for check in checks for issue in check(cfg)
             if not any(_matches(issue.path, pattern) for pattern in skipped)]
 
@@ -81,11 +86,12 @@ class Linter:
     """Checks what a Runner builds from one config.
 
     Args:
-        scope: Its ``default_scope``.
+        scope: Its ``default_scope``; None, as in new-style configs, lets each library
+            look in its own registries.
     """
 
-    def __init__(self, scope: str) -> None:
-        self.scope = scope
+    def __init__(self, scope: str | None) -> None:
+        self.scope, self.own_scopes = scope or 'mmengine', scope is None
         self._classes: dict[str, list[Callable]] = {}  # by top-level key
         self._settings: list[tuple[str, str, dict]] = []  # path, key, its dict
 
@@ -149,7 +155,7 @@ class Linter:
             return  # A placeholder says what to install when it is built.
         self._classes.setdefault(path.partition('.')[0], []).append(target)
         yield from wrong_arguments(node, target, path, field, owners,
-                                   _scopes(scope, owners))
+                                   self._scopes(scope, owners))
         for key, value in node.items():
             if key not in ('type', '_scope_'):
                 yield from self._argument(value, f'{path}.{key}', key,
@@ -159,8 +165,11 @@ class Linter:
                 ) -> tuple[Callable | None, ConfigIssue | None]:
         """The class of a type, or the issue with it; None twice if both are unknown."""
         if not isinstance(name, str):
-            return (name if callable(name) else None), None
-        scopes = _scopes(scope, owners)
+            issue = None if callable(name) else ConfigIssue(
+                f'{path}.type', f'found {name!r}, expected a class or a function, or '
+                'the name of one.')
+            return (None if issue else name), issue
+        scopes = self._scopes(scope, owners)
         try:
             target = find(name, field.registries, scopes)
         except MissingLibraryError as error:
@@ -175,6 +184,14 @@ class Linter:
             return None, unknown_type(name, path, field, scopes[-1], owner)
         return target, None
 
+    def _scopes(self, scope: str, owners: tuple) -> list[str]:
+        """Where names of an argument of a class are looked up, in order."""
+        owner = owners[-1] if owners else None
+        library = (getattr(owner, '__module__', None) or '').partition('.')[0]
+        # A model of ours looks for its parts among ours, its bases among theirs.
+        own = is_ours(owner) or (self.own_scopes and library in MODULE2PACKAGE)
+        return [library] * own + [scope]
+
     def _argument(self, value: object, path: str, key: str, within: str, scope: str,
                   owners: tuple) -> Iterator[ConfigIssue]:
         """Issues of an argument of a class from the registry ``within``."""
@@ -188,8 +205,8 @@ class Linter:
             for item_path, item in _each(value, path):
                 yield from self._argument(item, item_path, key, within, scope, owners)
         elif isinstance(value, dict):
-            if 'type' in value and (isinstance(value['type'], str)
-                                    or callable(value['type'])):
+            if isinstance(value.get('type'), str | ModuleType) or callable(
+                    value.get('type')):
                 yield from self._typed(value, path, field_of(key, within), scope,
                                        owners)
             elif 'dataset' in value and (
@@ -327,11 +344,6 @@ def _unread_keys(settings: object, constructor: Callable, path: str
             if key not in known and near:
                 yield ConfigIssue(f'{path}.custom_keys.{name}.{key}',
                                   f'nothing reads the key {key!r}{suggest([near])}')
-
-
-def _scopes(scope: str, owners: tuple) -> list[str]:
-    # A model of ours looks for its parts among ours, its bases among theirs.
-    return ['mmcontrast'] * bool(owners and is_ours(owners[-1])) + [scope]
 
 
 def _is_settings(path: str) -> bool:

@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ...io.checkpoint import check_matching_keys, find_state_dict, read_checkpoint
+from ...io.config_types import PRETRAINED, type_name
 from ...io.former_keys import current_keys
 from ...io.safe_loading import use_safe_loading
 from ...registry import HOOKS
@@ -75,4 +76,4 @@ def _use_current_keys(checkpoint: dict, model: nn.Module, runner: Runner):
 def _pretrained_cfgs(module: nn.Module) -> list[dict]:
     cfgs = getattr(module, 'init_cfg', None) or []
     cfgs = [cfgs] if isinstance(cfgs, dict) else cfgs
-    return [cfg for cfg in cfgs if cfg.get('type') == 'Pretrained']
+    return [cfg for cfg in cfgs if type_name(cfg) in PRETRAINED]

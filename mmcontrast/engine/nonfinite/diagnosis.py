@@ -8,6 +8,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ...io.config_types import with_names
 from ...io.plain_data import shallow_copy
 from ..distributed.unwrap import unwrap_model
 from .locate import (
@@ -86,7 +87,7 @@ class Diagnosis:
                       info=_run_info(self.runner, report, guard))
         try:
             missing = write_record(
-                folder, self.batch, state, self.runner.cfg.pretty_text,
+                folder, self.batch, state, with_names(self.runner.cfg).pretty_text,
                 full_text(report, iteration, [report.rank]))
         except (OSError, RuntimeError) as error:
             report.saved = ''

@@ -4,6 +4,7 @@ from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
 from ...errors import did_you_mean
+from ...io.config_types import type_name
 from ...registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 
 
@@ -43,7 +44,7 @@ class TwoGroupConstructor:
         cfg = dict(self.optim_wrapper_cfg)
         optimizer_cfg = dict(cfg.pop('optimizer'))
         groups = two_groups(model)
-        if optimizer_cfg['type'] == 'LARS':
+        if type_name(optimizer_cfg) == 'LARS':
             groups[1]['adapt'] = False
         optimizer = OPTIMIZERS.build(
             optimizer_cfg, default_args=dict(params=[g for g in groups if g['params']]))

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import mmengine
+from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.fileio.backends import LocalBackend
@@ -27,6 +28,7 @@ from torch.utils.data import DataLoader
 from ...datasets.build_errors import explained_build_errors
 from ...io.checkpoint_files import clean_up, latest_good_checkpoint
 from ...io.checkpoint_writer import write_training_checkpoint
+from ...io.config_types import with_names
 from ...io.folders import mark_output_folder
 from ...io.run_note import begin_run, read_run_note
 from ...io.safe_loading import use_safe_loading
@@ -78,6 +80,8 @@ class ReliableRunner(Runner):
         use_safe_loading()
         self._snapshot: dict | None = None
         self._trains, self._run_id = False, ''
+        if isinstance(kwargs.get('cfg'), Config):
+            kwargs['cfg'] = with_names(kwargs['cfg'])
         super().__init__(*args, **kwargs)
 
     @property
@@ -328,7 +332,7 @@ def drop_function_scopes(loader: dict) -> None:
         loader: Gets new configs of the functions; the old ones are not changed.
     """
     for key in ('collate_fn', 'worker_init_fn'):
-        if isinstance(loader.get(key), dict):
+        if isinstance(loader.get(key), dict) and '_scope_' in loader[key]:
             loader[key] = {name: value for name, value in loader[key].items()
                            if name != '_scope_'}
 

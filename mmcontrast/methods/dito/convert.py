@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...converters.equality import Outputs, verify_outputs
 from ...converters.report import Conversion, rename_keys
 from ...errors import UserValueError
+from ...io.config_types import type_name
 from ...models.backbones.plain_vit import PlainViT
 from ...models.functional import l2_normalize
 from ...registry import MODELS
@@ -60,8 +61,8 @@ def convert(weights: Mapping[str, Tensor], model_cfg: dict | None = None,
 
     stacked = stack_qkv(tree)
     state, report = rename_keys(
-        stacked, rule, parts.state_dict(), f'Released DITO -> {model_cfg["type"]} '
-        f'with {model_cfg["backbone"]["type"]}', drop)
+        stacked, rule, parts.state_dict(), f'Released DITO -> {type_name(model_cfg)} '
+        f'with {type_name(model_cfg["backbone"])}', drop)
     if not report.unset:
         kept = split_qkv({path: stacked[path] for path, _, _ in report.rows})
         report.checks += _verify(parts, kept, ours, is_detector)

@@ -3,6 +3,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import UserKeyError, UserValueError, did_you_mean
+from ...io.config_types import type_name
 from ...registry import MODELS
 from .decoding import check_ranking
 
@@ -15,7 +16,7 @@ def build_part(config: Mapping | None, **default: Any) -> Any:
         default: ``type`` and arguments.
     """
     config = dict(config or {})
-    if config.get('type', default['type']) == default['type']:
+    if type_name(config, default['type']) == default['type']:
         config = default | config
     return MODELS.build(config)
 

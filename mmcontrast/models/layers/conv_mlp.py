@@ -2,6 +2,7 @@
 from mmcv.cnn import build_activation_layer, build_norm_layer
 from torch import Tensor, nn
 
+from ...io.config_types import type_name
 from ...registry import MODELS
 
 
@@ -83,6 +84,6 @@ class RowMLP(ConvMLP):
         return nn.Linear(in_channels, out_channels)
 
     def _norm(self, norm_cfg: dict, channels: int) -> nn.Module:
-        if norm_cfg['type'] == 'BN':
+        if type_name(norm_cfg) in ('BN', 'BN2d', 'BatchNorm2d'):
             norm_cfg = dict(norm_cfg, type='BN1d')
         return super()._norm(norm_cfg, channels)

@@ -1,5 +1,6 @@
 """Open any backbone that a user can name, frozen, for evaluation."""
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from ....engine.resume.rng_state import preserved_rng
 from ....errors import UserKeyError
 from ....evaluation.features import FrozenBackbone
 from ....io.checkpoint import check_matching_keys
-from ....registry import MODELS
+from ....io.config_types import full_name
+from ....registry import MODELS, class_of
 from ...config import existing_file, load_config
 from ...convert.export_backbone import default_branch
 from ...loading import (
@@ -154,7 +156,7 @@ def _branch_prefix(cfg: Config, choice: BackboneChoice) -> str | None:
     if choice.branch not in (None, 'online', 'momentum'):
         raise ValueError(
             f"branch must be 'online' or 'momentum', got {choice.branch!r}.")
-    kind = _scoped(cfg.model.get('type', ''), cfg)
+    kind = full_name(_scoped(cfg.model.get('type', ''), cfg))
     # Other libraries have no branches, and need not be imported to be asked.
     usual = (default_branch(dict(type=kind)) if kind.startswith('mmcontrast.')
              else 'online')
@@ -172,20 +174,21 @@ def _with_layer(cfg: Config, layer: int | None) -> Config:
     """The config of the backbone with maps, and only the asked one."""
     backbone = {k: v for k, v in cfg.model.backbone.items() if k != 'init_cfg'}
     kind = _scoped(backbone['type'], cfg)
-    accepted = _arguments(MODELS.get(kind))
+    accepted = _arguments(class_of(kind, MODELS))
     if 'out_type' in accepted:
         backbone['out_type'] = 'featmap'
     if layer is not None:
         if 'out_indices' not in accepted:
-            raise ValueError(f'{kind} gives one map; leave --layer out.')
+            raise ValueError(f'{full_name(kind)} gives one map; leave --layer out.')
         backbone['out_indices'] = (layer,)
     backbone['type'] = kind
-    return Config(dict(model=dict(backbone=backbone)))
+    scope = {key: cfg[key] for key in ('default_scope',) if key in cfg}
+    return Config(dict(model=dict(backbone=backbone), **scope))
 
 
-def _scoped(kind: str, cfg: Config) -> str:
-    """Name of a type with the library it is from."""
-    if not kind or '.' in kind:
+def _scoped(kind: str | Callable, cfg: Config) -> str | Callable:
+    """Name of a type with the library it is from; a class is returned as it is."""
+    if not isinstance(kind, str) or not kind or '.' in kind:
         return kind
     return f'{cfg.get("default_scope") or "mmcontrast"}.{kind}'
 
