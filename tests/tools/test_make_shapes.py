@@ -248,6 +248,17 @@ def test_later_calls_add_layouts_and_scenes(tmp_path, calls):
         assert {file: grown.get(file) for file in alone} == alone
 
 
+@pytest.mark.parametrize('first, second', [('video', 'davis'), ('davis', 'video')])
+def test_the_list_of_objects_holds_the_clips_of_both_layouts(tmp_path, first, second):
+    options = dict(val=0, size=32, num_frames=2, progress=False)
+    make_shapes(tmp_path, [first], train=2, **options)
+    make_shapes(tmp_path, [second], train=1, **options)
+    clips = json.loads((tmp_path / 'meta_train.json').read_text())['videos']
+    assert list(clips) == ['train_000000', 'train_000001']
+    with pytest.raises(FileExistsError, match='num_frames=3 is asked for'):
+        make_shapes(tmp_path, [second], train=1, **{**options, 'num_frames': 3})
+
+
 def test_what_is_there_is_not_written_again(tmp_path):
     options = dict(train=2, val=1, size=32, progress=False)
     make_shapes(tmp_path, ['coco'], **options)

@@ -20,8 +20,8 @@ _OUTPUTS = (
     'pair_classes.txt', 'combination_classes.txt', 'base_classes.txt',
     'novel_classes.txt', 'shards', *(f'meta_{split}.json' for split in SPLITS),
     *(f'captions_{split}.csv' for split in SPLITS))
-# Layouts whose files name the same images.
-_WITH_IMAGES = ('coco', 'combinations', 'panoptic', 'refcoco', 'csv')
+# Layouts that write the same images, or the same list of objects (meta_SPLIT.json).
+_SHARING = (('coco', 'combinations', 'panoptic', 'refcoco', 'csv'), ('video', 'davis'))
 
 
 def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int = 200,
@@ -161,13 +161,16 @@ def _merged(out: Path, name: str, asked: dict[str, dict], there: dict[str, dict]
             ) -> dict[str, dict]:
     """What the layout will hold: its scenes and those asked for, which must fit."""
     merged = dict(there.get(name, {}))
+    sharing = {name, *(other for group in _SHARING if name in group for other in group)}
     for split, scenes in asked.items():
-        for other, splits in there.items():
-            if other == name or {name, other} <= set(_WITH_IMAGES):
-                _check_same(out, f'{split} scenes of layout {other!r}', scenes,
-                            splits.get(split, scenes), name)
-        count = max(scenes['count'], merged.get(split, scenes)['count'])
-        merged[split] = {**scenes, 'count': count, 'complete': True}
+        counts = [scenes['count']]
+        for other in sharing & there.keys():
+            held = there[other].get(split, scenes)
+            _check_same(out, f'{split} scenes of layout {other!r}', scenes, held, name)
+            # The list of objects must hold the clips of both layouts.
+            if other == name or name in CLIP_LAYOUTS:
+                counts.append(held['count'])
+        merged[split] = {**scenes, 'count': max(counts), 'complete': True}
     return merged
 
 
