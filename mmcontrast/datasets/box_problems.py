@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 
 from .coco_annotations import OVER_THE_EDGE
 
-#: What is wrong with a box, and whether mmdet drops it. All are dropped in silence but
-#: those that reach out of the image (cut later) and those without a mask (an error).
+#: What is wrong with boxes that mmdet drops in silence.
 DROPPED = dict(
     unknown_image='of an image that the file does not list',
     unknown_category='of a category that the file does not list',
@@ -19,7 +18,9 @@ DROPPED = dict(
     no_area='with an area of 0 or less',
     ignored="marked 'ignore'",
     not_asked='of categories that metainfo.classes does not name')
-KEPT = dict(reaching_out='reaching out of the image by its written width and height',
+#: What is wrong with others: cut at the edge of the image later, or an error later.
+KEPT = dict(infinite='of infinite width or height',
+            reaching_out='reaching out of the image by its written width and height',
             no_mask='without a mask')
 
 
@@ -106,7 +107,7 @@ def _kind_of(annotation: Mapping, image: Mapping | None, known: Collection,
     if not _is_box(box):
         return 'no_box'
     x, y, width, height = box
-    if not all(map(math.isfinite, box)):
+    if any(map(math.isnan, box)) or math.isinf(x) or math.isinf(y):
         return 'not_finite'
     if width < 0 or height < 0:
         return 'negative'
@@ -128,6 +129,8 @@ def _kind_of(annotation: Mapping, image: Mapping | None, known: Collection,
         return 'not_asked'
     if with_masks and not annotation.get('segmentation'):
         return 'no_mask'
+    if math.isinf(width) or math.isinf(height):
+        return 'infinite'
     beyond = max(-x, -y, x + width - limits[0], y + height - limits[1]) if sized else 0
     return 'reaching_out' if beyond > OVER_THE_EDGE else None
 

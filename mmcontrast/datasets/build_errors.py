@@ -1,4 +1,5 @@
 """Explain why a dataset that reads an annotation file cannot be built."""
+import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -58,6 +59,8 @@ def _explain(cfg: dict, error: Exception) -> None:
     dataset = None
     with suppress(Exception):  # Not every dataset can be built without its data.
         dataset = DATASETS.build(dict(cfg, lazy_init=True))
+        dataset.full_init()
+        return  # Another one of several is the reason.
     path = str(getattr(dataset, 'ann_file', ''))
     if '://' in path or not Path(path).is_file():
         return
@@ -71,6 +74,8 @@ def _explain(cfg: dict, error: Exception) -> None:
 def _explain_coco(path: str, dataset: object, error: Exception, nothing_left: bool
                   ) -> None:
     data = read_json(path)
+    if isinstance(error, ValueError) and not nothing_left:
+        _check_encoding(path)
     check_lists(data, path)
     if isinstance(error, KeyError) or 'KeyError' in str(error):
         _find_missing_key(path, data, error)
@@ -93,6 +98,15 @@ def _explain_coco(path: str, dataset: object, error: Exception, nothing_left: bo
         f'{problems.total} boxes, of which {sum(problems.kept.values())} can be used '
         f'(filter_cfg={getattr(dataset, "filter_cfg", None)}).', *reasons,
         *problems.hints]))
+
+
+def _check_encoding(path: str) -> None:
+    try:
+        json.loads(Path(path).read_text('utf-8'))
+    except ValueError as error:
+        raise UserValueError(
+            f'{path} is in another encoding than UTF-8 without a byte order mark, '
+            f'which pycocotools reads ({error}). Save it as UTF-8.') from error
 
 
 def _find_missing_key(path: str, data: dict, error: Exception) -> None:

@@ -43,6 +43,8 @@ def check_boxes(report: Report, name: str, dataset: object, seconds: float) -> N
     if 'reaching_out' in found.counts:
         report.warn(f'{name}: {found.lines(["reaching_out"])[0]}. They are cut at its '
                     'edge.')
+    if 'infinite' in found.counts:
+        report.fail(f'{name}: {found.lines(["infinite"])[0]}. Correct or remove them.')
     if 'no_mask' in found.counts:
         report.fail(f'{name}: {found.lines(["no_mask"])[0]}. LoadAnnotations reads '
                     'masks (with_mask=True): remove these boxes, or add masks.')

@@ -30,9 +30,9 @@ from .strides import check_feature_strides
 # Seconds after which no further batch is loaded, or step made, for the estimate.
 MAX_SECONDS = 30
 # Samples of the steps that are tried first without a GPU: a large batch may take
-# minutes and all memory. Two, so that batch norm has a variance; the second step shows
-# what a sample adds.
-_TRIED = (2, 4)
+# minutes and all memory. Two, so that batch norm has a variance; the optimizer takes
+# its memory in the first step, and the last one shows what a sample adds.
+_TRIED = (2, 2, 4)
 
 
 def check_dry_run(report: Report, cfg: Config, checkpoint: str | None, steps: int,
@@ -155,9 +155,9 @@ def _try_parts(runner: Runner, cfg: Config, times: Times, size: int, budget: Bud
             losses = _steps(runner, batches, part, 1, 0)
         except Exception:
             return losses
-        if times.steps:
-            a_sample = max(peak_memory() - memory, 0) / (count - _TRIED[0])
-            times.memory = int(memory + a_sample * (size - _TRIED[0]))
+        if count > times.tried > 0:
+            a_sample = max(peak_memory() - memory, 0) / (count - times.tried)
+            times.memory = int(memory + a_sample * (size - times.tried))
         times.steps = [part.steps[0] * size / count]
         times.batch = part.first_batch * size / count / max(
             1, min(times.workers, usable_cores()))

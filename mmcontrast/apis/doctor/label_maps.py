@@ -91,8 +91,10 @@ class LabelMaps:
         text = f'{name}: {note} ({read} of {total} masks read)'
         if not note:
             return
-        if ignored is not None and only_one_class(self.classes, labels):
-            text += ('. Write the classes as 0, 1, ...'
+        if not labels:
+            report.fail(f'{name}: every pixel of {read} masks is ignored ({ignored}).')
+        elif ignored is not None and only_one_class(self.classes, labels):
+            text += ('. Write the classes as 0, 1 and so on'
                      + (', or set reduce_zero_label=False, which turns label 0 into '
                         f'{DEFAULT_IGNORED}' if self._reduces_zero() else '') + '.')
             (report.fail if read == total else report.warn)(text)
@@ -117,8 +119,9 @@ class LabelMaps:
         for where, value in self.ignored.items():
             by_value.setdefault(value, []).append(where)
         ignored = ' and '.join(
-            f'{value} is ignored' + (f' by {", ".join(where)}' if len(by_value) > 1
-                                     else '') for value, where in by_value.items())
+            f'{"no label" if value is None else value} is ignored'
+            + (f' by {", ".join(where)}' if len(by_value) > 1 else '')
+            for value, where in by_value.items())
         text = (f'labels {outside[:8]} lie outside of the {len(self.classes)} classes '
                 f'(0 to {len(self.classes) - 1}, {ignored})')
         if outside == [DEFAULT_IGNORED] and len(self.classes) == 2:
