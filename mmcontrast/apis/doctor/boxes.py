@@ -6,6 +6,7 @@ from pathlib import Path
 from ...datasets.absent_classes import absence_note
 from ...datasets.box_problems import BoxProblems, find_box_problems
 from ...datasets.coco_annotations import check_class_names, check_lists, read_json
+from ...engine.distributed.unwrap import classes_of
 from ...errors import UserValueError
 from .report import Report
 
@@ -26,7 +27,7 @@ def check_boxes(report: Report, name: str, dataset: object, seconds: float) -> N
     if data is None:
         _check_loaded(report, name, dataset, path, seconds)
         return
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+    classes = classes_of(dataset) or ()
     ids = getattr(dataset, 'cat_ids', None)
     if ids is not None and 'Coco' in type(dataset).__name__:
         check_class_names(path, classes, [c.get('name') for c in data['categories']])
@@ -73,7 +74,7 @@ def _read_coco(path: str) -> dict | None:
 def _check_loaded(report: Report, name: str, dataset: object, path: str,
                   seconds: float) -> None:
     """Name the classes without boxes in files of other formats, such as VOC's."""
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+    classes = classes_of(dataset) or ()
     end, labels, count = time.monotonic() + seconds, set(), 0
     for idx in range(len(dataset)):
         instances = dataset.get_data_info(idx).get('instances') or ()

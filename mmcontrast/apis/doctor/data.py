@@ -19,7 +19,7 @@ from ...datasets.image_files import (
     open_image,
     orientation,
 )
-from ...engine.distributed.unwrap import leaf_datasets
+from ...engine.distributed.unwrap import classes_of, leaf_datasets
 from .boxes import check_boxes
 from .budget import Budget
 from .label_maps import LabelMaps, check_padding
@@ -82,7 +82,7 @@ def _check_count(report: Report, name: str, loader: dict, dataset: object) -> No
         return
     batch = loader.get('batch_size') or 1
     text = f'{name}: {type(dataset).__name__} with {count} samples, batches of {batch}'
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    classes = classes_of(dataset)
     if classes:
         text += f', {len(classes)} classes'
     if count == 0:
@@ -226,7 +226,7 @@ def _check_sizes(report: Report, name: str, dataset: object, sizes: dict[int, _S
 def _check_image_labels(report: Report, name: str, dataset: object, seconds: float
                         ) -> None:
     """Name the classes that no image has, for labels of whole images."""
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    classes = classes_of(dataset)
     end, seen, count = time.monotonic() + seconds, set(), 0
     if not classes or len(dataset) > _MOST_LABELS:
         return
@@ -252,7 +252,7 @@ def check_labels(info: dict, size: tuple[int, int] | None, dataset: object
         info: From ``get_data_info``.
         size: (width, height) of its image, if known.
     """
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+    classes = classes_of(dataset) or ()
     problems = (_check_box(instance, size, len(classes))
                 for instance in info.get('instances') or ())
     return [f'{info.get("img_path")}: {problem}' for problem in problems if problem]

@@ -13,7 +13,7 @@ from mmengine.utils import apply_to
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ...engine.distributed.unwrap import unwrap_model
+from ...engine.distributed.unwrap import classes_of, unwrap_model
 from ...engine.hooks.class_check import check_classes, class_heads
 from ...engine.optim.param_groups import unmatched_custom_keys
 from ...io.checkpoint import check_matching_keys
@@ -281,9 +281,9 @@ def _check_checkpoint(report: Report, path: str, model: nn.Module) -> None:
 
 
 def _count_classes(report: Report, runner: Runner) -> None:
-    metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
-    if metainfo.get('classes') and class_heads(runner.model):
-        report.ok(f'heads and class list agree: {len(metainfo["classes"])} classes')
+    classes = classes_of(runner.train_dataloader.dataset)
+    if classes and class_heads(runner.model):
+        report.ok(f'heads and class list agree: {len(classes)} classes')
 
 
 def _check_init_weights(report: Report, model: nn.Module) -> bool:

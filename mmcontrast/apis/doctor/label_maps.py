@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from ...datasets.absent_classes import absence_note, only_one_class
 from ...datasets.label_maps import open_label_map
+from ...engine.distributed.unwrap import classes_of
 from .report import Report, error_text, first_few
 
 #: Of mmseg: heads, datasets and metrics ignore it unless they say otherwise.
@@ -28,7 +29,7 @@ class LabelMaps:
 
     def __init__(self, cfg: Config, loader: str, dataset: object, load) -> None:
         self.dataset, self.load = dataset, load
-        self.classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+        self.classes = classes_of(dataset) or ()
         self.ignored = ignored_labels(cfg, loader, dataset)
         self.seen: Counter = Counter()
         self.read: set[int] = set()

@@ -1,4 +1,6 @@
 """Unwrap the model and the datasets of a Runner."""
+from collections.abc import Sequence
+
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
@@ -17,3 +19,14 @@ def leaf_datasets(dataset: object) -> list:
     if inner is None:
         return [dataset]
     return [part for child in inner for part in leaf_datasets(child)]
+
+
+def classes_of(dataset: object) -> Sequence[str] | None:
+    """Names of the classes of a dataset; of several that differ, of the first.
+
+    mmdet's ConcatDataset has a list of ``metainfo`` then.
+    """
+    metainfo = getattr(dataset, 'metainfo', None)
+    if isinstance(metainfo, list):
+        metainfo = metainfo[0] if metainfo else None
+    return (metainfo or {}).get('classes')

@@ -17,7 +17,7 @@ from ...datasets.coco_annotations import check_class_names
 from ...errors import UserValueError
 from ...registry import HOOKS
 from ...structures.protocols import HasIdleHeads, OpenVocabulary
-from ..distributed.unwrap import leaf_datasets, unwrap_model
+from ..distributed.unwrap import classes_of, leaf_datasets, unwrap_model
 from .class_texts import (
     check_class_texts,
     check_label_range,
@@ -130,12 +130,12 @@ def check_classes(runner: Runner) -> None:
     heads = class_heads(runner.model)
     checked = heads or isinstance(unwrap_model(runner.model), OpenVocabulary)
     for split, dataset in built_datasets(runner):
-        classes = dataset.metainfo.get('classes')
+        classes = classes_of(dataset)
         if checked and classes is not None:
             _check_counts(heads, classes, split, dataset)
             check_order(unwrap_model(runner.model), classes, split)
             for part in leaf_datasets(dataset):
-                _check_annotated(part, classes, split)
+                _check_annotated(part, classes_of(part) or classes, split)
 
 
 def warn_of_one_class(dataset: object, logger: logging.Logger, num: int = 16) -> None:
@@ -169,7 +169,7 @@ def warn_of_one_class(dataset: object, logger: logging.Logger, num: int = 16) ->
 
 
 def _classes_of(dataset: object) -> Sequence[str]:
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
+    classes = classes_of(dataset) or ()
     return () if isinstance(classes, str) else classes
 
 
