@@ -37,7 +37,7 @@ def list_files(folder: str | Path, suffixes: Iterable[str] = ('',),
         recursive: Whether to look into the folders below.
     """
     walk = _Walk(str(folder), tuple(suffix.lower() for suffix in suffixes), recursive)
-    files = sorted(walk.files('', ()))
+    files = sorted(walk.files('', _above(str(folder))))
     if not files:
         files, walk.own = sorted(walk.own), []
     for note in walk.notes():
@@ -142,6 +142,15 @@ class _Walk:
                    f'are left out, the first: {display_name(self.own[0])}. To read '
                    f'them all the same, name their folder itself, or remove {MARKER} '
                    'there.')
+
+
+def _above(folder: str) -> tuple[tuple[int, int], ...]:
+    """Identities of the folders that hold this one."""
+    stats = []
+    for parent in Path(folder).resolve().parents:
+        with suppress(OSError):
+            stats.append(os.stat(parent))
+    return tuple((stat.st_dev, stat.st_ino) for stat in stats)
 
 
 def _is_hidden(name: str) -> bool:

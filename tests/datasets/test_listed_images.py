@@ -32,7 +32,8 @@ def read(folder, content, with_label=False, name='list.txt'):
     """(path below the folder, label) of every image that a list names."""
     (folder / name).write_bytes(
         content if isinstance(content, bytes) else content.encode())
-    dataset = UnlabeledImages(str(folder), ann_file=name, with_label=with_label)
+    dataset = UnlabeledImages(str(folder), ann_file=name, with_label=with_label,
+                              serialize_data=False)  # Saves a garbage collection.
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     return [(os.path.relpath(info['img_path'], folder), info.get('label'))
             for info in infos]

@@ -42,9 +42,10 @@ def test_files_are_sorted_and_hidden_ones_left_out(folder):
     assert list_files(folder, ('.GIF',)) == []
 
 
-# faults K: to a folder above; siblings: to itself, of two folders to each other.
+# faults K: to a folder above, also above the one that is searched; siblings: to
+# itself, of two folders to each other.
 @pytest.mark.parametrize('links', [
-    {'a/up': '..'}, {'a/here': '.'}, {'up': '../data'}, {'self': 'self'},
+    {'a/up': '..'}, {'up': '..'}, {'a/up': '../..'}, {'root': '/'}, {'a/here': '.'}, {'up': '../data'}, {'self': 'self'},
     {'a/x': '../b', 'b/x': '../a'}])
 def test_links_without_an_end_are_skipped_and_said_once(links, folder, warnings):
     for name, target in links.items():

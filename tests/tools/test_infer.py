@@ -1,5 +1,6 @@
 """tools/infer.py on plain models of mmseg and mmdet, and the results it writes."""
 import json
+import os
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from mmcontrast.apis.inferencers import (
     open_inferencer,
 )
 from mmcontrast.apis.inferencers.results import coco_dataset
+from mmcontrast.io.folders import list_files
 
 pytestmark = pytest.mark.usefixtures('scope_as_it_was')
 
@@ -205,7 +207,9 @@ def test_results_draw_themselves():
 
 
 def test_an_image_that_the_pipeline_cannot_take_is_left_out(files, tmp_path):
-    for name, size in {'a.png': (80, 60), 'thread.png': (3000, 2)}.items():
+    # faults D: a name that is no UTF-8.
+    odd = os.fsdecode(b'caf\xe9.png')
+    for name, size in {odd: (80, 60), 'thread.png': (3000, 2)}.items():
         Image.new('RGB', size).save(tmp_path / name)
     found = infer(*files['retinanet'], [str(tmp_path)], str(tmp_path / 'out'),
                   device='cpu', score_thr=1, workers=0, progress=False)
@@ -213,6 +217,11 @@ def test_an_image_that_the_pipeline_cannot_take_is_left_out(files, tmp_path):
     assert 'thread.png: the test pipeline of the config cannot take an image of ' \
         '3000x2 pixels: ' in found.skipped[0]
     assert 'no box in 1 image has a score of 1 or more' in found.summary()
+    boxes = json.loads((tmp_path / 'out' / 'annotations.json').read_text())
+    assert boxes['images'][0]['file_name'] == odd
+    # faults T: no data set takes what was drawn for images of the user.
+    assert (tmp_path / 'out' / odd.replace('.png', '.jpg')).is_file()
+    assert list_files(tmp_path, ('.png', '.jpg')) == [odd, 'thread.png']
 
 
 def test_classes_without_names_are_numbered(files):

@@ -1,6 +1,7 @@
 """What make_shards packs is what was there, and is read back by our data sets."""
 import importlib.util
 import json
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -124,6 +125,20 @@ def test_a_karpathy_file_is_packed_by_its_splits(photos, tmp_path, tool):
     tool.main([*call, '--split', 'train'])
     dataset = ShardedPairs(f'{tmp_path}/k/*.tar', pipeline=[dict])
     assert [dataset[k]['texts'] for k in range(len(dataset))] == [('train',)]
+
+
+# faults D
+@pytest.mark.parametrize('out, to', [('packed', 'tar'), ('packed.lmdb', 'lmdb')])
+def test_names_that_are_no_utf8_are_packed(out, to, tmp_path):
+    (tmp_path / 'in').mkdir()
+    Image.new('RGB', (9, 6)).save(tmp_path / 'in' / os.fsdecode(b'caf\xe9.jpg'))
+    os.symlink('/nowhere', tmp_path / 'in' / 'gone.jpg')
+    packed = make_shards(str(tmp_path / 'in'), tmp_path / out, to, progress=False)
+    assert (packed.num_images, len(packed.skipped)) == (1, 1)
+    pipeline = [dict(type='LoadImage')]
+    data = (UnlabeledImages(str(packed.out), pipeline=pipeline) if to == 'lmdb' else
+            ShardedImages(f'{packed.out}/*.tar', pipeline=pipeline))
+    assert data[0]['img'].size == (9, 6)
 
 
 def test_a_zip_and_a_list_are_packed_into_an_lmdb(photos, tmp_path):

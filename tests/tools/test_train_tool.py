@@ -142,6 +142,8 @@ def test_a_run_writes_its_checkpoints_where_the_config_is_named(trained):
     last = weights(folder / 'work_dirs/toy_pretrain/epoch_3.pth')
     assert last['meta']['iter'] == 6
     assert last['state_dict']['scale'].item() > 0.1  # it learns: the answer is 1
+    # faults T: what a run draws is no data.
+    assert next(folder.glob('work_dirs/*/*/.mmcontrast-output')).read_text() == '*\n'
     assert log.count('SyncBN needs several GPUs: 1 layer setting(s)') == 1
     assert 'Failed to search registry' not in log
 

@@ -194,7 +194,7 @@ def _write_lmdb(folder: Path, items: Iterable) -> int:
     with lmdb.open(str(folder), map_size=_LMDB_LIMIT) as database:
         write = database.begin(write=True)
         for count, (path, data, _) in enumerate(items, start=1):
-            key = path.encode()
+            key = os.fsencode(path)
             if len(key) > _LMDB_LONGEST_KEY:
                 raise ValueError(f'lmdb keys have at most {_LMDB_LONGEST_KEY} bytes; '
                                  f'{path} has {len(key)}. Pack into tar shards.')
