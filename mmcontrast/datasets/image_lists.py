@@ -56,15 +56,16 @@ def list_folder(folder: str, suffixes: Sequence[str] = IMAGE_SUFFIXES,
             folder, list_dir=False, recursive=True)
         paths = _only_images(files, suffixes, folder)
     else:
-        paths = list_files(folder, suffixes) or _only_images(
-            list_files(folder), suffixes, folder)
-        broken = broken_links(folder, paths)
-        if len(broken) == len(paths):
+        paths = list_files(folder, suffixes)
+        files = paths or list_files(folder)
+        broken = broken_links(folder, files)
+        if broken and len(broken) == len(files):
             target = os.readlink(os.path.join(folder, broken[0]))
             raise FileNotFoundError(
-                f'All {len(paths)} images in {folder} are links whose target is gone, '
-                f'e.g. {broken[0]} -> {target}. Put the files back (is their disk '
-                'mounted?).')
+                f'All {len(broken)} {"images" if paths else "files"} in {folder} are '
+                f'links whose target is gone, e.g. {broken[0]} -> {target}. Put it '
+                'back (is its disk mounted?).')
+        paths = paths or _only_images(files, suffixes, folder)
     return _with_classes(paths, folder, with_label, lambda p: join_path(folder, p))
 
 

@@ -8,8 +8,8 @@ from ..io.text_files import display_name
 
 # Encodings of lists that Windows and older Linux write, and of file names on disks.
 _ENCODINGS = ('cp1252', 'latin-1', 'cp437', 'gb18030', 'shift_jis', 'cp1251')
-# So many of the listed files are looked for at the start.
-_LOOKED_FOR = 16
+# So many of the listed files are looked for at the start, and if none is found.
+_LOOKED_FOR = 16, 10_000
 
 
 class ListedPaths:
@@ -69,10 +69,10 @@ def check_found(paths: Sequence[str], list_file: str, exists: Callable[[str], bo
     Raises:
         FileNotFoundError: If none of those that are looked for exists.
     """
-    step = max(1, len(paths) // _LOOKED_FOR)
-    looked_for = paths[::step]
-    if any(map(exists, looked_for)):
-        return
+    for count in _LOOKED_FOR:
+        looked_for = paths[::max(1, len(paths) // count)]
+        if any(map(exists, looked_for)):
+            return
     first = looked_for[0]
     raise FileNotFoundError(
         f'{list_file}: none of {len(looked_for)} files that it lists exists, the first '

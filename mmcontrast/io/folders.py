@@ -28,8 +28,8 @@ def list_files(folder: str | Path, suffixes: Iterable[str] = ('',),
     Left out are hidden files and folders, what tools of ours wrote (see
     :func:`mark_output`), unless there is nothing else, and files that are no data, such
     as sockets. Links to folders are followed, but not those to a folder above, which
-    have no end. A link whose target is gone is listed: its file is missing. A warning
-    counts what a user may miss.
+    have no end. A link whose target is gone is listed if its name has a suffix: its
+    file is missing. A warning counts what a user may miss.
 
     Args:
         folder: An existing folder.
@@ -92,6 +92,7 @@ class _Walk:
         self.root, self.suffixes, self.recursive = root, suffixes, recursive
         self.loops: list[str] = []
         self.closed: list[str] = []
+        self.dead: list[str] = []
         self.own: list[str] = []
 
     def files(self, inside: str, above: tuple, ours: bool = False) -> Iterator[str]:
@@ -128,6 +129,8 @@ class _Walk:
                     self.own.append(path)
                 else:
                     yield path
+            elif entry.is_symlink() and not os.path.exists(entry.path):
+                self.dead.append(path)
 
     def notes(self) -> Iterator[str]:
         """What was left out, as sentences."""
@@ -137,6 +140,11 @@ class _Walk:
         if self.closed:
             yield (f'{len(self.closed)} folders could not be opened and are left out, '
                    f'the first: {display_name(self.closed[0])}.')
+        if self.dead:
+            target = os.readlink(os.path.join(self.root, self.dead[0]))
+            yield (f'{len(self.dead)} links have no target, the first: '
+                   f'{display_name(self.dead[0])} -> {display_name(target)}. If they '
+                   'stand for folders, what was in these is missing.')
         if self.own:
             yield (f'{len(self.own)} files that a tool of mmcontrast or a run wrote '
                    f'are left out, the first: {display_name(self.own[0])}. To read '

@@ -8,6 +8,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from ..io.atomic import write_text
+
 matplotlib.use('Agg')
 
 Curve = Sequence[tuple[int, float]]
@@ -46,7 +48,7 @@ def write_report(work_dir: Path, summary: dict) -> Path:
         _headline(summary), _table(summary), _curves(summary['curves']),
         _matched(work_dir), _features(work_dir), _next_steps(summary)]
     page = work_dir / 'report.html'
-    page.write_text('\n'.join(parts))
+    write_text(page, '\n'.join(parts))
     return page
 
 

@@ -147,6 +147,10 @@ def test_missing_targets_of_links_are_missing_images(tmp_path):
                                                 r'is gone, e.g. 0.jpg -> /nowhere/0.jpg'
                        ):
         UnlabeledImages(str(tmp_path))
+    (tmp_path / 'folders').mkdir()
+    os.symlink('/nowhere/cats', tmp_path / 'folders' / 'cats')
+    with pytest.raises(FileNotFoundError, match='All 1 files .*cats -> /nowhere/cats'):
+        UnlabeledImages(str(tmp_path / 'folders'))
     Image.new('RGB', (8, 6)).save(tmp_path / '9.jpg')
     dataset = UnlabeledImages(str(tmp_path), max_bad_share=1., pipeline=[
         dict(type='LoadImage')])
@@ -174,6 +178,23 @@ def test_members_of_archives_have_the_names_that_they_mean(folder, tmp_path, pre
     (tmp_path / 'list.txt').write_text('q/0.jpg\n')
     with pytest.raises(FileNotFoundError, match='none of 1 files that it lists'):
         UnlabeledImages(str(path), ann_file='list.txt')
+
+
+# faults R
+def test_names_in_utf8_that_an_archive_does_not_declare_are_read(folder, tmp_path):
+    path = tmp_path / 'mac.zip'
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.write(folder / 'img/0.jpg', 'größe/写真.jpg')
+    data = path.read_bytes()
+    for mark in (b'PK\3\4', b'PK\1\2'):  # Take the flag of UTF-8 away.
+        at = data.index(mark) + (6 if mark[2] == 3 else 8)
+        data = data[:at] + bytes(2) + data[at + 2:]
+    path.write_bytes(data)
+    dataset = UnlabeledImages(str(path), pipeline=[dict(type='LoadImage')],
+                              with_label=True)
+    assert dataset.metainfo['classes'] == ('größe',)
+    assert dataset[0]['img_path'].endswith('@/größe/写真.jpg')
+    assert dataset[0]['img'].size == (8, 6)
 
 
 # faults Y: a member of zeros unpacks to a thousand times its size.

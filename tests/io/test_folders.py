@@ -45,7 +45,8 @@ def test_files_are_sorted_and_hidden_ones_left_out(folder):
 # faults K: to a folder above, also above the one that is searched; siblings: to
 # itself, of two folders to each other.
 @pytest.mark.parametrize('links', [
-    {'a/up': '..'}, {'up': '..'}, {'a/up': '../..'}, {'root': '/'}, {'a/here': '.'}, {'up': '../data'}, {'self': 'self'},
+    {'a/up': '..'}, {'up': '..'}, {'a/up': '../..'}, {'root': '/'},
+    {'a/here': '.'}, {'up': '../data'}, {'self': 'self'},
     {'a/x': '../b', 'b/x': '../a'}])
 def test_links_without_an_end_are_skipped_and_said_once(links, folder, warnings):
     for name, target in links.items():
@@ -70,6 +71,13 @@ def test_links_without_a_target_are_listed_and_pipes_are_not(folder):
     os.symlink('own.jpg', folder / 'own.jpg')
     os.mkfifo(folder / 'pipe.jpg')
     assert list_files(folder, PICTURES) == [*ALL, 'gone.jpg', 'own.jpg']
+
+
+# faults K
+def test_a_link_to_a_folder_that_is_gone_is_said(folder, warnings):
+    os.symlink('/nowhere/c', folder / 'c')
+    assert list_files(folder, PICTURES) == ALL
+    assert '1 links have no target, the first: c -> /nowhere/c' in warnings[-1]
 
 
 # faults T

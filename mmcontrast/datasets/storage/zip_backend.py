@@ -89,6 +89,8 @@ class _PositionalFile(io.RawIOBase):
         super().close()
 
 
+_IS_UTF8 = 0x800
+
 # Open archives, and their files by path.
 _archives: dict[tuple, tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]] = {}
 
@@ -107,9 +109,19 @@ def _open(archive: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
         except zipfile.BadZipFile as error:
             raise ValueError(f'{archive} is not a zip archive: {error}.') from None
         _archives[key] = file, {
-            _plain(member.filename): member for member in file.infolist()
+            _plain(_decoded(member)): member for member in file.infolist()
             if not member.filename.endswith(('/', '\\'))}
     return _archives[key]
+
+
+def _decoded(member: zipfile.ZipInfo) -> str:
+    """The name of a member; macOS and others write UTF-8 without saying so."""
+    if member.flag_bits & _IS_UTF8 or member.filename.isascii():
+        return member.filename
+    try:
+        return member.filename.encode('cp437').decode()
+    except UnicodeError:
+        return member.filename
 
 
 def _plain(name: str) -> str:

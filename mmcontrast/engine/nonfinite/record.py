@@ -102,7 +102,8 @@ def write_record(folder: Path, batch: object, state: dict, config_text: str,
         torch.save(dict(batch=plain), partial / 'batch.pth')
         torch.save(dict(state, format=FORMAT), partial / 'state.pth')
         (partial / 'config.py').write_bytes(config_text.encode())
-        (partial / 'report.txt').write_bytes(report.encode())
+        (partial / 'report.txt').write_bytes(
+            report.encode('utf-8', 'backslashreplace'))  # names of images
     return list(left_out(plain))
 
 
