@@ -31,6 +31,7 @@ _ID_COLUMNS = ('id', 'idx', 'index', 'label_id', 'class_id', 'category_id', 'num
                'no', '#', 'label')
 _NUMBER_FIRST = re.compile(r'(\d+)(\s*[:,;.)=\t-]\s*|\s+)(.*\S)')
 _NUMBER_LAST = re.compile(r'(.*\S?)(\s*[:,;=\t]\s*|\s+)(\d+)')
+_CODE = re.compile(r'^<|[{}]|[\[(=]$|^[\])],?$')
 _WORDNET = re.compile(r'n\d{8}')
 
 
@@ -178,8 +179,10 @@ def parse_lines(lines: list[str], place: str) -> list[Entry]:
         UserValueError: If they are something else.
     """
     for line in lines:
-        if line.startswith('<') or re.search('[{}]', line):
+        if _CODE.search(line):
             _refuse(place, f'has the line {line[:60]!r}, as in code or XML')
+    if lines and all(line.startswith('- ') for line in lines):  # YAML
+        lines = [line[2:].strip() for line in lines]
     if lines and all(re.fullmatch(r'"[^"]+",?|\'[^\']+\',?', line) for line in lines):
         lines = [line.rstrip(',')[1:-1] for line in lines]
     lines = _without_numbers(lines, place)

@@ -25,6 +25,9 @@ _SEPARATOR = r'(?:\s+|\s*[,;]\s*)'
 _PATH_FIRST = re.compile(rf'{_SUFFIX}"?(?={_SEPARATOR}\S)', re.IGNORECASE)
 _ANY_PATH_FIRST = re.compile(rf'(.*\S){_SEPARATOR}(-?\d+)')
 _LABEL_FIRST = re.compile(rf'(-?\d+){_SEPARATOR}(.*{_SUFFIX}"?)', re.IGNORECASE)
+_HEADER = re.compile(
+    r'"?(?:path|file_?(?:path|name)?|(?:image|img)(?:_?(?:path|file|name))?|name|label|'
+    r'class|target|id|split|index)(?:_?id)?"?', re.IGNORECASE)
 _IS_IMAGE = re.compile(rf'.*{_SUFFIX}"?', re.IGNORECASE)
 
 
@@ -93,9 +96,9 @@ def read_text_list(list_file: str, locate: Callable[[str], str],
     """Images listed in a text file, one ``path[<TAB>label]`` per line.
 
     Lists of other tools are read, too: ``path label`` with a blank, comma or semicolon
-    between them, ``label path``, ``image mask``, paths in quotes. Paths may hold blanks
-    themselves; where a line can be read in two ways, the file that exists decides. What
-    is no label is ignored unless ``with_label`` asks for one.
+    between them, ``label path``, ``image mask``, a header, paths in quotes. Paths may
+    hold blanks themselves; where a line can be read in two ways, the file that exists
+    decides. What is no label is ignored unless ``with_label`` asks for one.
 
     Args:
         list_file: Text, see :func:`~mmcontrast.io.text_files.decode_text`. Empty lines
@@ -109,6 +112,8 @@ def read_text_list(list_file: str, locate: Callable[[str], str],
     lines = split_lines(_text(list_file, errors='surrogateescape'))
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line or line.startswith('#') and not _IS_IMAGE.match(line):
+            continue
+        if number == 1 and _is_header(line) and not exists(locate(line)):
             continue
         path, label = _choose(line, known, locate, exists)
         image = dict(img_path=locate(path))
@@ -169,6 +174,11 @@ def _by_tabs(line: str) -> tuple[str, str]:
             path = columns.pop(is_image.index(True))
             label = columns[-1]
     return _unquoted(path), label
+
+
+def _is_header(line: str) -> bool:
+    columns = re.split(_SEPARATOR, line)
+    return len(columns) > 1 and all(map(_HEADER.fullmatch, columns))
 
 
 def _unquoted(path: str) -> str:

@@ -38,6 +38,7 @@ NAMES = ['sky', 'red car', 'Straße']
     ('c.txt', 'sky 0\nred car 1\nStraße 2\n'),
     ('c.txt', 'sky,1\nred car,2\nStraße,3\n'),
     ('c.txt', '"sky",\n"red car",\n"Straße"\n'),
+    ('c.txt', '- sky\n- red car\n- Straße\n'),
     ('synsets.txt', 'n01440764 sky\nn01440765 red car\nn01440766 Straße\n'),
     ('obj.names', 'sky\r\nred car\r\nStraße\r\n')])
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
@@ -82,6 +83,8 @@ def test_synonyms_stand_in_lines_tables_and_json(tmp_path):
     ('c.txt', 'sky\tblue\ncar\tred\n', r"has columns: 'sky\\tblue'"),
     ('c.pbtxt', "item {\n id: 1\n name: 'sky'\n}\n", "the line 'item {', as in code"),
     ('c.xml', '<names>\n<name>sky</name>\n</names>', "the line '<names>'"),
+    ('c.py', "CLASSES = (\n'sky',\n'car',\n)\n", r"the line 'CLASSES = \('"),
+    ('c.txt', '[\n"sky",\n"car",\n', r"the line '\['"),
     ('c.txt', '', 'names no class')])
 def test_other_files_are_refused_by_name(name, content, message, tmp_path):
     (tmp_path / name).write_text(content)

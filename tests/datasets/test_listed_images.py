@@ -51,6 +51,14 @@ def test_paths_and_labels_are_told_apart(folder, line):
 
 
 # faults L
+@pytest.mark.parametrize('header', [
+    'path,label', 'image_id,label', 'label\tfilename', '"img_path";"target"',
+    'path label'])
+def test_a_header_is_no_image(folder, header):
+    assert read(folder, f'{header}\nimg/0.jpg,4\n', True) == [('img/0.jpg', 4)]
+
+
+# faults L
 def test_paths_with_blanks_stay_whole_where_they_exist(folder):
     lines = ['img/my photo 2.jpg', 'img/3 7.jpg', 'img/0.jpg img/1.jpg', '"img/1.jpg"',
              'img/00012 5', 'img/00012']
