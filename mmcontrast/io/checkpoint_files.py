@@ -165,7 +165,7 @@ def _candidate(path: Path) -> _Candidate:
             path, mmap=zipfile.is_zipfile(path), verify=False).get('meta')
         return _Candidate(path, None, int(meta['iter']), None,
                           str(meta.get('run', '')))
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, OverflowError):
         problem = "is damaged: it is no training checkpoint: no 'iter' in its 'meta'"
     except UnreadableFileError as error:
         problem = unreadable(path, error.__cause__)

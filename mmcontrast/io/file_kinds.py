@@ -36,8 +36,9 @@ def describe_content(path: str | Path) -> str | None:
         with open(path, 'rb') as file:
             start = file.read(4096)
         size = path.stat().st_size
-        what, advice = (_by_magic(start) or _archive(path, start)
-                        or _weights(path, start) or _text(start, size) or ('', ''))
+        what, advice = (
+            _by_magic(start) or _archive(path, start) or _weights(path, start)
+            or _text(path, start, size) or ('', ''))
     except OSError:
         return None
     return f'it is {what}. {advice}'.strip() if what else None
@@ -85,7 +86,7 @@ def _weights(path: Path, start: bytes) -> tuple[str, str] | None:
     return None
 
 
-def _text(start: bytes, size: int) -> tuple[str, str] | None:
+def _text(path: Path, start: bytes, size: int) -> tuple[str, str] | None:
     if not size:
         return 'empty', 'Download it or copy it again.'
     if not start.strip(b'\0'):
@@ -106,5 +107,6 @@ def _text(start: bytes, size: int) -> tuple[str, str] | None:
     if text[:200].lower().startswith(('<!doctype html', '<html', '<head', '<!--')):
         return ('a web page (HTML), such as one for an error or a login', _DOWNLOAD)
     line = text.split('\n')[0][:60]
-    return f'text that begins with {line!r}', (
-        _DOWNLOAD if text.startswith(('<?xml', '{')) or size < 1000 else '')
+    # Servers answer with a line or two where there is no such file.
+    is_answer = size < 1000 and path.suffix not in ('.py', '.json', '.yml', '.yaml')
+    return f'text that begins with {line!r}', _DOWNLOAD if is_answer else ''

@@ -127,8 +127,8 @@ def _is_registered(name: str) -> bool:
 def _is_held(name: str) -> bool:
     scope, _, own = name.partition('.')
     if not own:
-        return any(name in _names(registry) for registry in _registries())
-    if any(registry.scope == scope and own in _names(registry)
+        return any(_knows(registry, name) for registry in _registries())
+    if any(registry.scope == scope and _knows(registry, own)
            for registry in _registries()):
         return True
     # The full path of a class, as the dump of a new-style config has it.
@@ -141,8 +141,8 @@ def _is_held(name: str) -> bool:
         for registry in _registries() for held in registry.module_dict.values())
 
 
-def _names(registry: roots.Registry) -> set[str]:
-    return {*registry.module_dict, *getattr(registry, '_announced', ())}
+def _knows(registry: roots.Registry, name: str) -> bool:
+    return name in registry.module_dict or name in getattr(registry, '_announced', ())
 
 
 def _registries() -> Iterator[roots.Registry]:

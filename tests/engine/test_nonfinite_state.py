@@ -8,6 +8,7 @@ from torch import nn
 
 from mmcontrast.apis.loading import load_weights
 from mmcontrast.engine.hooks import NonFiniteGuardHook
+from mmcontrast.engine.hooks.intervals import IntervalHook
 from mmcontrast.engine.nonfinite import NonFiniteError
 from mmcontrast.io.checkpoint import read_checkpoint
 from mmcontrast.registry import HOOKS
@@ -47,6 +48,8 @@ def spoilt(folder: Path, name=MEAN, value=NAN, interval=2, keep=1, **settings) -
     """Message of a run of 8 iterations whose state is spoilt after the fifth."""
     runner_type = settings.pop('runner_type', 'mmengine.Runner')
     validation = settings.pop('validation', {})
+    if 'train_cfg' in settings:
+        validation['train_cfg'] = settings.pop('train_cfg')
     hooks = [*settings.pop('hooks', ()),
              dict(type='mmcontrast.SpoilState', name=name, value=value)]
     cfg = config(folder, meter='Identity', max_iters=8, custom_hooks=hooks, **settings)
@@ -104,6 +107,30 @@ def test_it_is_found_before_a_validation(tmp_path):
     assert text.startswith('Iteration 6: ') and 'Found before validation' in text
 
 
+class Measures(IntervalHook):
+    measured: list[int] = []
+
+    def act(self, runner, step):
+        self.measured.append(step)
+
+
+def test_it_is_found_before_a_hook_measures_the_network(tmp_path):
+    # faults Z, sibling: the probes of docs/watching_a_run.md validate too.
+    hook = Measures(interval=2, by_epoch=False)
+    cfg = config(tmp_path, meter='Identity', max_iters=8, custom_hooks=[
+        dict(type='mmcontrast.SpoilState', name=MEAN, iteration=5)])
+    runner = runner_of(cfg)
+    runner.register_hook(hook)
+    with pytest.raises(NonFiniteError, match='(?s)^Iteration 6: .*network was meas'):
+        runner.train()
+    assert hook.measured == [0, 2, 4]
+
+
+def test_it_is_found_at_the_end_of_an_epoch(tmp_path):
+    text = spoilt(tmp_path, interval=100, train_cfg=dict(by_epoch=True, max_epochs=2))
+    assert text.startswith('Iteration 6: ') and 'at the end of the epoch' in text
+
+
 def test_it_is_found_at_the_end_of_a_run_that_saves_nothing(tmp_path):
     text = spoilt(tmp_path, interval=-1)
     assert text.startswith('Iteration 8: ') and 'at the end of the training' in text
@@ -143,7 +170,9 @@ def spoil_on_a_rank(rank, folder):
         dict(type='mmcontrast.SpoilState', name=MEAN, iteration=1, rank=1)])
     cfg['default_hooks']['checkpoint'] = dict(
         type='CheckpointHook', interval=2, by_epoch=False)
+    # Each rank is to raise by itself, not because another one failed.
     cfg |= dict(launcher='pytorch', experiment_name='ranks',
+                env_cfg=dict(rank_failures=False),
                 runner_type='mmcontrast.ReliableRunner', model_wrapper_cfg=dict(
                     type='MMDistributedDataParallel', broadcast_buffers=False,
                     device_ids=None))

@@ -2,6 +2,7 @@
 import os
 import shutil
 import tempfile
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,6 +73,18 @@ def test_without_a_manifest_the_checksums_inside_decide(tmp_path):
     with pytest.raises(UserValueError, match='epoch_3.pth is damaged: the checksum of '
                                              'its record .* is wrong. Copy'):
         read_checkpoint(path)
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path):
+    # faults Y row 3, sibling: torch compresses nothing, so that nobody needs this.
+    torch.save(dict(a=torch.zeros(2**23)), tmp_path / 'a.pth')
+    with zipfile.ZipFile(tmp_path / 'a.pth') as plain, zipfile.ZipFile(
+            tmp_path / 'b.pth', 'w', zipfile.ZIP_DEFLATED) as packed:
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    assert (tmp_path / 'b.pth').stat().st_size < 10**5
+    with pytest.raises(UserValueError, match='b.pth is damaged: .*unpack to 33554432'):
+        read_checkpoint(tmp_path / 'b.pth')
 
 
 def test_a_file_that_was_written_without_checksums_is_read(tmp_path):

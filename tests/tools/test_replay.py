@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from mmcontrast.apis.analysis.replay import replay
 from mmcontrast.apis.config import UsageError
 from mmcontrast.apis.train import train
 from mmcontrast.engine.nonfinite import NonFiniteError, read_record
+from mmcontrast.errors import UserValueError
 from mmcontrast.registry import DATASETS
 from tests.helpers.fragile import config, runner_of
 from tests.helpers.processes import run_python
@@ -146,6 +148,16 @@ def test_nothing_in_a_folder_is_executed(tmp_path):
         with pytest.raises(UsageError, match="'antigravity.*outside the registries"):
             replay(folder)
     assert 'antigravity' not in sys.modules
+    # A list in a list in a list, which pickle itself would not write.
+    deep = b'\x80\2}X\5\0\0\0batch' + b']' * 20_000 + b'a' * 19_999 + b's.'
+    with zipfile.ZipFile(folder / 'batch.pth', 'w') as archive:
+        archive.writestr('a/data.pkl', deep)
+        archive.writestr('a/version', '3')
+    with pytest.raises(UserValueError, match='batch.pth is no saved batch .Recursion'):
+        replay(folder)
+    torch.save(dict(batch=dict(__kind__='array')), folder / 'batch.pth')
+    with pytest.raises(UserValueError, match='batch.pth is no saved batch .KeyError'):
+        replay(folder)
     torch.save(dict(batch=Touch(touched)), folder / 'batch.pth')
     with pytest.raises(ValueError, match='not data'):
         replay(folder)

@@ -2,6 +2,7 @@
 import json
 from collections.abc import Collection, Iterator
 
+from ...io.file_kinds import describe_content
 from .entries import Entry
 from .tables import read_captions
 
@@ -64,7 +65,9 @@ def _parse(ann_file: str, encoding: str | None):
             return [json.loads(line) for line in text.split('\n') if line.strip()]
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f'{ann_file} is not valid JSON: {error}.') from None
+        what = describe_content(ann_file)
+        what = f'; {what}' if what else '.'
+        raise ValueError(f'{ann_file} is not valid JSON: {error}{what}') from None
 
 
 def _layout_of(content) -> str | None:

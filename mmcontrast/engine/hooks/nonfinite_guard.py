@@ -18,6 +18,7 @@ from ..nonfinite.run_state import (
 from ..nonfinite.step_guard import StepGuard, guardable_wrappers
 from ..nonfinite.step_snapshot import StepSnapshot
 from ..nonfinite.tensors import nonfinite_names
+from .intervals import IntervalHook
 
 # Keys in checkpoints, so that a resumed run continues to count.
 SKIPPED, DROPPING = 'nonfinite_guard_skipped', 'nonfinite_guard_dropping'
@@ -126,6 +127,15 @@ class NonFiniteGuardHook(Hook):
             outputs.clear()
         self._awaiting_forward = self._inside = False
         self._batch, self._losses = None, {}
+        if any(isinstance(hook, IntervalHook) and not hook.by_epoch
+               and self.every_n_train_iters(runner, hook.interval)
+               for hook in runner.hooks):
+            self._check_state('before the network was measured', runner.iter + 1)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        # A run by iterations is a single one.
+        part = 'training' if runner.iter >= runner.max_iters else 'epoch'
+        self._check_state(f'at the end of the {part}')
 
     def before_val(self, runner: Runner) -> None:
         self._check_state('before validation')
@@ -148,7 +158,6 @@ class NonFiniteGuardHook(Hook):
                 DROPPING, checkpoint.get(_FORMER_DROPPING, []))
 
     def after_train(self, runner: Runner) -> None:
-        self._check_state('at the end of the training')
         self._expected = None
         self._remove()
 

@@ -6,6 +6,7 @@ import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
+from ...errors import UserValueError
 from ...io.atomic import atomic_folder
 from ...io.checkpoint import read_checkpoint
 from ...io.plain_data import from_plain, left_out, to_plain
@@ -128,10 +129,15 @@ def read_record(folder: str | Path) -> Record:
     if state.get('format') != FORMAT:
         raise ValueError(f'{folder}/state.pth has format {state.get("format")}, this '
                          f'version of mmcontrast reads {FORMAT}.')
-    plain = read_checkpoint(folder / 'batch.pth')['batch']
+    plain = read_checkpoint(folder / 'batch.pth').get('batch')
     config = folder / 'config.py'
-    return Record(folder, from_plain(plain), state,
-                  config.read_text() if config.is_file() else '', list(left_out(plain)))
+    try:
+        batch, missing = from_plain(plain), list(left_out(plain))
+    except (KeyError, TypeError, RecursionError) as error:
+        raise UserValueError(f'{folder}/batch.pth is no saved batch '
+                             f'({type(error).__name__}: {error}).') from error
+    return Record(folder, batch, state,
+                  config.read_text() if config.is_file() else '', missing)
 
 
 def bit_equal(a: Tensor, b: Tensor) -> bool:
