@@ -112,6 +112,24 @@ def find_state_dict(checkpoint: Mapping, path: str | Path) -> dict[str, Tensor]:
     return weights
 
 
+def check_training_checkpoint(checkpoint: Mapping, path: str | Path) -> None:
+    """Check that a checkpoint holds what a run resumes from, and not weights alone.
+
+    Raises:
+        ValueError: Names what is missing, and what to do with weights.
+    """
+    meta = checkpoint.get('meta')
+    meta = meta if isinstance(meta, Mapping) else {}
+    missing = [f'meta.{name}' for name in ('epoch', 'iter')
+               if type(meta.get(name)) is not int]
+    missing += [name for name in ('state_dict', 'message_hub')
+                if not isinstance(checkpoint.get(name), Mapping)]
+    if missing:
+        raise UserValueError(
+            f'{path} is no checkpoint of a training: it lacks {", ".join(missing)}. To '
+            'start a run from the weights in it, give load_from, and no --resume.')
+
+
 def write_checkpoint(checkpoint: Mapping, path: str | Path):
     """Save with ``torch.save``, atomically."""
     with atomic_write(path) as file:

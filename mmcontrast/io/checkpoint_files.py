@@ -1,5 +1,6 @@
 """Find the newest undamaged checkpoint of a run, and clean up its folder."""
 import logging
+import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -135,7 +136,8 @@ def _training_files(folders: list[Path], last: Path | None) -> Iterator[Path]:
 
 
 def _same_file(path: Path, last: Path | None) -> bool:
-    return last is not None and path.resolve() == last.resolve()
+    # Not Path.resolve, to which a link to itself is an error.
+    return last is not None and os.path.realpath(path) == os.path.realpath(last)
 
 
 def _last_checkpoint(folders: list[Path]) -> Path | None:
@@ -149,7 +151,7 @@ def _last_checkpoint(folders: list[Path]) -> Path | None:
     # Written relative to where the run was started; the folder may have been moved, or
     # copied from one that another run still uses.
     path = Path(text)
-    with suppress(OSError):
+    with suppress(OSError, RuntimeError):
         if path.resolve().parent in [folder.resolve() for folder in folders]:
             return path
     return next((folder / path.name for folder in reversed(folders)

@@ -177,6 +177,32 @@ def test_a_file_named_by_hand_that_cannot_be_read_is_not_called_unwritable(
         read_checkpoint(path)
 
 
+def test_a_link_to_itself_is_passed_over(tmp_path, warned):
+    paths = three(tmp_path)
+    paths[2].unlink()
+    paths[2].symlink_to(paths[2])
+    assert latest_good_checkpoint(tmp_path) == paths[1]
+    assert 'is a link to' in warned[0]
+
+
+# faults X, siblings: files that are whole, but not what a run resumes from.
+@pytest.mark.parametrize('change, missing', [
+    (lambda c: c.pop('meta'), 'meta.epoch, meta.iter'),
+    (lambda c: c.update(meta=[1]), 'meta.epoch, meta.iter'),
+    (lambda c: c['meta'].update(iter=float('inf')), 'meta.iter'),
+    (lambda c: c.pop('message_hub'), 'message_hub'),
+    (lambda c: c.update(state_dict=3), 'state_dict')])
+def test_weights_alone_are_not_resumed_from(damaged, tmp_path, scope_as_it_was, change,
+                                            missing):
+    content = read_checkpoint(damaged / 'work' / 'epoch_1.pth')
+    change(content)
+    torch.save(content, tmp_path / 'epoch_1.pth')
+    with pytest.raises(UserValueError, match=(
+            f'epoch_1.pth is no checkpoint of a training: it lacks {missing}. To')):
+        run(str(damaged / 'tiny.py'), tmp_path / 'work', {},
+            resume=str(tmp_path / 'epoch_1.pth'))
+
+
 def test_only_links_to_nowhere_are_no_new_beginning(tmp_path):
     # faults X row 2, sibling: the disk that the checkpoints lie on is not mounted.
     dangle(three(tmp_path)[2])
@@ -217,5 +243,4 @@ def test_a_run_resumes_past_a_checkpoint_that_cannot_be_read(
     fail(tmp_path / 'work' / 'epoch_3.pth')
     manifest_path(tmp_path / 'work' / 'epoch_3.pth').unlink()
     runner = run(str(config), tmp_path / 'work', {}, resume='auto')
-    log = next(iter(sorted((tmp_path / 'work').glob('*/*.log'))[-1:])).read_text()
-    assert runner.epoch == 3 and 'epoch_2.pth, the newest undamaged' in log
+    assert runner.epoch == 3 and Path(runner.resumed_from).name == 'epoch_2.pth'

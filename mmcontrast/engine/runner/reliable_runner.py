@@ -26,6 +26,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ...datasets.build_errors import explained_build_errors
+from ...io.checkpoint import check_training_checkpoint
 from ...io.checkpoint_files import clean_up, latest_good_checkpoint
 from ...io.checkpoint_writer import write_training_checkpoint
 from ...io.config_types import with_names
@@ -237,6 +238,7 @@ class ReliableRunner(Runner):
     def call_hook(self, fn_name: str, **kwargs) -> None:
         """Call a method of all hooks, after checks of the run as it is now."""
         if fn_name == 'after_load_checkpoint' and self.resumed_from:
+            check_training_checkpoint(kwargs['checkpoint'], self.resumed_from)
             check_same_training(self, kwargs['checkpoint'], self.resumed_from)
         if fn_name == 'before_train':
             warn_about_lengths(self)
