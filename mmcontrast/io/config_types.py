@@ -58,14 +58,10 @@ def is_code(value: object) -> bool:
             or inspect.isclass(value) or inspect.isroutine(value))
 
 
-def type_of(node: dict, default: object = '') -> object:
-    """The ``type`` of a node as the config holds it; nothing is imported for it."""
-    return dict.get(node, 'type', default)  # ConfigDict.get imports.
-
-
 def type_name(node: dict, default: str = '') -> str:
     """Last part of the type's name: ``FPN`` of ``'mmdet.FPN'`` and of the class."""
-    return full_name(type_of(node, default)).rpartition('.')[2]
+    kind = dict.get(node, 'type', default)  # ConfigDict.get would import it.
+    return full_name(kind).rpartition('.')[2]
 
 
 def with_names(config: Config) -> Config:

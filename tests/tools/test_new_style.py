@@ -23,6 +23,7 @@ from mmcontrast.apis.analysis.evaluate_backbone.backbones import (  # noqa: E402
     BackboneChoice,
     open_backbone,
 )
+from mmcontrast.apis.analysis.replay import replay  # noqa: E402
 from mmcontrast.apis.config import UsageError, load_config, read_config  # noqa: E402
 from mmcontrast.apis.doctor import doctor  # noqa: E402
 from mmcontrast.apis.doctor.dry_run import _pretrained  # noqa: E402
@@ -34,10 +35,12 @@ from mmcontrast.apis.test import test as run_test  # noqa: E402
 from mmcontrast.apis.train import enable_amp, train  # noqa: E402
 from mmcontrast.apis.vocabulary_report import add_vocabulary_metric  # noqa: E402
 from mmcontrast.engine.hooks.checkpoint_keys import _pretrained_cfgs  # noqa: E402
+from mmcontrast.engine.nonfinite import NonFiniteError  # noqa: E402
 from mmcontrast.engine.runner.reliable_runner import ReliableRunner  # noqa: E402
 from mmcontrast.io.checkpoint import read_checkpoint  # noqa: E402
 from mmcontrast.io.config_text import parse_config_text  # noqa: E402
 from mmcontrast.io.config_types import full_name, type_name, with_names  # noqa: E402
+from mmcontrast.io.safe_loading import load_from_local  # noqa: E402
 from tests.helpers.disk_runs import OneWeight  # noqa: E402
 from tests.helpers.new_style import write_new_style  # noqa: E402
 from tests.helpers.new_style_files import CONFIGS, write_files  # noqa: E402
@@ -160,6 +163,25 @@ def test_backbones_are_exported_and_opened_again(trained, name, to, tmp_path):
     again, _ = open_backbone(BackboneChoice(config, checkpoint, device='cpu'))
     images = torch.rand(1, 3, 64, 64)
     assert torch.equal(again.network(images)[-1], opened.network(images)[-1])
+
+
+def test_a_batch_that_stopped_a_run_is_replayed(folder, tmp_path):
+    with pytest.raises(NonFiniteError):
+        train(str(folder / CLS), str(tmp_path), cfg_options={
+            'optim_wrapper.optimizer.lr': 1e38, 'visualizer.name': 'stopped-cls',
+            'train_cfg.max_iters': 9})
+    [saved] = (tmp_path / 'nonfinite').iterdir()
+    assert replay(saved, device='cpu').same_losses
+
+
+def test_class_names_in_a_checkpoint_reach_mmengine_as_text(trained, tmp_path):
+    checkpoint = read_checkpoint(trained(CLS)[1])
+    for settings in (dict(type=nn.Linear, out_features=2), 'torch.nn.Linear'):
+        checkpoint['meta']['cfg'] = Config(dict(model=settings)).pretty_text
+        torch.save(checkpoint, tmp_path / 'other.pth')
+        text = load_from_local(str(tmp_path / 'other.pth'))['meta']['cfg']
+        found = Config.fromstring(text, '.py').model
+        assert found == settings or found.type == 'torch.nn.modules.linear.Linear'
 
 
 # ---- A method of ours
