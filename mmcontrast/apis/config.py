@@ -1,4 +1,5 @@
 """Read a config as the tools do: apply overrides, check it, choose a work dir."""
+import logging
 import re
 import traceback
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.hub import get_config
+from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
 from ..engine.runner.reliable_runner import drop_function_scopes
@@ -15,7 +17,12 @@ from ..errors import UserValueError, closest, suggest
 from ..io.config_types import is_code
 from .lint import ConfigIssue, describe, lint_config, misspelled_keys
 from .lint.issue import ADVICE
-from .lint.top_level import FORMER_HOOK_KEYS, missing_for, runner_keys
+from .lint.top_level import (
+    FORMER_HOOK_KEYS,
+    missing_for,
+    runner_keys,
+    without_effect,
+)
 from .options import first_new, merge_options
 from .run_length import follow_run_length, run_length
 
@@ -143,6 +150,8 @@ def _apply(options: dict, config: Config) -> None:
     typed = {_current_key(key): text
              for key, text in getattr(options, 'typed', {}).items()}
     options = {_current_key(key): value for key, value in options.items()}
+    for note in filter(None, (without_effect(config, key) for key in options)):
+        print_log(note, 'current', logging.WARNING)
     places = {key: first_new(config, key) for key in options}
     merge_options(config, options)
     wrong = _issues_below(places, config)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmcontrast.apis.demo import Demo, StepRunner, run_demo
+from mmcontrast.apis.demo import Demo, StepRunner, pretrain, run_demo
+from mmcontrast.apis.options import Options
 from mmcontrast.progress import run_bars
 
 ROOT = Path(__file__).parents[2]
@@ -60,3 +61,25 @@ def test_a_missing_folder_stops_the_demo_before_any_work(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere'):
         run_demo(str(ROOT), str(tmp_path / 'demo'), str(tmp_path / 'nowhere'))
     assert not (tmp_path / 'demo').exists()
+
+
+def test_paths_of_any_name_reach_the_steps(tmp_path):
+    """faults A: blanks were cut out, commas made lists, 2023 a number."""
+    photos = tmp_path / '2023, (1) my pictures'
+    photos.mkdir()
+    Image.new('RGB', (8, 8)).save(photos / '0.png')
+    commands = []
+
+    def first_step(title, command):
+        commands.append(list(map(str, command)))
+        raise StopIteration
+
+    demo = Demo(ROOT, tmp_path / 'a, b', photos, seeds=(0,))
+    with pytest.raises(StopIteration):
+        pretrain(demo, first_step, None)
+    options, command = Options(), commands[0]
+    for text in command[command.index('--cfg-options') + 1:]:
+        options.read(text)
+    assert options['train_dataloader.dataset.data_root'] == str(photos)
+    assert options['default_hooks.probe.val_dataset.img_dir'] == str(
+        tmp_path / 'a, b/shapes/img_dir/val')

@@ -271,6 +271,9 @@ def from_file(tmp_path, base: str, text: str) -> dict:
      'train_dataloader.dataset.data_prefix.imgs', 'img'),
     ("train_dataloader = dict(dataset=dict(metainfo=dict(clases=('a',))))",
      'train_dataloader.dataset.metainfo.clases', 'classes'),
+    ('default_hooks = dict(lgoger=dict(interval=5))', 'default_hooks.lgoger', 'logger'),
+    ('default_hooks = dict(visualisation=dict(draw=True))',
+     'default_hooks.visualisation', 'visualization'),
     # faults AA: paramwise_cfg.
     ('optim_wrapper = dict(paramwise_cfg=dict(custom_key=dict()))',
      'optim_wrapper.paramwise_cfg.custom_key', 'custom_keys'),

@@ -154,3 +154,17 @@ def test_an_option_replaces_what_is_no_dict():
         'model.train_cfg.rpn.sampler._delete_=True',
         'model.train_cfg.rpn.sampler.type=PseudoSampler'))
     assert made.model.train_cfg.rpn.sampler == dict(type='PseudoSampler')
+
+
+def test_a_variable_that_was_inserted_before_is_named_with_its_places(monkeypatch):
+    """faults A: another folder would be used without a word."""
+    notes = []
+    monkeypatch.setattr('mmcontrast.apis.config.print_log',
+                        lambda note, *_: notes.append(note))
+    cfg = load_config(DETECTOR, parsed('data_root=mine/'))
+    assert cfg.train_dataloader.dataset.data_root == 'data/coco/'
+    note = notes.pop()
+    assert note.startswith('--cfg-options data_root changes a variable of the config')
+    assert 'Change train_dataloader.dataset.data_root, val_dataloader.' in note
+    load_config(DETECTOR, parsed('train_dataloader.dataset.data_root=mine/', 'mine=1'))
+    assert not notes

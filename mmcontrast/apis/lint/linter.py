@@ -111,8 +111,11 @@ class Linter:
         yield from self._items(cfg.get('tta_pipeline'), 'tta_pipeline',
                                fields.TRANSFORM)
         yield from self._items(cfg.get('custom_hooks'), 'custom_hooks', fields.HOOK)
-        for name, hook in (cfg.get('default_hooks') or {}).items():
-            near = is_typo_of(name, DEFAULT_HOOKS)
+        hooks = cfg.get('default_hooks') or {}
+        typed = {name for name, hook in hooks.items()
+                 if isinstance(hook, dict) and 'type' in hook}
+        for name, hook in hooks.items():
+            near = is_typo_of(name, {*DEFAULT_HOOKS, *typed})
             if isinstance(hook, dict) and 'type' not in hook and near:
                 yield ConfigIssue(f'default_hooks.{name}', 'the hook has no type'
                                   f'{suggest([near])}')

@@ -192,8 +192,11 @@ def _add_callees(signature: Signature, function: Callable, cls: type | None,
         positional = [name for name in inner.hints if name != 'self']
         given = {'self', *positional[:len(call.args)],
                  *(k.arg for k in call.keywords)}
-        joined = signature.joined_by(inner, given)
-        vars(signature).update(vars(joined))
+        required = signature.required
+        vars(signature).update(vars(signature.joined_by(inner, given)))
+        if inspect.isfunction(callee):
+            # It is called later, with what the class knows by then.
+            signature.required = required
 
 
 def _callee(func: ast.expr, function: Callable, cls: type | None) -> Callable | None:

@@ -123,15 +123,8 @@ def _is_used(value: object, config: Config, key: str) -> bool:
     """Whether a list or dict is also part of another value: a variable."""
     if not isinstance(value, dict | list | tuple) or not value:
         return False
-    return any(value in _parts(other) for name, other in config.items() if name != key)
-
-
-def _parts(node: object) -> list[object]:
-    """All lists and dicts in a value, itself included."""
-    if not isinstance(node, dict | list | tuple):
-        return []
-    inner = node.values() if isinstance(node, dict) else node
-    return [node, *(part for item in inner for part in _parts(item))]
+    return any(inner == value for name, other in config.items() if name != key
+               for _, inner in _leaves(other, name))
 
 
 def plain_dicts(config: Config) -> Iterator[ConfigIssue]:
@@ -174,8 +167,36 @@ def missing_for(config: Config, *stages: str) -> str | None:
             config.get(key) is not None for group in groups for key in group):
         return None
     keys = ', '.join(key for group in groups for key in group)
-    return (f'{config.filename} has nothing to {" or ".join(stages)}: it defines none '
-            f'of {keys}.')
+    verbs = ' or '.join({'val': 'validate'}.get(stage, stage) for stage in stages)
+    return f'{config.filename} has nothing to {verbs}: it defines none of {keys}.'
+
+
+def without_effect(config: Config, dotted: str) -> str | None:
+    """Say so if a ``dotted`` key belongs to a variable, which nothing reads any more.
+
+    Its value was inserted where the config uses it when the file was read.
+    """
+    variable = dotted.partition('.')[0]
+    if variable not in config or variable in runner_keys():
+        return None
+    value = config[variable]
+    # Any 3 may be another number: only those of the same name count.
+    is_number = isinstance(value, int | float)
+    places = [path for key in config if key in runner_keys()
+              for path, inner in _leaves(config[key], key) if value and inner == value
+              and (not is_number or path.endswith(f'.{variable}'))]
+    return (f'--cfg-options {dotted} changes a variable of the config, whose value was '
+            'inserted where it is used before. Change '
+            + (', '.join(places[:6]) or 'the settings that use it') + ' instead.')
+
+
+def _leaves(node: object, path: str) -> Iterator[tuple[str, object]]:
+    """(dotted path, value) of a value and of all in it."""
+    yield path, node
+    items = node.items() if isinstance(node, dict) else (
+        enumerate(node) if isinstance(node, list | tuple) else ())
+    for key, inner in items:
+        yield from _leaves(inner, f'{path}.{key}')
 
 
 def missing_keys(config: Config) -> Iterator[ConfigIssue]:
