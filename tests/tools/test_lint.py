@@ -223,15 +223,29 @@ def test_removing_a_hook_under_a_misspelled_name_is_an_error():
     assert not found(PIXPRO, {'default_hooks.nonfinite_guard': None})
 
 
-@pytest.mark.parametrize('wrong, right', [
-    ('load_form', 'load_from'), ('resuem', 'resume'), ('visualiser', 'visualizer'),
-    ('custom_hoosk', 'custom_hooks'),  # faults AA
-    ('modle', 'model'), ('trian_cfg', 'train_cfg'), ('rundomness', 'randomness'),
-    ('work_dri', 'work_dir'), ('evn_cfg', 'env_cfg'), ('_bsae_', '_base_'),
-    ('test_evalutor', 'test_evaluator')])
-def test_one_edit_of_a_top_level_key_is_found(wrong, right):
-    issue, = misspelled_keys(Config({wrong: dict(a=1)}))
+@pytest.mark.parametrize('wrong, right, value', [
+    ('load_form', 'load_from', 'a.pth'), ('resuem', 'resume', True),
+    ('visualiser', 'visualizer', dict(type='Visualizer')),
+    ('custom_hoosk', 'custom_hooks', []),  # faults AA
+    ('modle', 'model', dict(type='PixPro')), ('work_dri', 'work_dir', 'a'),
+    ('trian_cfg', 'train_cfg', dict(max_epochs=3)), ('_bsae_', '_base_', ['a.py']),
+    ('rundomness', 'randomness', dict(seed=3)), ('resumes', 'resume', None),
+    ('evn_cfg', 'env_cfg', dict(cudnn_benchmark=True)),
+    ('text_dataloader', 'test_dataloader', dict(batch_size=3)),
+    ('test_evalutor', 'test_evaluator', dict(a=1))])
+def test_one_edit_of_a_top_level_key_is_found(wrong, right, value):
+    issue, = misspelled_keys(Config({wrong: value}))
     assert issue.path == wrong and f'did you mean {right!r}' in issue.message
+
+
+@pytest.mark.parametrize('settings', [
+    dict(mode='bilinear'), dict(models=dict(teacher=dict(type='A'))), dict(line=3),
+    dict(enc_cfg=dict(type='ViT', depth=3)), dict(vae_cfg=dict(latent=3)),
+    dict(text_cfg=dict(width=3), model=dict(type='CLIP', text_cfg=dict(width=4))),
+    dict(text_cfg=dict(width=3), test_cfg=dict(type='TestLoop')),
+    dict(seed_cfg=3, load_forms=['a', 'b'], text_cfg='a.json')], ids=str)
+def test_a_variable_that_the_similar_key_could_not_hold_is_allowed(settings):
+    assert not misspelled_keys(Config(settings))
 
 
 def test_a_variable_that_is_used_may_have_any_name():

@@ -13,8 +13,10 @@ from mmengine.runner import (
 from torch.utils.data import DataLoader
 
 from ...errors import closest, did_you_mean, suggest, within_one_edit
+from .arguments import wrong_type
 from .fields import FORMER_ARGUMENTS
 from .issue import ConfigIssue, is_typo_of
+from .signature import signature_of
 
 # Similarity from which an unknown top-level key is a typo of one that the Runner reads,
 # as is one within one edit. None of the configs of mmdet, mmseg and mmpretrain has such
@@ -92,7 +94,8 @@ def misspelled_keys(config: Config) -> list[ConfigIssue]:
     for key, value in config.items():
         if key not in known and key not in FORMER_KEYS and not callable(value):
             near = closest(key, known, cutoff=TYPO) or within_one_edit(key, known)
-            if near and not _is_used(value, config, key):
+            if near and not _is_used(value, config, key) \
+                    and _could_be(near[0], value, config):
                 issues.append(ConfigIssue(
                     key, f'nothing reads the key {key!r}{suggest(near[:1])} A variable '
                     'of your own needs a name that is less similar.'))
@@ -120,11 +123,36 @@ def _has(config: Config, path: str) -> bool:
 
 
 def _is_used(value: object, config: Config, key: str) -> bool:
-    """Whether a list or dict is also part of another value: a variable."""
-    if not isinstance(value, dict | list | tuple) or not value:
+    """Whether a value, or its name as that of an argument, is also part of another.
+
+    Then it is a variable. A child config may change the one without the other.
+    """
+    is_long = isinstance(value, dict | list | tuple) and bool(value)
+    return any(path.endswith(f'.{key}') or is_long and inner == value
+               for name, other in config.items() if name != key
+               for path, inner in _leaves(other, name))
+
+
+def _could_be(key: str, value: object, config: Config) -> bool:
+    """Whether the top-level ``key`` takes such a ``value``: mode='bilinear' is no
+    misspelled model, text_cfg=dict(width=64) no test_cfg."""
+    runner = signature_of(Runner)
+    if key in runner.hints and any(wrong_type(runner, key, value, Runner, '')):
         return False
-    return any(inner == value for name, other in config.items() if name != key
-               for _, inner in _leaves(other, name))
+    if not isinstance(value, dict):
+        # The other types of the annotations can be anything in a config.
+        return value is None or isinstance(value, bool) or key not in (*PLAIN, 'model')
+    if key == 'train_cfg':
+        takes = {'type', 'by_epoch', *signature_of(EpochBasedTrainLoop).hints,
+                 *signature_of(IterBasedTrainLoop).hints}
+    elif key in ('val_cfg', 'test_cfg'):
+        takes = {'type', *signature_of(loop_class(key, value)).hints}
+    elif key.endswith('_dataloader'):
+        takes = loader_keys()
+    else:
+        takes = {'model': ('type',), **PLAIN}.get(key, value)
+    return not value or any(
+        name in takes or name in (config.get(key) or ()) for name in value)
 
 
 def plain_dicts(config: Config) -> Iterator[ConfigIssue]:
