@@ -29,9 +29,10 @@ _NAME_COLUMNS = ('name', 'names', 'class', 'class_name', 'classes', 'category', 
                  'display_name')
 _ID_COLUMNS = ('id', 'idx', 'index', 'label_id', 'class_id', 'category_id', 'number',
                'no', '#', 'label')
-_NUMBER_FIRST = re.compile(r'(\d+)(\s*[:,;.)=\t-]\s*|\s+)(.*\S)')
-_NUMBER_LAST = re.compile(r'(.*\S?)(\s*[:,;=\t]\s*|\s+)(\d+)')
-_CODE = re.compile(r'^<|[{}]|[\[(=]$|^[\])],?$')
+_NUMBER_FIRST = re.compile(r'[\[(]?(\d+)(\s*[:,;.)\]=\t-]\s*|\s+)(.*\S)')
+_NUMBER_LAST = re.compile(r'(.*[^\s:,;=])(\s*[:,;=\t]\s*|\s+)(\d+)')
+_CODE = re.compile(r'^<|^//|[{}]|[\[(=]$|^[\])],?$')
+_COLOR = re.compile(r'(.*\D)?(\b\d+[\s,;]+){2}\d+(\D.*)?')
 _WORDNET = re.compile(r'n\d{8}')
 
 
@@ -181,8 +182,11 @@ def parse_lines(lines: list[str], place: str) -> list[Entry]:
     for line in lines:
         if _CODE.search(line):
             _refuse(place, f'has the line {line[:60]!r}, as in code or XML')
-    if lines and all(line.startswith('- ') for line in lines):  # YAML
-        lines = [line[2:].strip() for line in lines]
+    for bullet in ('- ', '* '):  # YAML, Markdown
+        if lines and all(line.startswith(bullet) for line in lines):
+            lines = [line[2:].strip() for line in lines]
+    if lines and all(map(_COLOR.fullmatch, lines)):
+        _refuse(place, f'has numbers in all lines, such as colors: {lines[0][:60]!r}')
     if lines and all(re.fullmatch(r'"[^"]+",?|\'[^\']+\',?', line) for line in lines):
         lines = [line.rstrip(',')[1:-1] for line in lines]
     lines = _without_numbers(lines, place)
@@ -191,7 +195,8 @@ def parse_lines(lines: list[str], place: str) -> list[Entry]:
         _refuse(place, f'has columns: {line[:60]!r}')
     if len(lines) == 1 and ',' in lines[0] and ';' not in lines[0]:
         _refuse(place, f'has a single line with commas: {lines[0][:60]!r}')
-    entries = [[name.strip() for name in line.split(';')] for line in lines]
+    entries = [[name.strip() for name in line.rstrip('; ').split(';')]
+               for line in lines]
     if len(entries) == 1 and len(entries[0]) > 2:
         print_log(
             f'{place} has one line, which is read as one class, {entries[0][0]!r}, with'

@@ -12,6 +12,7 @@ from mmengine.fileio import exists, get_file_backend, isdir, join_path
 
 from ..io.folders import broken_links, is_hidden, list_files
 from ..io.text_files import read_text, split_lines
+from .coco_annotations import add_file_names
 from .storage.addresses import archive_address, archive_scheme
 from .storage.lmdb_backend import lmdb_keys
 from .storage.zip_backend import zip_members
@@ -22,13 +23,14 @@ _SUFFIX = rf'(?:{"|".join(map(re.escape, IMAGE_SUFFIXES))})'
 _SEPARATOR = r'(?:\s+|\s*[,;]\s*)'
 # In a list: the end of a path with something behind it; any path and a label; a label
 # and a path.
-_PATH_FIRST = re.compile(rf'{_SUFFIX}"?(?={_SEPARATOR}\S)', re.IGNORECASE)
+_PATH_FIRST = re.compile(rf'{_SUFFIX}["\']?(?={_SEPARATOR}\S)', re.IGNORECASE)
 _ANY_PATH_FIRST = re.compile(rf'(.*\S){_SEPARATOR}(-?\d+)')
-_LABEL_FIRST = re.compile(rf'(-?\d+){_SEPARATOR}(.*{_SUFFIX}"?)', re.IGNORECASE)
+_LABEL_FIRST = re.compile(
+    rf'["\']?(-?\d+)["\']?{_SEPARATOR}(.*{_SUFFIX}["\']?)', re.IGNORECASE)
 _HEADER = re.compile(
     r'"?(?:path|file_?(?:path|name)?|(?:image|img)(?:_?(?:path|file|name))?|name|label|'
     r'class|target|id|split|index)(?:_?id)?"?', re.IGNORECASE)
-_IS_IMAGE = re.compile(rf'.*{_SUFFIX}"?', re.IGNORECASE)
+_IS_IMAGE = re.compile(rf'.*{_SUFFIX}["\']?', re.IGNORECASE)
 
 
 def list_folder(folder: str, suffixes: Sequence[str] = IMAGE_SUFFIXES,
@@ -83,7 +85,7 @@ def list_archive(archive: str, inside: str = '',
         members = zip_members(archive)
     else:
         members = lmdb_keys(archive)
-    inside = f'{inside.strip("/")}/' if inside.strip('/') else ''
+    inside = ''.join(f'{part}/' for part in inside.split('/') if part not in ('', '.'))
     below = (m.removeprefix(inside) for m in members if m.startswith(inside))
     paths = _only_images(below, suffixes, f'{archive}@/{inside}')
     return _with_classes(
@@ -113,7 +115,7 @@ def read_text_list(list_file: str, locate: Callable[[str], str],
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line or line.startswith('#') and not _IS_IMAGE.match(line):
             continue
-        if number == 1 and _is_header(line) and not exists(locate(line)):
+        if not images and _is_header(line) and not exists(locate(line)):
             continue
         path, label = _choose(line, known, locate, exists)
         image = dict(img_path=locate(path))
@@ -147,7 +149,10 @@ def _choose(line: str, known: set[str], locate: Callable[[str], str],
 def _readings(line: str) -> Iterator[tuple[str, str, str]]:
     """Ways to read a line of a list: (name of the way, path, label)."""
     if '\t' in line:
-        yield 'tab', *_by_tabs(line)
+        path, _, label = line.rpartition('\t')
+        if _IS_IMAGE.fullmatch(path):
+            yield 'tab', _unquoted(path), label
+        yield 'columns', *_by_columns(line, '\t')
         return
     whole = 'whole', _unquoted(line), ''
     is_image = _IS_IMAGE.fullmatch(line)
@@ -162,28 +167,33 @@ def _readings(line: str) -> Iterator[tuple[str, str, str]]:
         yield whole
     elif not is_image and (match := _ANY_PATH_FIRST.fullmatch(line)):
         yield 'any path first', _unquoted(match[1]), match[2]
+    for separator in ',;':
+        if line.count(separator) > 1:
+            yield f'columns {separator}', *_by_columns(line, separator)
 
 
-def _by_tabs(line: str) -> tuple[str, str]:
-    """Path and label of a line with tabs; the label is behind the last."""
-    path, _, label = line.rpartition('\t')
-    if not _IS_IMAGE.fullmatch(path):
-        columns = [column.strip() for column in line.split('\t')]
-        is_image = [bool(_IS_IMAGE.fullmatch(column)) for column in columns]
-        if any(is_image):
-            path = columns.pop(is_image.index(True))
-            label = columns[-1]
+def _by_columns(line: str, separator: str) -> tuple[str, str]:
+    """The first image of a line of columns, and the last of the others, its label."""
+    columns = [column.strip() for column in line.split(separator)]
+    is_image = [bool(_IS_IMAGE.fullmatch(column)) for column in columns]
+    if any(is_image):
+        return _unquoted(columns.pop(is_image.index(True))), columns[-1]
+    path, _, label = line.rpartition(separator)
     return _unquoted(path), label
 
 
 def _is_header(line: str) -> bool:
-    columns = re.split(_SEPARATOR, line)
-    return len(columns) > 1 and all(map(_HEADER.fullmatch, columns))
+    columns = [column.strip() for column in re.split('[,;\t]', line)]
+    if len(columns) > 1:
+        # Such as 'image,breed'.
+        return any(map(_HEADER.fullmatch, columns)) and not (
+            _IS_IMAGE.match(line) or any(map(str.isdecimal, columns)))
+    return all(map(_HEADER.fullmatch, line.split()))
 
 
 def _unquoted(path: str) -> str:
     path = path.strip()
-    quoted = len(path) > 1 and path[0] == path[-1] == '"'
+    quoted = len(path) > 1 and path[0] == path[-1] and path[0] in '"\''
     return path[1:-1] if quoted else path
 
 
@@ -193,10 +203,14 @@ def read_coco_images(ann_file: str, locate: Callable[[str], str]) -> list[dict]:
     Raises:
         ValueError: If the file is not a COCO file or lists no image.
     """
+    text = _text(ann_file)
     try:
-        images = json.loads(_text(ann_file))['images']
+        images = json.loads(text)['images']
+        add_file_names(images)
         names = [image['file_name'] for image in images]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        if wrong := [name for name in names if not isinstance(name, str)]:
+            raise TypeError(f'file_name {wrong[0]!r}')
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{ann_file} is not a COCO file: expected JSON with a list 'images' whose "
             f"entries have a 'file_name', got {type(error).__name__}: {error}."
@@ -243,7 +257,7 @@ def _text(path: str, errors: str = 'strict') -> str:
 
 def _label(text: str, list_file: str, number: int) -> int:
     try:
-        return int(text)
+        return int(_unquoted(text.split(' #')[0]))
     except ValueError:
         raise ValueError(
             f'{list_file}, line {number}: with_label=True expects '

@@ -2,7 +2,6 @@
 
 Sources: COCO panoptic folders, mmseg folders, registered datasets.
 """
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from PIL import Image
 from ..errors import UserValueError
 from ..io.config_types import type_name
 from ..io.folders import list_files
-from ..io.text_files import read_text
 from ..registry import DATASETS
 from .class_files import read_class_file
+from .coco_annotations import read_json
 from .label_maps import read_labeled_image
 
 #: Label of pixels that are ignored.
@@ -117,19 +116,28 @@ class PanopticImages:
 
     def __init__(self, folder: Path, split: str) -> None:
         path = folder / 'annotations' / f'panoptic_{split}.json'
-        content = json.loads(read_text(path))
+        content = read_json(path)
         try:
             categories = sorted(content['categories'], key=lambda item: item['id'])
             files = {item['id']: item['file_name'] for item in content['images']}
-            self._items = [(files[item['image_id']], item['file_name'],
-                            item['segments_info']) for item in content['annotations']]
+            self._items = [(files[item['image_id']], item['file_name'] + '',
+                            {segment['id']: segment for segment in item['segments_info']
+                             }) for item in content['annotations']]
             self.classes = tuple(item['name'] for item in categories)
             self.is_thing = np.array([bool(item['isthing']) for item in categories])
-        except (KeyError, TypeError) as error:
-            raise ValueError(
+            self._label_of = {item['id']: i for i, item in enumerate(categories)}
+            unknown = {segment['category_id'] for *_, segments in self._items
+                       for segment in segments.values()} - self._label_of.keys()
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserValueError(
                 f"{path} is not a COCO panoptic file: expected 'images', 'annotations' "
-                f"and 'categories' with their fields, {error} is missing.") from None
-        self._label_of = {item['id']: i for i, item in enumerate(categories)}
+                "and 'categories' with their fields, found "
+                f'{type(error).__name__}: {error}.') from None
+        if unknown or not self._items:
+            raise UserValueError(
+                f'{path}: its segments have category_id {sorted(map(repr, unknown))[0]}'
+                ', and there is no such category.' if unknown else
+                f"{path}: its list 'annotations' is empty.")
         self._masks = path.with_suffix('')
         self._images = next((
             path for path in (folder / 'images' / split, folder / split)
@@ -154,12 +162,11 @@ class PanopticImages:
         inverse = inverse.reshape(rgb.shape[:2])
         return SegmentedImage(str(path), image, labels[inverse], instances[inverse])
 
-    def _tables(self, ids: np.ndarray, segments: list[dict]
+    def _tables(self, ids: np.ndarray, known: dict[int, dict]
                 ) -> tuple[np.ndarray, np.ndarray]:
         """Label and instance of each id that a mask holds."""
         labels = np.full(len(ids), UNLABELED, np.int32)
         instances = np.zeros(len(ids), np.int32)
-        known = {segment['id']: segment for segment in segments}
         for i, segment_id in enumerate(ids.tolist()):
             segment = known.get(segment_id)
             if segment is None:

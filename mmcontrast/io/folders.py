@@ -82,7 +82,7 @@ def mark_output_folder(folder: str | Path) -> None:
 
 def is_hidden(path: str) -> bool:
     """Whether a relative path is hidden, or in a hidden folder."""
-    return any(map(_is_hidden, path.split('/')))
+    return any(_is_hidden(part) for part in path.split('/') if part not in ('.', '..'))
 
 
 class _Walk:

@@ -24,6 +24,8 @@ def check_size(name: str, size: int) -> None:
     text = os.environ.get(MAX_FILE_MIB, str(_DEFAULT))
     try:
         limit = float(text)
+        if not limit > 0:
+            raise ValueError
     except ValueError:
         raise UserValueError(
             f'{MAX_FILE_MIB}={text!r}: expected a number of MiB.') from None

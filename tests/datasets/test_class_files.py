@@ -39,6 +39,11 @@ NAMES = ['sky', 'red car', 'Straße']
     ('c.txt', 'sky,1\nred car,2\nStraße,3\n'),
     ('c.txt', '"sky",\n"red car",\n"Straße"\n'),
     ('c.txt', '- sky\n- red car\n- Straße\n'),
+    ('c.txt', '* sky\n* red car\n* Straße\n'),
+    ('c.txt', '[1] sky\n[2] red car\n[3] Straße\n'),
+    ('c.txt', '(0) sky\n(1) red car\n(2) Straße\n'),
+    ('c.txt', 'sky : 0\nred car : 1\nStraße : 2\n'),
+    ('c.txt', 'sky;\nred car;\nStraße ;\n'),
     ('synsets.txt', 'n01440764 sky\nn01440765 red car\nn01440766 Straße\n'),
     ('obj.names', 'sky\r\nred car\r\nStraße\r\n')])
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
@@ -55,6 +60,12 @@ def test_every_usual_layout_gives_the_names(name, content, encoding, tmp_path):
 def test_names_with_numbers_and_commas_stay_as_they_are(lines, tmp_path):
     (tmp_path / 'c.txt').write_text('\n'.join(lines))
     assert read_vocabulary(tmp_path / 'c.txt').names == lines
+
+
+@pytest.mark.parametrize('text', ['1: sky;2: red car', '"sky"; "red car"',
+                                  "'sky';'red car'", 'sky;;red car;'])
+def test_a_command_line_is_read_as_the_lines_of_a_file(text):
+    assert read_vocabulary(text).names == ['sky', 'red car']
 
 
 def test_synonyms_stand_in_lines_tables_and_json(tmp_path):
@@ -78,13 +89,16 @@ def test_synonyms_stand_in_lines_tables_and_json(tmp_path):
     ('c.csv', 'id,name\n0,sky\n7,car\n', 'numbers its classes 0, 7'),
     ('c.csv', 'id,name\nsky\n', 'fewer columns than its header'),
     ('c.txt', '0: sky\n2: car\n', 'numbers its classes 0, 2'),
-    ('c.txt', '64 128 64\tAnimal\n192 0 128\tArch\n', 'numbers its classes 64, 192'),
+    ('c.txt', '64 128 64\tAnimal\n192 0 128\tArch\n', 'all lines, such as colors'),
     ('c.txt', 'sky, car, red car\n', "a single line with commas: 'sky, car, red car'"),
     ('c.txt', 'sky\tblue\ncar\tred\n', r"has columns: 'sky\\tblue'"),
     ('c.pbtxt', "item {\n id: 1\n name: 'sky'\n}\n", "the line 'item {', as in code"),
     ('c.xml', '<names>\n<name>sky</name>\n</names>', "the line '<names>'"),
     ('c.py', "CLASSES = (\n'sky',\n'car',\n)\n", r"the line 'CLASSES = \('"),
     ('c.txt', '[\n"sky",\n"car",\n', r"the line '\['"),
+    ('c.txt', 'sky 64 128 64\ncar 192 0 128\n', "such as colors: 'sky 64 128 64'"),
+    ('c.js', '// names\nsky\n', "the line '// names'"),
+    ('c.txt', 'version https://git-lfs.github.com/spec/v1\n', 'a pointer of git-lfs'),
     ('c.txt', '', 'names no class')])
 def test_other_files_are_refused_by_name(name, content, message, tmp_path):
     (tmp_path / name).write_text(content)

@@ -101,7 +101,10 @@ def test_coco_file_gives_its_images_in_its_order(folder):
     assert paths(dataset) == [str(folder / 'b' / name) for name in names]
 
 
-@pytest.mark.parametrize('text', ['{"info": 1}', '[1]', 'not json', '{"images": [1]}'])
+@pytest.mark.parametrize('text', [
+    '{"info": 1}', '[1]', 'not json', '{"images": [1]}', '[' * 200_000,
+    '{"images": [{"file_name": 5}]}', '{"images": [{"file_name": null}]}',
+    ], ids=range(7))
 def test_json_that_is_no_coco_file_is_named(folder, text):
     (folder / 'coco.json').write_text(text)
     with pytest.raises(ValueError, match='coco.json is not a COCO file'):

@@ -106,6 +106,31 @@ def test_panoptic_ids_stored_as_jpeg_are_refused(tmp_path):
         open_segmented_images(tmp_path, 'val')[0]
 
 
+@pytest.mark.parametrize('change, message', [
+    (dict(annotations=[]), "'annotations' is empty"),
+    (dict(annotations=None), 'no.* COCO panoptic'),
+    (dict(images=[]), 'no.* COCO panoptic'),
+    (dict(image_id=1, segments_info=[dict(id=1, category_id=8)]), 'category_id 8, and'),
+    (dict(image_id=1, segments_info=[dict(category_id=1)]), "COCO panoptic.*'id'"),
+    (dict(image_id=1, segments_info=None), 'no.* COCO panoptic'),
+    (dict(image_id=1, file_name=None), 'no.* COCO panoptic'),
+    ('{"images": [', 'is not a JSON file'), ('[' * 200_000, 'is not a JSON file')],
+    ids=range(9))
+def test_panoptic_files_are_refused_by_name(tmp_path, change, message):
+    (tmp_path / 'annotations').mkdir()
+    (tmp_path / 'val').mkdir()
+    write_panoptic(tmp_path)
+    path = tmp_path / 'annotations/panoptic_val.json'
+    if isinstance(change, dict):
+        content = json.loads(path.read_text())
+        entry = content['annotations'][0] if 'image_id' in change else content
+        entry |= change
+        change = json.dumps(content)
+    path.write_text(change)
+    with pytest.raises(UserValueError, match=f'panoptic_val.json.*{message}'):
+        open_segmented_images(tmp_path, 'val')
+
+
 def test_the_doctor_names_label_maps_in_jpeg_that_mmseg_would_read(tmp_path):
     cfg = masks(tmp_path)
     Image.fromarray(LABELS).save(tmp_path / 'ann/a.png', 'JPEG')

@@ -43,7 +43,9 @@ def read(folder, content, with_label=False, name='list.txt'):
 @pytest.mark.parametrize('line', [
     'img/0.jpg 7', 'img/0.jpg\t7', 'img/0.jpg,7', 'img/0.jpg;7', 'img/0.jpg, 7',
     '"img/0.jpg" 7', '"img/0.jpg",7', '7 img/0.jpg', '7,img/0.jpg', '7\timg/0.jpg',
-    'img/0.jpg   7   ', '.\\img\\0.jpg 7'])
+    'img/0.jpg   7   ', '.\\img\\0.jpg 7', "'img/0.jpg' 7", '"img/0.jpg","7"',
+    "'7','img/0.jpg'", 'img/0.jpg 7 # a cat', '12,img/0.jpg,7', 'a cat;img/0.jpg;7',
+    '12\timg/0.jpg\t7'])
 def test_paths_and_labels_are_told_apart(folder, line):
     path, label = read(folder, f'# path label\n{line}\nimg/1.jpg\t3\n', True)[0]
     assert (path, label) == ('img/0.jpg', 7)
@@ -53,9 +55,10 @@ def test_paths_and_labels_are_told_apart(folder, line):
 # faults L
 @pytest.mark.parametrize('header', [
     'path,label', 'image_id,label', 'label\tfilename', '"img_path";"target"',
-    'path label'])
+    'path label', 'image,breed', 'my_column;filename', 'image_path', '# x\npath'])
 def test_a_header_is_no_image(folder, header):
     assert read(folder, f'{header}\nimg/0.jpg,4\n', True) == [('img/0.jpg', 4)]
+    assert read(folder, f'{header}\nimg/0.jpg\n') == [('img/0.jpg', None)]
 
 
 # faults L
@@ -100,6 +103,7 @@ def test_a_name_that_is_no_utf8_is_found(folder, line):
     ('pics/0.jpg', 'data_root and data_prefix'),
     ('C:\\data\\0.jpg', 'it has backslashes'),
     ('img/1', 'img/1.jpg does exist: write names with their suffix'),
+    ('12,pics/0.jpg,7', "12,pics/0.jpg'"),
     (b'img/\xfc.jpg', r"img/\\xfc.jpg'; the list is no UTF-8"),
     ('img/0.jpgx 3', "img/0.jpgx 3'")])
 def test_a_list_that_does_not_fit_is_named_at_the_start(folder, line, hint):
@@ -117,6 +121,8 @@ def test_coco_files_are_known_by_their_suffix_in_any_case(folder, name):
     for encoding in ('utf-8', 'utf-16'):
         assert read(folder, content.encode(encoding), name=name) == [
             ('img/0.jpg', None), ('img/größe.jpg', None)]
+    content = json.dumps(dict(images=[dict(id=1, coco_url='http://coco.org/img/0.jpg')]))
+    assert read(folder, content, name='lvis.json') == [('img/0.jpg', None)]
 
 
 # faults L
@@ -167,9 +173,11 @@ def test_missing_targets_of_links_are_missing_images(tmp_path):
 
 
 # faults R
-@pytest.mark.parametrize('prefix', ['./p/', 'p\\', '/p/', 'p//', '.\\p\\', './/p/./'])
+@pytest.mark.parametrize('prefix', ['./p/', 'p\\', '/p/', 'p//', '.\\p\\', './/p/./',
+                                    '../p/'])
 def test_members_of_archives_have_the_names_that_they_mean(folder, tmp_path, prefix):
-    path = tmp_path / 'x.zip'
+    (tmp_path / 'a@').mkdir()
+    path = tmp_path / 'a@/x.zip'
     with zipfile.ZipFile(path, 'w') as archive:
         for k in range(2):
             archive.writestr(f'{prefix}{k}.jpg', (folder / f'img/{k}.jpg').read_bytes())
@@ -179,13 +187,17 @@ def test_members_of_archives_have_the_names_that_they_mean(folder, tmp_path, pre
     assert [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))] == [
         f'zip://{path}@/p/{k}.jpg' for k in range(2)]
     assert dataset[0]['img'].size == (8, 6)
+    assert len(UnlabeledImages(str(path), data_prefix=dict(img_path='./p'))) == 2
     # A list may write them in either way.
-    (tmp_path / 'list.txt').write_text(f'p/0.jpg\n{prefix}1.jpg\n')
+    (path.parent / 'list.txt').write_text(f'p/0.jpg\n{prefix}1.jpg\n')
     dataset = UnlabeledImages(str(path), ann_file='list.txt', pipeline=pipeline)
     assert [dataset[i]['img'].size for i in range(2)] == [(8, 6), (8, 6)]
-    (tmp_path / 'list.txt').write_text('q/0.jpg\n')
+    (path.parent / 'list.txt').write_text('q/0.jpg\n')
     with pytest.raises(FileNotFoundError, match='none of 1 files that it lists'):
         UnlabeledImages(str(path), ann_file='list.txt')
+    path.write_bytes(b'version https://git-lfs.github.com/spec/v1\nsize 9\n')
+    with pytest.raises(ValueError, match='x.zip is not a zip archive: .*git-lfs'):
+        UnlabeledImages(str(path))
 
 
 # faults R

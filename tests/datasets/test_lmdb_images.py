@@ -50,6 +50,12 @@ def test_keys_are_paths_and_values_images(database):
     assert len(UnlabeledImages(f'{database}/')) == 5
 
 
+# faults R
+def test_keys_may_begin_at_the_folder_itself(tmp_path):
+    path = write(tmp_path / 'x.lmdb', {'./p/0.jpg': encoded(7), './p/.1.jpg': b'x'})
+    assert levels(UnlabeledImages(str(path))) == [7]
+
+
 def test_prefix_and_class_folders_work_as_in_a_zip(database):
     part = UnlabeledImages(str(database), data_prefix=dict(img_path='b'))
     assert levels(part) == [30, 40]

@@ -29,11 +29,19 @@ def test_unicode_is_read_with_and_without_a_byte_order_mark(encoding, tmp_path):
      'utf-8 text .*byte 0xe9.*iconv'),
     ('a\nb\n写真\n'.encode('shift_jis'), None, 'x.txt, line 3: .*utf-8'),
     (b'\x89PNG\0\0\0\rIHDR\0', None, 'x.txt is no text: it holds zero bytes'),
+    (b'version https://git-lfs.github.com/spec/v1\n', None, 'x.txt is a pointer of git-'
+     'lfs: .*git lfs pull'),
+    (b'\n<!DOCTYPE HTML>\n', None, r'x.txt is a web page \(HTML\)'),
     (b'\xff\xfea', None, 'x.txt, line 1: .*utf-16'),
     (b'a', 'latin-99', "x.txt: no encoding is called 'latin-99'")])
 def test_other_text_is_refused_with_file_line_and_encoding(data, encoding, message):
     with pytest.raises(UserValueError, match=message):
         decode_text(data, 'x.txt', encoding)
+
+
+def test_a_folder_in_place_of_a_text_is_named(tmp_path):
+    with pytest.raises(UserValueError, match='is a folder; expected a text file'):
+        read_text(tmp_path)
 
 
 def test_lines_end_where_editors_end_them_and_nowhere_else():

@@ -160,7 +160,7 @@ def test_an_output_folder_holds_images_labels_and_texts(
         infer, files, tmp_path):
     found = infer(files / 'photos', 'grass;a red car', out=tmp_path, progress=False)
     written = sorted(str(path.relative_to(tmp_path))
-                     for path in tmp_path.rglob('*') if path.is_file())
+                     for path in tmp_path.rglob('[!.]*') if path.is_file())
     assert written == sorted(['classes.txt', *(
         name for stem in ('a', 'b', 'd', 'inner/c')
         for name in (f'{stem}.jpg', f'labels/{stem}.png'))])

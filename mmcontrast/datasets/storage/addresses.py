@@ -1,5 +1,6 @@
 """Build and parse addresses of files inside archives: ``zip://ARCHIVE@/PATH``."""
 import os
+import re
 
 _SCHEMES = {'.zip': 'zip', '.lmdb': 'lmdb'}
 _SEPARATOR = '@/'
@@ -21,10 +22,12 @@ def split_address(address: str) -> tuple[str, str]:
     Raises:
         ValueError: If it does not name a path inside of an archive.
     """
-    archive, separator, inside = str(address).partition('://')[2].partition(_SEPARATOR)
-    if not separator:
+    # A folder may end in '@', as may one in the archive.
+    found = re.fullmatch(rf'\w+://(.*?\.(?:zip|lmdb)){_SEPARATOR}(.*)', str(address),
+                         re.IGNORECASE | re.DOTALL)
+    if not found:
         raise ValueError(
             f'{address!r} is no address in an archive; expected '
             f"'zip://ARCHIVE.zip{_SEPARATOR}PATH' or "
             f"'lmdb://DATABASE.lmdb{_SEPARATOR}KEY'.")
-    return archive, inside
+    return found[1], found[2]

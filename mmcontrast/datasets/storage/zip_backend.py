@@ -5,6 +5,7 @@ import zipfile
 
 from mmengine.fileio import BaseStorageBackend, register_backend
 
+from ...io.file_kinds import describe_content
 from ...io.size_limit import check_size
 from .addresses import split_address
 
@@ -107,7 +108,8 @@ def _open(archive: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
         try:
             file = zipfile.ZipFile(_PositionalFile(archive))
         except zipfile.BadZipFile as error:
-            raise ValueError(f'{archive} is not a zip archive: {error}.') from None
+            what = describe_content(archive) or f'{error}.'
+            raise ValueError(f'{archive} is not a zip archive: {what}') from None
         _archives[key] = file, {
             _plain(_decoded(member)): member for member in file.infolist()
             if not member.filename.endswith(('/', '\\'))}
@@ -125,8 +127,6 @@ def _decoded(member: zipfile.ZipInfo) -> str:
 
 
 def _plain(name: str) -> str:
-    r"""A path inside of an archive, of Windows or with ``./``, as on Linux."""
-    if '\\' in name or name.startswith(('./', '/')) or '//' in name or '/./' in name:
-        parts = name.replace('\\', '/').split('/')
-        return '/'.join(part for part in parts if part not in ('', '.'))
-    return name
+    r"""A path in an archive, of Windows or with ``./`` or ``../``, as on Linux."""
+    parts = name.replace('\\', '/').split('/')
+    return '/'.join(part for part in parts if part not in ('', '.', '..'))

@@ -175,7 +175,7 @@ def _rows(path: str, columns: tuple[str, ...]) -> Iterator[dict]:
     else:
         try:
             rows = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserValueError(f'{path} is not a JSON file: {error}') from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserValueError(f'{path} must be a list of rows with the columns '
@@ -207,7 +207,7 @@ def _parsed(value, place: str) -> list:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
     if not isinstance(value, list):
         raise UserValueError(f'{place}: expected a list of numbers, got {value!r}.')

@@ -34,7 +34,7 @@ class PlacementPairs(PlacementDataset):
         with open(self.ann_file, 'rb') as file:
             try:
                 content = json.load(file)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserValueError(
                     f'{self.ann_file} is not a JSON file: {error}') from error
         pairs = content.get('pairs') if isinstance(content, dict) else None

@@ -97,7 +97,9 @@ def _read_text(source: str | Path) -> tuple[Sequence, str]:
     if source.strip().startswith(('[', '{')):
         return parse_json(source, repr(source)), repr(source)
     if ';' in source or not source.strip():
-        return [name for name in source.split(';') if name.strip()], repr(source)
+        names = [name.strip() for name in source.split(';') if name.strip()]
+        place = repr(source)
+        return (parse_lines(names, place) if len(names) > 1 else names), place
     return [_library_name(name, source) for name in dataset_classes(source)], source
 
 
