@@ -21,7 +21,9 @@ DROPPED = dict(
 #: What is wrong with others: cut at the edge of the image later, or an error later.
 KEPT = dict(infinite='of infinite width or height',
             reaching_out='reaching out of the image by its written width and height',
-            no_mask='without a mask')
+            no_mask='without a mask',
+            bad_mask='with a mask that is no polygon of three points and no RLE of the '
+                     'size of the image')
 
 
 @dataclass
@@ -129,6 +131,8 @@ def _kind_of(annotation: Mapping, image: Mapping | None, known: Collection,
         return 'not_asked'
     if with_masks and not annotation.get('segmentation'):
         return 'no_mask'
+    if with_masks and not _is_mask(annotation['segmentation'], limits):
+        return 'bad_mask'
     if math.isinf(width) or math.isinf(height):
         return 'infinite'
     beyond = max(-x, -y, x + width - limits[0], y + height - limits[1]) if sized else 0
@@ -138,6 +142,16 @@ def _kind_of(annotation: Mapping, image: Mapping | None, known: Collection,
 def _is_box(box: object) -> bool:
     return (isinstance(box, list | tuple) and len(box) == 4
             and all(isinstance(value, int | float) for value in box))
+
+
+def _is_mask(value: object, size: tuple) -> bool:
+    """Whether mmdet reads it; it ignores the boxes of others in silence."""
+    if isinstance(value, Mapping):
+        return (isinstance(value.get('counts'), list | str)
+                and value.get('size') == [size[1], size[0]])
+    return isinstance(value, list) and any(
+        isinstance(points, list) and len(points) > 5 and len(points) % 2 == 0
+        for points in value)
 
 
 def _fits_as_corners(box: list, image: Mapping) -> bool:

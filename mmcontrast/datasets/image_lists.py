@@ -85,7 +85,10 @@ def list_archive(archive: str, inside: str = '',
         members = zip_members(archive)
     else:
         members = lmdb_keys(archive)
+    given = f'{inside.strip("/")}/'
     inside = ''.join(f'{part}/' for part in inside.split('/') if part not in ('', '.'))
+    if inside and any(member.startswith(given) for member in members):
+        inside = given  # Keys of an lmdb may begin with './'.
     below = (m.removeprefix(inside) for m in members if m.startswith(inside))
     paths = _only_images(below, suffixes, f'{archive}@/{inside}')
     return _with_classes(

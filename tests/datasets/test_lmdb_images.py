@@ -53,7 +53,9 @@ def test_keys_are_paths_and_values_images(database):
 # faults R
 def test_keys_may_begin_at_the_folder_itself(tmp_path):
     path = write(tmp_path / 'x.lmdb', {'./p/0.jpg': encoded(7), './p/.1.jpg': b'x'})
-    assert levels(UnlabeledImages(str(path))) == [7]
+    for prefix in ('', './p', './p/'):
+        dataset = UnlabeledImages(str(path), data_prefix=dict(img_path=prefix))
+        assert levels(dataset) == [7]
 
 
 def test_prefix_and_class_folders_work_as_in_a_zip(database):

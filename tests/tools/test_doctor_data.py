@@ -10,6 +10,7 @@ from PIL import Image
 
 from mmcontrast.apis.doctor import Report
 from mmcontrast.apis.doctor.data import check_data
+from mmcontrast.datasets.box_problems import find_box_problems
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmseg')
@@ -217,6 +218,25 @@ def test_sound_annotations_pass(folder):
     report = checked(detection(filter_cfg=dict(filter_empty_gt=True)))
     assert not said(report, 'WARN') and not said(report, 'FAIL')
     assert '2 boxes in ann.json, 2 are loaded, in 2 images' in said(report, 'OK')
+
+
+# faults F: sibling, masks that mmdet cannot read
+def test_masks_that_are_none_are_counted(folder):
+    square = [5, 5, 9, 5, 9, 9, 5, 9]
+    masks = [[square], dict(size=[30, 40], counts=[1200]), [square, [1, 2]],
+             [square[:7]], [square[:4]], [[]], dict(size=[40, 30], counts=[1200]),
+             dict(size=[30, 40], counts=None), 'x']
+    coco([('abcd'[k % 4], 0, (5, 5, 4, 4), dict(segmentation=mask))
+          for k, mask in enumerate(masks)], ['cat'])
+    found = find_box_problems(json.loads(Path('ann.json').read_text()), None, True)
+    assert found.counts == dict(bad_mask=6)
+    assert 'annotation 3 of d.jpg' in found.examples['bad_mask']
+    coco([('a', 0, (5, 5, 4, 4), dict(segmentation=mask)) for mask in masks[:6]],
+         ['cat'])
+    dataset = detection(['cat'])
+    dataset['pipeline'][1].update(with_bbox=True, with_mask=True)
+    text = said(checked(dataset), 'WARN')
+    assert '3 with a mask that is no polygon of three points' in text
 
 
 # faults C: binary masks with 0 and 255; siblings: 0 alone, three classes, 0 reduced.

@@ -49,6 +49,9 @@ def check_boxes(report: Report, name: str, dataset: object, seconds: float) -> N
     if 'no_mask' in found.counts:
         report.fail(f'{name}: {found.lines(["no_mask"])[0]}. LoadAnnotations reads '
                     'masks (with_mask=True): remove these boxes, or add masks.')
+    if 'bad_mask' in found.counts:
+        report.warn(f'{name}: {found.lines(["bad_mask"])[0]}. Training ignores these '
+                    'boxes, or stops: correct or remove them.')
     if ids is None:
         return  # Such as expressions: a sample is no image.
     seen = _compare_with_loaded(report, name, path, dataset, found, seconds)
