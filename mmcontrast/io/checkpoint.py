@@ -55,7 +55,10 @@ def read_checkpoint(path: str | Path,
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'No checkpoint at {path}.')
+        is_what = (' is a folder; name a file in it.' if path.is_dir() else
+                   ' is no ordinary file.' if path.exists() else '')
+        raise FileNotFoundError(f'{path}{is_what}' if is_what else
+                                f'No checkpoint at {path}.')
     try:
         if verify:
             check_undamaged(path)

@@ -21,7 +21,8 @@ _MAGIC = (
     (b'\x93NUMPY', 'an .npy file of numpy', ''),
     (b'GGUF', 'a GGUF file of llama.cpp', ''),
     (b'SQLite format 3\0', 'an SQLite database', ''),
-    (b'PAR1', 'a Parquet table', ''), (b'\x7fELF', 'a program or library', ''))
+    (b'PAR1', 'a Parquet table', ''), (b'\x7fELF', 'a program or library', ''),
+    (b'MZ', 'a program or library', ''), (b'\x04"M\x18', 'compressed by lz4', _UNPACK))
 
 
 def describe_content(path: str | Path) -> str | None:
@@ -45,6 +46,10 @@ def describe_content(path: str | Path) -> str | None:
 
 
 def _by_magic(start: bytes) -> tuple[str, str] | None:
+    if start[4:8] == b'ftyp':
+        return 'a video, or an image in a format of videos (HEIC, AVIF)', ''
+    if start[:4] == b'RIFF':
+        return 'a WebP image, or a file of sound or video', ''
     return next(((what, advice) for magic, what, advice in _MAGIC
                  if start.startswith(magic)), None)
 
@@ -92,12 +97,16 @@ def _text(path: Path, start: bytes, size: int) -> tuple[str, str] | None:
     if not start.strip(b'\0'):
         return ('nothing but zeros' + ' at its start' * (size > len(start)),
                 'A download or copy of it was broken off: get it again.')
+    wide = start.startswith((b'\xff\xfe', b'\xfe\xff'))
     try:
-        text = start.decode('utf-8-sig', 'strict' if size <= len(start) else 'ignore')
+        text = start.decode('utf-16' if wide else 'utf-8-sig',
+                            'strict' if size <= len(start) else 'ignore')
     except UnicodeDecodeError:
         return None
     text = text.strip()
-    if not text or not all(c.isprintable() or c.isspace() for c in text):
+    if not text:
+        return 'nothing but blanks', _DOWNLOAD
+    if not all(c.isprintable() or c.isspace() for c in text):
         return None
     if text.startswith('version https://git-lfs'):
         wanted = text.partition('\nsize ')[2].split('\n')[0] or '?'

@@ -65,6 +65,8 @@ def unreadable_file_message(path: Path, error: Exception) -> str:
     if what:
         return f'{path} cannot be read as a checkpoint: {what}'
     reason = str(error).split('\n')[0].strip()
+    if 'weights_only' in reason:  # torch advises to execute the file.
+        reason = 'it does not begin as a file of torch.save does'
     return (f'{path} cannot be read as a checkpoint{reason and f" ({reason})"}. It may '
             'be truncated: compare its size with the original and copy it again.')
 

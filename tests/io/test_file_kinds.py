@@ -54,6 +54,9 @@ FOREIGN = {
     'a.pth.gz': (gzip.compress(WEIGHTS), 'compressed by gzip. Unpack'),
     'a.tar': (saved(tar), 'a tar archive. Unpack'),
     'a.zip': (saved(zipped), r'a zip archive of 1 files \(readme.txt\). Unpack'),
+    'wide.pth': ('<html>'.encode('utf-16'), 'a web page'),
+    'blank.pth': (b' \n', 'nothing but blanks. Download'),
+    'heic.pth': (b'\0\0\0\x18ftypheic' + bytes(9), 'a video, or an image'),
     'npz.pth': (saved(lambda buffer: np.savez(buffer, a=np.ones(2))), 'an .npz file'),
     'npy.pth': (saved(lambda buffer: np.save(buffer, np.ones(2))), 'an .npy file'),
     'keras.pth': (b'\x89HDF\r\n\x1a\n' + bytes(9), 'an HDF5 file'),
@@ -72,6 +75,14 @@ def test_the_message_says_what_the_file_is_and_what_to_do(tmp_path, name):
     with pytest.raises(UserValueError, match=f'(?s){name} .*: it is {expected}') as got:
         read_checkpoint(tmp_path / name)
     assert 'which is code and not data' not in str(got.value)
+
+
+def test_nobody_is_advised_to_execute_unknown_bytes(tmp_path):
+    (tmp_path / 'a.pth').write_bytes(b'\x1c\0\0\0TFL3')
+    with pytest.raises(UserValueError, match='does not begin as a file of torch.save'
+                       ) as got:
+        read_checkpoint(tmp_path / 'a.pth')
+    assert 'weights_only' not in str(got.value)
 
 
 def test_a_damaged_checkpoint_is_not_called_something_else(tmp_path):

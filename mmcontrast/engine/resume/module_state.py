@@ -1,4 +1,5 @@
 """Find and restore what modules change in training outside parameters and buffers."""
+import enum
 import types
 import weakref
 from collections import deque
@@ -6,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
+import numpy as np
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -21,10 +23,13 @@ from .plain_state import fingerprint, is_plain, restored, to_data
 _OF_TORCH = frozenset(vars(nn.Module()))
 # What a network only refers to: it belongs to others.
 _FOREIGN = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType,
-            types.ModuleType, types.GeneratorType, ManagerMixin, Runner, Optimizer,
-            Dataset, DataLoader, Tensor)
+            types.ModuleType, types.GeneratorType, enum.Enum, ManagerMixin, Runner,
+            Optimizer, Dataset, DataLoader, Tensor, np.ndarray)
+# Lists and dicts in each other hold objects down to here.
+_DEPTH = 20
 
 _LIBRARIES = ('mmengine', 'mmcv', 'mmcontrast', 'mmdet', 'mmseg', 'mmpretrain')
+_NONE = fingerprint(None)
 
 
 class _Attribute(NamedTuple):
@@ -66,9 +71,14 @@ class ModuleState:
         self._weights = {_storage(tensor) for module in self.model.modules()
                          for tensor in _saved_tensors(module)}
         self._early: dict[str, weakref.ref] = {}
+        self._early_marks: dict[str, bytes] = {}
 
     def note_new_objects(self) -> None:
         """Note the objects that the first step made; those that stay are state."""
+        self._early_marks = {
+            spot.name: fingerprint(spot.value)
+            for spot in _attributes(self.model, self.others)
+            if isinstance(spot.value, bool) or not is_plain(spot.value)}
         for path, part in _objects(self.model, self.others):
             if path not in self._paths:
                 with suppress(TypeError):
@@ -81,23 +91,46 @@ class ModuleState:
             The new values by name, for :meth:`restore`, and the names of attributes
             whose values are no plain data.
         """
-        values, lost = {}, []
+        values, lost, made_by = {}, [], {}
         results = {path for path, part in _objects(self.model, self.others)
                    if path not in self._paths and self._is_result(path, part)}
         for spot in _attributes(self.model, self.others):
-            value = spot.value
-            if self._refers_to_weights(value):
-                continue
+            value, first = spot.value, self._first.get(spot.name)
+            with suppress(RecursionError):  # A list that holds itself.
+                if self._refers_to_weights(value):
+                    continue
+            mark = fingerprint(value)
             # How far an iterator got cannot be seen.
-            if fingerprint(value) == self._first.get(spot.name) and not isinstance(
-                    value, Iterator):
+            if mark == first and not isinstance(value, Iterator):
                 continue
             # An object that appeared later is not there when a run begins.
             if is_plain(value) and spot.path in self._paths:
                 values[spot.name] = to_data(value)
-            elif spot.path not in results:
+            elif spot.path in results:
+                continue
+            elif spot.path in self._paths and first in (None, _NONE) and (
+                    mark == self._early_marks.get(spot.name)
+                    and not isinstance(value, Iterator)):
+                # Made by the first step, as that of a resumed run will do again.
+                made_by.setdefault(spot.path, False)
+            else:
                 lost.append(spot.name)
+                made_by[self._known(spot.path)] = True
+        # Such as "is built": the resumed run would not make what it lacks.
+        flags = [name for name, value in values.items() if isinstance(value, bool)
+                 and fingerprint(value) == self._early_marks.get(name)
+                 and name.rpartition('.')[0] in made_by]
+        for name in flags:
+            del values[name]
+            if made_by[name.rpartition('.')[0]]:
+                lost.append(name)
         return values, sorted(lost)
+
+    def _known(self, path: str) -> str:
+        """The object at a path, or the one that led to it when training began."""
+        while path not in self._paths:
+            path = path.rpartition('.')[0]
+        return path
 
     def _refers_to_weights(self, value: object) -> bool:
         if isinstance(value, dict):
@@ -209,10 +242,14 @@ def _attributes(model: nn.Module, others: Mapping[str, object]) -> Iterator[_Att
 
 def _is_result(value: object) -> bool:
     """Whether it is an output of the last step: the next one replaces it."""
+    return is_plain(value) and _is_computed(value)
+
+
+def _is_computed(value: object) -> bool:
     if isinstance(value, list | tuple):
-        return bool(value) and all(map(_is_result, value))
+        return bool(value) and all(map(_is_computed, value))
     if isinstance(value, dict):
-        return bool(value) and all(map(_is_result, value.values()))
+        return bool(value) and all(map(_is_computed, value.values()))
     return isinstance(value, Tensor) and value.grad_fn is not None
 
 
@@ -236,18 +273,21 @@ def _objects(model: nn.Module, others: Mapping[str, object]
 
 def _inner(value: object) -> Iterator[tuple[str, object]]:
     """Objects with attributes of their own in a value, and where in it they are."""
-    if is_plain(value):
-        return
-    if isinstance(value, list | tuple | deque):
-        for k, part in enumerate(value):
-            yield from ((f'[{k}]{place}', inner) for place, inner in _inner(part))
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            yield from ((f'[{key!r}]{place}', inner) for place, inner in _inner(part))
-    elif isinstance(value, nn.Module):
-        # The wrapped model itself is known, and what the wrapper counts is its own.
-        if not is_model_wrapper(value):
-            yield '', value
-    elif hasattr(value, '__dict__') and not isinstance(value, _FOREIGN) and (
-            type(value).__module__.partition('.')[0] not in ('torch', 'builtins')):
-        yield '', value
+    queue, seen = deque([('', value, 0)]), set()
+    while queue:
+        place, part, depth = queue.popleft()
+        if depth > _DEPTH or is_plain(part):
+            continue
+        if isinstance(part, list | tuple | deque | dict):
+            if id(part) not in seen:  # It may hold itself.
+                seen.add(id(part))
+                items = part.items() if isinstance(part, dict) else enumerate(part)
+                queue += [(f'{place}[{key!r}]', inner, depth + 1)
+                          for key, inner in items]
+        elif isinstance(part, nn.Module):
+            # The wrapped model itself is known, and what the wrapper counts is its own.
+            if not is_model_wrapper(part):
+                yield place, part
+        elif hasattr(part, '__dict__') and not isinstance(part, _FOREIGN) and (
+                type(part).__module__.partition('.')[0] not in ('torch', 'builtins')):
+            yield place, part

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_SCALARS = (bool, int, float, str, bytes, type(None))
+_SCALARS = (bool, int, float, complex, str, bytes, bytearray, type(None))
 _SEQUENCES = (list, tuple, torch.Size, set, frozenset, deque)
 _GENERATORS = (torch.Generator, random.Random, np.random.Generator,
                np.random.RandomState)
+# Of lists and dicts in each other.
+_DEPTH = 50
 #: Key of values that a checkpoint cannot hold as they are.
 _KIND = '__kind__'
 
@@ -19,22 +21,23 @@ _KIND = '__kind__'
 def is_plain(value: object) -> bool:
     """Whether a value is data: numbers, text, tensors, arrays, random generators, and
     lists, tuples, sets, queues and dicts of these."""
-    try:
-        return _is_plain(value)
-    except RecursionError:  # It holds itself.
+    return _is_plain(value, 0)
+
+
+def _is_plain(value: object, depth: int) -> bool:
+    if depth > _DEPTH:  # It may hold itself.
         return False
-
-
-def _is_plain(value: object) -> bool:
     if isinstance(value, dict):
         return all(type(key) in _SCALARS or _is_plain_tuple(key) for key in value
-                   ) and all(map(_is_plain, value.values()))
+                   ) and all(_is_plain(part, depth + 1) for part in value.values())
     if type(value) in _SEQUENCES:
-        return all(map(_is_plain, value))
-    if isinstance(value, np.ndarray):
+        return all(_is_plain(part, depth + 1) for part in value)
+    # A memory map stands for a file; masked arrays are more than their numbers.
+    if type(value) is np.ndarray or isinstance(value, np.generic):
         return not value.dtype.hasobject
-    return type(value) in _SCALARS or isinstance(
-        value, (Tensor, np.generic)) or type(value) in _GENERATORS
+    if isinstance(value, Tensor):
+        return not value.is_meta and not hasattr(value, '__tensor_flatten__')
+    return type(value) in _SCALARS or type(value) in _GENERATORS
 
 
 def _is_plain_tuple(value: object) -> bool:
@@ -44,7 +47,7 @@ def _is_plain_tuple(value: object) -> bool:
 def fingerprint(value: object) -> bytes:
     """Digest of a value, the same only for equal ones.
 
-    What is not plain has that of its identity.
+    What is not plain has that of its identity, and of its slots if it has some.
     """
     if is_plain(value):
         digest = blake2b(digest_size=16)
@@ -52,7 +55,11 @@ def fingerprint(value: object) -> bytes:
         with suppress(RuntimeError, TypeError):
             _feed(digest, value)
             return digest.digest()
-    return f'{type(value)} {id(value)}'.encode()
+    mark = f'{type(value)} {id(value)}'.encode()
+    slots = () if hasattr(value, '__dict__') else getattr(type(value), '__slots__', ())
+    parts = [getattr(value, name, None) for name in (
+        [slots] if isinstance(slots, str) else slots)]
+    return mark + b''.join(fingerprint(part) for part in parts if is_plain(part))
 
 
 def _feed(digest, value: object) -> None:
@@ -85,6 +92,8 @@ def to_data(value: object) -> object:
     """A plain value as a checkpoint holds it: tensors on the CPU, nothing shared."""
     if isinstance(value, Tensor):
         copied = value.detach().cpu().clone()
+        if type(copied) is not Tensor:  # A file with it would not be read as data.
+            copied = copied.as_subclass(Tensor)
         if value.device.type == 'cpu':
             return copied
         return {_KIND: 'device', 'value': copied}
@@ -149,9 +158,10 @@ def restored(current: object, data: object, device: torch.device) -> object:
     value = from_data(data, device)
     if isinstance(current, Tensor) and isinstance(value, Tensor) and (
             current.shape == value.shape and current.dtype == value.dtype):
-        with torch.no_grad():
+        # Of an expanded tensor, several elements are one number.
+        with suppress(RuntimeError), torch.no_grad():
             current.copy_(value)
-        return current
+            return current
     if isinstance(current, dict) and isinstance(value, dict):
         current.clear()
         current.update(value)

@@ -94,7 +94,8 @@ def _restore_module_state(runner: Runner, saved: dict) -> None:
 
 
 def _shorten(names: list[str], most: int = 8) -> str:
-    return ', '.join(names[:most]) + (f', ... ({len(names)})' if names[most:] else '')
+    shown = [name if len(name) < 100 else f'{name[:97]}...' for name in names[:most]]
+    return ', '.join(shown) + (f', ... ({len(names)})' if names[most:] else '')
 
 
 def _gradients(runner: Runner) -> dict[str, Tensor]:

@@ -39,6 +39,8 @@ class TransformWatch:
 
 def _mark(value: object) -> object:
     """What tells a value from an earlier one; None if that is not worth a warning."""
+    if value is None:
+        return None  # It is set once, as mmseg's LoadAnnotations does with a setting.
     if is_plain(value):
         return fingerprint(value)
     # Of samples the number is enough. A reader that opens files once is no state.
