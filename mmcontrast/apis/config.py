@@ -19,6 +19,7 @@ from .lint import ConfigIssue, describe, lint_config, misspelled_keys
 from .lint.issue import ADVICE
 from .lint.top_level import (
     FORMER_HOOK_KEYS,
+    leftover_keys,
     missing_for,
     runner_keys,
     without_effect,
@@ -208,6 +209,8 @@ def check_config(config: Config, stage: str | None = None) -> None:
             ``lint=False`` or ``lint=dict(skip=[paths])`` in the config skips the check.
     """
     _raise_if_any(lint_config(config), config)
+    for issue in lint_config(config, [leftover_keys]):
+        print_log(str(issue), 'current', logging.WARNING)
     nothing = stage and missing_for(config, stage)
     if nothing:
         raise UsageError(nothing)

@@ -12,6 +12,7 @@ from torch import nn
 
 from mmcontrast.apis.config import UsageError, check_config, load_config
 from mmcontrast.apis.lint import lint_config, misspelled_keys
+from mmcontrast.apis.lint.top_level import leftover_keys
 from mmcontrast.engine.optim.param_groups import unmatched_custom_keys
 from tests.helpers.processes import run_python
 
@@ -285,6 +286,14 @@ def from_file(tmp_path, base: str, text: str) -> dict:
      'train_dataloader.dataset.data_prefix.imgs', 'img'),
     ("train_dataloader = dict(dataset=dict(metainfo=dict(clases=('a',))))",
      'train_dataloader.dataset.metainfo.clases', 'classes'),
+    ('optim_wrapper = dict(clip_grad=dict(max_nrom=3))',
+     'optim_wrapper.clip_grad.max_nrom', 'max_norm'),
+    ("optim_wrapper = dict(clip_grad=dict(type='valu', clip_value=3))",
+     'optim_wrapper.clip_grad.type', 'value'),
+    ("env_cfg = dict(dist_cfg=dict(backnd='nccl'))", 'env_cfg.dist_cfg.backnd',
+     'backend'),
+    ('train_dataloader = dict(dataset=dict(filter_cfg=dict(min_sze=3)))',
+     'train_dataloader.dataset.filter_cfg.min_sze', 'min_size'),
     ('default_hooks = dict(lgoger=dict(interval=5))', 'default_hooks.lgoger', 'logger'),
     ('default_hooks = dict(visualisation=dict(draw=True))',
      'default_hooks.visualisation', 'visualization'),
@@ -306,6 +315,11 @@ def test_a_misspelled_setting_over_an_inherited_config(tmp_path, text, path, nea
     "custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', gamma=9)]",
     'default_hooks = dict(checkpoint=dict(max_keep_ckpts=2, save_best="auto"))',
     'optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(neck=dict(lars=1))))',
+    "optim_wrapper = dict(clip_grad=dict(type='value', clip_value=3))",
+    'optim_wrapper = dict(clip_grad=dict(max_norm=3, error_if_nonfinite=True))',
+    "optim_wrapper = dict(type='AmpOptimWrapper', loss_scale=dict(init_scale=512.))",
+    "env_cfg = dict(dist_cfg=dict(backend='gloo', timeout=9, init_method='env://'))",
+    'train_dataloader = dict(dataset=dict(filter_cfg=dict(bbox_min_size=3)))',
     "train_dataloader = dict(dataset=dict(metainfo=dict(classes=('a',), mine=1)))"])
 def test_right_settings_over_an_inherited_config(tmp_path, text):
     assert not from_file(tmp_path, DETECTOR, text)
@@ -347,7 +361,11 @@ def test_half_of_a_migration_is_found_and_leftovers_are_not():
     assert not lint_config(cfg)
     cfg.lr_config = dict(policy='step')
     assert not lint_config(cfg)
+    # faults G: without a word, although nothing reads them.
+    assert [issue.path for issue in leftover_keys(cfg)] == [
+        'data', 'evaluation', 'lr_config']
     cfg.pop('param_scheduler')
+    assert [issue.path for issue in leftover_keys(cfg)] == ['data', 'evaluation']
     assert [issue.path for issue in lint_config(cfg)] == ['lr_config']
 
 
@@ -368,6 +386,8 @@ def test_arguments_and_types_of_former_versions_are_named_with_their_successors(
 def test_a_type_without_its_scope_is_found_in_every_library():
     """faults G: no default_scope."""
     for name, library in dict(PixPro='mmcontrast', FasterRCNN='mmdet').items():
+        assert f"did you mean '{library}.{name}'?" in str(lint_config(
+            Config(dict(model=dict(type=name[:-2] + name[-1])))))
         message = {issue.path: issue.message for issue in lint_config(
             Config(dict(model=dict(type=name))))}['model.type']
         assert f"did you mean '{library}.{name}'?" in message

@@ -301,6 +301,16 @@ def test_other_scenes_under_the_same_names_are_refused(tmp_path, layout, key, va
     make_shapes(tmp_path, ['mmseg', 'davis'], **{**options, key: value})
 
 
+@pytest.mark.parametrize('text', ['{', '[]', '{}'])
+def test_a_damaged_note_is_named_and_can_be_overwritten(tmp_path, text):
+    options = dict(train=1, val=0, size=32, progress=False)
+    (tmp_path / 'shapes.json').write_text(text)
+    with pytest.raises(FileExistsError, match='shapes.json is damaged.*--overwrite'):
+        make_shapes(tmp_path, ['coco'], **options)
+    make_shapes(tmp_path, ['coco'], overwrite=True, **options)
+    assert (tmp_path / 'images/train/000000.jpg').is_file()
+
+
 def test_a_folder_of_an_earlier_version_is_added_to(tmp_path):
     options = dict(train=2, val=0, size=32, progress=False)
     make_shapes(tmp_path, ['mmseg'], **options)

@@ -71,7 +71,7 @@ def make_shapes(out: str | Path, layouts: Sequence[str] = ('coco',), train: int 
         count=count, size=size, seed_offset=seed_offset, num_frames=num_frames,
         combinations=train_combinations if split == 'train' else eval_combinations)
         for split, count in counts.items() if count}
-    there = _read_manifest(out)
+    there = {} if overwrite else _read_manifest(out)
     wanted = {name: _merged(out, name, asked, there) for name in layouts}
     if all(there.get(name) == wanted[name] for name in layouts):
         return out
@@ -145,9 +145,16 @@ def _read_manifest(out: Path) -> dict[str, dict]:
     """The scenes of a folder: {layout: {split: count, size, ..., complete}}."""
     if not (out / MANIFEST).is_file():
         return {}
-    found = json.loads((out / MANIFEST).read_text())
-    if isinstance(found['layouts'], dict):
-        return found['layouts']
+    try:
+        found = json.loads((out / MANIFEST).read_text())
+        layouts = found['layouts']
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileExistsError(
+            f'{out / MANIFEST} is damaged, or was not written by make_shapes. Give '
+            'another folder, or --overwrite (overwrite=True) to replace what '
+            'make_shapes wrote there.') from error
+    if isinstance(layouts, dict):
+        return layouts
     # Formerly one call a folder, its arguments side by side.
     scenes = {split: dict(
         count=found[split], size=found['size'], seed_offset=found['seed_offset'],

@@ -4,7 +4,7 @@ from mmengine.config import Config
 from ...registry import default_scope
 from ..config import load_config
 from ..lint import lint_config
-from ..lint.top_level import missing_for
+from ..lint.top_level import leftover_keys, missing_for
 from .budget import Budget, OutOfTime
 from .data import check_data
 from .dry_run import check_dry_run
@@ -63,7 +63,8 @@ def _check_all(report: Report, budget: Budget, config: str, checkpoint: str | No
     with default_scope(cfg, 'mmengine'):
         with report.section('data'):
             check_data(report, cfg, max(1, samples), budget)
-        check_dry_run(report, cfg, checkpoint, max(2, steps), budget)
+        if cfg.get('model') is not None:
+            check_dry_run(report, cfg, checkpoint, max(2, steps), budget)
 
 
 def _check_config(report: Report, cfg: Config) -> None:
@@ -73,5 +74,7 @@ def _check_config(report: Report, cfg: Config) -> None:
         issues.append(nothing)
     for issue in issues:
         report.fail(issue)
+    for issue in lint_config(cfg, [leftover_keys]):
+        report.warn(str(issue))
     if not issues:
         report.ok(f'no errors in {cfg.filename}')

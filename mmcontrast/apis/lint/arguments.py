@@ -23,7 +23,7 @@ _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable,
 _NUMBERS = (int, float)
 # Arguments without annotation that are paths.
 _PATHS = ('checkpoint', 'data_root', '_dir', '_path')
-# Arguments that take numbers too, although only str is written.
+# Arguments that take numbers and dicts too, although only str is written.
 _TOO_NARROW = ('loss_scale',)
 
 
@@ -96,7 +96,7 @@ def wrong_type(signature: Signature, key: str, value: object, target: Callable,
     hint = signature.hints[key]
     if hint is ANYTHING and key.endswith(_PATHS):
         hint = str
-    if key in _TOO_NARROW and isinstance(value, _NUMBERS):
+    if key in _TOO_NARROW and isinstance(value, (dict, *_NUMBERS)):
         return
     exact = (target.__module__ or '').startswith(_EXACT)
     if fits(value, hint, exact) or _matches_default(value, signature.defaults.get(key)):

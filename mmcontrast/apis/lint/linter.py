@@ -7,9 +7,10 @@ from types import ModuleType
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.runner import Runner
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.data import DataLoader
 
-from ...errors import closest, suggest
+from ...errors import closest, did_you_mean, suggest
 from ...registry import MissingLibraryError
 from . import fields
 from .arguments import wrong_arguments, wrong_type
@@ -40,6 +41,9 @@ _RUNNER_VALUES = ('work_dir', 'load_from', 'resume', 'experiment_name', 'launche
                   'default_scope')
 # Of metainfo; other keys of any name are passed on to visualizers and metrics.
 _METAINFO = ('classes', 'palette', 'dataset_type', 'task_name')
+# Dicts without a type whose keys are settings that code reads.
+_SETTINGS = ('train_cfg', 'test_cfg', 'data_prefix', 'filter_cfg')
+_CLIPPERS = dict(norm=clip_grad_norm_, value=clip_grad_value_)
 _BUILT = dict(
     dataset=fields.DATASET, sampler=fields.SAMPLER, batch_sampler=fields.BATCH_SAMPLER,
     collate_fn=fields.FUNCTION, worker_init_fn=fields.FUNCTION)
@@ -223,8 +227,8 @@ class Linter:
                                               within, scope, owners)
 
     def _unread_settings(self) -> Iterator[ConfigIssue]:
-        """Keys of ``train_cfg``, ``test_cfg``, ``data_prefix`` and ``metainfo`` that
-        no class reads, if they look like one that is read."""
+        """Keys of ``train_cfg``, ``data_prefix``, ``metainfo`` and the like that no
+        class reads, if they look like one that is read."""
         for path, key, node in self._settings:
             classes = self._classes[path.partition('.')[0]]
             if isinstance(key, str) and not mentions(classes, key) \
@@ -269,6 +273,7 @@ class Linter:
             return
         own = {k: v for k, v in wrapper.items() if k != 'optimizer'}
         yield from self._typed(own, path, fields.OPTIM_WRAPPER)
+        yield from _clipping(wrapper.get('clip_grad'), f'{path}.clip_grad')
         name = wrapper.get('constructor', 'DefaultOptimWrapperConstructor')
         yield from self._typed(dict(type=name), f'{path}.constructor',
                                fields.CONSTRUCTOR)
@@ -320,6 +325,20 @@ class Linter:
                 yield ConfigIssue('runner_type', issue.message)
 
 
+def _clipping(settings: object, path: str) -> Iterator[ConfigIssue]:
+    """Keys of ``clip_grad`` that torch does not take."""
+    if not isinstance(settings, dict):
+        return
+    kind = settings.get('type', 'norm')
+    if kind not in _CLIPPERS:
+        hint = did_you_mean(str(kind), _CLIPPERS)
+        yield ConfigIssue(f'{path}.type', f'found {kind!r}{hint} It may be '
+                          f'{" or ".join(_CLIPPERS)}.')
+        return
+    takes = {'type', '_delete_', *signature_of(_CLIPPERS[kind]).hints} - {'parameters'}
+    yield from unknown_keys(settings, takes, path, f'clipping by {kind}')
+
+
 def _paths_as_text(prefixes: dict, path: str) -> Iterator[ConfigIssue]:
     for key, value in prefixes.items():
         if isinstance(value, int | float | list | tuple):
@@ -351,7 +370,7 @@ def _unread_keys(settings: object, constructor: Callable, path: str
 
 def _is_settings(path: str) -> bool:
     """Whether the keys of a dict without a type are settings that code reads."""
-    return any(part.partition('[')[0] in ('train_cfg', 'test_cfg', 'data_prefix')
+    return any(part.partition('[')[0] in _SETTINGS
                for part in path.split('.')[1:])
 
 

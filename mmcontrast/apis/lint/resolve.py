@@ -8,6 +8,7 @@ from mmengine import registry as roots
 from mmengine.registry import Registry
 
 from ..._compat import NEIGHBORS
+from ...errors import closest
 from ...registry import OWN_CLASS, MissingLibraryError, similar_names
 from .fields import ALL_REGISTRIES, FORMER_TYPES, Field, must_be_registered
 from .issue import ConfigIssue
@@ -74,6 +75,9 @@ def unknown_type(name: str, path: str, field: Field, scope: str,
         # A type of a library that is not imported yet.
         if not near and library != scope and _has(field.registries[0], library, name):
             near = [f'{library}.{name}']
+    for library in ('mmcontrast', *(one.module for one in NEIGHBORS)):
+        if not near and library != scope and '.' not in name:
+            near = [f'{library}.{one}' for one in _similar(field, library, name)]
     key = path.rpartition('.')[2].partition('[')[0]
     if not (field.exclusive or near or must_be_registered(key, owner)):
         return None
@@ -81,6 +85,14 @@ def unknown_type(name: str, path: str, field: Field, scope: str,
     return ConfigIssue(
         f'{path}.type', f'{name!r} is not in the {scope}::{registry.name} registry'
         + (f': {hint}' if hint else '.') + f' {OWN_CLASS}')
+
+
+def _similar(field: Field, library: str, name: str) -> list[str]:
+    try:
+        known = _registry(field.registries[0], library).module_dict
+    except MissingLibraryError:
+        return []
+    return closest(name, known, cutoff=0.85)
 
 
 def _has(registry: str, library: str, name: str) -> bool:
