@@ -118,6 +118,13 @@ def test_shards_are_named_by_braces_globs_and_lists(tmp_path):
         sharded(tmp_path, shards=['s-*.tar', 's-000.tar'])
 
 
+# faults A: sibling, letters of patterns in the name of a folder
+def test_the_folder_of_a_glob_is_taken_as_it_is_called(tmp_path):
+    (tmp_path / 'run[1]').mkdir()
+    write_shards(tmp_path / 'run[1]', [1, 1])
+    assert numbers(sharded(tmp_path, shards='run[1]/*.tar')) == [0, 1]
+
+
 @pytest.mark.parametrize('address', [
     'pipe:touch {0}/ran', 'pipe:cat {0}/s-000.tar', 'http://localhost/a.tar',
     's3://bucket/{{000..009}}.tar', 'file:{0}/s-000.tar'])

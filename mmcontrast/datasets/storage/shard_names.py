@@ -3,7 +3,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from glob import glob, has_magic
+from glob import escape, glob, has_magic
 
 
 def expand_shards(shards: str | Sequence[str], folder: str = '') -> list[str]:
@@ -57,6 +57,9 @@ def _reject_urls(pattern: str) -> None:
 def _glob(path: str) -> list[str]:
     if not has_magic(path) or os.path.isfile(path):
         return [path]
+    folder, name = os.path.split(path)
+    if os.path.isdir(folder):  # which may be called 'run[1]'
+        path = os.path.join(escape(folder), name)
     found = sorted(glob(path, recursive=True))
     if not found:
         raise FileNotFoundError(
