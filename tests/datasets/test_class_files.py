@@ -99,10 +99,13 @@ def test_synonyms_stand_in_lines_tables_and_json(tmp_path):
     ('c.txt', 'sky 64 128 64\ncar 192 0 128\n', "such as colors: 'sky 64 128 64'"),
     ('c.js', '// names\nsky\n', "the line '// names'"),
     ('c.txt', 'version https://git-lfs.github.com/spec/v1\n', 'a pointer of git-lfs'),
+    ('bomb.yaml', 'a0: &a0 [x, x]\n' + ''.join(
+        f'a{k}: &a{k} [{", ".join([f"*a{k - 1}"] * 9)}]\n' for k in range(1, 10))
+     + 'names: *a9\n', r'synonyms, got \[\[\[\.\.\.\], '),
     ('c.txt', '', 'names no class')])
 def test_other_files_are_refused_by_name(name, content, message, tmp_path):
     (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         read_vocabulary(tmp_path / name)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from reprlib import Repr
 
 from ..._compat import install_command
 from ...datasets.class_files import parse_json, parse_lines, read_class_file
@@ -16,6 +17,9 @@ LISTS = dict(mmseg='mmseg.utils.class_names',
              mmdet='mmdet.evaluation.functional.class_names')
 # What a path to a class list ends in.
 FILE_SUFFIXES = ('.txt', '.json', '.csv', '.tsv', '.yaml', '.yml', '.names')
+# A YAML of a few lines can hold lists of lists that are GBs when written out.
+_SHORT = Repr()
+_SHORT.maxlevel = 2
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ def _clean(entry: str | Sequence[str], place: str) -> tuple[str, ...]:
     names = [entry] if isinstance(entry, str) else entry
     if not isinstance(names, Sequence) or not all(isinstance(x, str) for x in names):
         raise TypeError(f'{place}: a class is a name, or a list of a name and '
-                        f'synonyms, got {entry!r}.')
+                        f'synonyms, got {_SHORT.repr(entry)}.')
     names = [' '.join(name.split()) for name in names]
     if not names or not all(names):
         raise ValueError(f'{place} has a class without a name: {entry!r}.')
