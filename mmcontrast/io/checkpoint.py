@@ -1,5 +1,6 @@
 """Read checkpoints as data only, write them atomically, compare keys with a model."""
 import errno
+import os
 import pickle
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -58,7 +59,7 @@ def read_checkpoint(path: str | Path,
         is_what = (' is a folder; name a file in it.' if path.is_dir() else
                    ' is no ordinary file.' if path.exists() else '')
         raise FileNotFoundError(f'{path}{is_what}' if is_what else
-                                f'No checkpoint at {path}.')
+                                f'No checkpoint at {path}{_neighbors(path)}')
     try:
         if verify:
             check_undamaged(path)
@@ -67,6 +68,15 @@ def read_checkpoint(path: str | Path,
         raise UnreadableFileError(
             f'{path} {unreadable(path, error)}. Give this user the right to read it, '
             'or see to the disk or the network it lies on.') from error
+
+
+def _neighbors(path: Path) -> str:
+    """End of a sentence about a missing checkpoint: which files are there instead."""
+    if not path.parent.is_dir():
+        return f': there is no folder {path.parent} (relative to {Path.cwd()}).'
+    files = sorted(path.parent.glob(f'*{path.suffix}'), key=os.path.getmtime)
+    names = ', '.join(file.name for file in files[-3:])
+    return f'; that folder holds {names}.' if names else '.'
 
 
 def _read(path: Path, map_location, mmap: bool) -> dict:

@@ -72,6 +72,17 @@ def test_another_optimizer_is_named(checkpoint, tmp_path, optim_wrapper, message
         resume(checkpoint, tmp_path, optim_wrapper=optim_wrapper)
 
 
+@pytest.mark.parametrize('schedules', [[], 2])
+def test_another_number_of_schedules_is_named(checkpoint, tmp_path, schedules):
+    own = epochs(val=False)['param_scheduler']
+    own = own if isinstance(own, list) else [own]
+    schedules = own * 2 if schedules else None
+    with pytest.raises(UserValueError, match=(
+            f'with {len(own)} schedules, and this config has '
+            f'{2 * len(own) if schedules else 0} in param_scheduler')):
+        resume(checkpoint, tmp_path, param_scheduler=schedules)
+
+
 def test_the_same_weights_under_another_name_resume(checkpoint, tmp_path):
     assert resume(checkpoint, tmp_path, model=dict(type=Renamed)).iter == 24
 

@@ -11,6 +11,7 @@ from mmcontrast.apis.doctor import Report, doctor, dry_run
 from mmcontrast.apis.doctor.budget import Budget, OutOfTime
 from mmcontrast.apis.doctor.dry_run import check_dry_run
 from mmcontrast.apis.doctor.strides import check_feature_strides
+from mmcontrast.errors import UserValueError
 from mmcontrast.registry import DATASETS, MODELS
 
 pytestmark = pytest.mark.usefixtures('scope_as_it_was')
@@ -161,3 +162,10 @@ def test_anchors_beside_the_feature_maps_are_found(head):
     report = Report()
     check_feature_strides(report, Detector([4, 8, 16, 32]))
     assert [status for status, _ in report.lines] == ['OK']
+
+
+@pytest.mark.parametrize('minutes', [0, -1, float('nan')])
+def test_no_time_is_no_clean_report(minutes):
+    with pytest.raises(UserValueError, match='minutes must be greater than 0'):
+        doctor('configs/pixpro/pixpro_resnet18_1xb32-coslr-600i_demo.py',
+               minutes=minutes)

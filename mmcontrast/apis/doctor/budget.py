@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ...errors import UserValueError
+
 
 class OutOfTime(BaseException):
     """The time of the doctor is over; no check may take it for its own error."""
@@ -15,9 +17,16 @@ class Budget:
 
     Args:
         minutes: From now on.
+
+    Raises:
+        UserValueError: If that is no time.
     """
 
     def __init__(self, minutes: float) -> None:
+        if not minutes > 0:  # Also for NaN.
+            raise UserValueError(
+                f'minutes must be greater than 0, got {minutes!r}: the doctor checks '
+                'nothing without time.')
         self.minutes = minutes
         self._end = time.monotonic() + 60 * minutes
 

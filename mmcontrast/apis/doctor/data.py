@@ -106,7 +106,7 @@ def _check_samples(report: Report, cfg: Config, name: str, dataset: object, num:
     load = _label_loader(dataset)
     maps = load and LabelMaps(cfg, name, dataset, load)
     picks = _evenly(len(dataset), num)
-    problems, replaced, sizes = [], [], {}
+    problems, replaced, sizes, labeled = [], [], {}, bool(maps)
     for idx in picks:
         size = None
         try:
@@ -120,6 +120,7 @@ def _check_samples(report: Report, cfg: Config, name: str, dataset: object, num:
         except Exception as error:
             problems.append(f'sample {idx}: {error_text(error)}')
             continue
+        labeled = labeled or not {'instances', 'gt_label'}.isdisjoint(info)
         if maps and info.get('seg_map_path'):
             problems += maps.problems(idx, info, size and size.read,
                                       size.turned if size else '')
@@ -129,8 +130,8 @@ def _check_samples(report: Report, cfg: Config, name: str, dataset: object, num:
     if problems:
         _report_problems(report, name, problems, len(picks))
     elif sizes and not replaced:
-        report.ok(f'{name}: {len(sizes)} images spread over the data were opened, with '
-                  'their labels')
+        report.ok(f'{name}: {len(sizes)} images spread over the data were opened'
+                  + (', with their labels' if labeled else ''))
     if sizes and not hasattr(dataset, 'bad_images'):
         _check_sizes(report, name, dataset, sizes, budget.share(0.05, 5))
     if maps:

@@ -130,7 +130,7 @@ def _train_some(report: Report, runner: Runner, cfg: Config, steps: int,
     batches = _load_batches(loader, times, max(loader.num_workers, 2),
                             budget.share(0.3, MAX_SECONDS))
     report.ok(f'first batch after {times.first_batch:.1f} s, then '
-              f'{times.batch * 1000:.0f} ms a batch ({loader.num_workers} workers)')
+              f'{times.batch * 1000:.0f} ms a batch (num_workers={loader.num_workers})')
     check_shared_memory(report, _bytes(batches[0]), cfg.train_dataloader)
     losses = _steps(runner, batches, times, steps, budget.share(0.5, MAX_SECONDS))
     _report_losses(report, losses, f'{times.measured} steps')

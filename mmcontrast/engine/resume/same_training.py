@@ -1,4 +1,4 @@
-"""Refuse to resume from the checkpoint of another model or optimizer."""
+"""Refuse to resume from the checkpoint of another model, optimizer or schedule."""
 import re
 
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -18,8 +18,8 @@ def check_same_training(runner: Runner, checkpoint: dict, path: str) -> None:
     steps later.
 
     Raises:
-        UserValueError: If it is of another model, of other sizes, or of another
-            optimizer; names both.
+        UserValueError: If it is of another model, of other sizes, of another optimizer,
+            or of more or fewer schedules; names both.
     """
     model = unwrap_model(runner.model)
     if 'FullyShardedDataParallel' in type(runner.model).__name__:
@@ -46,6 +46,14 @@ def check_same_training(runner: Runner, checkpoint: dict, path: str) -> None:
         text = _different_optimizer(checkpoint.get('optimizer'), kind, wrapper)
         if text:
             raise UserValueError(f'{path} was written with {text}.{instead}')
+    # mmengine gives the states to the schedules by their position.
+    counts = [_num_schedules(schedules) for schedules in (
+        checkpoint.get('param_schedulers'), runner.param_schedulers)]
+    if counts[0] != counts[1]:
+        raise UserValueError(
+            f'{path} was written with {counts[0]} schedules, and this config has '
+            f'{counts[1]} in param_scheduler: how far each has got cannot be told.'
+            f'{instead}')
 
 
 def names_of(runner: Runner) -> dict[str, str]:
@@ -86,6 +94,13 @@ def _different_optimizer(saved: dict | None, kind: str, wrapper: OptimWrapper
         return f'an optimizer of {counts[0]}, and this run has one of {counts[1]}'
     mine = type(wrapper.optimizer).__name__
     return f'{kind}, and this config has {mine}' if kind and kind != mine else None
+
+
+def _num_schedules(schedules: object) -> int:
+    """How many schedules these are, built or not, of one optimizer or of several."""
+    if isinstance(schedules, dict) and 'type' not in schedules:
+        return sum(map(_num_schedules, schedules.values()))
+    return len(schedules or ()) if not isinstance(schedules, dict) else 1
 
 
 def _settings(text: object) -> dict:
