@@ -27,7 +27,8 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp('example')
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(PROJECT)
-        tool('train', '--work-dir', folder)
+        # mmengine keeps visualizers, and their folders, by name.
+        tool('train', '--work-dir', folder, '--cfg-options', 'visualizer.name=example')
         yield folder
 
 
