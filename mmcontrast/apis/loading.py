@@ -228,11 +228,11 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: str,
         raise UserValueError(
             f'{note} {config} needs all of its weights; missing are '
             f'{", ".join(missing[:3])}{", ..." * (len(missing) > 3)}. {advice}')
-    spoilt = set(nonfinite_names(float_tensors(weights))) - by_design
-    spoilt = sorted(spoilt & network.state_dict().keys())
-    if spoilt:
+    found = set(nonfinite_names(float_tensors(weights))) - by_design
+    found = sorted(found & network.state_dict().keys())
+    if found:
         print_log(
-            f'{path}: {", ".join(spoilt[:3])}{", ..." * (len(spoilt) > 3)} of it hold '
+            f'{path}: {", ".join(found[:3])}{", ..." * (len(found) > 3)} of it hold '
             'NaN or Inf, so that nothing the network gives is valid. Take an earlier '
             'checkpoint.', logger='current', level=logging.WARNING)
     return note

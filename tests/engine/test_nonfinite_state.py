@@ -44,8 +44,8 @@ class SpoilState(Hook):
         return model.state_dict()[self.name]
 
 
-def spoilt(folder: Path, name=MEAN, value=NAN, interval=2, keep=1, **settings) -> str:
-    """Message of a run of 8 iterations whose state is spoilt after the fifth."""
+def message(folder: Path, name=MEAN, value=NAN, interval=2, keep=1, **settings) -> str:
+    """Message of a run whose state is non-finite after the fifth of 8 iterations."""
     runner_type = settings.pop('runner_type', 'mmengine.Runner')
     validation = settings.pop('validation', {})
     if 'train_cfg' in settings:
@@ -84,7 +84,7 @@ def test_a_checkpoint_with_it_is_not_written_and_the_earlier_one_stays(
         settings['interval'] = 1
     # mmengine's own Runner removes the oldest checkpoint before it writes.
     keep = 1 if runner_type == 'mmcontrast.ReliableRunner' else 2
-    text = spoilt(tmp_path, runner_type=runner_type, keep=keep, **settings)
+    text = message(tmp_path, runner_type=runner_type, keep=keep, **settings)
     step = 5 if state == 'frozen' else 6
     assert text.startswith(
         f'Iteration {step}: the state of the run is not finite: {name}.\n')
@@ -98,7 +98,7 @@ def test_a_checkpoint_with_it_is_not_written_and_the_earlier_one_stays(
 
 
 def test_it_is_found_before_a_validation(tmp_path):
-    text = spoilt(tmp_path, interval=100, validation=dict(
+    text = message(tmp_path, interval=100, validation=dict(
         val_cfg=dict(), val_evaluator=dict(type='Rising'), val_dataloader=dict(
             batch_size=4, num_workers=0, dataset=dict(type='mmcontrast.Photos'),
             sampler=dict(type='DefaultSampler', shuffle=False),
@@ -127,12 +127,12 @@ def test_it_is_found_before_a_hook_measures_the_network(tmp_path):
 
 
 def test_it_is_found_at_the_end_of_an_epoch(tmp_path):
-    text = spoilt(tmp_path, interval=100, train_cfg=dict(by_epoch=True, max_epochs=2))
+    text = message(tmp_path, interval=100, train_cfg=dict(by_epoch=True, max_epochs=2))
     assert text.startswith('Iteration 6: ') and 'at the end of the epoch' in text
 
 
 def test_it_is_found_at_the_end_of_a_run_that_saves_nothing(tmp_path):
-    text = spoilt(tmp_path, interval=-1)
+    text = message(tmp_path, interval=-1)
     assert text.startswith('Iteration 8: ') and 'at the end of the training' in text
     assert not list(tmp_path.glob('*.pth'))
 

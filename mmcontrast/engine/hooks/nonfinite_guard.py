@@ -88,7 +88,7 @@ class NonFiniteGuardHook(Hook):
         self._finite_at: int | None = None
 
     def before_run(self, runner: Runner) -> None:
-        # Before weights are loaded: a mask of -inf, not a spoilt checkpoint.
+        # Before weights are loaded: a mask of -inf, not a damaged checkpoint.
         self._by_design = nonfinite_buffers(unwrap_model(runner.model))
 
     def before_train(self, runner: Runner) -> None:
