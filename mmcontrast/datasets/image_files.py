@@ -14,6 +14,7 @@ from mmengine.fileio import get
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import UserError, UserValueError
+from ..io.file_kinds import stand_in
 from ..io.size_limit import check_size
 from .bad_images import BadImage, Reason
 from .gray_levels import GrayRange, to_8_bits, to_rgb, warn_without_contrast
@@ -27,10 +28,7 @@ MAX_PIXELS = 89_478_485
 LIMIT_VARIABLE = 'MMCONTRAST_MAX_PIXELS'
 
 _ORIENTATION = 0x0112  # EXIF tag
-_STARTS = {b'version https://git-lfs': "a git-lfs pointer; fetch the file: 'git lfs "
-                                       "pull'",
-           b'<!doctype html': 'an HTML page', b'<html': 'an HTML page',
-           b'<svg': 'an SVG drawing', b'<?xml': 'an XML file', b'%pdf': 'a PDF',
+_STARTS = {b'<svg': 'an SVG drawing', b'<?xml': 'an XML file', b'%pdf': 'a PDF',
            **dict.fromkeys((b'ii*\0', b'mm\0*'), 'a TIFF of an unusual kind, such as '
                            '64-bit floats; save it as 32-bit floats or 16 bits')}
 
@@ -257,6 +255,8 @@ def _how_to_raise() -> str:
 
 def _other_content(data: bytes) -> tuple[Reason, str]:
     """Why Pillow did not identify a file as one of our formats."""
+    if what := stand_in(data):
+        return Reason.NOT_AN_IMAGE, what
     start = data[:64].lstrip(b'\xef\xbb\xbf \t\r\n').lower()
     for known, name in _STARTS.items():
         if start.startswith(known):

@@ -25,6 +25,24 @@ _MAGIC = (
     (b'MZ', 'a program or library', ''), (b'\x04"M\x18', 'compressed by lz4', _UNPACK))
 
 
+# Texts that stand in for the file that was meant.
+_PAGE = 'a web page (HTML), such as one for an error or a login'
+_STAND_INS = {
+    b'version https://git-lfs': "a pointer of git-lfs: get the file, 'git lfs pull'",
+    **dict.fromkeys((b'<!doctype html', b'<html'), f'{_PAGE}: download the file')}
+
+
+def stand_in(start: bytes) -> str:
+    """What a file is that stands in for the one that was not fetched; '' if it is none.
+
+    Args:
+        start: Its first bytes, 64 at least.
+    """
+    start = start[:64].lstrip(b'\xef\xbb\xbf \t\r\n').lower()
+    return next((what for known, what in _STAND_INS.items()
+                 if start.startswith(known)), '')
+
+
 def describe_content(path: str | Path) -> str | None:
     """What a file is and what to do, for a message about one that cannot be read.
 
@@ -114,7 +132,7 @@ def _text(path: Path, start: bytes, size: int) -> tuple[str, str] | None:
                 'Get the file itself: git lfs pull in its repository, or download it '
                 'from its page.')
     if text[:200].lower().startswith(('<!doctype html', '<html', '<head', '<!--')):
-        return ('a web page (HTML), such as one for an error or a login', _DOWNLOAD)
+        return _PAGE, _DOWNLOAD
     line = text.split('\n')[0][:60]
     # Servers answer with a line or two where there is no such file.
     is_answer = size < 1000 and path.suffix not in ('.py', '.json', '.yml', '.yaml')

@@ -9,16 +9,12 @@ from pathlib import Path
 from mmengine.fileio import get
 
 from ..errors import UserValueError
+from .file_kinds import stand_in
 
 # The marks of UTF-32 begin like those of UTF-16.
 _MARKS = {codecs.BOM_UTF8: 'utf-8-sig', codecs.BOM_UTF32_LE: 'utf-32',
           codecs.BOM_UTF32_BE: 'utf-32', codecs.BOM_UTF16_LE: 'utf-16',
           codecs.BOM_UTF16_BE: 'utf-16'}
-# Texts that stand in for the file that was meant.
-_PAGE = 'a web page (HTML), such as one for an error or a login: download the file'
-_NO_TEXTS = {
-    b'version https://git-lfs': "a pointer of git-lfs: get the file, 'git lfs pull'",
-    b'<!doctype html': _PAGE, b'<html': _PAGE}
 # Bytes that tell whether a text without a mark is UTF-16.
 _HEAD = 4096
 
@@ -49,9 +45,8 @@ def decode_text(data: bytes, name: str, encoding: str | None = None,
         UserValueError: If it is no such text; names file, line and encoding.
     """
     encoding = encoding or _encoding(data)
-    for begin, what in _NO_TEXTS.items():
-        if data[:64].lstrip().lower().startswith(begin):
-            raise UserValueError(f'{name} is {what}. Expected a text file.')
+    if what := stand_in(data):
+        raise UserValueError(f'{name} is {what}. Expected a text file.')
     if encoding == 'utf-8' and b'\0' in data[:_HEAD]:
         raise UserValueError(
             f'{name} is no text: it holds zero bytes, as images and archives do. '

@@ -200,7 +200,7 @@ def test_other_formats_are_not_opened_and_named(format, monkeypatch):
 
 @pytest.mark.parametrize('data, kind', [
     (b'version https://git-lfs.github.com/spec/v1\noid sha256:00', 'git lfs pull'),
-    (b'\n<!DOCTYPE html><html>', 'an HTML page'),
+    (b'\n<!DOCTYPE html><html>', 'a web page'),
     (b'\xef\xbb\xbf<svg xmlns="http://www.w3.org/2000/svg"/>', 'an SVG drawing'),
     (b'%PDF-1.7', 'a PDF'),
     (cv2.imencode('.tif', np.ones((2, 2)))[1].tobytes(), 'save it as 32-bit floats')])

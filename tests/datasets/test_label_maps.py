@@ -161,7 +161,7 @@ def test_gray_that_readers_stretch_is_refused(tmp_path, data):
 
 @pytest.mark.parametrize('damage, reason', [
     (lambda data: data[:-40], 'truncated or damaged'),
-    (lambda data: b'', 'empty file'), (lambda data: b'<html>', 'an HTML page'),
+    (lambda data: b'', 'empty file'), (lambda data: b'<html>', 'a web page'),
     (lambda data: b'version https://git-lfs', 'git lfs pull')])
 def test_a_damaged_label_map_is_named_and_never_half_read(
         tmp_path, monkeypatch, damage, reason):

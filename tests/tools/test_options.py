@@ -133,7 +133,7 @@ def test_a_misspelled_option_is_refused(text, near):
                                   'lint.skip=*'])
 def test_lint_and_skip_hold_for_options(lint):
     """faults A, AA: they were of no use on the same line."""
-    load_config(FOLDER, parsed('load_form=x', lint))
+    assert load_config(FOLDER, parsed('load_form=x', lint)).load_form == 'x'
     load_config(FOLDER, parsed('load_form=x', 'train_cfg.max_iter=3', lint.replace(
         'siez', 'train_cfg.max_iter')))
 
