@@ -50,7 +50,7 @@ def version() -> str:
 # original mm* packages.
 EXTRAS = {name: requirements(name)
           for name in ('det', 'seg', 'pretrain', 'text', 'cpu', 'jpeg', 'shards',
-                       'flax', 'lvis', 'placement', 'dev')}
+                       'flax', 'lvis', 'placement', 'grounding', 'dev')}
 EXTRAS['mm'] = requirements('core') + requirements('mmcv')
 EXTRAS['all'] = sorted({line for lines in EXTRAS.values() for line in lines})
 # Not in 'all': gigabytes that only an option of one tool uses.

@@ -1,0 +1,5 @@
+"""Ground phrases that mean one object, several or none: PropVG (ICCV 2025).
+
+Source: Dai et al., "PropVG: End-to-End Proposal-Driven Visual Grounding with
+Multi-Granularity Discrimination", arXiv 2509.04833.
+"""
