@@ -15,7 +15,7 @@ class SimpleFeaturePyramid(BaseModule):
     """Every level from the same map by transposed convolutions or a max pool.
 
     Source: ViTDet (Li et al., ECCV 2022), in the form of DITO's reference
-    implementation: no biases, layer norms over channels, exact GELU. Level l has
+    implementation: no biases by default, layer norms over channels, exact GELU. Level l has
     stride 2^l; the levels of DITO are 2 to 5, those of F-VLM 2 to 6. Parameter names
     are ``p2.up1``, ``p2.up1_ln``, ``p2.up2``, ``p2.conv1``, ``p2.ln1`` and so on.
 
@@ -29,6 +29,7 @@ class SimpleFeaturePyramid(BaseModule):
         levels: In ascending order.
         patch_stride: Stride of the map, a power of two.
         norm_eps: Of all layer norms.
+        upsample_bias: Give the transposed convolutions biases, as in ViTDet and PropVG.
 
     Attributes:
         strides: Of the levels.
@@ -36,7 +37,8 @@ class SimpleFeaturePyramid(BaseModule):
 
     def __init__(self, in_channels: int, out_channels: int = 256,
                  levels: Sequence[int] = (2, 3, 4, 5), patch_stride: int = 16,
-                 norm_eps: float = 1e-6, init_cfg: dict | None = None):
+                 norm_eps: float = 1e-6, upsample_bias: bool = False,
+                 init_cfg: dict | None = None):
         super().__init__(init_cfg)
         self.levels = tuple(levels)
         _check(self.levels, patch_stride)
@@ -45,7 +47,7 @@ class SimpleFeaturePyramid(BaseModule):
         for level in self.levels:
             doublings = int(math.log2(patch_stride)) - level
             self.add_module(f'p{level}', PyramidLevel(
-                in_channels, out_channels, doublings, norm_eps))
+                in_channels, out_channels, doublings, norm_eps, upsample_bias))
 
     def forward(self, inputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The map (B, C, H, W), or a sequence of only it -> a map per level.
@@ -72,16 +74,17 @@ class PyramidLevel(nn.Module):
             once by a max pool before the convolutions, further times by leaving out
             rows and columns after them.
         norm_eps: Of the layer norms.
+        upsample_bias: Of the transposed convolutions.
     """
 
     def __init__(self, in_channels: int, out_channels: int, doublings: int,
-                 norm_eps: float):
+                 norm_eps: float, upsample_bias: bool = False):
         super().__init__()
         self.doublings = doublings
         channels = in_channels
         for i in range(1, doublings + 1):
             self.add_module(f'up{i}', nn.ConvTranspose2d(
-                channels, channels // 2, 2, stride=2, bias=False))
+                channels, channels // 2, 2, stride=2, bias=upsample_bias))
             channels //= 2
             if i < doublings:
                 self.add_module(f'up{i}_ln', ChannelLayerNorm(channels, norm_eps))
