@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
+from .grounding import PhrasePrediction
 from .prompt import Prompt
 
 
@@ -102,6 +103,37 @@ class Promptable(Protocol):
 
     def predict(self, prompt: Prompt) -> Any:
         """Answer a prompt about the image that is set."""
+
+
+@runtime_checkable
+class GroundsPhrases(Protocol):
+    """A model that finds what a phrase describes, and whether it is there at all.
+
+    Attributes:
+        test_cfg: ``score_thr``, ``mask_thr``, ``mask_resize``, ``nms_iou`` and
+            ``empty_mask`` of its predictions, where they are not the defaults.
+    """
+
+    test_cfg: Mapping[str, Any]
+
+    def ground(self, images: Tensor, phrases: Sequence[Sequence[str]],
+               max_batch: int = 32) -> list[list[PhrasePrediction]]:
+        """Predict any number of phrases an image.
+
+        What depends on an image alone is computed once, whatever the phrases.
+
+        Args:
+            images: (B, 3, H, W), normalized.
+            phrases: B sequences of raw phrases, as users write them.
+            max_batch: Pairs of image and phrase that are computed at once.
+
+        Returns:
+            B lists, a prediction a phrase, in their order.
+
+        Raises:
+            ValueError: If a phrase is empty, or too long for a model that does not
+                cut phrases.
+        """
 
 
 @runtime_checkable
