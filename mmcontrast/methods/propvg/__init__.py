@@ -3,3 +3,8 @@
 Source: Dai et al., "PropVG: End-to-End Proposal-Driven Visual Grounding with
 Multi-Granularity Discrimination", arXiv 2509.04833.
 """
+from ...registry import MODELS, WEIGHT_INITIALIZERS
+
+MODELS.announce('mmcontrast.methods.propvg.beit3', 'BEiT3')
+WEIGHT_INITIALIZERS.announce('mmcontrast.methods.propvg.beit3_weights',
+                             'BEiT3Pretrained')

@@ -1,0 +1,200 @@
+"""Encode an image and a phrase together: BEiT-3."""
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ...errors import UserValueError
+from ...models.functional import at_least_float
+from ...models.layers import ConvStem
+from ...registry import MODELS
+from .multiway import MultiwayEncoder
+
+# Rows of a position table that are never read: its tokens begin at row 2.
+OFFSET = 2
+# Rows before those of the patches: the offset and the class token.
+FIRST_PATCH = OFFSET + 1
+
+
+class EncodedPair(NamedTuple):
+    """What :class:`BEiT3` makes of images and phrases.
+
+    Attributes:
+        image: (B, C, h, w).
+        text: (B, T, C), padding included.
+        cls: (B, C), the class token.
+    """
+
+    image: Tensor
+    text: Tensor
+    cls: Tensor
+
+
+@MODELS.register_module()
+class BEiT3(BaseModule):
+    """Multiway transformer over the patches of an image and the tokens of a phrase.
+
+    Source: Wang et al., "Image as a Foreign Language: BEiT Pretraining for All Vision
+    and Vision-Language Tasks", CVPR 2023 (arXiv 2208.10442), as PropVG uses it. The
+    defaults are those of the base model; the large one has ``embed_dims=1024, depth=24,
+    num_heads=16, feedforward=4096``. Parameter names are those of the released files.
+
+    Pretrained weights: ``init_cfg=dict(type='BEiT3Pretrained', checkpoint=FILE)``.
+
+    Args:
+        image_size: Side of the square images that the position table is made for.
+            Positions of images of another size are interpolated in each forward, and
+            those of a checkpoint when it is loaded.
+        patch_size: Side of a patch.
+        embed_dims: C.
+        depth: Layers.
+        num_heads: Attention heads.
+        feedforward: Hidden channels of a layer.
+        vocab_size: Rows of the text table.
+        drop_path: Rate of the last layer; it rises from 0 linearly.
+        max_text_positions: Rows of the text's position table; two are never read.
+        conv_stem: Embed patches with a few convolutions (:class:`ConvStem`) instead of
+            one linear map. Learns from far fewer images; pretrained files do not have
+            it.
+        with_cp: Recompute each layer in the backward to save memory.
+
+    Attributes:
+        out_channels: C.
+
+    Raises:
+        ValueError: If the sizes do not fit together.
+    """
+
+    def __init__(self, image_size: int, patch_size: int = 16, embed_dims: int = 768,
+                 depth: int = 12, num_heads: int = 12, feedforward: int = 3072,
+                 vocab_size: int = 64010, drop_path: float = 0.1,
+                 max_text_positions: int = 1024, conv_stem: bool = False,
+                 with_cp: bool = False, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        if image_size % patch_size:
+            raise UserValueError(f'image_size={image_size} is not a multiple of '
+                                 f'patch_size={patch_size}.')
+        self.patch_size, self.grid = patch_size, image_size // patch_size
+        self.out_channels = embed_dims
+        self.text_embed = nn.Embedding(vocab_size, embed_dims)
+        self.vision_embed = PatchEmbedding(embed_dims, patch_size, conv_stem)
+        self.encoder = MultiwayEncoder(
+            embed_dims, depth, num_heads, feedforward, drop_path,
+            FIRST_PATCH + self.grid ** 2, max_text_positions, with_cp)
+        self._draw_weights()
+
+    def _draw_weights(self) -> None:
+        """As the released code; norms, class token and stem are drawn already."""
+        for module in self.encoder.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02, a=-0.02, b=0.02)
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.text_embed.weight, std=self.out_channels ** -0.5)
+
+    def forward(self, images: Tensor, ids: Tensor, padding: Tensor) -> EncodedPair:
+        """Encode images and phrases.
+
+        Args:
+            images: (B, 3, H, W), normalized, whole patches.
+            ids: (B, T) int64 token ids.
+            padding: (B, T) bool, True = padding.
+
+        Raises:
+            ValueError: If sizes do not fit, or there are more tokens than positions.
+        """
+        return self.encode(self.embed_images(images), ids, padding)
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> patch embeddings (B, C, h, w), the same for every phrase.
+
+        Raises:
+            ValueError: If a side is no multiple of the patch size.
+        """
+        height, width = images.shape[-2:]
+        if height % self.patch_size or width % self.patch_size:
+            raise UserValueError(
+                f'Images of {width} x {height} are no whole patches of '
+                f'{self.patch_size} pixels: resize them to multiples of that.')
+        return self.vision_embed.proj(images)
+
+    def encode(self, patches: Tensor, ids: Tensor, padding: Tensor) -> EncodedPair:
+        """Encode patch embeddings (B, C, h, w) of :meth:`embed_images` and phrases.
+
+        For several phrases of an image, repeat its patches.
+        """
+        size = patches.shape[-2:]
+        vision, text = self.encoder(
+            self._vision_tokens(patches), self._text_tokens(ids, padding), padding)
+        image = vision[:, 1:].mT.unflatten(2, size)
+        return EncodedPair(image, text, vision[:, 0])
+
+    def _vision_tokens(self, patches: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, 1 + h * w, C), the class token first."""
+        positions = self._vision_positions(*patches.shape[-2:])
+        first = self.vision_embed.cls_token.expand(len(patches), -1, -1)
+        tokens = torch.cat([first.to(patches.dtype), patches.flatten(2).mT], 1)
+        return tokens + positions
+
+    def _text_tokens(self, ids: Tensor, padding: Tensor) -> Tensor:
+        """(B, T) -> (B, T, C), zero where there is padding."""
+        table = self.encoder.embed_positions['B'].weight[OFFSET:]
+        length = ids.shape[1]
+        if length > len(table):
+            raise UserValueError(
+                f'{length} tokens, but there are positions for {len(table)}: shorten '
+                f'the phrases (max_tokens of the tokenizer), or set '
+                f'max_text_positions={length + OFFSET} for weights of your own.')
+        tokens = self.text_embed(ids) + table[:length]
+        return tokens.masked_fill(padding[..., None], 0)
+
+    def _vision_positions(self, height: int, width: int) -> Tensor:
+        """(1 + h * w, C), that of the class token first."""
+        table = self.encoder.embed_positions['A'].weight
+        return resize_positions(table, height, width)[OFFSET:]
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs
+                              ) -> None:
+        key = f'{prefix}encoder.embed_positions.A.weight'
+        if key in state_dict:
+            state_dict[key] = resize_positions(state_dict[key], self.grid, self.grid)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class PatchEmbedding(nn.Module):
+    """The map from pixels to patches, and the class token."""
+
+    def __init__(self, dims: int, patch_size: int, conv_stem: bool) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dims))
+        self.proj = (ConvStem(dims, patch_size) if conv_stem else
+                     nn.Conv2d(3, dims, patch_size, patch_size))
+
+
+def resize_positions(table: Tensor, height: int, width: int) -> Tensor:
+    """Resize the square grid at the end of a vision position table.
+
+    Bicubic in float32 with ``align_corners=False`` and without antialiasing, as the
+    released code does it for pretrained files.
+
+    Args:
+        table: (3 + n * n, C): two unused rows and the class token, which stay, and the
+            grid, row by row.
+
+    Returns:
+        (3 + h * w, C) in the table's type.
+
+    Raises:
+        ValueError: If the table has another number of rows.
+    """
+    side = round(max(0, len(table) - FIRST_PATCH) ** 0.5)
+    if side < 1 or side ** 2 + FIRST_PATCH != len(table):
+        raise UserValueError(f'A vision position table has 3 + n * n rows, got '
+                             f'{tuple(table.shape)}.')
+    if (height, width) == (side, side):
+        return table
+    grid = at_least_float(table[FIRST_PATCH:]).mT.unflatten(1, (side, side))
+    grid = F.interpolate(grid[None], (height, width), mode='bicubic',
+                         align_corners=False)[0]
+    return torch.cat([table[:FIRST_PATCH], grid.flatten(1).mT.to(table.dtype)])
