@@ -66,6 +66,7 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['mmcontrast', 'mmcontrast.*']),
+    package_data={'mmcontrast.datasets.shapes': ['words.spm']},
     py_modules=['mmcontrast_command'],
     entry_points=dict(console_scripts=['mmcontrast=mmcontrast_command:main']),
     cmdclass={'build_py': BuildWithConfigs},

@@ -78,7 +78,8 @@ def test_the_wheel_carries_configs_tools_and_projects_as_files(wheel):
     missing = {f'mmcontrast/.mim/{path.relative_to(ROOT)}' for path in shipped} - names
     assert not missing
     # Written out, so that a pattern which hides files from both sides is noticed.
-    assert {'mmcontrast_command.py', 'mmcontrast/.mim/model-index.yml',
+    assert {'mmcontrast_command.py', 'mmcontrast/datasets/shapes/words.spm',
+            'mmcontrast/.mim/model-index.yml',
             'mmcontrast/.mim/tools/train.py', 'mmcontrast/.mim/tools/dist_train.sh',
             'mmcontrast/.mim/tools/data/make_shapes.py',
             'mmcontrast/.mim/tools/data/make_shards.py',

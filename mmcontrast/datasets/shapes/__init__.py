@@ -1,4 +1,5 @@
 """Draw the toy world: scenes of textured colored shapes, each from a seed."""
+from ...registry import DATASETS
 from .clip import Clip, draw_clip
 from .dataset import ShapesDataset
 from .objects import SceneObject
@@ -24,6 +25,9 @@ from .vocabulary import (
     TEXTURES,
     scene_seed,
 )
+
+# Reads and writes masks with pycocotools, which nothing else here needs.
+DATASETS.announce('mmcontrast.datasets.shapes.grounding', 'ShapesGrounding')
 
 __all__ = [
     'CLASSES', 'COLORS', 'HELD_OUT_COMBINATIONS', 'IMPLAUSIBILITIES', 'PALETTE',
