@@ -116,6 +116,14 @@ class GroundsPhrases(Protocol):
 
     test_cfg: Mapping[str, Any]
 
+    def check_phrases(self, phrases: Sequence[str]) -> None:
+        """Check phrases before anything is computed.
+
+        Raises:
+            ValueError: If a phrase is empty, or too long for a model that does not
+                cut phrases.
+        """
+
     def ground(self, images: Tensor, phrases: Sequence[Sequence[str]],
                max_batch: int = 32) -> list[list[PhrasePrediction]]:
         """Predict any number of phrases an image.
@@ -131,8 +139,7 @@ class GroundsPhrases(Protocol):
             B lists, a prediction a phrase, in their order.
 
         Raises:
-            ValueError: If a phrase is empty, or too long for a model that does not
-                cut phrases.
+            ValueError: As of :meth:`check_phrases`.
         """
 
 
