@@ -8,3 +8,6 @@ from ...registry import MODELS, WEIGHT_INITIALIZERS
 MODELS.announce('mmcontrast.methods.propvg.beit3', 'BEiT3')
 WEIGHT_INITIALIZERS.announce('mmcontrast.methods.propvg.beit3_weights',
                              'BEiT3Pretrained')
+MODELS.announce('mmcontrast.methods.propvg.proposals', 'ProposalDecoder')
+MODELS.announce('mmcontrast.methods.propvg.deformable', 'SampledDeformableAttention')
+MODELS.announce('mmcontrast.methods.propvg.mask_branch', 'UNetMaskDecoder')

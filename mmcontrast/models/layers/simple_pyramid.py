@@ -15,9 +15,10 @@ class SimpleFeaturePyramid(BaseModule):
     """Every level from the same map by transposed convolutions or a max pool.
 
     Source: ViTDet (Li et al., ECCV 2022), in the form of DITO's reference
-    implementation: no biases by default, layer norms over channels, exact GELU. Level l has
-    stride 2^l; the levels of DITO are 2 to 5, those of F-VLM 2 to 6. Parameter names
-    are ``p2.up1``, ``p2.up1_ln``, ``p2.up2``, ``p2.conv1``, ``p2.ln1`` and so on.
+    implementation: no biases except by option, layer norms over channels, exact GELU.
+    Level l has stride 2^l; the levels of DITO are 2 to 5, those of F-VLM 2 to 6.
+    Parameter names are ``p2.up1``, ``p2.up1_ln``, ``p2.up2``, ``p2.conv1``, ``p2.ln1``
+    and so on.
 
     Differences: where the map has an odd side, the pool of the coarser levels keeps the
     last row or column (the reference, whose maps are always even, would drop it), and
