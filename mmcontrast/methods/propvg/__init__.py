@@ -6,6 +6,7 @@ Multi-Granularity Discrimination", arXiv 2509.04833.
 from ...registry import MODELS, WEIGHT_INITIALIZERS
 
 MODELS.announce('mmcontrast.methods.propvg.beit3', 'BEiT3')
+MODELS.announce('mmcontrast.methods.propvg.tokenizer', 'BEiT3Tokenizer')
 WEIGHT_INITIALIZERS.announce('mmcontrast.methods.propvg.beit3_weights',
                              'BEiT3Pretrained')
 MODELS.announce('mmcontrast.methods.propvg.proposals', 'ProposalDecoder')
