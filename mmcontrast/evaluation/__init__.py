@@ -1,4 +1,5 @@
 """Evaluate dense features by metrics, probes and clustering."""
+from . import grounding
 from .cluster_scores import (
     ClusterCounts,
     foreground_ari,
@@ -12,5 +13,6 @@ from .grouped_iou import GroupedIoUMetric
 
 __all__ = [
     'GroupedCocoMetric', 'GroupedIoUMetric', 'ClusterCounts', 'dense_probe',
-    'feature_maps', 'foreground_ari', 'majority_scores', 'matched_scores',
+    'feature_maps', 'foreground_ari', 'grounding', 'majority_scores',
+    'matched_scores',
 ]
