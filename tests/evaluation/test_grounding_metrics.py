@@ -208,8 +208,9 @@ def test_what_a_sample_lacks_is_said():
     del sample['gt_instances']['referred']
     with pytest.raises(UserKeyError, match='has no referred'):
         evaluated('GRECMetric', [sample])
-    with pytest.raises(UserKeyError, match='no pred_instances'):
-        evaluated('RECMetric', [dict(gt_instances=sample['gt_instances'])])
+    with pytest.raises(UserKeyError, match='has no pred_instances'):
+        evaluated('RECMetric', [dict(
+            gt_instances=phrase(true=[BOX])['gt_instances'])])
     with pytest.raises(UserValueError, match="resolution must be 'input' or 'orig"):
         evaluated('GRESMetric', [], resolution='full')
     with pytest.raises(UserValueError, match="match must be 'giou' or 'iou'"):
