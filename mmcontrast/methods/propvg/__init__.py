@@ -12,3 +12,4 @@ WEIGHT_INITIALIZERS.announce('mmcontrast.methods.propvg.beit3_weights',
 MODELS.announce('mmcontrast.methods.propvg.proposals', 'ProposalDecoder')
 MODELS.announce('mmcontrast.methods.propvg.deformable', 'SampledDeformableAttention')
 MODELS.announce('mmcontrast.methods.propvg.mask_branch', 'UNetMaskDecoder')
+MODELS.announce('mmcontrast.methods.propvg.losses', 'SetLoss')
