@@ -2,6 +2,7 @@
 import pytest
 import torch
 
+from mmcontrast.methods.propvg.names import our_weights
 from mmcontrast.methods.propvg.refer_scoring import (
     ContrastiveReferScoring,
     text_position_code,
@@ -14,25 +15,19 @@ from mmcontrast.methods.propvg.target_discrimination import (
 from mmcontrast.testing import fill
 from tests.helpers.propvg_case import Case, padding_mask
 
-REFER_NAMES = {'word_attn.': 'word_attention.', 'attentions.0.': 'self_attn.',
-               'attentions.1.': 'cross_attn.', 'ffns.0.': 'ffn.',
-               'post_norm_layer.': 'post_norm.', 'refer_linear.': 'gate.'}
-EXISTENCE_NAMES = {'DETAttn.': 'object_layer.', 'SegAttn.': 'semantic_layer.',
-                   'distinguish_linear.': 'mlp.', 'query_nt.': 'token.'}
-
-
-def renamed(weights: dict, names: dict) -> dict:
-    for theirs, ours in names.items():
-        weights = {key.replace(theirs, ours): x for key, x in weights.items()}
-    return weights
-
-
 pytestmark = pytest.mark.usefixtures('nan_weights')
+
+
+def weights(case: Case, theirs: str, ours: str) -> dict:
+    """Those of a module of the head under our names, from its place in the release."""
+    released = {f'head.{theirs}.{key}': value for key, value in case.params().items()}
+    return {key.removeprefix(f'head.{ours}.'): value
+            for key, value in our_weights(released).items()}
 
 
 def refer_scoring(case: Case, **options) -> ContrastiveReferScoring:
     net = ContrastiveReferScoring(**options)
-    net.load_state_dict(renamed(case.params(), REFER_NAMES))
+    net.load_state_dict(weights(case, 'mrsm', 'refer_scoring'))
     return net.eval()
 
 
@@ -78,7 +73,7 @@ def test_score_prior_layer():
 def test_existence_in_evaluation_and_training(training):
     case = Case('mtd')
     net = TargetDiscrimination(dropout=0, top_k=case.config['K'])
-    net.load_state_dict(renamed(case.params(), EXISTENCE_NAMES))
+    net.load_state_dict(weights(case, 'dist_head', 'target_discrimination'))
     query, refer = case.draw('mtd/query'), fill.rand('propvg/mtd/refer', (2, 20))
     given = query, refer, case.draw('mtd/unet'), (
         case.draw('mtd/mask', scale=2).sigmoid())

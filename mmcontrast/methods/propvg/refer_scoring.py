@@ -1,11 +1,11 @@
 """Score proposals against a sentence and its words (CRS)."""
 import torch
-import torch.nn.functional as F
 from mmdet.models.layers import DetrTransformerDecoder
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...errors import UserValueError, did_you_mean
+from ...models.functional import at_least_float, l2_normalize
 
 SENTENCE_POOLINGS = ('reference', 'masked_max')
 WORD_POOLINGS = ('reference', 'masked')
@@ -68,12 +68,12 @@ class ContrastiveReferScoring(BaseModule):
             padding: (B, T) bool, True = padding; at least one word of each is real.
 
         Returns:
-            (B, Q) float32 in (0, 1). Cosines are computed in float32, also inside of
+            (B, Q) float32 in (0, 1). Cosines are computed in float32, also under
             autocast: divided by the temperature, rounding of a half type shows.
         """
         query = self.attend(query, text, padding)
         with torch.autocast(query.device.type, enabled=False):
-            query, text = query.float(), text.float()
+            query, text = at_least_float(query), at_least_float(text)
             sentence = self.sentence_vector(text, padding)
             to_sentence = _cosine(query, sentence[:, None])[..., 0]
             to_word = _cosine(query, text)
@@ -125,5 +125,4 @@ def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
 
 def _cosine(one: Tensor, other: Tensor) -> Tensor:
     """(B, N, C), (B, M, C) -> (B, N, M) cosine similarities."""
-    return F.normalize(one, dim=-1, eps=1e-8) @ F.normalize(
-        other, dim=-1, eps=1e-8).mT
+    return l2_normalize(one, -1) @ l2_normalize(other, -1).mT

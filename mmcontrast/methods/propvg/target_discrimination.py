@@ -7,6 +7,7 @@ from mmdet.models.layers import MLP, SinePositionalEncoding
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ...models.functional import at_least_float
 from .refer_scoring import check_choice
 
 PIXEL_TOKEN_LAYOUTS = ('reference', 'channels_last')
@@ -60,12 +61,13 @@ class TargetDiscrimination(BaseModule):
             mask: (B, 1, h, w) mask scores in [0, 1].
 
         Returns:
-            (B,) float32 in [0, 1]; the product is formed in float32, also inside of
+            (B,) float32 in [0, 1]; the product is formed in float32, also under
             autocast.
         """
         logit = self.mlp(self.read(query, refer, pixels, mask))[:, 0, 0]
-        most_certain = mask.flatten(1).float().topk(self._top_k(mask)).values
-        return logit.float().sigmoid() * refer.float().amax(1) * most_certain.mean(1)
+        most_certain = at_least_float(mask.flatten(1)).topk(self._top_k(mask)).values
+        return (at_least_float(logit).sigmoid() * at_least_float(refer).amax(1)
+                * most_certain.mean(1))
 
     def read(self, query: Tensor, refer: Tensor, pixels: Tensor, mask: Tensor
              ) -> Tensor:
