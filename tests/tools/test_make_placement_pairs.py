@@ -14,7 +14,6 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mmcontrast.apis.data import parallel
-from mmcontrast.apis.data.coco_masks import decode_mask
 from mmcontrast.apis.data.cutting import OCCLUDED, Instances, Rules
 from mmcontrast.apis.data.inpainting import (
     DiffusersInpainter,
@@ -26,6 +25,7 @@ from mmcontrast.apis.data.make_placement_pairs import make_placement_pairs
 from mmcontrast.apis.data.make_shapes import make_shapes
 from mmcontrast.apis.data.pair_maker import NOT_CHOSEN, cut_out
 from mmcontrast.apis.data.plausibility import SimOPAScorer
+from mmcontrast.datasets.coco_masks import decode_mask
 from mmcontrast.datasets.placement_bank import unique_stem
 from mmcontrast.errors import DataError, UserValueError
 from mmcontrast.registry import DATASETS, MODELS

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from .coco_masks import decode_mask
+from ...datasets.coco_masks import decode_mask
 from .inpainting import dilated
 
 # Pixels within which two objects touch.
