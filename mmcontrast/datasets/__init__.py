@@ -1,5 +1,6 @@
-"""Provide datasets: images, image-text pairs, both in shards, and the toy world."""
+"""Provide datasets: images, image-text pairs, phrases of objects, the toy world."""
 from .bad_images import BadImage, ImageStatus, Reason
+from .grounding import GroundingDataset
 from .image_text_pairs import ImageTextPairs
 from .images import UnlabeledImages
 from .shapes import ShapesDataset, ShapesQuestions
@@ -11,7 +12,8 @@ from .storage.zip_backend import ZipBackend
 from .workers import seed_worker
 
 __all__ = [
-    'BadImage', 'ImageStatus', 'ImageTextPairs', 'LmdbImagesBackend', 'Reason',
-    'ShapesDataset', 'ShapesQuestions', 'ShardSampler', 'ShardedImages',
-    'ShardedPairs', 'UnlabeledImages', 'ZipBackend', 'seed_worker',
+    'BadImage', 'GroundingDataset', 'ImageStatus', 'ImageTextPairs',
+    'LmdbImagesBackend', 'Reason', 'ShapesDataset', 'ShapesQuestions',
+    'ShardSampler', 'ShardedImages', 'ShardedPairs', 'UnlabeledImages', 'ZipBackend',
+    'seed_worker',
 ]

@@ -1,0 +1,143 @@
+"""Keep the annotated objects of all images: what a detector is to propose."""
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import UserValueError
+from ..coco_annotations import check_annotations, read_json
+
+#: What happens to regions that stand for several objects ('iscrowd').
+CROWDS = ('drop', 'keep')
+_COLUMNS = ('id', 'bbox', 'area')
+_EXPECTED = ('{image id: {"bbox": [[x, y, w, h], ...], "id": [...], "area": [...]}}, '
+             'or a COCO file with the lists images and annotations')
+
+
+@dataclass(frozen=True, eq=False)
+class ForegroundObjects:
+    """Objects of many images in a few arrays, 50 bytes an object.
+
+    Attributes:
+        path: File that they are from, for messages.
+        ids: (N,) int64, ids of the annotations.
+        boxes_xywh: (N, 4) float64, pixels.
+        areas: (N,) float64, pixels of the mask.
+        rows: Id of an image, as text -> first and last row (exclusive). An image
+            without objects has an empty range.
+    """
+
+    path: str
+    ids: np.ndarray
+    boxes_xywh: np.ndarray
+    areas: np.ndarray
+    rows: Mapping[str, tuple[int, int]]
+
+    @classmethod
+    def of(cls, path: str, images: Mapping[str, Iterable[tuple]]
+           ) -> 'ForegroundObjects':
+        """Join the objects of every image.
+
+        Args:
+            path: For messages.
+            images: Id of an image as text -> ``(id, bbox, area)`` of each object.
+        """
+        rows, objects = {}, []
+        for image_id, found in images.items():
+            first = len(objects)
+            objects += found
+            rows[image_id] = first, len(objects)
+        columns = list(zip(*objects, strict=True)) or [(), (), ()]
+        try:
+            ids = np.array(columns[0], np.int64)
+            boxes = np.array(columns[1], np.float64).reshape(-1, 4)
+            areas = np.array(columns[2], np.float64)
+            if not len(ids) == len(boxes) == len(areas):
+                raise ValueError('boxes of four numbers')
+        except (ValueError, TypeError, OverflowError) as error:
+            raise UserValueError(
+                f'{path}: an id must be an integer, a box four numbers and an area a '
+                f'number for every object ({error}).') from error
+        bad = np.flatnonzero(~np.isfinite(boxes).all(1) | ~np.isfinite(areas)
+                             | (boxes[:, 2:] < 0).any(1))
+        if len(bad):
+            raise UserValueError(
+                f'{path}: {len(bad)} objects have a box that is not finite or of '
+                f'negative size, the first: id {ids[bad[0]]}, bbox '
+                f'{boxes[bad[0]].tolist()}, area {areas[bad[0]]}.')
+        return cls(path, ids, boxes, areas, rows)
+
+    def kept(self, image_id: int | str, size_wh: tuple[int, int], min_area: float,
+             area_share: tuple[float, float]) -> np.ndarray:
+        """Rows of the objects of an image that are neither small nor large.
+
+        Args:
+            image_id: Without objects if it is unknown.
+            size_wh: Of the image, in pixels.
+            min_area: Area in pixels that an object must exceed.
+            area_share: Shares of the image between which its area must lie,
+                exclusive.
+        """
+        rows = np.arange(*self.rows.get(str(image_id), (0, 0)))
+        areas = self.areas[rows]
+        share = areas / (size_wh[0] * size_wh[1])
+        low, high = area_share
+        return rows[(areas > min_area) & (share > low) & (share < high)]
+
+
+def read_foreground(path: str | Path, crowds: str = 'drop') -> ForegroundObjects:
+    """Objects of a foreground file, or of COCO's ``instances_*.json``.
+
+    Args:
+        path: File.
+        crowds: 'drop' or 'keep' regions of several objects (``iscrowd``). A foreground
+            file does not say which they are, so all of its objects are kept.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        UserValueError: If it is neither; names what is wrong.
+    """
+    content = read_json(path)
+    if isinstance(content, dict) and isinstance(content.get('annotations'), list):
+        check_annotations(content, str(path))
+        return objects_of_coco(content, str(path), crowds)
+    if not isinstance(content, dict) or not content or not all(
+            isinstance(entry, dict) and entry.keys() >= set(_COLUMNS)
+            for entry in content.values()):
+        raise UserValueError(f'{path} is no file of foreground objects. Expected '
+                             f'{_EXPECTED}.')
+    images = {}
+    for image_id, entry in content.items():
+        try:
+            images[image_id] = list(zip(*(entry[key] for key in _COLUMNS), strict=True))
+        except (TypeError, ValueError) as error:
+            raise UserValueError(
+                f'{path}: id, bbox and area of image {image_id} must be lists of the '
+                f'same length ({error}).') from error
+    return ForegroundObjects.of(str(path), images)
+
+
+def objects_of_coco(content: Mapping, path: str, crowds: str = 'drop'
+                    ) -> ForegroundObjects:
+    """Objects of a COCO file that has been read and checked.
+
+    Args:
+        content: Lists images and annotations.
+        path, crowds: See :func:`read_foreground`.
+    """
+    if crowds not in CROWDS:
+        raise UserValueError(f'crowds must be one of {list(CROWDS)}, got {crowds!r}.')
+    images: dict[str, list] = {str(entry['id']): [] for entry in content['images']}
+    for annotation in content['annotations']:
+        if crowds == 'drop' and annotation.get('iscrowd'):
+            continue
+        images[str(annotation['image_id'])].append(
+            (annotation['id'], annotation['bbox'], area_of(annotation)))
+    return ForegroundObjects.of(path, images)
+
+
+def area_of(annotation: Mapping) -> float:
+    """Area of an annotation: of its mask where it is written, else of its box."""
+    area, (_, _, width, height) = annotation.get('area'), annotation['bbox']
+    return width * height if area is None else area

@@ -1,0 +1,100 @@
+"""Read lists of refs, the layout of RefCOCO, gRefCOCO, Ref-ZOM and R-RefCOCO.
+
+A ref names an image, one annotation or several, and sentences. The annotations are in
+a COCO file, ``instances.json``, or in the same file, as in the toy world and in data
+of one's own.
+"""
+from collections.abc import Iterator, Mapping
+
+from ...errors import UserValueError
+from .fields import field
+from .foreground import area_of
+from .records import WHOLE_FILE, Element, GroundingRecord, Phrase, Target
+
+
+def read_refs(refs: list, coco: Mapping, path: str, coco_path: str
+              ) -> dict[str, list[Element]]:
+    """Splits of a list of refs.
+
+    A ref is ``dict(image_id, ann_id, sentences)``, and optionally ``ref_id``,
+    ``split`` and ``no_target``. ``ann_id`` is an id or a list; without one, or with -1,
+    nothing is meant. A sentence is a text or ``dict(raw, sent_id)`` (``sent`` where
+    there is no ``raw``); ``exist: false`` says that it alone means nothing, and makes
+    the ref a group of true and false sentences.
+
+    Args:
+        refs: The list.
+        coco: Lists images and annotations, checked.
+        path, coco_path: For messages.
+
+    Raises:
+        UserValueError: If an entry lacks something, or an id points nowhere.
+    """
+    images = {image['id']: image for image in coco['images']}
+    annotations = {entry['id']: entry for entry in coco['annotations']}
+    reader = _Reader(images, annotations, coco_path)
+    splits: dict[str, list[Element]] = {}
+    for k, ref in enumerate(refs):
+        place = f'{path}: refs[{k}]'
+        record = reader.record(ref, place, k)
+        splits.setdefault(str(ref.get('split') or WHOLE_FILE), []).append((record,))
+    return splits
+
+
+class _Reader:
+    def __init__(self, images: Mapping, annotations: Mapping, coco_path: str) -> None:
+        self.images, self.annotations = images, annotations
+        self.coco_path = coco_path
+        self._targets: dict[int, Target] = {}
+        self._num_sentences = 0
+
+    def record(self, ref: Mapping, place: str, number: int) -> GroundingRecord:
+        image_id = field(ref, 'image_id', (int, str), place)
+        image = self.images.get(image_id)
+        if image is None:
+            raise UserValueError(
+                f'{place}: image_id {image_id} is not among the {len(self.images)} '
+                f'images of {self.coco_path}. Are these the annotations of another '
+                'benchmark?')
+        ids = [] if ref.get('no_target') else _ids(ref.get('ann_id'), place)
+        targets = tuple(self._target(i, image_id, place) for i in ids)
+        sentences = field(ref, 'sentences', list, place)
+        group = any(isinstance(s, Mapping) and 'exist' in s for s in sentences)
+        return GroundingRecord(
+            image_id, image['file_name'], image['width'], image['height'],
+            tuple(self._phrases(sentences, targets, place)), place,
+            group_id=ref.get('ref_id', number) if group else None)
+
+    def _target(self, ann_id: int, image_id: int | str, place: str) -> Target:
+        entry = self.annotations.get(ann_id)
+        if entry is None or entry['image_id'] != image_id:
+            where = (f'is not among the {len(self.annotations)} annotations'
+                     if entry is None else
+                     f'is of image {entry["image_id"]}, not of {image_id}, among those')
+            raise UserValueError(
+                f'{place}: ann_id {ann_id} {where} of {self.coco_path}. Are these the '
+                'annotations of another benchmark?')
+        # One object for all refs to an annotation, so that pickling stores it once.
+        return self._targets.setdefault(ann_id, Target(
+            ann_id, entry['bbox'], entry.get('segmentation') or None, area_of(entry)))
+
+    def _phrases(self, sentences: list, targets: tuple[Target, ...], place: str
+                 ) -> Iterator[Phrase]:
+        for k, sentence in enumerate(sentences):
+            if isinstance(sentence, str):
+                sentence = dict(raw=sentence)
+            where = f'{place}: sentences[{k}]'
+            text = field(sentence, 'raw' if 'raw' in sentence else 'sent', str, where)
+            yield Phrase(text, targets if sentence.get('exist', True) else (),
+                         sentence.get('sent_id', self._num_sentences))
+            self._num_sentences += 1
+
+
+def _ids(value: object, place: str) -> list[int]:
+    """Ids of annotations; -1 and null stand for none."""
+    ids = value if isinstance(value, list | tuple) else [value]
+    for number in ids:
+        if number is not None and type(number) is not int:
+            raise UserValueError(f"{place}: 'ann_id' must be an integer, or a list of "
+                                 f'them, got {str(value)[:80]}.')
+    return [number for number in dict.fromkeys(ids) if number not in (None, -1)]
