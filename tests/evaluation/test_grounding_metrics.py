@@ -14,7 +14,7 @@ from mmcontrast.evaluation.grounding.overlaps import (
     pairwise_iou,
 )
 from mmcontrast.testing.ranks import on_ranks
-from tests.helpers.grounding_samples import evaluated, phrase
+from tests.helpers.grounding_samples import evaluated, phrase, random_phrases
 
 BOX, FAR = (0, 0, 10, 10), (50, 50, 60, 60)
 KINDS = ('RESMetric', 'GRECMetric', 'GRESMetric', 'RefZOMMetric', 'RRefCOCOMetric')
@@ -219,25 +219,10 @@ def test_what_a_sample_lacks_is_said():
         evaluated('GRESMetric', [])
 
 
-def random_samples(count: int) -> list[dict]:
-    """Samples of groups of three sentences, the last of which is false."""
-    rng = np.random.default_rng(0)
-    samples = []
-    for i in range(count):
-        count_true = 0 if i % 3 == 2 else 1 + i % 2
-        true = [(5 * k, 0, 5 * k + 5, 8) for k in range(count_true)]
-        found = [np.add(each, rng.integers(0, 2, 4)) for each in true] + [FAR]
-        samples.append(phrase(
-            found, rng.uniform(0.4, 1, len(found)), true, rng.integers(0, 2, (6, 6)),
-            rng.integers(0, 2, (6, 6)) * bool(true), group_id=i // 3,
-            sentence_id=i % 3))
-    return samples
-
-
 def run_evaluator(rank: int, ranks: int, count: int) -> dict:
     """Scores of all metrics; a rank has every ``ranks``-th sample, padded at the end.
     """
-    samples = random_samples(count)
+    samples = random_phrases(count)
     padded = samples + samples[:-count % ranks]
     evaluator = Evaluator([dict(type=f'mmcontrast.{kind}') for kind in KINDS])
     evaluator.dataset_meta = {}

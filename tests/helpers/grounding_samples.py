@@ -46,6 +46,22 @@ def stored_samples(case, chosen=None) -> list[dict]:
             for i in range(len(counts)) if chosen is None or chosen[i]]
 
 
+def random_phrases(count: int) -> list[dict]:
+    """Groups of three sentences, the last of which is false, predicted at random."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for i in range(count):
+        count_true = 0 if i % 3 == 2 else 1 + i % 2
+        true = [(5 * k, 0, 5 * k + 5, 8) for k in range(count_true)]
+        found = [*(np.add(box, rng.integers(0, 2, 4)) for box in true),
+                 (50, 50, 60, 60)]
+        samples.append(phrase(
+            found, rng.uniform(0.4, 1, len(found)), true, rng.integers(0, 2, (6, 6)),
+            rng.integers(0, 2, (6, 6)) * bool(true), group_id=i // 3,
+            sentence_id=i % 3))
+    return samples
+
+
 def evaluated(kind: str, samples: list[dict], **arguments) -> dict[str, float]:
     """The scores of a registered metric, with its prefix."""
     metric = METRICS.build(dict(type=kind, **arguments))
