@@ -1,11 +1,20 @@
 """Check what a file of phrases holds: texts, boxes, ids, groups, masks."""
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ...errors import UserValueError
-from .records import Element, GroundingFile, GroundingRecord, Target
+from ...io.text_files import display_name
+from .foreground import ForegroundObjects
+from .records import (
+    Element,
+    GroundingFile,
+    GroundingRecord,
+    records_of,
+    targets_of,
+)
 
 # What the tokenizer deletes or turns into blanks: nothing of such a phrase is left.
 _SEPARATORS = frozenset('.,\'!?"()*#:;-/ \t\r\n')
@@ -21,24 +30,9 @@ def check_file(file: GroundingFile) -> None:
     """
     for elements in file.splits.values():
         for record in records_of(elements):
-            _check_record(record)
+            _check_record(record, file.path)
         _check_sentence_ids(elements, file.path)
         _check_boxes(elements, file.path)
-
-
-def records_of(elements: Iterable[Element]) -> Iterator[GroundingRecord]:
-    """All records, one after the other."""
-    return (record for element in elements for record in element)
-
-
-def targets_of(elements: Iterable[Element]) -> Iterator[tuple[GroundingRecord, Target]]:
-    """All objects that are referred to, once for each record."""
-    for record in records_of(elements):
-        seen = {}
-        for phrase in record.phrases:
-            seen.update((target.id, target) for target in phrase.targets)
-        for target in seen.values():
-            yield record, target
 
 
 def check_masks(elements: Iterable[Element], path: str) -> None:
@@ -47,14 +41,16 @@ def check_masks(elements: Iterable[Element], path: str) -> None:
     Raises:
         UserValueError: With the number of those without, and the first.
     """
-    without = [(record.place, target.id) for record, target in targets_of(elements)
+    targets = list(targets_of(elements))
+    without = [(record.place, target.id) for record, target in targets
                if not target.segmentation]
     if without:
         place, number = without[0]
         raise UserValueError(
-            f'{path}: {len(without)} objects that phrases refer to have no mask, the '
-            f'first: annotation {number} of {place}. Add a segmentation to each, or '
-            'train with boxes alone: LoadGroundingAnnotations(with_mask=False).')
+            f'{path}: {len(without)} of {len(targets)} objects that phrases refer to '
+            f'have no mask, the first: annotation {number} of {place}. Add a '
+            'segmentation to each, or train with boxes alone: '
+            'LoadGroundingAnnotations(with_mask=False).')
 
 
 def check_groups(elements: Sequence[Element], path: str) -> None:
@@ -76,22 +72,77 @@ def check_groups(elements: Sequence[Element], path: str) -> None:
         group, place, found = lacking[0]
         kind = 'false' if True in found else 'true'
         raise UserValueError(
-            f'{path}: {len(lacking)} of {len(kinds)} groups have no {kind} sentence or '
-            f'no other one, the first: group {group!r} ({place}) has no {kind} one. '
-            'Each needs a sentence that fits its object and one that fits nothing; '
-            'remove the group, or read the file without groups.')
+            f'{path}: {len(lacking)} of {len(kinds)} groups lack a true or a false '
+            f'sentence, the first: group {group!r} ({place}) has no {kind} sentence. '
+            'Each needs one that fits its object and one that fits nothing; remove the '
+            'group, or read the file without groups.')
 
 
-def _check_record(record: GroundingRecord) -> None:
+def check_foreground(objects: ForegroundObjects, elements: Sequence[Element],
+                     path: str) -> None:
+    """Check that a foreground file is of the same images and annotations.
+
+    Raises:
+        UserValueError: If an image with a target is not in it, or none of the targets.
+    """
+    known = set(objects.ids.tolist())
+    num_targets = num_known = 0
+    for record, target in targets_of(elements):
+        if str(record.image_id) not in objects.rows:
+            raise UserValueError(
+                f'{objects.path} has no image {record.image_id}, which {path} refers '
+                'to. Is it the foreground file of another benchmark?')
+        num_targets += 1
+        num_known += target.id in known
+    if num_targets and not num_known:
+        raise UserValueError(
+            f'{objects.path} has none of the {num_targets} objects that {path} refers '
+            'to. Is it the foreground file of another benchmark?')
+
+
+def missing_images(paths: Iterable[str]) -> list[str]:
+    """Those of the paths where there is no file; addresses of servers are not asked.
+
+    Folders are listed once, which is faster than asking for every file.
+    """
+    folders: dict[str, set[str]] = {}
+    missing = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders and '://' not in path:
+            there = os.path.isdir(folder or '.')
+            folders[folder] = set(os.listdir(folder or '.')) if there else set()
+        if '://' not in path and name not in folders[folder]:
+            missing.append(path)
+    return missing
+
+
+def check_images(paths: Sequence[str], ann_file: str) -> None:
+    """Check that all images exist.
+
+    Raises:
+        FileNotFoundError: With the number of those that do not, and the first five.
+    """
+    missing = missing_images(paths)
+    if missing:
+        listed = ', '.join(map(display_name, missing[:5]))
+        raise FileNotFoundError(
+            f'{len(missing)} of {len(paths)} images that {ann_file} names are missing, '
+            f'the first: {listed}. Correct data_root and data_prefix=dict(img_path='
+            '...), the folder of the images, or put them there.')
+
+
+def _check_record(record: GroundingRecord, path: str) -> None:
+    place = f'{path}: {record.place}'
     if record.width <= 0 or record.height <= 0:
-        raise UserValueError(f'{record.place}: the image must have a size above 0, got '
+        raise UserValueError(f'{place}: the image must have a size above 0, got '
                              f'{record.width} x {record.height}.')
     if not record.phrases:
-        raise UserValueError(f'{record.place} has no sentence. Remove it, or add one.')
+        raise UserValueError(f'{place} has no sentence. Remove it, or add one.')
     for phrase in record.phrases:
         if not isinstance(phrase.text, str) or _SEPARATORS.issuperset(phrase.text):
             raise UserValueError(
-                f'{record.place}: the phrase {phrase.text!r} is empty, or nothing but '
+                f'{place}: the phrase {phrase.text!r} is empty, or nothing but '
                 'punctuation. Correct or remove it.')
 
 
@@ -100,12 +151,13 @@ def _check_sentence_ids(elements: Iterable[Element], path: str) -> None:
                   for phrase in record.phrases)
     twice = [number for number, times in ids.items() if times > 1]
     if twice:
-        places = [record.place for record in records_of(elements) if any(
-            phrase.sentence_id == twice[0] for phrase in record.phrases)]
+        places = dict.fromkeys(
+            record.place for record in records_of(elements) for phrase in record.phrases
+            if phrase.sentence_id == twice[0])
         raise UserValueError(
-            f'{path}: {len(twice)} sentence ids are used more than once in a split, '
-            f'the first: {twice[0]!r} in {" and ".join(dict.fromkeys(places[:2]))}. '
-            'Number the sentences, or leave sent_id out.')
+            f'{path}: {len(twice)} of {len(ids)} sentence ids are used more than once '
+            f'in a split, the first: {twice[0]!r} in {" and ".join(places)}. Number '
+            'all sentences of the split, or leave sent_id out everywhere.')
 
 
 def _check_boxes(elements: Iterable[Element], path: str) -> None:
@@ -120,7 +172,7 @@ def _check_boxes(elements: Iterable[Element], path: str) -> None:
     first = int(bad.argmax())
     record, target = found[first]
     raise UserValueError(
-        f'{path}: {int(bad.sum())} boxes lie outside of their image or are negative, '
-        f'the first: annotation {target.id} of {record.place}, bbox '
+        f'{path}: {int(bad.sum())} of {len(bad)} boxes lie outside of their image or '
+        f'are negative, the first: annotation {target.id} of {record.place}, bbox '
         f'{list(target.bbox)} in {record.width} x {record.height} pixels. Correct or '
         'remove them; bbox must be x, y, width, height.')

@@ -27,7 +27,7 @@ def read_converted(content: Mapping, path: str) -> dict[str, list[Element]]:
     Raises:
         UserValueError: If a record lacks something; names it.
     """
-    return {split: _elements(field(content, split, list, path), f'{path}: {split}')
+    return {split: _elements(field(content, split, list, path), path, split)
             for split in content}
 
 
@@ -73,14 +73,16 @@ def read_groups(index: object, splits: Mapping[str, list[Element]], path: str
     return groups
 
 
-def _elements(entries: list, place: str) -> list[Element]:
+def _elements(entries: list, path: str, split: str) -> list[Element]:
     numbers = count()
-    return [tuple(_record(record, f'{place}[{k}]', numbers) for record in (
+    return [tuple(_record(record, path, f'{split}[{k}]', numbers) for record in (
                 entry if isinstance(entry, list) else [entry]))
             for k, entry in enumerate(entries)]
 
 
-def _record(entry: Mapping, place: str, numbers: Iterator[int]) -> GroundingRecord:
+def _record(entry: Mapping, path: str, where: str, numbers: Iterator[int]
+            ) -> GroundingRecord:
+    place = f'{path}: {where}'
     image_id = field(entry, 'image_id', int, place)
     if 'annotations' in entry:
         texts = field(entry, 'expressions', dict, place)
@@ -95,7 +97,7 @@ def _record(entry: Mapping, place: str, numbers: Iterator[int]) -> GroundingReco
         image_id, _WITH_OBJECT.sub(r'\1\2', field(dict(file_name=name), 'file_name',
                                                   str, place)),
         field(entry, 'width', int, place), field(entry, 'height', int, place),
-        tuple(Phrase(text, targets, next(numbers)) for text in texts), place,
+        tuple(Phrase(text, targets, next(numbers)) for text in texts), where,
         entry.get('data_source'))
 
 

@@ -8,13 +8,12 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
 
 from ...errors import UserValueError, did_you_mean
-from ...io.text_files import display_name
 from ...registry import DATASETS, TRANSFORMS
 from ..replacing import ReplacesBadImages
-from .checks import check_groups, check_masks, targets_of
+from .checks import check_foreground, check_groups, check_images, check_masks
 from .files import read_grounding
-from .foreground import ForegroundObjects, read_foreground
-from .records import Element, GroundingRecord, Phrase
+from .foreground import ForegroundObjects, check_crowds, read_foreground
+from .records import Element, GroundingRecord, Phrase, referred_objects
 
 SENTENCES = ('random', 'each', 'first')
 #: mmdet's ``text_mode`` -> ``sentences``.
@@ -90,7 +89,8 @@ class GroundingDataset(ReplacesBadImages, BaseDataset):
         self.sentences = _sentences(sentences, text_mode, test_mode)
         self.data_source = ([data_source] if isinstance(data_source, str)
                             else data_source)
-        self.min_area, self.area_share, self.crowds = min_area, area_share, crowds
+        self.min_area, self.area_share = min_area, area_share
+        self.crowds = check_crowds(crowds)
         self.max_bad_share = max_bad_share
         super().__init__(
             ann_file=os.path.expanduser(ann_file),
@@ -163,10 +163,10 @@ class GroundingDataset(ReplacesBadImages, BaseDataset):
     def _foreground(self, own: ForegroundObjects | None, elements: list[Element]
                     ) -> ForegroundObjects:
         if self.foreground == REFERRED:
-            return _referred_objects(elements, self.ann_file)
+            return referred_objects(elements, self.ann_file)
         if self.foreground is not None:
             objects = read_foreground(self._joined(self.foreground), self.crowds)
-            _check_fits(objects, elements, self.ann_file)
+            check_foreground(objects, elements, self.ann_file)
             return objects
         if own is None:
             raise UserValueError(
@@ -187,21 +187,11 @@ class GroundingDataset(ReplacesBadImages, BaseDataset):
 
     def _locate_images(self, items: list[dict]) -> None:
         """Add the path of an image to every item, and check that all exist."""
-        paths = {}
         for item in items:
-            for record in item['records']:
-                paths.setdefault(self._image_path(record), record)
             item['img_path'] = self._image_path(item['records'][0])
-        folders: dict[str, set[str]] = {}
-        missing = [path for path in paths if '://' not in path
-                   and not _exists(path, folders)]
-        if missing:
-            listed = ', '.join(map(display_name, missing[:5]))
-            raise FileNotFoundError(
-                f'{len(missing)} of {len(paths)} images that {self.ann_file} names are '
-                f'missing, the first: {listed}. Correct data_root and '
-                'data_prefix=dict(img_path=...), the folder of the images, or put them '
-                'there.')
+        check_images(list(dict.fromkeys(
+            self._image_path(record) for item in items for record in item['records'])),
+            self.ann_file)
 
 
 def _sentences(sentences: str | None, text_mode: str | None, test_mode: bool) -> str:
@@ -248,42 +238,3 @@ def _image_fields(record: GroundingRecord) -> dict:
     fields = dict(img_id=record.image_id, height=record.height, width=record.width,
                   data_source=record.data_source, group_id=record.group_id)
     return {key: value for key, value in fields.items() if value is not None}
-
-
-def _referred_objects(elements: list[Element], path: str) -> ForegroundObjects:
-    images: dict[str, dict[int, tuple]] = {}
-    for record, target in targets_of(elements):
-        images.setdefault(str(record.image_id), {})[target.id] = (
-            target.id, target.bbox, target.area)
-    return ForegroundObjects.of(path, {
-        image_id: found.values() for image_id, found in images.items()})
-
-
-def _check_fits(objects: ForegroundObjects, elements: list[Element], path: str) -> None:
-    """Check that a foreground file is of the same images and annotations.
-
-    Raises:
-        UserValueError: If an image with a target is not in it, or none of the targets.
-    """
-    known = set(objects.ids.tolist())
-    num_targets = num_known = 0
-    for record, target in targets_of(elements):
-        if str(record.image_id) not in objects.rows:
-            raise UserValueError(
-                f'{objects.path} has no image {record.image_id}, which {path} refers '
-                'to. Is it the foreground file of another benchmark?')
-        num_targets += 1
-        num_known += target.id in known
-    if num_targets and not num_known:
-        raise UserValueError(
-            f'{objects.path} has none of the {num_targets} objects that {path} refers '
-            'to. Is it the foreground file of another benchmark?')
-
-
-def _exists(path: str, folders: dict[str, set[str]]) -> bool:
-    """Whether there is a file; folders are listed once, which is faster than asking."""
-    folder, name = os.path.split(path)
-    if folder not in folders:
-        folders[folder] = (set(os.listdir(folder or '.'))
-                           if os.path.isdir(folder or '.') else set())
-    return name in folders[folder]

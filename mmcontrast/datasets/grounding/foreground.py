@@ -63,8 +63,8 @@ class ForegroundObjects:
                              | (boxes[:, 2:] < 0).any(1))
         if len(bad):
             raise UserValueError(
-                f'{path}: {len(bad)} objects have a box that is not finite or of '
-                f'negative size, the first: id {ids[bad[0]]}, bbox '
+                f'{path}: {len(bad)} of {len(ids)} objects have a box that is not '
+                f'finite or of negative size, the first: id {ids[bad[0]]}, bbox '
                 f'{boxes[bad[0]].tolist()}, area {areas[bad[0]]}.')
         return cls(path, ids, boxes, areas, rows)
 
@@ -126,8 +126,6 @@ def objects_of_coco(content: Mapping, path: str, crowds: str = 'drop'
         content: Lists images and annotations.
         path, crowds: See :func:`read_foreground`.
     """
-    if crowds not in CROWDS:
-        raise UserValueError(f'crowds must be one of {list(CROWDS)}, got {crowds!r}.')
     images: dict[str, list] = {str(entry['id']): [] for entry in content['images']}
     for annotation in content['annotations']:
         if crowds == 'drop' and annotation.get('iscrowd'):
@@ -141,3 +139,14 @@ def area_of(annotation: Mapping) -> float:
     """Area of an annotation: of its mask where it is written, else of its box."""
     area, (_, _, width, height) = annotation.get('area'), annotation['bbox']
     return width * height if area is None else area
+
+
+def check_crowds(crowds: str) -> str:
+    """The option, after a check.
+
+    Raises:
+        UserValueError: If it is unknown.
+    """
+    if crowds not in CROWDS:
+        raise UserValueError(f'crowds must be one of {list(CROWDS)}, got {crowds!r}.')
+    return crowds

@@ -6,6 +6,7 @@ label, category}]}``, whose categories are phrases. There are no masks.
 """
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import count
 
 from ...errors import UserValueError
 from .fields import box_field, field
@@ -24,21 +25,20 @@ def read_odvg(lines: list, path: str) -> GroundingFile:
     """
     objects: dict[str, dict[tuple, Target]] = defaultdict(dict)
     elements: list[Element] = []
-    num_phrases = num_objects = 0
+    numbers = count(1)
     for k, line in enumerate(lines, start=1):
         place = f'{path}, line {k}'
         name = field(line, 'filename', str, place)
+        width, height = (field(line, side, int, place) for side in ('width', 'height'))
         known = objects[name]
-        size = tuple(field(line, side, int, place) for side in ('width', 'height'))
         for text, boxes in _boxes_of_phrases(line, place).items():
             for box in boxes:
-                num_objects += box not in known
-                known.setdefault(box, _target(num_objects, box))
-            targets = tuple(dict.fromkeys(known[box].id for box in boxes))
-            by_id = {known[box].id: known[box] for box in boxes}
-            phrase = Phrase(text, tuple(by_id[i] for i in targets), num_phrases)
-            num_phrases += 1
-            elements.append((GroundingRecord(name, name, *size, (phrase,), place),))
+                if box not in known:
+                    known[box] = _target(next(numbers), box)
+            targets = dict.fromkeys(boxes)
+            phrase = Phrase(text, tuple(map(known.get, targets)), len(elements))
+            elements.append((GroundingRecord(
+                name, name, width, height, (phrase,), f'line {k}'),))
     return GroundingFile(path, 'odvg', {WHOLE_FILE: elements}, ForegroundObjects.of(
         path, {name: [(t.id, t.bbox, t.area) for t in found.values()]
                for name, found in objects.items()}))

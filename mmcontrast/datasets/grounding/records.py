@@ -3,7 +3,7 @@
 Every reader of this package returns a :class:`GroundingFile`, which
 :class:`~.dataset.GroundingDataset` and the tools read.
 """
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...errors import UserValueError, did_you_mean
@@ -119,3 +119,32 @@ class GroundingFile:
         if len(set(names)) < len(names) or not names:
             raise UserValueError(f'split must name each split once, got {names}.')
         return [element for name in names for element in self.splits[name]]
+
+
+def records_of(elements: Iterable[Element]) -> Iterator[GroundingRecord]:
+    """All records, one after the other."""
+    return (record for element in elements for record in element)
+
+
+def targets_of(elements: Iterable[Element]) -> Iterator[tuple[GroundingRecord, Target]]:
+    """All objects that are referred to, once for each record."""
+    for record in records_of(elements):
+        seen = {}
+        for phrase in record.phrases:
+            seen.update((target.id, target) for target in phrase.targets)
+        for target in seen.values():
+            yield record, target
+
+
+def referred_objects(elements: Iterable[Element], path: str) -> ForegroundObjects:
+    """The objects that phrases refer to, as foreground.
+
+    Args:
+        path: For messages.
+    """
+    images: dict[str, dict[int, tuple]] = {}
+    for record, target in targets_of(elements):
+        images.setdefault(str(record.image_id), {})[target.id] = (
+            target.id, target.bbox, target.area)
+    return ForegroundObjects.of(path, {
+        image_id: found.values() for image_id, found in images.items()})

@@ -32,23 +32,25 @@ def read_refs(refs: list, coco: Mapping, path: str, coco_path: str
     """
     images = {image['id']: image for image in coco['images']}
     annotations = {entry['id']: entry for entry in coco['annotations']}
-    reader = _Reader(images, annotations, coco_path)
+    reader = _Reader(images, annotations, path, coco_path)
     splits: dict[str, list[Element]] = {}
     for k, ref in enumerate(refs):
-        place = f'{path}: refs[{k}]'
-        record = reader.record(ref, place, k)
+        record = reader.record(ref, k)
         splits.setdefault(str(ref.get('split') or WHOLE_FILE), []).append((record,))
     return splits
 
 
 class _Reader:
-    def __init__(self, images: Mapping, annotations: Mapping, coco_path: str) -> None:
+    def __init__(self, images: Mapping, annotations: Mapping, path: str, coco_path: str
+                 ) -> None:
         self.images, self.annotations = images, annotations
-        self.coco_path = coco_path
+        self.path, self.coco_path = path, coco_path
         self._targets: dict[int, Target] = {}
         self._num_sentences = 0
 
-    def record(self, ref: Mapping, place: str, number: int) -> GroundingRecord:
+    def record(self, ref: Mapping, number: int) -> GroundingRecord:
+        where = f'refs[{number}]'
+        place = f'{self.path}: {where}'
         image_id = field(ref, 'image_id', (int, str), place)
         image = self.images.get(image_id)
         if image is None:
@@ -62,7 +64,7 @@ class _Reader:
         group = any(isinstance(s, Mapping) and 'exist' in s for s in sentences)
         return GroundingRecord(
             image_id, image['file_name'], image['width'], image['height'],
-            tuple(self._phrases(sentences, targets, place)), place,
+            tuple(self._phrases(sentences, targets, place)), where,
             group_id=ref.get('ref_id', number) if group else None)
 
     def _target(self, ann_id: int, image_id: int | str, place: str) -> Target:
@@ -84,7 +86,8 @@ class _Reader:
             if isinstance(sentence, str):
                 sentence = dict(raw=sentence)
             where = f'{place}: sentences[{k}]'
-            text = field(sentence, 'raw' if 'raw' in sentence else 'sent', str, where)
+            has_raw = isinstance(sentence, Mapping) and 'raw' in sentence
+            text = field(sentence, 'raw' if has_raw else 'sent', str, where)
             yield Phrase(text, targets if sentence.get('exist', True) else (),
                          sentence.get('sent_id', self._num_sentences))
             self._num_sentences += 1
