@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from ...models.functional import at_least_float
 from ...models.layers import SimpleFeaturePyramid
 from ...registry import MODELS
-from .losses import GroundingTargets, SetLoss, mask_loss
+from .losses import SetLoss, mask_loss
 from .mask_branch import UNetMaskDecoder, resize_aligned
-from .matching import match
+from .matching import match, referred_queries
 from .proposals import ProposalDecoder, Proposals
 from .refer_scoring import ContrastiveReferScoring
 from .target_discrimination import TargetDiscrimination
+from .targets import GroundingTargets
 
 # Side of a cell of the mask branch, in pixels of the image.
 MASK_STRIDE = 4
@@ -96,9 +97,8 @@ class PropVGHead(BaseModule):
         self.target_discrimination = TargetDiscrimination(
             channels, top_k=existence_top_k, pixel_token_layout=pixel_token_layout,
             **shared) if with_existence else None
-        self.set_loss = SetLoss(aux_weighting=aux_weighting)
-        self.det_weight, self.refer_weight = det_weight, refer_weight
-        self.existence_weight = existence_weight
+        self.set_loss = SetLoss(aux_weighting=aux_weighting, loss_weight=det_weight)
+        self.refer_weight, self.existence_weight = refer_weight, existence_weight
 
     def forward(self, image: Tensor, text: Tensor, padding: Tensor) -> HeadOutputs:
         """Propose, score and segment.
@@ -141,30 +141,18 @@ class PropVGHead(BaseModule):
             outputs: Of the forward pass.
             targets: Of the same B pairs, on the same device.
         """
-        proposals = outputs.proposals
-        with torch.autocast(outputs.refer.device.type, enabled=False):
-            pairs = match(proposals.logits[-1], proposals.boxes[-1], targets)
+        logits, boxes = outputs.proposals.logits, outputs.proposals.boxes
+        # Cross-entropy of probabilities is not for half types.
+        with torch.autocast(boxes.device.type, enabled=False):
+            matches = match(logits[-1], boxes[-1], targets)
+            meant = referred_queries(matches, targets, boxes.shape[2])
             losses = dict(
-                loss_mask=mask_loss(at_least_float(outputs.mask_logits), targets.masks),
-                loss_det=self.det_weight * self.set_loss(proposals, targets, pairs),
+                loss_det=self.set_loss(logits, boxes, targets, matches),
+                loss_mask=mask_loss(outputs.mask_logits, targets.masks),
                 loss_refer=self.refer_weight * F.binary_cross_entropy(
-                    outputs.refer, refer_targets(outputs.refer, targets, pairs)))
+                    outputs.refer, meant.to(outputs.refer)))
             if outputs.exists is not None:
-                losses['loss_label_nt'] = self.existence_weight * (
-                    F.binary_cross_entropy(
+                losses['loss_label_nt'] = (
+                    self.existence_weight * F.binary_cross_entropy(
                         outputs.exists, targets.exists.to(outputs.exists)))
         return losses
-
-
-def refer_targets(refer: Tensor, targets: GroundingTargets,
-                  pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """(B, Q), 1 for queries that are matched to a referred object, else 0.
-
-    A referred object without a query (there are more objects than queries) leaves no
-    trace.
-    """
-    wanted = torch.zeros_like(refer)
-    for row, (query, thing), referred in zip(wanted, pairs, targets.referred,
-                                             strict=True):
-        row[query] = referred[thing].to(row)
-    return wanted

@@ -14,7 +14,7 @@ from ...registry import MODELS
 from ...structures import PhrasePrediction
 from ...structures.grounding import MASK_RESIZES
 from .head import HeadOutputs
-from .losses import GroundingTargets
+from .targets import GroundingTargets
 
 TEST_DEFAULTS = dict(score_thr=0.7, mask_thr=0.5, mask_resize='nearest', nms_iou=None,
                      empty_mask=False, rescale=False)
@@ -71,17 +71,18 @@ class PropVG(BaseModel):
             inputs: (B, 3, H, W) normalized images, all resized to this size without
                 keeping their ratio.
             data_samples: B samples with the phrase as ``text``.
-            mode: ``loss`` gives named scalars, ``predict`` the samples with predictions,
-                ``tensor`` the outputs of the head.
+            mode: ``loss`` gives named scalars, ``predict`` the samples with
+                predictions, ``tensor`` the outputs of the head.
 
         Raises:
-            ValueError: If a phrase is empty or too long, see the tokenizer.
+            ValueError: If a sample has no phrase, or an empty or too long one (see the
+                tokenizer), or its image was padded.
         """
         if mode not in ('loss', 'predict', 'tensor'):
             raise ValueError(
                 f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}.")
         outputs = self._outputs(self.encoder.embed_images(inputs),
-                                [sample.text for sample in data_samples])
+                                checked_phrases(data_samples, inputs))
         if mode == 'loss':
             targets = grounding_targets(data_samples, inputs)
             return self.head.loss(outputs, targets)
@@ -92,10 +93,26 @@ class PropVG(BaseModel):
     def _outputs(self, patches: Tensor, phrases: Sequence[str]) -> HeadOutputs:
         """Embedded images (B, C, h, w) and B phrases -> what the head says."""
         tokens = self.tokenizer(phrases)
+        self._check_ids(tokens.ids)
         ids, padding = (x.to(patches.device, non_blocking=True)
                         for x in (tokens.ids, tokens.padding))
         pair = self.encoder.encode(patches, ids, padding)
         return self.head(pair.image, pair.text, padding)
+
+    def _check_ids(self, ids: Tensor) -> None:
+        """Ids of another vocabulary would be an error of the device, without a text.
+        """
+        rows = self.encoder.text_embed.num_embeddings
+        if ids.max() >= rows:
+            raise UserValueError(
+                f'The tokenizer gives the id {ids.max()}, but the text table of the '
+                f'encoder has {rows} rows: set vocab_size of the encoder to the '
+                f'{self.tokenizer.num_ids} of {self.tokenizer.model_file}, or take the '
+                'tokenizer file that belongs to the weights.')
+
+    def check_phrases(self, phrases: Sequence[str]) -> None:
+        """Check phrases before anything is computed; see :class:`GroundsPhrases`."""
+        self.tokenizer(phrases)
 
     @torch.no_grad()
     def ground(self, images: Tensor, phrases: Sequence[Sequence[str]],
@@ -157,6 +174,31 @@ class PropVG(BaseModel):
         if self.test_cfg['empty_mask']:
             mask = mask & (found.scores.max() > self.test_cfg['score_thr'])
         return mask
+
+
+def checked_phrases(data_samples: Sequence[DetDataSample], inputs: Tensor) -> list[str]:
+    """The phrases of samples.
+
+    Args:
+        data_samples: With the phrase as ``text``.
+        inputs: (B, 3, H, W) images.
+
+    Raises:
+        UserValueError: If a sample has no phrase, or if its image was padded to
+            ``inputs``: boxes and masks would be wrong.
+    """
+    size = tuple(inputs.shape[-2:])
+    for sample in data_samples:
+        if 'text' not in sample:
+            raise UserValueError(
+                'A data sample has no phrase: PropVG reads it from the metainfo '
+                "'text', which PackGrounding writes.")
+        if tuple(sample.get('img_shape', size)[:2]) != size:
+            raise UserValueError(
+                f'An image of (height, width) {tuple(sample.img_shape[:2])} was padded '
+                f'to {size}. PropVG needs images resized to one size without keeping '
+                'their ratio: ResizeGrounding.')
+    return [sample.text for sample in data_samples]
 
 
 def grounding_targets(data_samples: Sequence[DetDataSample], inputs: Tensor
