@@ -1,6 +1,5 @@
 """Draw score maps as heat maps over an image, one tile per text, one color scale."""
 import math
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .sheet import fitted_size, truncate_left
+from .sheet import fitted_size, tile_columns, truncate_left, wrap_text
 
 _GAP, _TEXT, _LINE, _HEAD = 8, 14, 17, 34
 # Room for the peak beside its text, and for the name beside the scale.
@@ -83,10 +82,10 @@ def score_map_sheet(image: np.ndarray, scores: Tensor, texts: Sequence[str], nam
     large = upsample_to_image(scores, (height, width), covered).cpu().numpy()
     low, high = limits or (float(large.min()), float(large.max()))
     font = ImageFont.load_default(_TEXT)
-    captions = [_wrapped(text, width - _NUMBER, font) for text in texts]
+    captions = [wrap_text(text, width - _NUMBER, font) for text in texts]
     caption_height = _LINE * max(map(len, captions)) + _GAP
     across, down = width + _GAP, height + caption_height + _GAP
-    columns = _columns(count, across, down)
+    columns = tile_columns(count, across, down, _NARROWEST)
     sheet = Image.new('RGB', (
         _GAP + columns * across, _HEAD + math.ceil(count / columns) * down), 'white')
     draw = ImageDraw.Draw(sheet)
@@ -116,17 +115,6 @@ def peak_cosine(scores: Tensor, covered: tuple[float, float] = (1.0, 1.0)) -> fl
 def _tile(count: int) -> int:
     """Longest side of a tile; more tiles are smaller."""
     return 280 if count <= 6 else 220 if count <= 12 else 170 if count <= 24 else 140
-
-
-def _columns(count: int, across: int, down: int) -> int:
-    """Columns for a sheet about 1.5 times as wide as high, with few empty tiles.
-
-    As many as the name and the scale need beside each other, too.
-    """
-    ideal = max(round(math.sqrt(1.5 * count * down / across)),
-                math.ceil(_NARROWEST / across))
-    return min((ideal, ideal + 1, max(ideal - 1, math.ceil(_NARROWEST / across))),
-               key=lambda columns: -count % columns)
 
 
 def _scale(sheet: Image.Image, draw: ImageDraw.ImageDraw, font, low: float, high: float,
@@ -178,12 +166,3 @@ def _caption(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont,
     for i, line in enumerate(lines):
         draw.text((place[0], place[1] + i * _LINE), line, _INK, font)
     draw.text((place[0] + width, place[1]), f'{peak:.2f}', _PALE, font, anchor='ra')
-
-
-def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
-    """A text on two lines at most."""
-    letters = max(4, int(width / font.getlength('n')))
-    lines = textwrap.wrap(text, letters)
-    if len(lines) > 2:
-        lines = [lines[0], f'{lines[1][:max(1, letters - 3)]}...']
-    return lines

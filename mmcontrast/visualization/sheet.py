@@ -1,4 +1,6 @@
 """Lay out images in rows, with names below and legends beside them."""
+import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -90,3 +92,26 @@ def truncate_left(line: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     while line and font.getlength(f'...{line}') > width:
         line = line[1:]
     return f'...{line}'
+
+
+def wrap_text(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
+    """A text on two lines of about ``width`` pixels at most."""
+    letters = max(4, int(width / font.getlength('n')))
+    lines = textwrap.wrap(text, letters)
+    if len(lines) > 2:
+        lines = [lines[0], f'{lines[1][:max(1, letters - 3)]}...']
+    return lines
+
+
+def tile_columns(count: int, across: int, down: int, narrowest: int) -> int:
+    """Columns for a sheet about 1.5 times as wide as high, with few empty tiles.
+
+    Args:
+        count: Tiles.
+        across, down: Width and height of a tile with its margins, in pixels.
+        narrowest: Width in pixels that the sheet needs for what stands above.
+    """
+    fewest = math.ceil(narrowest / across)
+    ideal = max(round(math.sqrt(1.5 * count * down / across)), fewest)
+    return min((ideal, ideal + 1, max(ideal - 1, fewest)),
+               key=lambda columns: -count % columns)
