@@ -1,6 +1,7 @@
-"""Represent what a grounding model predicts for one phrase about one image."""
-from dataclasses import dataclass
+"""Represent what a grounding model predicts for a phrase, and what is found by it."""
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -62,3 +63,31 @@ class PhrasePrediction:
             return logits[0, 0].sigmoid() >= mask_thr
         binary = (logits.sigmoid() >= mask_thr).to(torch.uint8)
         return functional.interpolate(binary, (height, width))[0, 0].bool()
+
+
+@dataclass(frozen=True, eq=False)
+class GroundedPhrase:
+    """What was found for a phrase in an image, after thresholds.
+
+    Attributes:
+        phrase: As it was given.
+        exists: Whether the image shows what the phrase describes.
+        exists_prob: Probability of that in [0, 1]; None for a model without an
+            existence branch, where the scores alone decide.
+        boxes_xyxy: (N, 4) float32 in pixels of the image, the best score first; none
+            if ``exists`` is False.
+        scores: (N,) float32 in [0, 1].
+        mask: (H, W) bool at the size of the image, of all that the phrase describes;
+            empty if ``exists`` is False.
+        proposals_xyxy: (Q, 4) float32, all proposals, the best score first.
+        proposal_scores: (Q,) float32.
+    """
+
+    phrase: str
+    exists: bool
+    exists_prob: float | None
+    boxes_xyxy: np.ndarray
+    scores: np.ndarray
+    mask: np.ndarray
+    proposals_xyxy: np.ndarray = field(repr=False)
+    proposal_scores: np.ndarray = field(repr=False)

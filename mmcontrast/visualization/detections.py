@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.visualization import Visualizer
 from PIL import Image
 
-from .sheet import SheetRow, fitted_size, image_sheet
+from .sheet import SheetRow, fitted_size, image_sheet, text_color
 
 # Lines of a legend.
 _NAMED = 20
@@ -70,16 +70,10 @@ def _with_instances(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray,
     pen.draw_texts(
         texts, corners, font_sizes=11,
         horizontal_alignments=['right' if end else 'left' for end in ends.tolist()],
-        colors=[_text_color(shade) for shade in shades],
+        colors=[text_color(shade) for shade in shades],
         bboxes=[dict(facecolor=tuple(value / 255 for value in shade), alpha=0.9,
                      pad=1.5, edgecolor='none') for shade in shades])
     return pen.get_image()
-
-
-def _text_color(background: tuple[int, int, int]) -> str:
-    """Black or white, whichever can be read on a color."""
-    luma = 0.299 * background[0] + 0.587 * background[1] + 0.114 * background[2]
-    return 'black' if luma > 140 else 'white'
 
 
 @cache

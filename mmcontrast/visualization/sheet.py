@@ -115,3 +115,9 @@ def tile_columns(count: int, across: int, down: int, narrowest: int) -> int:
     ideal = max(round(math.sqrt(1.5 * count * down / across)), fewest)
     return min((ideal, ideal + 1, max(ideal - 1, fewest)),
                key=lambda columns: -count % columns)
+
+
+def text_color(background: tuple[int, int, int]) -> str:
+    """Black or white, whichever can be read on a color."""
+    luma = 0.299 * background[0] + 0.587 * background[1] + 0.114 * background[2]
+    return 'black' if luma > 140 else 'white'
