@@ -1,19 +1,27 @@
-"""Segment images, detect objects in them or place objects, with a trained model.
+"""Segment images, detect, ground or place objects in them, with a trained model.
 
     python tools/infer.py CONFIG CHECKPOINT photo.jpg --out result.png
     python tools/infer.py CONFIG CHECKPOINT my/photos --classes "sky;tree;a red car"
+    python tools/infer.py CONFIG CHECKPOINT my/photos --phrases "the left cup;a dog"
     python tools/infer.py CONFIG CHECKPOINT my/scenes --objects cup.png lamp.png
 
 CONFIG is that of a segmentor or detector, of mmcontrast, mmseg or mmdet, or of a method
-that registers an inferencer, such as TopNet; CHECKPOINT its weights. A folder given as
---out gets each image with its result and a legend (NAME.jpg); of segmentors a label map
-(labels/NAME.png, a class index per pixel), of detectors boxes and masks in COCO's
-format (annotations.json); and classes.txt, the classes in the order of the labels.
+that registers an inferencer, such as PropVG or TopNet; CHECKPOINT its weights. A folder
+given as --out gets each image with its result and a legend (NAME.jpg); of segmentors a
+label map (labels/NAME.png, a class index per pixel), of detectors boxes and masks in
+COCO's format (annotations.json); and classes.txt, the classes in the order of the
+labels.
 
 --classes is for models that read class texts (DenseCLIP, DITO). Texts that differ from
 those of the training need no new training. A segmentor then decides by the score map
 alone, so also name the rest, such as "background"; a DenseCLIP detector finds the
 objects that it was trained to find, and labels each box with the text that fits best.
+
+--phrases is for models that ground phrases (PropVG): what each phrase describes, and
+whether it is there at all. A folder given as --out gets drawn images (NAME.jpg) and
+annotations.json in COCO's format: boxes with scores and masks, the phrases as its
+categories, and "phrases", which says of every phrase whether it exists. A file given as
+--phrases holds a phrase a line, or lists phrases for each image (CSV, TSV, JSON).
 
 --objects is for models that place objects (TopNet): cut-outs with an alpha channel, or
 images with --masks. Several objects do not overlap. A folder given as --out
@@ -36,13 +44,28 @@ def main(argv: Sequence[str] | None = None) -> None:
                         help='folder for drawn images and results, or an image file '
                         'for a single image')
     parser.add_argument('--score-thr', type=float, metavar='S',
-                        help='detectors leave out boxes below (default: 0.3; those of '
-                        'an open vocabulary 0.05)')
+                        help='leave out boxes below (default: 0.3 for detectors; 0.05 '
+                        'with an open vocabulary; for phrases that of the config)')
+    add_grounding_arguments(parser)
     add_placement_arguments(parser)
     arguments = vars(parser.parse_args(argv))
     with error_exit(parser):
         found = infer(**arguments)
     print(found.summary())
+
+
+def add_grounding_arguments(parser: ArgumentParser) -> None:
+    """What only models take that ground phrases."""
+    add = parser.add_argument_group('models that ground phrases').add_argument
+    add('--phrases', metavar="'the left cup;a dog'",
+        help='what to find; or a text file, a phrase a line, or a CSV, TSV or JSON '
+        'file with phrases for each image')
+    add('--calibration', metavar='FILE',
+        help='thresholds of tools/analysis/calibrate.py, in place of --score-thr')
+    add('--top-k', type=int, metavar='K',
+        help='boxes per phrase at most (default: all)')
+    add('--proposals', action='store_true', default=None,
+        help='also draw all proposals with their scores (proposals/NAME.jpg)')
 
 
 def add_placement_arguments(parser: ArgumentParser) -> None:

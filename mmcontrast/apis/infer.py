@@ -18,8 +18,9 @@ class InferenceSummary:
 
     Attributes:
         out: Image file, or folder of drawn images and results.
-        totals: Pixels or boxes of each class that was found, most first; of models that
-            place objects, in how many images each object has a place.
+        totals: Pixels or boxes of each class that was found, most first; boxes of each
+            phrase, 0 for those that were not found; of models that place objects, in
+            how many images each object has a place.
         unit: 'pixels', 'boxes' or 'placements'.
         count: Images with a result.
         skipped: A sentence for each image that could not be used.
@@ -57,7 +58,7 @@ def infer(config: str, checkpoint: str, images: Sequence[str],
           device: str | None = None, score_thr: float | None = None,
           batch_size: int = 4, workers: int = 2, cfg_options: dict | None = None,
           progress: bool = True, **options: Any) -> InferenceSummary:
-    """Segment images, detect objects in them or place objects; write what is found.
+    """Segment images, detect, ground or place objects; write what is found.
 
     Args:
         config: Config of a segmentor or detector, of ours, mmseg or mmdet, or of any
@@ -76,7 +77,9 @@ def infer(config: str, checkpoint: str, images: Sequence[str],
         workers: Processes that read images, where there are many.
         cfg_options: Overrides of the config, dotted keys.
         progress: Show a bar where there are several images.
-        options: What only models of some kind take, such as ``objects`` of
+        options: What only models of some kind take, such as ``phrases`` of
+            :meth:`~mmcontrast.apis.inferencers.GroundingInferencer.stream` or
+            ``objects`` of
             :meth:`~mmcontrast.apis.inferencers.PlacementInferencer.stream`; None counts
             as not given.
 

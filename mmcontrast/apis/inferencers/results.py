@@ -70,7 +70,7 @@ class Segmentation:
         """
         labels = np.unique(self.labels).tolist()
         return [dict(image_id=image_id, category_id=label + 1, iscrowd=0,
-                     **_mask_fields(self.labels == label)) for label in labels]
+                     **mask_fields(self.labels == label)) for label in labels]
 
     def write(self, folder: Path, stem: str) -> Path:
         """Write the labels as a PNG of one channel, ``labels/STEM.png``."""
@@ -136,7 +136,7 @@ class Detection:
             sides = [round(x, 2) for x in (left, top, right - left, bottom - top)]
             row = dict(area=round(sides[2] * sides[3], 2))
             if self.masks is not None:
-                row = _mask_fields(self.masks[i])
+                row = mask_fields(self.masks[i])
             found.append(row | dict(
                 image_id=image_id, category_id=label + 1, bbox=sides,
                 score=round(score, 4), iscrowd=0))
@@ -251,7 +251,7 @@ def _tally(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
     return totals
 
 
-def _mask_fields(mask: np.ndarray) -> dict:
+def mask_fields(mask: np.ndarray) -> dict:
     """``segmentation``, ``area`` and ``bbox`` of an (H, W) bool mask."""
     from pycocotools import mask as coco
     lengths = coco.encode(np.asfortranarray(mask.astype(np.uint8)))

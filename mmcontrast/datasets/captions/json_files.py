@@ -12,7 +12,7 @@ LAYOUTS = """one of
   Karpathy split: {"images": [{"filename", "split", "sentences": [{"raw"}]}]}
   list: [{"image": PATH, "caption": TEXT or [TEXT, ...]}], also one object a line"""
 _IMAGE_KEYS = ('image', 'img_path', 'image_path', 'file_name', 'filename', 'filepath')
-_CAPTION_KEYS = ('caption', 'captions', 'text', 'texts')
+_CAPTION_KEYS = ('caption', 'captions', 'text', 'texts', 'phrase', 'phrases')
 
 
 def read_json(ann_file: str, layout: str = 'auto', split: Collection[str] = (),

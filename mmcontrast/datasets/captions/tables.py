@@ -13,7 +13,7 @@ from .entries import Entry, is_url
 #: Names of columns that are recognized in a header, in lower case.
 IMAGE_COLUMNS = ('filepath', 'file_path', 'image_path', 'img_path', 'path', 'filename',
                  'file_name', 'image', 'image_url', 'url')
-CAPTION_COLUMNS = ('title', 'caption', 'text', 'sentence', 'raw')
+CAPTION_COLUMNS = ('title', 'caption', 'text', 'sentence', 'raw', 'phrase')
 # Captions of web pages may be long; csv's own limit is 131,072.
 _LONGEST_FIELD = 1 << 27
 
