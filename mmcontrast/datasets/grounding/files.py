@@ -57,7 +57,7 @@ def read_grounding(path: str | Path, format: str = 'auto',
             raise UserValueError(f'{name} belongs to files of format {kind!r}; {path} '
                                  f'is {found!r}. Leave {name} out.')
     if found == 'odvg':
-        file = read_odvg(content, path)
+        file = read_odvg(content if isinstance(content, list) else [content], path)
     elif found == 'refs':
         file = _with_annotations(content, path, instances, crowds)
     else:

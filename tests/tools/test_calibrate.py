@@ -1,0 +1,138 @@
+"""Thresholds of real models, chosen on labeled images."""
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip('mmdet')
+from mmcontrast.apis.analysis.calibrate import calibrate
+from mmcontrast.apis.inferencers import open_inferencer
+from mmcontrast.errors import DataError, UserValueError
+from mmcontrast.evaluation.calibration_file import read_calibration
+from tests.helpers import tiny_dito
+from tests.helpers.processes import ROOT, call_tool, run_python
+from tests.tools.test_infer import FCN, RETINANET, write
+
+pytestmark = pytest.mark.usefixtures('scope_as_it_was')
+TOOL = ROOT / 'tools/analysis/calibrate.py'
+CLASSES = tiny_dito.CLASSES
+# So that a class has a box in every image.
+MANY = {'model.test_cfg.rcnn.max_per_img': 300}
+
+
+@pytest.fixture(scope='module')
+def dito(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('calibrate')
+    config, checkpoint, _ = tiny_dito.write_files(folder)
+    return folder, config, checkpoint
+
+
+@pytest.fixture(scope='module')
+def photos(dito):
+    folder = dito[0] / 'photos'
+    folder.mkdir()
+    for seed in range(20):
+        pixels = tiny_dito.image(seed=seed).permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / f'{seed:02}.png')
+    return folder
+
+
+def labels(folder, classes=CLASSES, count=20, name='labels.json'):
+    """A COCO file in which image i shows class i % 3, where the bright square is."""
+    content = dict(
+        images=[dict(id=i, file_name=f'{i:02}.png', width=64, height=64)
+                for i in range(count)],
+        categories=[dict(id=k, name=text) for k, text in enumerate(classes)],
+        annotations=[dict(id=i, image_id=i, category_id=i % len(classes),
+                          bbox=[8, 8, 32, 32]) for i in range(count)])
+    path = folder / name
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture(scope='module')
+def report(dito, photos):
+    folder, config, checkpoint = dito
+    return calibrate(config, checkpoint, labels(folder), photos,
+                     folder / 'new' / 'calibration.json', recall=0.9, workers=0,
+                     cfg_options=MANY, progress=False)
+
+
+def test_the_file_says_what_the_model_does_at_its_threshold(dito, photos, report):
+    chosen = read_calibration(report.file)
+    assert chosen == report.calibration and chosen.exists_thr is None
+    assert (chosen.num_present, chosen.num_absent) == (20, 40)
+    assert chosen.model == 'tiny.py, tiny.pth'
+    # Asked anew, without the code of the calibration.
+    infer = open_inferencer(*dito[1:], cfg_options=MANY)
+    found = infer(str(photos), classes=list(CLASSES), score_thr=0.0, workers=0,
+                  progress=False)
+    kept = np.array([[any(result.scores[result.labels == k] > chosen.score_thr)
+                      for k in range(3)] for result in found])
+    present = np.arange(20)[:, None] % 3 == np.arange(3)
+    assert kept[present].mean() == chosen.recall >= 0.9
+    assert kept[~present].mean() == chosen.false_positive_rate
+    low, high = report.recall_interval
+    assert low < chosen.recall <= high <= 1
+
+
+def test_the_plot_is_drawn_beside_the_file(report):
+    assert report.plot == report.file.with_suffix('.png')
+    with Image.open(report.plot) as image:
+        assert image.size == (1210, 550)
+
+
+def test_a_file_of_phrases_calibrates_a_detector_too(dito, photos):
+    """Lines of ODVG: nothing is absent, so that only the recall is known."""
+    folder, config, checkpoint = dito
+    path = folder / 'phrases.jsonl'
+    path.write_text('\n'.join(json.dumps(dict(
+        filename=f'{i:02}.png', width=64, height=64, grounding=dict(
+            caption='', regions=[dict(bbox=[8, 8, 40, 40], phrase=f'a {color} thing')]))
+    ) for i, color in enumerate(['red', 'gray'] * 10)))
+    done = call_tool(TOOL, config, checkpoint, path, '--images', photos, '--workers', 0,
+                     '--out', folder / 'phrases.json', '--recall', 1)
+    assert done.returncode == 0, done.stderr
+    assert '20 images, 20 phrases that are there and 0 that are not.' in done.stdout
+    assert '100.0 % of the phrases that are there keep a box (95 % interval 84 to 100' \
+        in done.stdout
+    assert 'no phrase is absent' in done.stdout
+    assert read_calibration(folder / 'phrases.json').false_positive_rate is None
+
+
+def test_a_detector_of_fixed_classes_takes_its_own(tmp_path, photos):
+    config, checkpoint = write(tmp_path, 'retinanet', RETINANET)
+    settings = dict(images=photos, out=tmp_path / 'c.json', workers=0, progress=False)
+    found = calibrate(config, checkpoint, labels(tmp_path, ('Dog', 'cat')), **settings)
+    assert found.calibration.num_absent == 20
+    with pytest.raises(UserValueError, match="knows no class 'brid': did you mean"):
+        calibrate(config, checkpoint, labels(tmp_path, ('dog', 'brid')), **settings)
+
+
+def test_too_few_images_are_refused(dito, photos):
+    folder, config, checkpoint = dito
+    path = labels(folder, count=19, name='few.json')
+    done = run_python([sys.executable, TOOL, config, checkpoint, path, '--images',
+                       photos, '--out', folder / 'few.out.json'], capture_output=True)
+    assert done.returncode == 1
+    assert 'has 19 images with phrases' in done.stderr and 'Label more' in done.stderr
+    assert not (folder / 'few.out.json').exists()
+
+
+def test_what_cannot_be_calibrated_is_said(dito, photos, tmp_path):
+    folder, config, checkpoint = dito
+    path = labels(folder, name='again.json')
+    settings = dict(workers=0, progress=False)
+    with pytest.raises(UserValueError, match='would overwrite'):
+        calibrate(config, checkpoint, path, photos, path, **settings)
+    segmentor = write(tmp_path, 'fcn', FCN)
+    with pytest.raises(UserValueError, match='gives no scores for texts'):
+        calibrate(*segmentor, path, photos, tmp_path / 'c.json', **settings)
+    for file in photos.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / '07.png').write_bytes(b'nothing')
+    with pytest.raises(DataError, match='1 of 20 images cannot be used.*07.png'):
+        calibrate(config, checkpoint, path, tmp_path, tmp_path / 'c.json', **settings)
+    assert not (tmp_path / 'c.json').exists()
