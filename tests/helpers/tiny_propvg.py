@@ -86,3 +86,17 @@ def image(width: int = 128, height: int = 96, seed: int = 0) -> np.ndarray:
     made[height // 8:height // 2, width // 8:width // 2] = (200, 30, 40)
     made[height // 2:-8, width // 2:-8] = (40, 30, 200)
     return made.astype(np.uint8)
+
+
+def write_files(folder, **changes) -> tuple[str, str]:
+    """Config and checkpoint of :func:`build`, for tests of tools; their paths."""
+    paths = folder / 'tiny_propvg.py', folder / 'tiny_propvg.pth'
+    paths[0].write_text(
+        f"default_scope = 'mmcontrast'\nmodel = {config(**changes)!r}\n"
+        'test_dataloader = dict(dataset=dict(pipeline=[\n'
+        "    dict(type='LoadGroundingImage'),\n"
+        "    dict(type='LoadGroundingAnnotations'),\n"
+        f"    dict(type='ResizeGrounding', scale={SIZE}),\n"
+        "    dict(type='PackGrounding')]))\n")
+    torch.save(dict(state_dict=build(**changes).state_dict(), meta={}), paths[1])
+    return tuple(map(str, paths))
