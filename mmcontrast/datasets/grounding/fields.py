@@ -14,13 +14,13 @@ def field(entry: object, key: str, kinds: type | tuple[type, ...], place: str):
         UserValueError: If the entry is no object, the key is missing, or its value of
             another type; ``place`` says where it stands.
     """
-    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
-    if not isinstance(entry, Mapping):
+    if not isinstance(entry, dict):
         raise UserValueError(
             f'{place} must be an object with {key!r}, got {str(entry)[:80]}.')
     value = entry.get(key)
     if not isinstance(value, kinds) or isinstance(value, bool):
-        expected = ' or '.join(_WORDS[kind] for kind in kinds)
+        expected = ' or '.join(_WORDS[kind] for kind in (
+            kinds if isinstance(kinds, tuple) else (kinds,)))
         found = (f'got {str(value)[:80]!r}' if key in entry else
                  f'which is missing; it has {sorted(map(str, entry))}')
         raise UserValueError(f'{place}: {key!r} must be {expected}, {found}.')

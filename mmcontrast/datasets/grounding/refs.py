@@ -61,7 +61,7 @@ class _Reader:
         ids = [] if ref.get('no_target') else _ids(ref.get('ann_id'), place)
         targets = tuple(self._target(i, image_id, place) for i in ids)
         sentences = field(ref, 'sentences', list, place)
-        group = any(isinstance(s, Mapping) and 'exist' in s for s in sentences)
+        group = any(isinstance(s, dict) and 'exist' in s for s in sentences)
         return GroundingRecord(
             image_id, image['file_name'], image['width'], image['height'],
             tuple(self._phrases(sentences, targets, place)), where,
@@ -76,9 +76,11 @@ class _Reader:
             raise UserValueError(
                 f'{place}: ann_id {ann_id} {where} of {self.coco_path}. Are these the '
                 'annotations of another benchmark?')
-        # One object for all refs to an annotation, so that pickling stores it once.
-        return self._targets.setdefault(ann_id, Target(
-            ann_id, entry['bbox'], entry.get('segmentation') or None, area_of(entry)))
+        if ann_id not in self._targets:
+            self._targets[ann_id] = Target(
+                ann_id, entry['bbox'], entry.get('segmentation') or None,
+                area_of(entry))
+        return self._targets[ann_id]
 
     def _phrases(self, sentences: list, targets: tuple[Target, ...], place: str
                  ) -> Iterator[Phrase]:
@@ -86,7 +88,7 @@ class _Reader:
             if isinstance(sentence, str):
                 sentence = dict(raw=sentence)
             where = f'{place}: sentences[{k}]'
-            has_raw = isinstance(sentence, Mapping) and 'raw' in sentence
+            has_raw = isinstance(sentence, dict) and 'raw' in sentence
             text = field(sentence, 'raw' if has_raw else 'sent', str, where)
             yield Phrase(text, targets if sentence.get('exist', True) else (),
                          sentence.get('sent_id', self._num_sentences))
