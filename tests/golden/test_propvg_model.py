@@ -8,8 +8,10 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
 
 from mmcontrast.methods.propvg.names import our_weights
+from mmcontrast.methods.propvg.propvg import ranked
 from mmcontrast.methods.propvg.tokenizer import TextTokens
 from mmcontrast.registry import MODELS
+from mmcontrast.structures import PhrasePrediction
 from mmcontrast.testing import fill
 from tests.helpers.propvg_case import Case, padding_mask
 
@@ -110,3 +112,12 @@ def samples(boxes: tuple) -> list[DetDataSample]:
             sample.gt_mask[top:bottom, left:right] = 1
         made.append(sample)
     return made
+
+
+@pytest.mark.parametrize('output, nms_iou', [('keep', 0.7), ('keep_05', 0.5)])
+def test_nms(output, nms_iou):
+    case = Case('nms')
+    boxes, scores = (torch.from_numpy(case.arrays[f'in_{name}'])
+                     for name in ('boxes', 'scores'))
+    found = PhrasePrediction(boxes, scores, None, torch.zeros(1, 1))
+    case.check({output: ranked(found, nms_iou)})

@@ -112,12 +112,13 @@ class PropVGHead(BaseModule):
         for_boxes, for_mask = zip(*(x.chunk(2, 1) for x in levels), strict=True)
         proposals = self.proposal_decoder(for_boxes)
         pixels, low_mask_logits = self.mask_decoder(for_mask)
+        low_mask_logits = at_least_float(low_mask_logits)
         query = self.refer_adapter(proposals.states)
         refer = self.refer_scoring(query, self.text_embedding(text), padding)
         exists = None
         if self.target_discrimination is not None:
-            low_mask = at_least_float(low_mask_logits).sigmoid()
-            exists = self.target_discrimination(query, refer, pixels, low_mask)
+            exists = self.target_discrimination(
+                query, refer, pixels, low_mask_logits.sigmoid())
         height, width = low_mask_logits.shape[-2:]
         mask_logits = resize_aligned(
             low_mask_logits, (MASK_STRIDE * height, MASK_STRIDE * width))

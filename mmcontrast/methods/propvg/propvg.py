@@ -150,7 +150,7 @@ class PropVG(BaseModel):
         """
         for sample, found in zip(data_samples, self._predictions(outputs), strict=True):
             height, width = sample.ori_shape[:2]
-            order = self._ranked(found)
+            order = ranked(found, self.test_cfg['nms_iou'])
             sample.pred_instances = InstanceData(
                 bboxes=found.boxes(height, width)[order], scores=found.scores[order],
                 labels=torch.zeros_like(order))
@@ -161,12 +161,6 @@ class PropVG(BaseModel):
                 sample.set_field(found.exists, 'pred_exists')
         return list(data_samples)
 
-    def _ranked(self, found: PhrasePrediction) -> Tensor:
-        """Indices of the proposals that are kept, the best first."""
-        if self.test_cfg['nms_iou'] is None:
-            return found.scores.argsort(descending=True, stable=True)
-        return nms(found.boxes_norm, found.scores, self.test_cfg['nms_iou'])
-
     def _mask(self, found: PhrasePrediction, height: int, width: int) -> Tensor:
         """(height, width) bool."""
         mask = found.mask(height, width, self.test_cfg['mask_thr'],
@@ -174,6 +168,18 @@ class PropVG(BaseModel):
         if self.test_cfg['empty_mask']:
             mask = mask & (found.scores.max() > self.test_cfg['score_thr'])
         return mask
+
+
+def ranked(found: PhrasePrediction, nms_iou: float | None = None) -> Tensor:
+    """Indices of proposals, the best first.
+
+    Args:
+        found: Q proposals.
+        nms_iou: Leave out proposals that overlap a better one by more; None: none.
+    """
+    if nms_iou is None:
+        return found.scores.argsort(descending=True, stable=True)
+    return nms(found.boxes_norm, found.scores, nms_iou)
 
 
 def checked_phrases(data_samples: Sequence[DetDataSample], inputs: Tensor) -> list[str]:
