@@ -58,7 +58,7 @@ class MultiwayEncoder(nn.Module):
         self.embed_positions = nn.ModuleDict(dict(
             A=nn.Embedding(vision_positions, dims),
             B=nn.Embedding(text_positions, dims)))
-        rates = torch.linspace(0, drop_path, depth).tolist()
+        rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
         self.layers = nn.ModuleList(
             MultiwayLayer(dims, heads, feedforward, rate) for rate in rates)
         self.layer_norm = Multiway(lambda: nn.LayerNorm(dims))
