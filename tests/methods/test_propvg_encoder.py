@@ -2,7 +2,8 @@
 import pytest
 import torch
 
-from mmcontrast.methods.propvg.beit3 import BEiT3, resize_positions
+from mmcontrast.methods.propvg.beit3 import BEiT3
+from mmcontrast.methods.propvg.beit3_weights import resize_positions
 from mmcontrast.registry import MODELS
 from tests.helpers.propvg_case import padding_mask
 

@@ -2,20 +2,14 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...errors import UserValueError
-from ...models.functional import at_least_float
 from ...models.layers import ConvStem
 from ...registry import MODELS
+from .beit3_weights import FIRST_PATCH, OFFSET, POSITIONS, resize_positions
 from .multiway import MultiwayEncoder
-
-# Rows of a position table that are never read: its tokens begin at row 2.
-OFFSET = 2
-# Rows before those of the patches: the offset and the class token.
-FIRST_PATCH = OFFSET + 1
 
 
 class EncodedPair(NamedTuple):
@@ -156,7 +150,7 @@ class BEiT3(BaseModule):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs
                               ) -> None:
-        key = f'{prefix}encoder.embed_positions.A.weight'
+        key = prefix + POSITIONS
         if key in state_dict:
             state_dict[key] = resize_positions(state_dict[key], self.grid, self.grid)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
@@ -170,31 +164,3 @@ class PatchEmbedding(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dims))
         self.proj = (ConvStem(dims, patch_size) if conv_stem else
                      nn.Conv2d(3, dims, patch_size, patch_size))
-
-
-def resize_positions(table: Tensor, height: int, width: int) -> Tensor:
-    """Resize the square grid at the end of a vision position table.
-
-    Bicubic in float32 with ``align_corners=False`` and without antialiasing, as the
-    released code does it for pretrained files.
-
-    Args:
-        table: (3 + n * n, C): two unused rows and the class token, which stay, and the
-            grid, row by row.
-
-    Returns:
-        (3 + h * w, C) in the table's type.
-
-    Raises:
-        ValueError: If the table has another number of rows.
-    """
-    side = round(max(0, len(table) - FIRST_PATCH) ** 0.5)
-    if side < 1 or side ** 2 + FIRST_PATCH != len(table):
-        raise UserValueError(f'A vision position table has 3 + n * n rows, got '
-                             f'{tuple(table.shape)}.')
-    if (height, width) == (side, side):
-        return table
-    grid = at_least_float(table[FIRST_PATCH:]).mT.unflatten(1, (side, side))
-    grid = F.interpolate(grid[None], (height, width), mode='bicubic',
-                         align_corners=False)[0]
-    return torch.cat([table[:FIRST_PATCH], grid.flatten(1).mT.to(table.dtype)])

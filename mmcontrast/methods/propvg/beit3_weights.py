@@ -1,7 +1,8 @@
-"""Load pretrained BEiT-3 files into the encoder."""
+"""Load pretrained BEiT-3 files into the encoder; fit their positions to its size."""
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.model.weight_init import update_init_info
@@ -12,12 +13,15 @@ from ...errors import UserKeyError, UserValueError
 from ...io.checkpoint import count_prefixes, find_state_dict, read_checkpoint
 from ...models.functional import at_least_float
 from ...registry import WEIGHT_INITIALIZERS
-from .beit3 import resize_positions
 
 # The encoder's keys in pretrained files begin so; others belong to their heads.
 PREFIX = 'beit3.'
 POSITIONS = 'encoder.embed_positions.A.weight'
 PATCHES = 'vision_embed.proj.weight'
+# Rows of a position table that are never read: its tokens begin at row 2.
+OFFSET = 2
+# Rows before those of the patches: the offset and the class token.
+FIRST_PATCH = OFFSET + 1
 # For masked image modeling.
 UNUSED = 'vision_embed.mask_token'
 
@@ -105,7 +109,7 @@ def resize_weights(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]
         own: State dict of the encoder.
     """
     fitted = dict(weights)
-    side = round((len(own[POSITIONS]) - 3) ** 0.5)
+    side = round((len(own[POSITIONS]) - FIRST_PATCH) ** 0.5)
     fitted[POSITIONS] = resize_positions(weights[POSITIONS], side, side)
     kernel, size = weights[PATCHES], own.get(PATCHES, weights[PATCHES]).shape[-2:]
     if kernel.shape[-2:] != size:
@@ -113,6 +117,33 @@ def resize_weights(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]
             at_least_float(kernel), size, mode='bicubic', align_corners=False
         ).to(kernel.dtype)
     return fitted
+
+def resize_positions(table: Tensor, height: int, width: int) -> Tensor:
+    """Resize the square grid at the end of a vision position table.
+
+    Bicubic in float32 with ``align_corners=False`` and without antialiasing, as the
+    released code does it for pretrained files.
+
+    Args:
+        table: (3 + n * n, C): two unused rows and the class token, which stay, and the
+            grid, row by row.
+
+    Returns:
+        (3 + h * w, C) in the table's type.
+
+    Raises:
+        ValueError: If the table has another number of rows.
+    """
+    side = round(max(0, len(table) - FIRST_PATCH) ** 0.5)
+    if side < 1 or side ** 2 + FIRST_PATCH != len(table):
+        raise UserValueError(f'A vision position table has 3 + n * n rows, got '
+                             f'{tuple(table.shape)}.')
+    if (height, width) == (side, side):
+        return table
+    grid = at_least_float(table[FIRST_PATCH:]).mT.unflatten(1, (side, side))
+    grid = F.interpolate(grid[None], (height, width), mode='bicubic',
+                         align_corners=False)[0]
+    return torch.cat([table[:FIRST_PATCH], grid.flatten(1).mT.to(table.dtype)])
 
 
 def _num_layers(weights: Mapping) -> int:
