@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ...models.layers.winograd import WinogradConv2d
 from ...registry import MODELS
 
 
@@ -53,9 +52,9 @@ class FuseLevel(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv1 = WinogradConv2d(2 * channels, channels)
+        self.conv1 = nn.Conv2d(2 * channels, channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = WinogradConv2d(channels, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from ...registry import MODELS
 from .channel_norm import ChannelLayerNorm
-from .winograd import WinogradConv2d
 
 
 @MODELS.register_module()
@@ -92,7 +91,7 @@ class PyramidLevel(nn.Module):
                 self.add_module(f'up{i}_ln', ChannelLayerNorm(channels, norm_eps))
         self.conv1 = nn.Conv2d(channels, out_channels, 1, bias=False)
         self.ln1 = ChannelLayerNorm(out_channels, norm_eps)
-        self.conv2 = WinogradConv2d(out_channels, out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.ln2 = ChannelLayerNorm(out_channels, norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
