@@ -170,5 +170,6 @@ def pixel_position_code(channels: int, height: int, width: int,
     # Without this, a code made under inference_mode could not be used in training.
     with torch.inference_mode(False), torch.no_grad():
         encode = SinePositionalEncoding(channels // 2, normalize=True)
-        everywhere = torch.zeros(1, height, width, dtype=torch.bool, device=device)
-        return encode(everywhere).flatten(2)[0].T.contiguous()
+        # On the CPU: it sums up floats, which deterministic training forbids on a GPU.
+        code = encode(torch.zeros(1, height, width, dtype=torch.bool))
+        return code.flatten(2)[0].T.contiguous().to(device)
