@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--score-thr', type=float, metavar='S',
                         help='leave out boxes below (default: 0.3 for detectors; 0.05 '
                         'with an open vocabulary; for phrases that of the config)')
+    parser.add_argument('--calibration', metavar='FILE', help='thresholds of '
+                        'tools/analysis/calibrate.py, in place of --score-thr')
     add_grounding_arguments(parser)
     add_placement_arguments(parser)
     arguments = vars(parser.parse_args(argv))
@@ -60,8 +62,6 @@ def add_grounding_arguments(parser: ArgumentParser) -> None:
     add('--phrases', metavar="'the left cup;a dog'",
         help='what to find; or a text file, a phrase a line, or a CSV, TSV or JSON '
         'file with phrases for each image')
-    add('--calibration', metavar='FILE',
-        help='thresholds of tools/analysis/calibrate.py, in place of --score-thr')
     add('--top-k', type=int, metavar='K',
         help='boxes per phrase at most (default: all)')
     add('--proposals', action='store_true', default=None,

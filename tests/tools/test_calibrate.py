@@ -1,17 +1,25 @@
 """Thresholds of real models, chosen on labeled images."""
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 pytest.importorskip('mmdet')
-from mmcontrast.apis.analysis.calibrate import calibrate
+from mmcontrast.apis.analysis.calibrate import calibrate, score_labeled
 from mmcontrast.apis.inferencers import open_inferencer
+from mmcontrast.datasets.labeled_phrases import read_labeled_phrases
 from mmcontrast.errors import DataError, UserValueError
-from mmcontrast.evaluation.calibration_file import read_calibration
+from mmcontrast.evaluation.calibration import choose_thresholds
+from mmcontrast.evaluation.calibration_file import (
+    Calibration,
+    read_calibration,
+    write_calibration,
+)
 from tests.helpers import tiny_dito
+from tests.helpers.color_grounder import COLORS, save, scene, write_files
 from tests.helpers.processes import ROOT, call_tool, run_python
 from tests.tools.test_infer import FCN, RETINANET, write
 
@@ -25,8 +33,7 @@ MANY = {'model.test_cfg.rcnn.max_per_img': 300}
 @pytest.fixture(scope='module')
 def dito(tmp_path_factory):
     folder = tmp_path_factory.mktemp('calibrate')
-    config, checkpoint, _ = tiny_dito.write_files(folder)
-    return folder, config, checkpoint
+    return folder, *tiny_dito.write_files(folder)
 
 
 @pytest.fixture(scope='module')
@@ -54,7 +61,7 @@ def labels(folder, classes=CLASSES, count=20, name='labels.json'):
 
 @pytest.fixture(scope='module')
 def report(dito, photos):
-    folder, config, checkpoint = dito
+    folder, config, checkpoint, _ = dito
     return calibrate(config, checkpoint, labels(folder), photos,
                      folder / 'new' / 'calibration.json', recall=0.9, workers=0,
                      cfg_options=MANY, progress=False)
@@ -66,7 +73,7 @@ def test_the_file_says_what_the_model_does_at_its_threshold(dito, photos, report
     assert (chosen.num_present, chosen.num_absent) == (20, 40)
     assert chosen.model == 'tiny.py, tiny.pth'
     # Asked anew, without the code of the calibration.
-    infer = open_inferencer(*dito[1:], cfg_options=MANY)
+    infer = open_inferencer(*dito[1:3], cfg_options=MANY)
     found = infer(str(photos), classes=list(CLASSES), score_thr=0.0, workers=0,
                   progress=False)
     kept = np.array([[any(result.scores[result.labels == k] > chosen.score_thr)
@@ -86,7 +93,7 @@ def test_the_plot_is_drawn_beside_the_file(report):
 
 def test_a_file_of_phrases_calibrates_a_detector_too(dito, photos):
     """Lines of ODVG: nothing is absent, so that only the recall is known."""
-    folder, config, checkpoint = dito
+    folder, config, checkpoint, _ = dito
     path = folder / 'phrases.jsonl'
     path.write_text('\n'.join(json.dumps(dict(
         filename=f'{i:02}.png', width=64, height=64, grounding=dict(
@@ -112,7 +119,7 @@ def test_a_detector_of_fixed_classes_takes_its_own(tmp_path, photos):
 
 
 def test_too_few_images_are_refused(dito, photos):
-    folder, config, checkpoint = dito
+    folder, config, checkpoint, _ = dito
     path = labels(folder, count=19, name='few.json')
     done = run_python([sys.executable, TOOL, config, checkpoint, path, '--images',
                        photos, '--out', folder / 'few.out.json'], capture_output=True)
@@ -122,7 +129,7 @@ def test_too_few_images_are_refused(dito, photos):
 
 
 def test_what_cannot_be_calibrated_is_said(dito, photos, tmp_path):
-    folder, config, checkpoint = dito
+    folder, config, checkpoint, _ = dito
     path = labels(folder, name='again.json')
     settings = dict(workers=0, progress=False)
     with pytest.raises(UserValueError, match='would overwrite'):
@@ -136,3 +143,62 @@ def test_what_cannot_be_calibrated_is_said(dito, photos, tmp_path):
     with pytest.raises(DataError, match='1 of 20 images cannot be used.*07.png'):
         calibrate(config, checkpoint, path, tmp_path, tmp_path / 'c.json', **settings)
     assert not (tmp_path / 'c.json').exists()
+
+
+@pytest.fixture(scope='module')
+def colors(tmp_path_factory):
+    """24 images of a red or a blue box, labeled with three colors; none is green."""
+    folder = tmp_path_factory.mktemp('colors')
+    boxes = [((20 + i, 30, 60 + i, 60), ('red', 'blue')[i % 2]) for i in range(24)]
+    for i, (box, color) in enumerate(boxes):
+        save(folder / 'photos', f'{i:02}.png', scene(**{color: box}))
+    content = dict(
+        images=[dict(id=i, file_name=f'{i:02}.png', width=128, height=96)
+                for i in range(24)],
+        categories=[dict(id=k, name=name) for k, name in enumerate(COLORS)],
+        annotations=[dict(id=i, image_id=i, category_id=list(COLORS).index(color),
+                          bbox=[20 + i, 30, 40, 30])
+                     for i, (_, color) in enumerate(boxes)])
+    (folder / 'labels.json').write_text(json.dumps(content))
+    return folder
+
+
+def test_a_grounding_model_is_calibrated_by_its_proposals(colors, tmp_path):
+    """What is there scores 0.9, what is not 0.4 for the whole image."""
+    config, checkpoint = write_files(tmp_path)
+    out = tmp_path / 'calibration.json'
+    report = calibrate(config, checkpoint, colors / 'labels.json', colors / 'photos',
+                       out, workers=0, progress=False)
+    chosen = report.calibration
+    assert (chosen.score_thr, chosen.exists_thr) == (pytest.approx(0.65), None)
+    assert (chosen.recall, chosen.false_positive_rate) == (1, 0)
+    assert (chosen.num_present, chosen.num_absent) == (24, 48)
+    assert report.scored.box_right.sum() == 48      # with that of 0.8
+    infer = open_inferencer(config, checkpoint)
+    result = infer(str(colors / 'photos/01.png'), ['red', 'blue'], calibration=out)
+    assert [each.exists for each in result.phrases] == [False, True]
+
+
+def test_existence_is_calibrated_where_scores_say_little(colors, tmp_path):
+    """With a recall of all, boxes of 0.1 too; existence alone tells them apart."""
+    config, checkpoint = write_files(tmp_path)
+    inferencer = open_inferencer(config, checkpoint)
+    labeled = read_labeled_phrases(colors / 'labels.json', colors / 'photos')
+    scored = score_labeled(inferencer, labeled, workers=0, progress=False)
+    same = replace(scored, best=np.full(len(scored.best), 0.5))
+    score_thr, exists_thr = choose_thresholds(same, 1.0)
+    assert score_thr < 0.5 and 0.05 < exists_thr < 0.95
+    assert (same.kept(score_thr, exists_thr) == scored.present).all()
+
+
+def test_a_calibrated_detector_leaves_out_what_lies_at_its_threshold(dito, tmp_path):
+    infer = open_inferencer(*dito[1:3])
+    photo = dito[3]
+    all_found = infer(photo, list(CLASSES), score_thr=0.0)
+    at = float(all_found.scores[3])
+    path = tmp_path / 'calibration.json'
+    write_calibration(Calibration(score_thr=at), path)
+    found = infer(photo, list(CLASSES), calibration=path)
+    assert found.scores.tolist() == [s for s in all_found.scores.tolist() if s > at]
+    with pytest.raises(UserValueError, match='give one of the two'):
+        infer(photo, list(CLASSES), calibration=path, score_thr=0.5)

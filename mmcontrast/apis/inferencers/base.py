@@ -9,6 +9,7 @@ import torch
 
 from ...engine.hooks.class_check import class_heads
 from ...errors import UserValueError
+from ...evaluation.calibration_file import read_calibration
 from ...io.folders import save_output_image
 from ...structures.protocols import SetsClasses
 from ...visualization.label_maps import label_colors
@@ -56,7 +57,7 @@ class Inferencer(ModelInferencer):
     scope = 'mmcontrast'
     #: Whether the test pipeline takes images with blue first.
     bgr = True
-    options = ('classes', 'score_thr')
+    options = ('classes', 'score_thr', 'calibration')
     score_thr = 0.3
 
     def __init__(self, config: str | LoadedModel, checkpoint: str | None = None,
@@ -110,8 +111,8 @@ class Inferencer(ModelInferencer):
 
     def __call__(self, images: Images, classes: Classes = None,
                  out: str | Path | None = None, score_thr: float | None = None,
-                 batch_size: int = 4, workers: int = 2, progress: bool = True
-                 ) -> Result | list[Result]:
+                 batch_size: int = 4, workers: int = 2, progress: bool = True,
+                 calibration: str | Path | None = None) -> Result | list[Result]:
         """Run the model on images.
 
         Args:
@@ -127,6 +128,8 @@ class Inferencer(ModelInferencer):
                 go into the network at one size share a batch.
             workers: Processes that read images, where there are many.
             progress: Show a bar where there are several images.
+            calibration: File of ``tools/analysis/calibrate.py``, whose threshold is
+                taken in place of ``score_thr``.
 
         Returns:
             The result of a single image, or a list for folders and lists, without the
@@ -138,24 +141,26 @@ class Inferencer(ModelInferencer):
                 number is out of range.
         """
         return self.collect(images, self.stream(
-            images, classes, out, score_thr, batch_size, workers, progress))
+            images, classes, out, score_thr, batch_size, workers, progress,
+            calibration))
 
     def stream(self, images: Images, classes: Classes = None,
                out: str | Path | None = None, score_thr: float | None = None,
-               batch_size: int = 4, workers: int = 2, progress: bool = True
-               ) -> Iterator[Result]:
+               batch_size: int = 4, workers: int = 2, progress: bool = True,
+               calibration: str | Path | None = None) -> Iterator[Result]:
         """Yield the results one by one, for more images than memory holds.
 
         Boxes that are written to ``out`` are kept in memory until the end.
 
         Args:
-            images, classes, score_thr, batch_size, workers, progress: As of a call.
+            images, classes, score_thr, batch_size, workers, progress, calibration: As
+                of a call.
             out: An image file for a single image, or a folder: drawn images
                 ``NAME.jpg``; of segmentors ``labels/NAME.png``, of detectors
                 ``annotations.json`` in COCO's format; and ``classes.txt``, the classes
                 in the order of the labels.
         """
-        score_thr = self.score_thr if score_thr is None else score_thr
+        score_thr = self._threshold(score_thr, calibration)
         if batch_size < 1 or not 0 <= score_thr <= 1:
             raise ValueError('batch_size must be 1 or more and score_thr lie in [0, 1],'
                              f' got {batch_size} and {score_thr}.')
@@ -171,6 +176,17 @@ class Inferencer(ModelInferencer):
                 for item, result in zip(batch, results, strict=True):
                     write(item, result)
                     yield result
+
+    def _threshold(self, score_thr: float | None, calibration: str | Path | None
+                   ) -> float:
+        if calibration is None:
+            return self.score_thr if score_thr is None else score_thr
+        if score_thr is not None:
+            raise UserValueError('calibration holds a score_thr of its own: give one '
+                                 'of the two.')
+        # Boxes lie above a calibrated threshold; here those that reach it stay.
+        return float(np.nextafter(np.float32(read_calibration(calibration).score_thr),
+                                  np.float32(1)))
 
     def inputs(self, sources: Sequence[ImageSource]) -> InputImages:
         """The sources as a dataset of what goes into the network."""

@@ -24,6 +24,7 @@ from .images import (
     list_images,
 )
 from .model_inferencer import ModelInferencer
+from .text_scores import TextScores, check_all_used
 
 
 @INFERENCERS.register_module()
@@ -145,6 +146,17 @@ class GroundingInferencer(ModelInferencer):
                             texts, predictions, strict=True)))
                     write(item, result)
                     yield result
+
+    def score_texts(self, images: Sequence[str], texts: Sequence[Sequence[str]],
+                    batch_size: int = 4, workers: int = 2, progress: bool = True
+                    ) -> Iterator[list[TextScores]]:
+        """Proposals of phrases, see :class:`~.text_scores.ScoresTexts`."""
+        found = self.stream(images, [list(own) for own in texts], score_thr=0.0,
+                            batch_size=batch_size, workers=workers, progress=progress)
+        for result in found:
+            yield [TextScores(each.proposals_xyxy, each.proposal_scores,
+                              each.exists_prob) for each in result.phrases]
+        check_all_used(self.skipped, len(images))
 
     def _ground(self, batch: Sequence[InputImage], phrases: Sequence[Sequence[str]],
                 max_batch: int) -> list[list[PhrasePrediction]]:
