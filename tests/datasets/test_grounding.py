@@ -217,6 +217,33 @@ def test_the_toy_world_is_read_as_it_is_written(tmp_path):
     assert read[0]['inputs'].shape == (3, 60, 80)
 
 
+def test_groups_and_sentences_of_joined_splits_keep_their_own_numbers(tmp_path):
+    options = group_files(tmp_path, dict(val=[[0, 2], [2, 4]]))
+    content = json.loads((tmp_path / 'r.json').read_text())['val']
+    files.write_json(tmp_path / 'r.json', dict(val=content, val_plus=content))
+    files.write_json(tmp_path / 'index.json', dict(val=[[0, 2], [2, 4]],
+                                                   val_plus=[[0, 2], [2, 4]]))
+    read = build(tmp_path, **options | dict(split=['val', 'val_plus']))
+    found = [read.get_data_info(k) for k in range(8)]
+    assert [item['group_id'] for item in found] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert len({item['sentence_id'] for item in found}) == 8
+
+
+def test_own_data_need_no_classes_and_no_splits(official):
+    coco = files.coco()
+    del coco['categories']
+    for thing in coco['annotations']:
+        for key in ('category_id', 'area', 'iscrowd'):
+            del thing[key]
+    own = dict(coco, refs=[dict(image_id=7, ann_id=[11], sentences=['a cup']),
+                           dict(image_id=8, ann_id=[], sentences=['no cup'])])
+    files.write_json(official / 'own.json', own)
+    first, second = items(build(official, 'own.json', split=None))
+    assert first[2] == 'a cup' and [(o[2], o[3]) for o in first[3]] == [
+        (200, True), (224, False)]
+    assert second[2] == 'no cup' and not any(o[3] for o in second[3])
+
+
 # Foreground objects.
 
 def test_small_and_large_objects_are_background_unless_they_are_meant(official):

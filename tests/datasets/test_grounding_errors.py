@@ -171,6 +171,8 @@ def test_ids_that_point_nowhere_are_named(official):
         with_refs(official, lambda refs: refs[0].update(ann_id=21))
     with fails('refs[0]: image_id 70 is not among the 2 images'):
         with_refs(official, lambda refs: refs[0].update(image_id=70))
+    with fails("refs[0] has no 'ann_id', only", 'or [] if nothing is'):
+        with_refs(official, lambda refs: refs[0].pop('ann_id'))
     with fails("refs[0]: 'ann_id' must be an integer"):
         with_refs(official, lambda refs: refs[0].update(ann_id='11'))
 

@@ -2,8 +2,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ...datasets.coco_annotations import check_annotations, read_json
-from ...datasets.grounding.foreground import area_of
+from ...datasets.coco_annotations import read_json
+from ...datasets.grounding.foreground import area_of, checked_coco
 from ...datasets.grounding.records import Element, GroundingRecord, Phrase, Target
 from ...errors import UserValueError
 
@@ -56,9 +56,7 @@ def objects_of(paths: Sequence[str | Path], image_ids: Iterable, crowds: str) ->
     """
     found: dict = {number: {} for number in sorted(image_ids, key=str)}
     for path in paths:
-        coco = read_json(path)
-        check_annotations(coco, str(path))
-        for thing in coco['annotations']:
+        for thing in checked_coco(read_json(path), str(path))['annotations']:
             if thing['image_id'] in found and not (
                     crowds == 'drop' and thing.get('iscrowd')):
                 found[thing['image_id']][thing['id']] = thing

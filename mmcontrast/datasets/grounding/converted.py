@@ -27,13 +27,19 @@ def read_converted(content: Mapping, path: str) -> dict[str, list[Element]]:
     Raises:
         UserValueError: If a record lacks something; names it.
     """
-    return {split: _elements(field(content, split, list, path), path, split)
-            for split in content}
+    numbers = count()  # unique in the file, for splits that are joined
+    return {split: [
+        tuple(_record(record, path, f'{split}[{k}]', numbers) for record in (
+            entry if isinstance(entry, list) else [entry]))
+        for k, entry in enumerate(field(content, split, list, path))]
+        for split in content}
 
 
 def read_groups(index: object, splits: Mapping[str, list[Element]], path: str
                 ) -> dict[str, list[int]]:
     """Group of every element of the evaluated splits, from an index of R-RefCOCO.
+
+    Groups are numbered throughout the file.
 
     Args:
         index: Content of ``instance_index.json``, split -> ranges ``[start, end)`` of
@@ -48,7 +54,7 @@ def read_groups(index: object, splits: Mapping[str, list[Element]], path: str
     if not isinstance(index, Mapping) or not index:
         raise UserValueError(f'{path} must hold {{split: [[start, end], ...]}}, got '
                              f'{str(index)[:80]}.')
-    groups = {}
+    groups, number = {}, count()
     for split in index:
         if split not in splits:
             raise UserValueError(
@@ -63,7 +69,7 @@ def read_groups(index: object, splits: Mapping[str, list[Element]], path: str
                     f'{path}: {split}[{k}] must be [start, end] with start = '
                     f'{end_before}, where the range before ends, and end above, got '
                     f'{limits}.')
-            numbers += [k] * (limits[1] - limits[0])
+            numbers += [next(number)] * (limits[1] - limits[0])
             end_before = limits[1]
         if end_before != len(splits[split]):
             raise UserValueError(
@@ -71,13 +77,6 @@ def read_groups(index: object, splits: Mapping[str, list[Element]], path: str
                 f'has {len(splits[split])} elements. The index is of another file.')
         groups[split] = numbers
     return groups
-
-
-def _elements(entries: list, path: str, split: str) -> list[Element]:
-    numbers = count()
-    return [tuple(_record(record, path, f'{split}[{k}]', numbers) for record in (
-                entry if isinstance(entry, list) else [entry]))
-            for k, entry in enumerate(entries)]
 
 
 def _record(entry: Mapping, path: str, where: str, numbers: Iterator[int]

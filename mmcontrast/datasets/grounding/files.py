@@ -7,10 +7,10 @@ from pathlib import Path
 from ...errors import UserValueError
 from ...io.plain_pickle import read_plain_pickle
 from ...io.text_files import decode_text
-from ..coco_annotations import add_file_names, check_annotations, read_json
+from ..coco_annotations import add_file_names, read_json
 from .checks import check_file
 from .converted import read_converted, read_groups
-from .foreground import objects_of_coco
+from .foreground import checked_coco, objects_of_coco
 from .odvg import read_odvg
 from .records import GroundingFile
 from .refs import read_refs
@@ -162,7 +162,7 @@ def _with_annotations(content: object, path: str, instances: str | Path | None,
         raise UserValueError(
             f'{path} names annotations that are in another file, for the official '
             'benchmarks instances.json in the same folder. Give it: instances=....')
-    check_annotations(coco, coco_path)
+    coco = checked_coco(coco, coco_path)
     add_file_names(coco['images'])
     return GroundingFile(path, 'refs', read_refs(refs, coco, path, coco_path),
                          objects_of_coco(coco, coco_path, crowds))

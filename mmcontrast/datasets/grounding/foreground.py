@@ -100,8 +100,7 @@ def read_foreground(path: str | Path, crowds: str = 'drop') -> ForegroundObjects
     """
     content = read_json(path)
     if isinstance(content, dict) and isinstance(content.get('annotations'), list):
-        check_annotations(content, str(path))
-        return objects_of_coco(content, str(path), crowds)
+        return objects_of_coco(checked_coco(content, str(path)), str(path), crowds)
     if not isinstance(content, dict) or not content or not all(
             isinstance(entry, dict) and entry.keys() >= set(_COLUMNS)
             for entry in content.values()):
@@ -133,6 +132,22 @@ def objects_of_coco(content: Mapping, path: str, crowds: str = 'drop'
         images[str(annotation['image_id'])].append(
             (annotation['id'], annotation['bbox'], area_of(annotation)))
     return ForegroundObjects.of(path, images)
+
+
+def checked_coco(content: object, path: str) -> dict:
+    """Content of a COCO file, after a check; classes are not needed and may be missing.
+
+    Raises:
+        UserValueError: If a list or key is missing, or an entry is wrong; names it.
+    """
+    annotations = content.get('annotations') if isinstance(content, dict) else None
+    if isinstance(annotations, list) and 'categories' not in content:
+        content = dict(
+            content, categories=[dict(id=0, name='object')],
+            annotations=[dict(a, category_id=0) if isinstance(a, dict) else a
+                         for a in annotations])
+    check_annotations(content, path)
+    return content
 
 
 def area_of(annotation: Mapping) -> float:

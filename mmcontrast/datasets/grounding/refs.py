@@ -17,7 +17,7 @@ def read_refs(refs: list, coco: Mapping, path: str, coco_path: str
     """Splits of a list of refs.
 
     A ref is ``dict(image_id, ann_id, sentences)``, and optionally ``ref_id``,
-    ``split`` and ``no_target``. ``ann_id`` is an id or a list; without one, or with -1,
+    ``split`` and ``no_target``. ``ann_id`` is an id or a list; with [], null or -1,
     nothing is meant. A sentence is a text or ``dict(raw, sent_id)`` (``sent`` where
     there is no ``raw``); ``exist: false`` says that it alone means nothing, and makes
     the ref a group of true and false sentences.
@@ -58,12 +58,12 @@ class _Reader:
                 f'{place}: image_id {image_id} is not among the {len(self.images)} '
                 f'images of {self.coco_path}. Are these the annotations of another '
                 'benchmark?')
-        ids = [] if ref.get('no_target') else _ids(ref.get('ann_id'), place)
+        ids = [] if ref.get('no_target') else _ids(ref, place)
         targets = tuple(self._target(i, image_id, place) for i in ids)
         sentences = field(ref, 'sentences', list, place)
         group = any(isinstance(s, dict) and 'exist' in s for s in sentences)
         return GroundingRecord(
-            image_id, image['file_name'], image['width'], image['height'],
+            image_id, image['file_name'], int(image['width']), int(image['height']),
             tuple(self._phrases(sentences, targets, place)), where,
             group_id=ref.get('ref_id', number) if group else None)
 
@@ -95,8 +95,13 @@ class _Reader:
             self._num_sentences += 1
 
 
-def _ids(value: object, place: str) -> list[int]:
+def _ids(ref: Mapping, place: str) -> list[int]:
     """Ids of annotations; -1 and null stand for none."""
+    if 'ann_id' not in ref:
+        raise UserValueError(
+            f"{place} has no 'ann_id', only {sorted(map(str, ref))}. Write the ids of "
+            'the annotations that are meant, or [] if nothing is.')
+    value = ref['ann_id']
     ids = value if isinstance(value, list | tuple) else [value]
     for number in ids:
         if number is not None and type(number) is not int:
