@@ -151,11 +151,14 @@ def _caption(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont,
 def _verdict(found: GroundedPhrase) -> tuple[str, str]:
     """How many boxes, or 'not there'; and what that was decided by."""
     count = len(found.scores)
-    measured = f'best score {found.proposal_scores[0]:.2f}'
+    measured = []
     if found.exists_prob is not None:
-        measured = f'exists {found.exists_prob:.2f}, {measured}'
+        measured.append(f'exists {found.exists_prob:.2f}')
+    # Annotations have no proposals.
+    if len(found.proposal_scores):
+        measured.append(f'best score {found.proposal_scores[0]:.2f}')
     return (f'{count} box{"es" * (count != 1)}' if found.exists else 'not there',
-            measured)
+            ', '.join(measured))
 
 
 def _is_kept(found: GroundedPhrase) -> list[bool]:

@@ -3,7 +3,7 @@
 Source: Dai et al., "PropVG: End-to-End Proposal-Driven Visual Grounding with
 Multi-Granularity Discrimination", arXiv 2509.04833.
 """
-from ...registry import MODELS, WEIGHT_INITIALIZERS
+from ...registry import HOOKS, MODELS, WEIGHT_INITIALIZERS
 
 MODELS.announce('mmcontrast.methods.propvg.beit3', 'BEiT3')
 MODELS.announce('mmcontrast.methods.propvg.tokenizer', 'BEiT3Tokenizer')
@@ -15,3 +15,4 @@ MODELS.announce('mmcontrast.methods.propvg.mask_branch', 'UNetMaskDecoder')
 MODELS.announce('mmcontrast.methods.propvg.losses', 'SetLoss')
 MODELS.announce('mmcontrast.methods.propvg.head', 'PropVGHead')
 MODELS.announce('mmcontrast.methods.propvg.propvg', 'PropVG')
+HOOKS.announce('mmcontrast.methods.propvg.phrase_images_hook', 'PhraseImagesHook')
