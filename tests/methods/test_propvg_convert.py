@@ -5,6 +5,7 @@ import pytest
 import torch
 
 pytest.importorskip('mmdet')
+from mmcontrast.apis.convert import convert_official
 from mmcontrast.io.checkpoint import read_checkpoint
 from mmcontrast.methods.propvg import released
 from mmcontrast.methods.propvg.convert import convert, infer_model
@@ -177,6 +178,21 @@ def test_the_tool_reads_a_file_of_the_release(small, tmp_path, capsys):
     ours = read_checkpoint(tmp_path / 'ours.pth')
     assert 'PropVGHead' in ours['meta']['model']
     MODELS.build(SMALL).load_state_dict(ours['state_dict'])
+
+
+def test_the_model_of_a_config_is_filled_without_its_other_files(small, tmp_path):
+    model = dict(
+        SMALL, tokenizer=dict(SMALL['tokenizer'], model_file='pretrained/gone.spm'),
+        encoder=dict(SMALL['encoder'], init_cfg=dict(
+            type='BEiT3Pretrained', checkpoint='pretrained/gone.zip')),
+        head=dict(SMALL['head'], with_existence=False))
+    (tmp_path / 'config.py').write_text(f'model = {model!r}\n')
+    torch.save(dict(state_dict=small), tmp_path / 'released.pth')
+    report = convert_official('propvg', tmp_path / 'released.pth',
+                              tmp_path / 'ours.pth', tmp_path / 'config.py')
+    dropped = dict(report.dropped)
+    assert 'head.dist_head.query_nt.weight' in dropped
+    assert not any('exists' in line for line in report.checks)
 
 
 def test_a_pretrained_beit3_becomes_an_encoder(small, tmp_path):
