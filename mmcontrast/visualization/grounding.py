@@ -88,7 +88,7 @@ def draw_proposals(image: np.ndarray, found: Sequence[GroundedPhrase], name: str
         kept = _is_kept(each)
         # The best last, on top of the others.
         for rank in range(len(scores))[::-1]:
-            _box(pen, boxes[rank], tuple(colors[rank]), str(rank + 1),
+            box_with_text(pen, boxes[rank], tuple(colors[rank]), str(rank + 1),
                  width=4 if kept[rank] else 2)
         legend = [(None, text) for text in (each.phrase, *_verdict(each))]
         legend += [(color, f'{rank}  {score:.3f}{"  box" * bool(is_box)}')
@@ -105,24 +105,36 @@ def _panel(small: np.ndarray, shape: Sequence[int], found: GroundedPhrase
         return Image.fromarray(_pale(small, _FADED))
     size = small.shape[1::-1]
     mask = np.asarray(Image.fromarray(found.mask).resize(size))
-    shown = small.astype(np.float32)
+    panel = Image.fromarray(tinted(small, mask))
+    pen = ImageDraw.Draw(panel)
+    boxes = _scaled(found.boxes_xyxy, shape, size)
+    for box, score in list(zip(boxes, found.scores.tolist(), strict=True))[::-1]:
+        box_with_text(pen, box, _COLOR, f'{score:.2f}', width=3)
+    return panel
+
+
+def tinted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The (H, W, 3) image with a tint and a contour where the (H, W) mask is."""
+    shown = image.astype(np.float32)
     shown[mask] += _TINT * (np.float32(_COLOR) - shown[mask])
     shown = shown.round().astype(np.uint8)
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST,
                                    cv2.CHAIN_APPROX_NONE)
     for width, shade in ((3, (0, 0, 0)), (1, (255, 255, 255))):
         cv2.drawContours(shown, contours, -1, shade, width)
-    panel = Image.fromarray(shown)
-    pen = ImageDraw.Draw(panel)
-    boxes = _scaled(found.boxes_xyxy, shape, size)
-    for box, score in list(zip(boxes, found.scores.tolist(), strict=True))[::-1]:
-        _box(pen, box, _COLOR, f'{score:.2f}', width=3)
-    return panel
+    return shown
 
 
-def _box(pen: ImageDraw.ImageDraw, box: np.ndarray, color: tuple[int, ...], text: str,
-         width: int) -> None:
-    """A box with a dark edge, and a text in its corner."""
+def box_with_text(pen: ImageDraw.ImageDraw, box: np.ndarray, color: tuple[int, ...],
+                  text: str, width: int) -> None:
+    """Draw a box with a dark edge, and a text in its corner.
+
+    Args:
+        box: (4,) left, top, right, bottom in pixels of the image.
+        color: Of the box, RGB.
+        text: A few letters.
+        width: Of the line in pixels.
+    """
     left, top, right, bottom = box.round().astype(int).tolist()
     right, bottom = max(right, left + 1), max(bottom, top + 1)
     pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), None, 'black', width + 2)

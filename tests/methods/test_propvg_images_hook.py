@@ -7,12 +7,8 @@ from PIL import Image
 
 from mmcontrast.engine.runner.reliable_runner import ReliableRunner
 from mmcontrast.errors import UserValueError
-from mmcontrast.methods.propvg.phrase_images_hook import (
-    PhraseImagesHook,
-    annotated,
-    image_of,
-    predicted,
-)
+from mmcontrast.methods.propvg.phrase_images_hook import PhraseImagesHook
+from mmcontrast.visualization.grounding_samples import annotated, image_of, predicted
 from tests.helpers.tiny_propvg import SIZE, config, sample
 
 

@@ -6,15 +6,13 @@ from mmdet.structures import DetDataSample
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from PIL import Image
-from torch import Tensor
 
 from ...datasets.labeled_images import evenly_spaced
 from ...engine.distributed.unwrap import unwrap_model
 from ...errors import UserValueError
 from ...registry import HOOKS
-from ...structures import GroundedPhrase
 from ...visualization.grounding import draw_phrases, draw_proposals
+from ...visualization.grounding_samples import annotated, image_of, predicted
 
 
 @HOOKS.register_module()
@@ -66,42 +64,3 @@ class PhraseImagesHook(Hook):
         if self.proposals:
             runner.visualizer.add_image(f'proposals_{batch_idx}', np.array(
                 draw_proposals(image, [found], name)), step=runner.iter)
-
-
-def image_of(inputs: Tensor, sample: DetDataSample) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, of the original size, of a (3, S, S) BGR input."""
-    rgb = inputs.flip(0).permute(1, 2, 0).cpu().numpy()
-    return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).resize(
-        sample.ori_shape[1::-1], Image.BICUBIC))
-
-
-def annotated(sample: DetDataSample) -> GroundedPhrase:
-    """What a sample's annotations say, in pixels of the original image."""
-    truth = sample.gt_instances
-    # Annotated boxes are in pixels of the input.
-    scale = np.divide(sample.ori_shape[1::-1], sample.img_shape[1::-1])
-    boxes = truth.bboxes[truth.referred].cpu().numpy() * np.tile(scale, 2)
-    none = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-    return GroundedPhrase(
-        f'annotated: {sample.text}', bool(len(boxes)), None, boxes,
-        np.ones(len(boxes), np.float32), _full_mask(sample, 'gt_mask'), *none)
-
-
-def predicted(sample: DetDataSample, score_thr: float) -> GroundedPhrase:
-    """What was found, in pixels of the original image."""
-    boxes = sample.pred_instances.bboxes.cpu().numpy()
-    scores = sample.pred_instances.scores.float().cpu().numpy()
-    kept = scores.astype(np.float64) > score_thr
-    prob = float(sample.pred_exists) if 'pred_exists' in sample else None
-    return GroundedPhrase(
-        f'predicted: {sample.text}', bool(kept.any()), prob, boxes[kept], scores[kept],
-        _full_mask(sample, 'pred_mask') & kept.any(), boxes, scores)
-
-
-def _full_mask(sample: DetDataSample, key: str) -> np.ndarray:
-    """A mask at the original size; empty where a sample has none."""
-    mask = sample.get(key)
-    if mask is None:
-        return np.zeros(sample.ori_shape[:2], bool)
-    return np.asarray(Image.fromarray(mask.cpu().numpy()).resize(
-        sample.ori_shape[1::-1], Image.NEAREST))
