@@ -305,6 +305,13 @@ def test_nothing_in_a_pickle_is_executed(official, content, capsys):
     assert 'stolen' not in capsys.readouterr().out
 
 
+def test_a_pickle_that_refers_to_something_outside_is_refused(official):
+    path = official / 'refs(unc).p'
+    path.write_bytes(b'(lp0\nPa file\na.')
+    with fails('refs(unc).p holds', "a reference to 'a file'", 'nothing was executed'):
+        build(official)
+
+
 def test_a_truncated_pickle_is_named(official):
     path = official / 'refs(unc).p'
     path.write_bytes(path.read_bytes()[:200])
