@@ -45,10 +45,13 @@ class GroundingMetric(BaseMetric):
         Raises:
             DataError: If there is no sample.
         """
+        self.check_any(results)
+        return [np.array(column) for column in zip(*results, strict=True)]
+
+    def check_any(self, results: list) -> None:
         if not results:
             raise DataError(f'{type(self).__name__}: no sample was evaluated. Check '
                             'the split and the size of the test set.')
-        return [np.array(column) for column in zip(*results, strict=True)]
 
 
 class ThresholdMetric(GroundingMetric):
@@ -95,7 +98,7 @@ class ThresholdMetric(GroundingMetric):
         return scores
 
     @abstractmethod
-    def scores_at(self, threshold: float, *columns: np.ndarray) -> dict[str, float]:
+    def scores_at(self, threshold: float, *columns: Any) -> dict[str, float]:
         """Scores by name with one threshold, from :meth:`columns`."""
 
     def lacks_existence(self, exists: np.ndarray) -> np.ndarray:

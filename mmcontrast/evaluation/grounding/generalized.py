@@ -1,5 +1,6 @@
 """Score phrases that mean any number of objects: GREC by boxes, GRES by masks."""
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,8 +10,8 @@ from .overlaps import OVERLAPS, greedy_matches
 from .samples import existence, labeled_boxes, predicted_boxes
 from .scores import MaskAreas, grec_scores, gres_scores, sample_f1
 
-# Overlaps that are in memory together, 8 bytes each.
-_CHUNK = 2 ** 22
+# Samples that are padded to one number of boxes.
+_PART = 512
 
 
 @METRICS.register_module()
@@ -47,58 +48,65 @@ class GRECMetric(ThresholdMetric):
         self.iou_thr, self.f1_thr = iou_thr, f1_thr
 
     def measure(self, samples: Sequence[Mapping]) -> list[tuple]:
+        """Overlaps (Q, K) of boxes above a threshold, their scores, existence."""
         kept = []
         for sample in samples:
             boxes, scores = predicted_boxes(sample)
             # As doubles: float32(0.8) lies above 0.8.
             above = scores.astype(np.float64) > min(self.score_thrs)
-            kept.append((boxes[above], scores[above].astype(np.float64),
-                         labeled_boxes(sample), existence(sample)))
+            kept.append((self.overlap(boxes[above], labeled_boxes(sample)),
+                         scores[above].astype(np.float64), existence(sample)))
         return kept
 
-    def columns(self, results: list) -> list:
-        # Boxes of different numbers make no array.
-        super().columns([(0,) for _ in results])
-        return list(zip(*results, strict=True))
+    def columns(self, results: list) -> list[list['_Part']]:
+        self.check_any(results)
+        return [[_padded(*zip(*results[start:start + _PART], strict=True))
+                 for start in range(0, len(results), _PART)]]
 
-    def scores_at(self, threshold: float, boxes: Sequence[np.ndarray],
-                  scores: Sequence[np.ndarray], labeled: Sequence[np.ndarray],
-                  exists: Sequence[float]) -> dict[str, float]:
-        rejected = self.lacks_existence(np.array(exists))
-        chosen = [(found > threshold) & ~none
-                  for found, none in zip(scores, rejected, strict=True)]
-        boxes = [found[kept] for found, kept in zip(boxes, chosen, strict=True)]
-        num_kept, num_labeled = (np.array([len(x) for x in several])
-                                 for several in (boxes, labeled))
-        matched = np.concatenate([
-            greedy_matches(self._overlaps(boxes[part], labeled[part]), self.iou_thr)
-            for part in _chunks(num_kept, num_labeled)])
+    def scores_at(self, threshold: float, parts: list['_Part']) -> dict[str, float]:
+        columns = [self._matched(threshold, part) for part in parts]
+        matched, num_kept, num_labeled = map(np.concatenate, zip(*columns, strict=True))
         return grec_scores(sample_f1(matched, num_kept, num_labeled), num_labeled > 0,
                            num_kept, self.f1_thr)
 
-    def _overlaps(self, boxes: Sequence[np.ndarray], labeled: Sequence[np.ndarray]
-                  ) -> np.ndarray:
-        """(N, Q, K) overlaps, -inf where a sample has fewer boxes."""
-        found, is_found = _padded(boxes)
-        true, is_true = _padded(labeled)
-        both = is_found[:, :, None] & is_true[:, None]
-        return np.where(both, self.overlap(found, true), -np.inf)
+    def _matched(self, threshold: float, part: '_Part') -> tuple[np.ndarray, ...]:
+        """Pairs, boxes that are kept, and labeled boxes of each sample."""
+        kept = (part.scores > threshold) & ~self.lacks_existence(part.exists)[:, None]
+        overlaps = np.where(kept[..., None], part.overlaps, -np.inf)
+        return greedy_matches(overlaps, self.iou_thr), kept.sum(1), part.num_labeled
 
 
-def _chunks(num_kept: np.ndarray, num_labeled: np.ndarray) -> Iterator[slice]:
-    """Parts of the samples whose overlaps fit into memory."""
-    size = max(1, _CHUNK // max(1, int(num_kept.max() * num_labeled.max())))
-    for start in range(0, len(num_kept), size):
-        yield slice(start, start + size)
+class _Part(NamedTuple):
+    """Some of the samples, with as many boxes each as the largest of them has.
+
+    Attributes:
+        overlaps: (N, Q, K), -inf where there is no box.
+        scores: (N, Q), -inf where there is no box.
+        exists: (N,).
+        num_labeled: (N,) int64.
+    """
+
+    overlaps: np.ndarray
+    scores: np.ndarray
+    exists: np.ndarray
+    num_labeled: np.ndarray
 
 
-def _padded(boxes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes of N samples as (N, Q, 4), and (N, Q) bool where they are real."""
-    counts = np.array([len(each) for each in boxes])
-    real = np.arange(counts.max()) < counts[:, None]
-    padded = np.zeros((*real.shape, 4))
-    padded[real] = np.concatenate(boxes)
-    return padded, real
+def _padded(overlaps: Sequence[np.ndarray], scores: Sequence[np.ndarray],
+            exists: Sequence[float]) -> _Part:
+    num_kept, num_labeled = np.array([each.shape for each in overlaps]).T
+    is_box = np.arange(num_kept.max()) < num_kept[:, None]
+    is_labeled = np.arange(num_labeled.max()) < num_labeled[:, None]
+    both = is_box[..., None] & is_labeled[:, None]
+    return _Part(_filled(both, overlaps), _filled(is_box, scores), np.array(exists),
+                 num_labeled)
+
+
+def _filled(places: np.ndarray, values: Sequence[np.ndarray]) -> np.ndarray:
+    """``values`` one after the other at the places that are True, -inf elsewhere."""
+    filled = np.full(places.shape, -np.inf)
+    filled[places] = np.concatenate([each.ravel() for each in values])
+    return filled
 
 
 @METRICS.register_module()
