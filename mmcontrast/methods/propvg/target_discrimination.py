@@ -2,7 +2,6 @@
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from mmdet.models.layers import MLP, SinePositionalEncoding
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -139,7 +138,12 @@ class ScorePriorLayer(BaseModule):
 
 
 class ScorePriorAttention(nn.Module):
-    """Cross-attention with a bias g(score) for each head."""
+    """Cross-attention with a bias g(score) for each head, for few tokens, many keys.
+
+    Keys are not projected: a query is turned by its head's rows of ``k`` instead, and
+    only the weighted sum of raw keys is projected by ``v``; both steps are linear. That
+    leaves 5 % of the arithmetic where one token reads 6400 pixels.
+    """
 
     def __init__(self, channels: int, num_heads: int, score_channels: int) -> None:
         super().__init__()
@@ -153,14 +157,26 @@ class ScorePriorAttention(nn.Module):
     def forward(self, x: Tensor, keys: Tensor, scores: Tensor, code: Tensor | None
                 ) -> Tensor:
         """See :class:`ScorePriorLayer`."""
-        coded = keys if code is None else keys + code.to(keys.dtype)
-        q, k, v = (layer(tokens).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
-                   for layer, tokens in (
-                       (self.q, x), (self.k, coded), (self.v, keys)))
-        # (B, N, M, H) -> (B, H, N, M)
-        bias = self.score_mlp(scores[..., None]).permute(0, 3, 1, 2)
-        out = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype))
-        return self.proj(out.transpose(1, 2).flatten(2))
+        shape = len(x), x.shape[1], self.num_heads
+        query = self.q(x).unflatten(2, (self.num_heads, -1))
+        rows, bias = self._by_head(self.k)
+        # n: token, h: head, d: channel of the head, c: channel of the keys
+        turned = torch.einsum('bnhd,hdc->bnhc', query, rows).flatten(1, 2)
+        logits = turned @ keys.mT
+        if code is not None:
+            logits = logits + turned @ code.mT.to(turned.dtype)
+        logits = logits.view(*shape, -1) + torch.einsum(
+            'bnhd,hd->bnh', query, bias)[..., None]
+        logits = logits * query.shape[-1] ** -0.5 + self.score_mlp(scores[..., None]).mT
+        sums = logits.softmax(-1).flatten(1, 2).to(keys.dtype) @ keys
+        rows, bias = self._by_head(self.v)
+        heads = torch.einsum('bnhc,hdc->bnhd', sums.view(*shape, -1), rows) + bias
+        return self.proj(heads.flatten(2))
+
+    def _by_head(self, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+        """Weight (heads, channels of a head, C) and bias of a projection."""
+        return tuple(x.unflatten(0, (self.num_heads, -1))
+                     for x in (layer.weight, layer.bias))
 
 
 @lru_cache(maxsize=8)
