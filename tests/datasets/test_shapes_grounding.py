@@ -64,11 +64,11 @@ def test_a_drawn_phrase_is_another_one_at_the_next_visit():
 
 
 def test_kinds_choose_how_many_objects_a_phrase_means():
-    counts = {kind: {min(len(referred(item)), 2) for item in dataset(kinds=[kind])}
+    counts = {kind: {min(len(referred(item)), 2) for item in dataset(6, kinds=[kind])}
               for kind in ('one', 'many', 'none')}
     assert counts == dict(one={1}, many={2}, none={0})
-    every = [len(dataset(kinds=[kind])) for kind in counts]
-    assert sum(every) == len(dataset())
+    every = [len(dataset(6, kinds=[kind])) for kind in counts]
+    assert sum(every) == len(dataset(6))
     # A scene whose phrases are of other kinds is no item.
     assert len(dataset(40, kinds=['many'], sentences='random', num_objects=(1, 2))) < 40
 
@@ -84,7 +84,7 @@ def test_a_kept_scene_is_as_it_was_drawn_whatever_a_pipeline_writes():
 
 
 @pytest.mark.parametrize('options, words', [
-    (dict(sentences='first'), "sentences must be one of ('all', 'random')"),
+    (dict(sentences='first'), "sentences must be one of ('each', 'random')"),
     (dict(kinds='one'), 'kinds must list one or more of'),
     (dict(kinds=[]), 'kinds must list one or more of'),
     (dict(kinds=['one', 'two']), 'kinds must list one or more of'),
@@ -112,7 +112,7 @@ def test_every_word_of_an_expression_is_one_known_piece():
     words = sentencepiece.SentencePieceProcessor(model_file=str(WORDS_FILE))
     assert words.vocab_size() == VOCAB_SIZE - 1
     # Scenes that the file was not trained on.
-    texts = [item['text'] for item in dataset(60, split='val')]
+    texts = [item['text'] for item in dataset(30, split='val', size=32)]
     ids = words.encode(texts)
     assert words.unk_id() not in sum(ids, [])
     assert [len(row) for row in ids] == [len(text.split()) for text in texts]

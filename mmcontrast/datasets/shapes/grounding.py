@@ -6,12 +6,12 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from ...errors import UserValueError
-from ...registry import DATASETS
+from ...registry import DATASETS, TRANSFORMS
 from .dataset import ShapesDataset
 from .scene import Scene
 
 KINDS = ('one', 'many', 'none')
-SENTENCES = ('all', 'random')
+SENTENCES = ('each', 'random')
 
 
 @DATASETS.register_module()
@@ -31,7 +31,7 @@ class ShapesGrounding(ShapesDataset):
     Args:
         num_images: Number of scenes.
         split: 'train', 'val' or 'test'; they never share a scene.
-        sentences: 'all' makes every phrase an item. 'random' makes every scene an item
+        sentences: 'each' makes every phrase an item. 'random' makes every scene an item
             and draws one of its phrases at each visit.
         kinds: Which phrases: for 'one' object, for 'many', for 'none' that is there. A
             scene has one of the first kind for almost every object, at most one of the
@@ -44,7 +44,7 @@ class ShapesGrounding(ShapesDataset):
             phrase of these kinds.
     """
 
-    def __init__(self, num_images: int, split: str = 'train', sentences: str = 'all',
+    def __init__(self, num_images: int, split: str = 'train', sentences: str = 'each',
                  kinds: Sequence[str] = KINDS, size: int = 128,
                  combinations: str = 'all', num_objects: tuple[int, int] = (2, 6),
                  cache: bool = False, pipeline: Sequence[dict | Callable] = (),
@@ -56,6 +56,9 @@ class ShapesGrounding(ShapesDataset):
             raise UserValueError(
                 f'kinds must list one or more of {KINDS}, got {kinds!r}.')
         self.sentences, self.kinds = sentences, tuple(kinds)
+        # Built here: mmengine would use the default scope.
+        pipeline = [TRANSFORMS.build(step) if isinstance(step, dict) else step
+                    for step in pipeline]
         super().__init__(num_images, split, size, combinations, num_objects,
                          cache=cache, pipeline=pipeline, **kwargs)
 
@@ -71,7 +74,7 @@ class ShapesGrounding(ShapesDataset):
                          width=scene.size)
             numbered = list(enumerate(phrases, number))
             number += len(phrases)
-            if self.sentences == 'all':
+            if self.sentences == 'each':
                 found += [dict(entry, phrases=[phrase]) for phrase in numbered]
             elif phrases:
                 found.append(dict(entry, phrases=numbered))

@@ -1,0 +1,27 @@
+# Phrases of the toy world for one object, for several and for none.
+pipeline = [
+    dict(type='LoadGroundingImage'),
+    dict(type='LoadGroundingAnnotations', with_mask=True),
+    dict(type='ResizeGrounding', scale=128),
+    dict(type='PackGrounding')]
+loader = dict(
+    batch_size=16, collate_fn=dict(type='pseudo_collate'),
+    worker_init_fn=dict(type='mmcontrast.seed_worker'))
+# All visible objects are foreground, of any size.
+dataset = dict(type='ShapesGrounding', size=128, cache=True, pipeline=pipeline)
+train_dataloader = dict(
+    loader, num_workers=1, persistent_workers=True, drop_last=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(dataset, num_images=4000, split='train', sentences='each'))
+val_dataloader = dict(
+    loader, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(dataset, num_images=100, split='val', test_mode=True))
+test_dataloader = dict(
+    loader, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(dataset, num_images=500, split='test', test_mode=True))
+# Of all phrases as on gRefCOCO, and of each kind.
+val_evaluator = [
+    dict(type='GRECMetric'), dict(type='GRESMetric'),
+    dict(type='MetricsByTargets', one=[dict(type='RECMetric'), dict(type='RESMetric')],
+         several=[dict(type='GRECMetric')])]
+test_evaluator = val_evaluator

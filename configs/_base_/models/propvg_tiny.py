@@ -1,0 +1,18 @@
+"""A small PropVG for images of 128 pixels and random weights, for a CPU.
+
+The forms of the paper, where the released weights need others: the sentence is the
+maximum over its own words, pixel tokens are pixels, and all decoder layers are weighted
+alike.
+"""
+_base_ = './propvg_beit3-base.py'
+
+model = dict(
+    encoder=dict(
+        _delete_=True, type='BEiT3', image_size=128, patch_size=16, embed_dims=192,
+        depth=4, num_heads=4, feedforward=768, vocab_size=221, drop_path=0.0,
+        max_text_positions=22, conv_stem=True),
+    # Every word of a phrase of the toy world is a token, of at most nine.
+    tokenizer=dict(model_file='shapes', max_tokens=20),
+    head=dict(channels=64, num_heads=4, dropout=0.0, sentence_pooling='masked_max',
+              word_pooling='masked', pixel_token_layout='channels_last',
+              aux_weighting='all'))

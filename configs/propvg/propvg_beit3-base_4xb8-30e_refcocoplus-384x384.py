@@ -1,0 +1,9 @@
+"""RefCOCO+, split by UNC. Tested on testA; testB:
+--cfg-options test_dataloader.dataset.split=testB
+"""
+_base_ = './propvg_beit3-base_4xb8-30e_refcoco-384x384.py'
+
+phrases = dict(ann_file='annotations/refcocoplus-unc/instances_withid.json')
+train_dataloader = dict(dataset=phrases)
+val_dataloader = dict(dataset=phrases)
+test_dataloader = dict(dataset=phrases)
