@@ -44,11 +44,14 @@ def test_refer_scores_of_both_poolings(pooling, suffix):
 
 
 @torch.no_grad()
-def test_proposals_after_the_words():
+def test_proposals_after_the_words_and_what_they_attend_to():
     case = Case('crs')
-    read = refer_scoring(case).attend(
+    net, maps = refer_scoring(case), []
+    last = net.word_attention.layers[-1].cross_attn.attn
+    last.register_forward_hook(lambda module, given, outputs: maps.append(outputs[1]))
+    read = net.attend(
         case.draw('crs/query'), case.draw('crs/text'), padding_mask([5, 12, 9], 12))
-    case.check(dict(query_after_words=read[None]))
+    case.check(dict(query_after_words=read[None], word_attention_map=maps[0]))
 
 
 def test_position_codes():

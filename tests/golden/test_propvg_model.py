@@ -1,10 +1,14 @@
 """The whole PropVG and its training against the reference."""
+from pathlib import Path
+
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
+from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.structures import InstanceData
 
 from mmcontrast.methods.propvg.names import our_weights
@@ -18,6 +22,7 @@ from tests.helpers.propvg_case import Case, padding_mask
 pytestmark = pytest.mark.usefixtures('nan_weights')
 
 SIDE = 64
+CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_'
 
 
 def filled_model(case: Case, encoder: dict, head: dict):
@@ -68,20 +73,15 @@ def stacked(samples: list[DetDataSample], field: str) -> torch.Tensor:
     return torch.stack([sample.get(field) for sample in samples]).to(torch.uint8)
 
 
-OPTIM_WRAPPER = dict(
-    type='OptimWrapper', clip_grad=dict(max_norm=0.15),
-    optimizer=dict(type='Adam', lr=5e-4, betas=(0.9, 0.98), eps=1e-9, amsgrad=True),
-    paramwise_cfg=dict(custom_keys={'encoder.': dict(lr_mult=0.1)}))
-
-
-def test_three_training_steps():
+def test_three_training_steps_of_the_config():
     case = Case('train_steps')
     encoder = dict(case.config['encoder'], vocab_size=case.config['vocab'], drop_path=0)
     for theirs, ours in (('dim', 'embed_dims'), ('heads', 'num_heads'),
                          ('layers', 'depth'), ('ffn', 'feedforward')):
         encoder[ours] = encoder.pop(theirs)
     model = filled_model(case, encoder, dict(dropout=0)).train()
-    optimizer = build_optim_wrapper(model, OPTIM_WRAPPER)
+    config = Config.fromfile(CONFIGS / 'propvg_runtime.py')
+    optimizer = build_optim_wrapper(model, config.optim_wrapper)
     hub = MessageHub.get_current_instance()
     rows = []
     for step in range(3):
@@ -121,3 +121,19 @@ def test_nms(output, nms_iou):
                      for name in ('boxes', 'scores'))
     found = PhrasePrediction(boxes, scores, None, torch.zeros(1, 1))
     case.check({output: ranked(found, nms_iou)})
+
+
+@pytest.mark.parametrize('output, name', [
+    ('gref', 'propvg_runtime'), ('refcoco', 'propvg_runtime_30e')])
+def test_learning_rates_of_the_configs(output, name):
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
+    schedulers = [PARAM_SCHEDULERS.build(dict(each, optimizer=optimizer))
+                  for each in config.param_scheduler]
+    factors = []
+    for _ in range(config.train_cfg.max_epochs):
+        factors.append(optimizer.param_groups[0]['lr'])
+        for scheduler in schedulers:
+            scheduler.step()
+    case = Case('lr_schedule')
+    case.check({output: torch.tensor(factors, dtype=torch.float64)})
