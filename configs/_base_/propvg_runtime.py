@@ -20,5 +20,7 @@ test_cfg = dict(type='TestLoop')
 # Samples with a damaged image are replaced and listed.
 default_hooks = dict(
     bad_images=dict(type='BadImagesHook'), checkpoint=dict(rule='greater'))
-randomness = dict(seed=6666, deterministic=True)
+# Not deterministic=True: some backward passes of a GPU have no such form. The released
+# code only fixes the algorithms of cuDNN.
+randomness = dict(seed=6666)
 env_cfg = dict(cudnn_benchmark=False)
