@@ -5,7 +5,8 @@ max_epochs, milestones = 12, (7, 11)
 # As the released code: Adam without weight decay, and a low limit of the gradient norm.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='Adam', lr=5e-4, betas=(0.9, 0.98), eps=1e-9, amsgrad=True),
+    optimizer=dict(type='Adam', lr=5e-4, betas=(0.9, 0.98), eps=1e-9, amsgrad=True,
+                   fused=True),
     paramwise_cfg=dict(custom_keys=dict(encoder=dict(lr_mult=0.1))),
     clip_grad=dict(max_norm=0.15))
 # Half the rate in the first epoch; a tenth from the seventh epoch on, and again from

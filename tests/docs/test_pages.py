@@ -92,6 +92,10 @@ def test_code_on_the_page_runs(page, monkeypatch, tmp_path):
         Image.fromarray(rgba()).save(tmp_path / 'cup.png')
         name = 'topnet_tinyrn_1xb32-10e_shapes-128x128'
         trained(tmp_path, f'topnet/{name}', 'mmcontrast', f'{name}/epoch_10.pth')
+    if page.stem == 'propvg':
+        Image.new('RGB', (90, 70), (50, 90, 40)).save(tmp_path / 'photo.jpg')
+        name = 'propvg-corrected_tiny_1xb8-1e_shapes-128x128'
+        trained(tmp_path, f'propvg/{name}', 'mmcontrast', f'{name}/epoch_1.pth')
     if page.stem == 'calibration':
         labeled_photos(tmp_path)
         monkeypatch.chdir(tmp_path)     # The config reads the class lists.

@@ -13,6 +13,6 @@ model = dict(
         max_text_positions=22, conv_stem=True),
     # Every word of a phrase of the toy world is a token, of at most nine.
     tokenizer=dict(model_file='shapes', max_tokens=20),
-    head=dict(channels=64, num_heads=4, dropout=0.0, sentence_pooling='masked_max',
-              word_pooling='masked', pixel_token_layout='channels_last',
-              aux_weighting='all'))
+    head=dict(channels=48, num_layers=2, num_heads=4, dropout=0.0, det_weight=0.5,
+              sentence_pooling='masked_max', word_pooling='masked',
+              pixel_token_layout='channels_last', aux_weighting='all'))
