@@ -160,3 +160,10 @@ def test_a_vocabulary_that_is_larger_than_the_text_table_is_named():
     model = tiny_propvg.build(encoder=dict(vocab_size=5))
     with pytest.raises(ValueError, match='has 5 rows: set vocab_size .* to the 221 of'):
         model(**prepared(model))
+
+
+@pytest.mark.parametrize('patch_size', [8, 16])
+def test_images_of_another_size_and_patches_of_another_size(patch_size):
+    model = tiny_propvg.build(encoder=dict(patch_size=patch_size)).eval()
+    found, = model.ground(torch.randn(1, 3, 32, 96), [PHRASES[:2]])
+    assert all(one.mask_logits.shape == (32, 96) for one in found)
