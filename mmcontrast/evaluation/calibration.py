@@ -90,9 +90,17 @@ def choose_thresholds(scored: ScoredPhrases, recall: float
                       ) -> tuple[float, float | None]:
     """Thresholds that keep enough present phrases and the fewest absent ones.
 
+    Of n present phrases, k are kept so that a new phrase is kept with the probability
+    ``recall``, on average over data sets of n: k >= ``recall`` (n + 1) for a threshold
+    of scores, and one more if existence has a threshold, too. Keeping ``recall`` n
+    would promise too much, the more the smaller the set. Where k would exceed n, all
+    are kept. Source: order statistics, as in conformal prediction (Vovk et al., 2005);
+    for two thresholds Calafiore and Campi, "The scenario approach to robust control
+    design", 2006, Theorem 1.
+
     Args:
         scored: At least one of them present.
-        recall: Smallest share of the present phrases that keep a box, in (0, 1].
+        recall: Probability that a phrase that is present keeps a box, in (0, 1].
 
     Returns:
         ``score_thr``, halfway between the last score that has to be kept and the next
@@ -109,10 +117,20 @@ def choose_thresholds(scored: ScoredPhrases, recall: float
     if not num_present:
         raise UserValueError('No phrase is about something that its image shows. A '
                              'calibration needs such phrases; check the labels.')
-    needed = math.ceil(recall * num_present - 1e-9)
-    tried = [_rates_of(scored, needed, exists_thr)
-             for exists_thr in _existence_levels(scored, needed)]
+    needed = min(num_present, math.ceil(recall * (num_present + 1) - 1e-9))
+    one_more = min(num_present, needed + 1)
+    tried = [_rates_of(scored, needed, None), *(
+        _rates_of(scored, one_more, exists_thr)
+        for exists_thr in _existence_levels(scored, one_more))]
     return min(tried, key=lambda each: each[0])[1]
+
+
+def expected_recall(num_kept: int, num_present: int, num_thresholds: int) -> float:
+    """Share of new phrases that :func:`choose_thresholds` lets keep a box, at least.
+
+    An average over data sets like the one at hand, of which ``num_kept`` were kept.
+    """
+    return max(0.0, (num_kept + 1 - num_thresholds) / (num_present + 1))
 
 
 def _rates_of(scored: ScoredPhrases, needed: int, exists_thr: float | None
@@ -128,16 +146,16 @@ def _rates_of(scored: ScoredPhrases, needed: int, exists_thr: float | None
             -1.0 if exists_thr is None else exists_thr), (score_thr, exists_thr)
 
 
-def _existence_levels(scored: ScoredPhrases, needed: int) -> list[float | None]:
-    """None, and thresholds that keep ``needed`` present phrases."""
+def _existence_levels(scored: ScoredPhrases, needed: int) -> list[float]:
+    """Thresholds of existence that keep ``needed`` present phrases."""
     values = scored.exists[scored.present]
     if np.isnan(scored.exists).any():
-        return [None]
+        return []
     spare = len(values) - needed
     levels = np.unique(np.sort(values)[:spare + 1])
     if len(levels) > _MOST_TRIED:
         levels = levels[np.linspace(0, len(levels) - 1, _MOST_TRIED).astype(int)]
-    return [None, *(_below(level, scored.exists) for level in levels)]
+    return [_below(level, scored.exists) for level in levels]
 
 
 def _below(value: float, values: np.ndarray) -> float:

@@ -6,6 +6,7 @@ from mmcontrast.errors import UserValueError
 from mmcontrast.evaluation.calibration import (
     ScoredPhrase,
     choose_thresholds,
+    expected_recall,
     join_phrases,
     precision_recall,
     reliability,
@@ -25,9 +26,9 @@ def scored(present, absent=(), exists=()):
 
 
 def test_the_threshold_keeps_what_is_asked_for_and_no_more():
-    # 9 of 10 have to stay: 0.5 and all above; 0.2 is the next lower score.
+    # 0.8 of 11 is 8.8: 9 of 10 stay, 0.5 and all above; 0.2 is the next lower score.
     phrases = scored([0.1, 0.5, *[0.9] * 8], [0.2, 0.6, 0.05])
-    score_thr, exists_thr = choose_thresholds(phrases, 0.9)
+    score_thr, exists_thr = choose_thresholds(phrases, 0.8)
     assert exists_thr is None and 0.2 < score_thr < 0.5
     assert score_thr == pytest.approx(0.35)
     kept = phrases.kept(score_thr, exists_thr)
@@ -40,9 +41,29 @@ def test_all_of_them_is_a_recall_too():
 
 
 def test_a_share_of_a_whole_number_is_not_rounded_up():
-    # 0.95 * 20 is 19.000000000000000 something in floating point.
-    phrases = scored(np.linspace(0.1, 0.86, 20))
-    assert phrases.kept(*choose_thresholds(phrases, 0.95)).sum() == 19
+    # 0.55 * 40 is 22.000000000000004 in floating point.
+    phrases = scored(np.linspace(0.1, 0.86, 39))
+    assert phrases.kept(*choose_thresholds(phrases, 0.55)).sum() == 22
+
+
+def test_what_is_asked_for_holds_for_new_phrases_on_average():
+    """400 sets of 50: a plain quantile would keep 0.9 of each set, and less of others.
+    """
+    rng = np.random.default_rng(0)
+    kept, kept_two = [], []
+    new, new_exists = rng.uniform(0.1, 1, (2, 5000))
+    for _ in range(400):
+        own, exists = rng.uniform(0.1, 1, (2, 50))
+        thr, _ = choose_thresholds(scored(own), 0.9)
+        kept.append((new > thr).mean())
+        # Absent phrases that existence alone rejects, so that both have a threshold.
+        thr, exists_thr = choose_thresholds(
+            scored(own, [0.99] * 5 + [0.05], [*exists, *[0.05] * 5, 0.99]), 0.9)
+        kept_two.append(((new > thr) & (new_exists >= exists_thr)).mean())
+    assert 0.9 <= np.mean(kept) < 0.92
+    assert 0.9 <= np.mean(kept_two) < 0.93
+    assert expected_recall(46, 50, 1) == pytest.approx(46 / 51)
+    assert expected_recall(20, 20, 2) == pytest.approx(19 / 21)
 
 
 def test_scores_that_are_neighbors_in_float32_are_told_apart():
@@ -68,12 +89,12 @@ def test_existence_that_adds_nothing_is_left_out():
 
 
 def test_both_thresholds_share_what_may_be_lost():
-    """One of ten may go: the one of low existence, or that of a low score."""
+    """0.7 of 11, and one more, are 9: one of ten may go, by existence or score."""
     present = [0.9] * 9 + [0.3]
     exists = [0.9] * 8 + [0.1, 0.9]
     # Four absent phrases of existence 0.2 lie above all scores, one at 0.35 does not.
     phrases = scored(present, [0.95] * 4 + [0.35], exists + [0.2] * 4 + [0.9])
-    score_thr, exists_thr = choose_thresholds(phrases, 0.9)
+    score_thr, exists_thr = choose_thresholds(phrases, 0.7)
     kept = phrases.kept(score_thr, exists_thr)
     assert kept[:10].sum() == 9 and kept[10:].sum() == 1
     assert 0.2 < exists_thr < 0.9 and score_thr < 0.3

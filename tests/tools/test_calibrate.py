@@ -81,6 +81,7 @@ def test_the_file_says_what_the_model_does_at_its_threshold(dito, photos, report
     present = np.arange(20)[:, None] % 3 == np.arange(3)
     assert kept[present].mean() == chosen.recall >= 0.9
     assert kept[~present].mean() == chosen.false_positive_rate
+    assert report.expected_recall == pytest.approx(19 / 21)
     low, high = report.recall_interval
     assert low < chosen.recall <= high <= 1
 

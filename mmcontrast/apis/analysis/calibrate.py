@@ -9,6 +9,7 @@ from ...evaluation.calibration import (
     ScoredPhrase,
     ScoredPhrases,
     choose_thresholds,
+    expected_recall,
     join_phrases,
     reliability,
     wilson_interval,
@@ -33,6 +34,7 @@ class CalibrationReport:
         scored: The phrases that it was chosen on.
         num_images: Images with phrases.
         target: The recall that was asked for.
+        expected_recall: That to be expected of new phrases of the same kind.
         recall_interval, false_positive_interval: 95 % intervals of the two rates.
         error: Expected calibration error of the best scores.
         file, plot: What was written.
@@ -42,6 +44,7 @@ class CalibrationReport:
     scored: ScoredPhrases
     num_images: int
     target: float
+    expected_recall: float
     recall_interval: tuple[float, float]
     false_positive_interval: tuple[float, float]
     error: float
@@ -58,8 +61,9 @@ def calibrate(config: str, checkpoint: str, data: str | Path, images: str | Path
               ) -> CalibrationReport:
     """Choose score and existence thresholds on labeled phrases, and write them.
 
-    Of the thresholds that let ``recall`` of the phrases that are there keep a box,
-    those are chosen that let the fewest others keep one.
+    Of the thresholds that let ``recall`` of the phrases that are there keep a box, also
+    of new ones, those are chosen that let the fewest others keep one; see
+    :func:`~mmcontrast.evaluation.calibration.choose_thresholds`.
 
     Args:
         config, checkpoint: A model that an inferencer serves which scores texts:
@@ -133,8 +137,9 @@ def _report(scored: ScoredPhrases, num_images: int, target: float, out: Path,
         num_present=num_present, num_absent=num_absent, model=model,
         note=f'{num_images} images of {data}; recall of {target:g} was asked for')
     return CalibrationReport(
-        calibration, scored, num_images, target, *(
-            wilson_interval(*count) for count in counts),
+        calibration, scored, num_images, target,
+        expected_recall(found, num_present, 1 + (exists_thr is not None)),
+        *(wilson_interval(*count) for count in counts),
         reliability(scored).error, out, plot)
 
 
@@ -166,6 +171,11 @@ def calibration_text(report: CalibrationReport) -> str:
             f'  {100 * report.target:g} % cannot be reached: the other phrases have no '
             'box at any score. Detectors drop low scores, see score_thr in the '
             'test_cfg of the model.')
+    elif report.expected_recall < report.target < 1:
+        lines.append(
+            f'  Of new phrases about {100 * report.expected_recall:.0f} % are to be '
+            f'expected to, as {chosen.num_present} are few: label more for '
+            f'{100 * report.target:g} %.')
     lines.append(f'Calibration error of the best scores: {report.error:.3f}.')
     return '\n'.join([*lines, f'Wrote {report.file} and {report.plot}.'])
 
