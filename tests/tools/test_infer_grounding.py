@@ -208,6 +208,38 @@ def test_a_box_has_the_part_of_the_mask_that_lies_in_it():
     assert whole['area'] == 32 and whole['best_score'] == 0.9
 
 
+def test_a_folder_called_proposals_is_kept_apart(infer, tmp_path):
+    for name in ('proposals/a.png', 'a.png'):
+        save(tmp_path / 'photos', name, scene(red=RED))
+    infer(str(tmp_path / 'photos'), 'red', out=tmp_path / 'out', proposals=True,
+          progress=False)
+    written = {str(path.relative_to(tmp_path / 'out'))
+               for path in (tmp_path / 'out').rglob('*.jpg')}
+    assert written == {'a.jpg', 'proposals/a.jpg', 'in_proposals/a.jpg',
+                       'proposals/in_proposals/a.jpg'}
+
+
+@pytest.mark.parametrize(('mode', 'size'), [
+    ('RGBA', (1, 1)), ('P', (3, 200)), ('I;16', (50, 40)), ('1', (9, 9))])
+def test_unusual_images_are_grounded_and_drawn(infer, tmp_path, mode, size):
+    path = tmp_path / 'odd.png'
+    Image.new(mode, size).save(path)
+    phrases = ['red', 'a box\nof \U0001f380 und Tür']
+    result = infer(path, phrases, out=tmp_path / 'x.png')
+    assert result.phrases[0].mask.shape == size[::-1]
+    assert not result.phrases[1].exists and (tmp_path / 'x.png').is_file()
+
+
+def test_processes_that_read_images_change_nothing(infer, tmp_path):
+    for i in range(8):
+        save(tmp_path, f'{i}.png', scene(64 + 8 * i, red=(8, 30, 40, 60)))
+    one, two = (infer(str(tmp_path), 'red', workers=workers, batch_size=2,
+                      progress=False) for workers in (0, 2))
+    assert [each.name for each in one] == [each.name for each in two]
+    for first, second in zip(one, two, strict=True):
+        assert (first.phrases[0].mask == second.phrases[0].mask).all()
+
+
 def test_an_image_that_cannot_be_read_costs_no_other(files, infer, tmp_path):
     save(tmp_path, 'good.png', scene(red=RED))
     (tmp_path / 'bad.png').write_bytes(b'no image')

@@ -97,6 +97,7 @@ class GroundingInferencer(ModelInferencer):
                 ``NAME.jpg`` and ``annotations.json`` in COCO's format, its categories
                 the phrases. Its ``phrases`` say of every phrase whether it exists, with
                 the whole mask. What is written there is kept in memory until the end.
+                Images in a folder called ``proposals`` get ``in_proposals/NAME.jpg``.
             score_thr: A score above is a box, and a phrase without a box is not there;
                 None for the threshold of the config. A model that was trained with
                 phrases that always exist is best asked with 0 and ``top_k=1``.

@@ -14,6 +14,7 @@ from ...structures import GroundedPhrase, PhrasePrediction
 from ...visualization.grounding import draw_phrases, draw_proposals
 from .images import ImageSource, InputImage
 from .results import (
+    apart,
     is_image_file,
     mask_fields,
     output_stems,
@@ -182,7 +183,7 @@ def grounding_writer(out: str | Path | None, sources: Sequence[ImageSource],
             result.draw_proposals(item.image) if proposals else result.draw(item.image),
             out)
         return
-    stems = output_stems([source.name for source in sources])
+    stems = output_stems([apart(source.name, ('proposals',)) for source in sources])
     folders = ('', 'proposals/') if proposals else ('',)
     refuse_overwriting((out / f'{folder}{stem}.jpg' for stem in stems
                         for folder in folders), *read)

@@ -16,7 +16,7 @@ from ...io.atomic import write_text
 from ...io.folders import save_output_image
 from ...registry import FUNCTIONS
 from .images import ImageSource, InputImage
-from .results import is_image_file, output_stems, refuse_overwriting
+from .results import apart, is_image_file, output_stems, refuse_overwriting
 
 # Folders in the folder of results.
 _FOLDERS = 'sheets', 'maps'
@@ -192,7 +192,7 @@ def placement_writer(out: str | Path | None, sources: Sequence[ImageSource],
         refuse_overwriting([out], *read)
         yield lambda item, result: save_output_image(result.compose(item.image), out)
         return
-    stems = output_stems([_apart(source.name) for source in sources])
+    stems = output_stems([apart(source.name, _FOLDERS) for source in sources])
     refuse_overwriting((out / name for stem in stems
                         for name in file_names(stem, maps)), *read)
     rows: list[dict] = []
@@ -206,8 +206,3 @@ def placement_writer(out: str | Path | None, sources: Sequence[ImageSource],
         if rows:
             write_text(out / 'placements.json', json.dumps(
                 dict(backgrounds=rows), ensure_ascii=False))
-
-
-def _apart(name: str) -> str:
-    """A name that does not lie in a folder of results: ``in_sheets/x.png``."""
-    return f'in_{name}' if Path(name).parts[0].lower() in _FOLDERS else name

@@ -242,6 +242,11 @@ def output_stems(names: Sequence[str]) -> list[str]:
     return stems
 
 
+def apart(name: str, folders: Sequence[str]) -> str:
+    """A name that does not lie in a folder of results: ``in_sheets/x.png``."""
+    return f'in_{name}' if Path(name).parts[0].lower() in folders else name
+
+
 def _tally(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
     found, amounts = np.unique(labels, return_counts=True)
     # Two classes may have one name.
