@@ -87,16 +87,12 @@ def test_code_on_the_page_runs(page, monkeypatch, tmp_path):
             Image.new('RGB', (90, 70), (50, 90, 40)).save(path)
         trained(tmp_path, 'denseclip/denseclip-seg_fpn-tinyrn_1xb4-100it_shapes-pairs-'
                 '256x256', 'mmseg', 'pairs/iter_100.pth')
-    if page.stem in ('inference', 'propvg'):
-        Image.new('RGB', (90, 70), (50, 90, 40)).save(tmp_path / 'photo.jpg')
-        name = 'propvg-corrected_tiny_1xb16-12e_shapes-128x128'
-        trained(tmp_path, f'propvg/{name}', 'mmcontrast', f'{name}/epoch_12.pth')
     if page.stem in ('topnet', 'topnet_data'):
         Image.fromarray(scene(640, 480)).save(tmp_path / 'scene.jpg')
         Image.fromarray(rgba()).save(tmp_path / 'cup.png')
         name = 'topnet_tinyrn_1xb32-10e_shapes-128x128'
         trained(tmp_path, f'topnet/{name}', 'mmcontrast', f'{name}/epoch_10.pth')
-    if page.stem == 'propvg':
+    if page.stem in ('inference', 'propvg'):
         Image.new('RGB', (90, 70), (50, 90, 40)).save(tmp_path / 'photo.jpg')
         name = 'propvg-corrected_tiny_1xb8-1e_shapes-128x128'
         trained(tmp_path, f'propvg/{name}', 'mmcontrast', f'{name}/epoch_1.pth')
