@@ -10,9 +10,15 @@ model = dict(
     encoder=dict(
         _delete_=True, type='BEiT3', image_size=128, patch_size=16, embed_dims=192,
         depth=4, num_heads=4, feedforward=768, vocab_size=221, drop_path=0.0,
-        max_text_positions=22, conv_stem=True),
+        max_text_positions=22, conv_stem=True,
+        # Tables of positions as BEiT-3 draws them, with a std of 1, would drown words
+        # and patches until they have learned to be small.
+        init_cfg=[
+            dict(type='Xavier', layer='Linear', distribution='uniform'),
+            dict(type='Normal', layer='Embedding', std=0.1,
+                 override=dict(type='Normal', name='text_embed', std=0.3))]),
     # Every word of a phrase of the toy world is a token, of at most nine.
     tokenizer=dict(model_file='shapes', max_tokens=20),
-    head=dict(channels=48, num_layers=2, num_heads=4, dropout=0.0, det_weight=0.5,
-              sentence_pooling='masked_max', word_pooling='masked',
+    head=dict(channels=48, num_layers=2, num_heads=4, dropout=0.0, det_weight=0.25,
+              refer_weight=2.0, sentence_pooling='masked_max', word_pooling='masked',
               pixel_token_layout='channels_last', aux_weighting='all'))
