@@ -91,6 +91,21 @@ def test_phrases_of_an_image_share_its_patches():
         torch.testing.assert_close(got, want)
 
 
+@pytest.mark.parametrize('lengths', [(2, 3), (3, 6)])
+def test_positions_that_are_padding_of_all_phrases_are_computed_once(lengths):
+    images, ids, padding = batch(lengths=lengths)
+    found = []
+    for longest in (None, max(lengths)):
+        model = tiny().eval()
+        pair = model.encode(model.embed_images(images), ids, padding, longest)
+        assert pair.text.shape == (2, 6, 32)
+        sum((x * torch.linspace(-1, 1, x.numel()).view(x.shape)).sum()
+            for x in pair).backward()
+        found.append([*pair, *(p.grad for p in model.parameters())])
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+
+
 @torch.no_grad()
 def test_the_two_rows_before_the_first_position_are_never_read():
     model = tiny().eval()

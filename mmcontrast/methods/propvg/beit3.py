@@ -113,16 +113,27 @@ class BEiT3(BaseModule):
                 f'{self.patch_size} pixels: resize them to multiples of that.')
         return self.vision_embed.proj(images)
 
-    def encode(self, patches: Tensor, ids: Tensor, padding: Tensor) -> EncodedPair:
+    def encode(self, patches: Tensor, ids: Tensor, padding: Tensor,
+               longest: int | None = None) -> EncodedPair:
         """Encode patch embeddings (B, C, h, w) of :meth:`embed_images` and phrases.
 
         For several phrases of an image, repeat its patches.
+
+        Args:
+            patches, ids, padding: See :meth:`forward`.
+            longest: Tokens of the longest phrase, where the caller knows it: all
+                positions after it are padding. Padding enters as zeros and attends to
+                the same tokens wherever it stands, so one such position is computed
+                and repeated.
         """
-        size = patches.shape[-2:]
+        size, length = patches.shape[-2:], ids.shape[1]
+        if longest is not None:
+            ids, padding = ids[:, :longest + 1], padding[:, :longest + 1]
         vision, text = self.encoder(
             self._vision_tokens(patches), self._text_tokens(ids, padding), padding)
         image = vision[:, 1:].mT.unflatten(2, size)
-        return EncodedPair(image, text, vision[:, 0])
+        rest = text[:, -1:].expand(-1, length - text.shape[1], -1)
+        return EncodedPair(image, torch.cat([text, rest], 1), vision[:, 0])
 
     def _vision_tokens(self, patches: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, 1 + h * w, C), the class token first."""

@@ -96,7 +96,9 @@ class PropVG(BaseModel):
         self._check_ids(tokens.ids)
         ids, padding = (x.to(patches.device, non_blocking=True)
                         for x in (tokens.ids, tokens.padding))
-        pair = self.encoder.encode(patches, ids, padding)
+        # From the tensor on the CPU: asking the device would mean to wait for it.
+        longest = int((~tokens.padding).sum(1).max())
+        pair = self.encoder.encode(patches, ids, padding, longest)
         return self.head(pair.image, pair.text, padding)
 
     def _check_ids(self, ids: Tensor) -> None:
