@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -259,7 +260,8 @@ def _tally(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
 def mask_fields(mask: np.ndarray) -> dict:
     """``segmentation``, ``area`` and ``bbox`` of an (H, W) bool mask."""
     from pycocotools import mask as coco
-    lengths = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    # Run lengths go down the columns; OpenCV's transpose is much faster than NumPy's.
+    lengths = coco.encode(cv2.transpose(mask.astype(np.uint8)).T)
     # JSON has no bytes.
     text = dict(size=[int(x) for x in lengths['size']],
                 counts=lengths['counts'].decode())
