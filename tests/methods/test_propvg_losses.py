@@ -1,11 +1,12 @@
 """PropVG: matching and losses beyond the golden cases."""
+import math
 from itertools import permutations
 
 import pytest
 import torch
 
 from mmcontrast.errors import UserValueError
-from mmcontrast.methods.propvg.losses import SetLoss, mask_loss
+from mmcontrast.methods.propvg.losses import SetLoss, mask_loss, probability_loss
 from mmcontrast.methods.propvg.matching import (
     match,
     matching_costs,
@@ -104,6 +105,17 @@ def test_the_loss_of_outputs_that_are_not_finite_is_not_finite_either():
     logits[-1, 0, 2], boxes[-1, 1] = torch.nan, torch.inf
     matches = match(logits[-1], boxes[-1], targets)
     assert not SetLoss()(logits, boxes, targets, matches).isfinite()
+
+
+def test_probabilities_that_are_not_finite_give_a_loss_that_is_not_either():
+    probs = torch.tensor([torch.nan, 0.25], requires_grad=True)
+    labels = torch.tensor([True, False])
+    assert probability_loss(probs, labels).isnan()
+    loss = probability_loss(probs[1:], labels[1:])
+    loss.backward()
+    # -log(1 - 0.25), whose derivative is 1 / 0.75.
+    assert loss.item() == pytest.approx(math.log(4 / 3))
+    assert probs.grad.tolist() == pytest.approx([0, 4 / 3])
 
 
 COUNTS = [[3, 0], [1, 4]]

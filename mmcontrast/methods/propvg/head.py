@@ -2,14 +2,13 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...models.functional import at_least_float
 from ...models.layers import SimpleFeaturePyramid
 from ...registry import MODELS
-from .losses import SetLoss, mask_loss
+from .losses import SetLoss, mask_loss, probability_loss
 from .mask_branch import UNetMaskDecoder, resize_aligned
 from .matching import match, referred_queries
 from .proposals import ProposalDecoder, Proposals
@@ -150,10 +149,9 @@ class PropVGHead(BaseModule):
             losses = dict(
                 loss_det=self.set_loss(logits, boxes, targets, matches),
                 loss_mask=mask_loss(outputs.mask_logits, targets.masks),
-                loss_refer=self.refer_weight * F.binary_cross_entropy(
-                    outputs.refer, meant.to(outputs.refer)))
+                loss_refer=self.refer_weight * probability_loss(
+                    outputs.refer, meant))
             if outputs.exists is not None:
-                losses['loss_label_nt'] = (
-                    self.existence_weight * F.binary_cross_entropy(
-                        outputs.exists, targets.exists.to(outputs.exists)))
+                losses['loss_label_nt'] = self.existence_weight * probability_loss(
+                    outputs.exists, targets.exists)
         return losses

@@ -87,6 +87,19 @@ class SetLoss(nn.Module):
         return entropy.sum((1, 2)) / weights[labels].sum()
 
 
+def probability_loss(probs: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of probabilities, NaN if one of them is.
+
+    PyTorch's stops on NaN, on a GPU with an assertion that names nothing; here the loss
+    reaches what watches for non-finite ones.
+
+    Args:
+        probs, labels: (...) in [0, 1].
+    """
+    loss = F.binary_cross_entropy(probs.nan_to_num(0.5), labels.to(probs))
+    return loss + 0 * probs.sum()
+
+
 def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
     """Dice loss, averaged over images, plus binary cross-entropy over all pixels.
 
