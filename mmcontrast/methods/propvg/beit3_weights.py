@@ -118,6 +118,7 @@ def resize_weights(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]
         ).to(kernel.dtype)
     return fitted
 
+
 def resize_positions(table: Tensor, height: int, width: int) -> Tensor:
     """Resize the square grid at the end of a vision position table.
 

@@ -1,6 +1,7 @@
 """Match proposals with the objects of their image."""
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from scipy.optimize import linear_sum_assignment
@@ -37,8 +38,7 @@ def match(logits: Tensor, boxes: Tensor, targets: GroundingTargets) -> list[Matc
         NO_COST, NO_COST, -NO_COST).cpu()
     found = [linear_sum_assignment(cost.T) for cost in costs.split(targets.counts)]
     sizes = [len(queries) for queries, _ in found]
-    pairs = torch.cat([torch.tensor([*zip(*pair, strict=True)], dtype=torch.int64
-                                    ).view(-1, 2) for pair in found])
+    pairs = torch.from_numpy(np.concatenate([np.stack(pair, 1) for pair in found]))
     return [(x[:, 0], x[:, 1]) for x in pairs.to(boxes.device).split(sizes)]
 
 
@@ -62,8 +62,8 @@ def matching_costs(logits: Tensor, boxes: Tensor, targets: GroundingTargets) -> 
 def overlaps(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """IoU and generalized IoU.
 
-    The denominators are enlarged by 1e-6, as in the reference; mmdet's
-    ``bbox_overlaps`` floors them at 1e-6.
+    1e-6 is added to the denominators, as in the reference; mmdet's ``bbox_overlaps``
+    floors them at 1e-6.
 
     Args:
         boxes, others: (..., 4) cxcywh; their shapes are broadcast.

@@ -40,8 +40,8 @@ class PropVG(BaseModel):
             belongs to the mask from this probability on; ``mask_resize``,
             ``'nearest'`` resizes the binary mask to the image as the reference does,
             ``'logits'`` the logits; ``nms_iou`` drops proposals that overlap a better
-            one by more (None: none); ``empty_mask`` empties the mask if no proposal
-            reaches ``score_thr``; ``rescale`` also gives masks at the size of the
+            one by more (None: none); ``empty_mask`` empties the mask if no score is
+            above ``score_thr``; ``rescale`` also gives masks at the size of the
             image.
         init_cfg: Initialization, see mmengine's ``BaseModule``.
 
