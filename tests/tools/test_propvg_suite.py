@@ -6,6 +6,7 @@ from timing.frame import run_suite
 pytest.importorskip('sentencepiece')
 
 
+@pytest.mark.slow
 def test_the_transcription_agrees_and_every_target_is_measured():
     rows = {row.name: row for row in run_suite(
         'propvg', runs=1, progress=False, turns=1, train_images=2, size=64, tokens=12,
