@@ -2,6 +2,9 @@
 import numpy as np
 from pycocotools import mask as coco_mask
 
+# pycocotools counts in 32 bits, and writes where it may not beyond.
+_MOST_PIXELS = 2 ** 30
+
 
 def decode_mask(segmentation: dict | list, size_hw: tuple[int, int]) -> np.ndarray:
     """(H, W) bool mask of polygons or RLE.
@@ -14,6 +17,8 @@ def decode_mask(segmentation: dict | list, size_hw: tuple[int, int]) -> np.ndarr
             size, or damaged.
     """
     height, width = size_hw
+    if not (0 < height and 0 < width and height * width <= _MOST_PIXELS):
+        raise ValueError(f'a mask of {height} x {width} pixels')
     if isinstance(segmentation, list):
         polygons = _checked_polygons(segmentation, size_hw)
         return coco_mask.decode(coco_mask.merge(

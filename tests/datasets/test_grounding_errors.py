@@ -7,7 +7,7 @@ import re
 import pytest
 
 from mmcontrast.datasets.grounding import read_grounding
-from mmcontrast.datasets.grounding.foreground import read_foreground
+from mmcontrast.datasets.grounding.foreground import checked_coco, read_foreground
 from mmcontrast.errors import UserError
 from tests.datasets.test_grounding import PIPELINE, build, group_files
 from tests.helpers import grounding_files as files
@@ -91,7 +91,7 @@ def test_an_image_without_size_is_an_error(converted):
 
 # Phrases.
 
-@pytest.mark.parametrize('text', ['', '  ', '?!', "' - '"])
+@pytest.mark.parametrize('text', ['', '  ', '?!', "' - '", '\u3000', '\u200b\u2028'])
 def test_an_empty_phrase_is_named(official, text):
     def change(refs):
         refs[1]['sentences'][0]['raw'] = text
@@ -347,3 +347,74 @@ def test_wrong_odvg_lines_are_named(tmp_path, line, what):
     (tmp_path / 'a.jsonl').write_text(f'{json.dumps(good)}\n{json.dumps(line)}\n')
     with fails('a.jsonl, line 2', what):
         read_grounding(tmp_path / 'a.jsonl')
+
+
+# Values of another type.
+
+@pytest.mark.parametrize('change, words', [
+    (dict(no_target='false'), ["refs[0]: 'no_target' must be true or false", 'false']),
+    (dict(ref_id=[1], sentences=[dict(raw='a', exist=True)]), ["'ref_id'", 'integer']),
+    (dict(sentences=[dict(raw='a', sent_id=[1])]), ["sentences[0]: 'sent_id' must be"]),
+    (dict(sentences=[dict(raw='a', exist='no')]), ["'exist' must be true or false"]),
+    (dict(sentences=['cup \ud83d']), ['refs[0]', 'half of a character'])])
+def test_a_wrong_value_of_a_ref_is_named(official, change, words):
+    with fails('changed.json', *words):
+        with_refs(official, lambda refs: refs[0].update(change), split='train')
+
+
+@pytest.mark.parametrize('kind, change, key', [
+    ('images', dict(id=True), 'id'), ('images', dict(width=40.5), 'width'),
+    ('annotations', dict(id=1.5), 'id'), ('annotations', dict(image_id=True),
+                                          'image_id')])
+def test_ids_and_sizes_that_are_no_whole_numbers_are_named(kind, change, key):
+    content = dict(
+        images=[dict(id=1, file_name='1.jpg', width=40, height=30)],
+        annotations=[files.annotation(11, 1, (2, 3, 20, 10))],
+        categories=[dict(id=1, name='cup')])
+    content[kind][0].update(change)
+    with fails(f'a.json: {kind}[0]: {key!r} must be a whole number'):
+        checked_coco(content, 'a.json')
+
+
+def test_ids_that_are_whole_floats_are_integers(official):
+    data = with_coco(official, lambda coco: [
+        entry.update(image_id=float(entry['image_id']), id=float(entry['id']))
+        for entry in coco['annotations']], split='train')
+    assert [thing['id'] for thing in data[0]['objects']] == [11, 12]
+
+
+def test_an_image_of_impossible_size_ends_before_its_masks_are_drawn(official):
+    for width in 10 ** 9, 10 ** 400:
+        with fails('refs[0]', 'the image must have a size above 0 and at most'):
+            with_coco(official, lambda coco, width=width: coco['images'][0].update(
+                width=width), split='train')
+
+
+@pytest.mark.parametrize('change, words', [
+    (dict(data_source=['refcoco']), ["'data_source' must be a text"]),
+    (dict(annotations=[dict(id=11, bbox=[2, 3, 20, 10], area='20')]),
+     ["annotations[0]: 'area' must be a number of pixels"])])
+def test_a_wrong_value_of_a_converted_record_is_named(converted, change, words):
+    with fails('changed.json', 'train[0]', *words):
+        with_records(converted, lambda splits: splits['train'][0].update(change),
+                     split='train')
+
+
+def test_an_empty_element_is_named(converted):
+    with fails('changed.json', 'train[1] is an empty list'):
+        with_records(converted, lambda splits: splits['train'].insert(1, []),
+                     split='train')
+
+
+def test_odvg_lines_without_any_phrase_are_an_error(tmp_path):
+    (tmp_path / 'a.jsonl').write_text(json.dumps(dict(
+        filename='1.jpg', height=30, width=40, grounding=dict(caption='', regions=[]))))
+    with fails('a.jsonl', 'none of its 1 lines has a phrase'):
+        read_grounding(tmp_path / 'a.jsonl')
+
+
+def test_foreground_ids_that_are_no_whole_numbers_are_an_error(tmp_path):
+    files.write_json(tmp_path / 'all.json', {
+        '7': dict(id=[1.5], bbox=[[1, 1, 5, 5]], area=[25])})
+    with fails('all.json', 'an id must be an integer'):
+        read_foreground(tmp_path / 'all.json')

@@ -1,5 +1,6 @@
 """Check what a file of phrases holds: texts, boxes, ids, groups, masks."""
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -18,15 +19,17 @@ from .records import (
 
 # What the tokenizer deletes or turns into blanks: nothing of such a phrase is left.
 _SEPARATORS = frozenset('.,\'!?"()*#:;-/ \t\r\n')
+# More than any image file that is opened has; masks of more end in pycocotools.
+_MOST_PIXELS = 2 ** 30
 
 
 def check_file(file: GroundingFile) -> None:
     """Check all splits of a file.
 
     Raises:
-        UserValueError: If a phrase is empty, an image has no size, a sentence id is
-            used twice in a split, or a box is negative or outside of its image. The
-            message names file and entry.
+        UserValueError: If a phrase is empty, an image has an impossible size, a
+            sentence id is used twice in a split, or a box is negative or outside of
+            its image. The message names file and entry.
     """
     for elements in file.splits.values():
         for record in records_of(elements):
@@ -134,16 +137,28 @@ def check_images(paths: Sequence[str], ann_file: str) -> None:
 
 def _check_record(record: GroundingRecord, path: str) -> None:
     place = f'{path}: {record.place}'
-    if record.width <= 0 or record.height <= 0:
-        raise UserValueError(f'{place}: the image must have a size above 0, got '
-                             f'{record.width} x {record.height}.')
+    if min(record.width, record.height) <= 0 or (
+            record.width * record.height > _MOST_PIXELS):
+        raise UserValueError(
+            f'{place}: the image must have a size above 0 and at most {_MOST_PIXELS} '
+            f'pixels, got {str(record.width)[:20]} x {str(record.height)[:20]}.')
     if not record.phrases:
         raise UserValueError(f'{place} has no sentence. Remove it, or add one.')
     for phrase in record.phrases:
-        if not isinstance(phrase.text, str) or _SEPARATORS.issuperset(phrase.text):
+        if not isinstance(phrase.text, str) or all(map(_is_nothing, phrase.text)):
             raise UserValueError(
                 f'{place}: the phrase {phrase.text!r} is empty, or nothing but '
                 'punctuation. Correct or remove it.')
+        if any('\ud800' <= sign <= '\udfff' for sign in phrase.text):
+            raise UserValueError(
+                f'{place}: the phrase {phrase.text!r:.90} holds half of a character. '
+                'Write it again, or correct the tool that wrote the file.')
+
+
+def _is_nothing(sign: str) -> bool:
+    """Whether the tokenizer makes nothing of a character: a blank, or invisible."""
+    return sign in _SEPARATORS or (
+        not sign.isascii() and unicodedata.category(sign) in ('Zs', 'Zl', 'Zp', 'Cf'))
 
 
 def _check_sentence_ids(elements: Iterable[Element], path: str) -> None:

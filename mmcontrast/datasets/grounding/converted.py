@@ -6,6 +6,7 @@ phrase refers to are in a file of their own, see :mod:`.foreground`.
 import re
 from collections.abc import Iterator, Mapping
 from itertools import count
+from math import inf
 
 from ...errors import UserValueError
 from .fields import box_field, field
@@ -30,7 +31,7 @@ def read_converted(content: Mapping, path: str) -> dict[str, list[Element]]:
     numbers = count()  # unique in the file, for splits that are joined
     return {split: [
         tuple(_record(record, path, f'{split}[{k}]', numbers) for record in (
-            entry if isinstance(entry, list) else [entry]))
+            _several(entry, f'{path}: {split}[{k}]')))
         for k, entry in enumerate(field(content, split, list, path))]
         for split in content}
 
@@ -79,6 +80,14 @@ def read_groups(index: object, splits: Mapping[str, list[Element]], path: str
     return groups
 
 
+def _several(entry: object, place: str) -> list:
+    """The records of an element: a list in R-RefCOCO, else one."""
+    if entry == []:
+        raise UserValueError(f'{place} is an empty list. Remove it, or add the '
+                             'sentences of its object.')
+    return entry if isinstance(entry, list) else [entry]
+
+
 def _record(entry: Mapping, path: str, where: str, numbers: Iterator[int]
             ) -> GroundingRecord:
     place = f'{path}: {where}'
@@ -97,7 +106,8 @@ def _record(entry: Mapping, path: str, where: str, numbers: Iterator[int]
                                                   str, place)),
         field(entry, 'width', int, place), field(entry, 'height', int, place),
         tuple(Phrase(text, targets, next(numbers)) for text in texts), where,
-        entry.get('data_source'))
+        None if entry.get('data_source') is None else field(
+            entry, 'data_source', str, place))
 
 
 def _targets(annotations: list, place: str) -> Iterator[Target]:
@@ -119,4 +129,12 @@ def _targets(annotations: list, place: str) -> Iterator[Target]:
 def _target(entry: Mapping, mask_key: str, place: str) -> Target:
     box = box_field(entry, 'bbox', place)
     return Target(field(entry, 'id', int, place), box, entry.get(mask_key) or None,
-                  entry.get('area') or box[2] * box[3])
+                  _area(entry, place) or box[2] * box[3])
+
+
+def _area(entry: Mapping, place: str) -> float | None:
+    area = entry.get('area')
+    if area is not None and not (type(area) in (int, float) and 0 <= area < inf):
+        raise UserValueError(f"{place}: 'area' must be a number of pixels, got "
+                             f'{str(area)[:80]!r}. Correct or remove it.')
+    return area

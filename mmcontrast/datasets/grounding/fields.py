@@ -27,6 +27,30 @@ def field(entry: object, key: str, kinds: type | tuple[type, ...], place: str):
     return value
 
 
+def id_field(entry: Mapping, key: str, place: str, default: int | str) -> int | str:
+    """An id, or ``default`` where the key is missing or null.
+
+    Raises:
+        UserValueError: If it is neither an integer nor a text.
+    """
+    return default if entry.get(key) is None else field(entry, key, (int, str), place)
+
+
+def flag_field(entry: Mapping, key: str, place: str, default: bool) -> bool:
+    """True or false, also as 1 or 0; ``default`` where the key is missing or null.
+
+    Raises:
+        UserValueError: If it is anything else, such as the text ``'false'``.
+    """
+    value = entry.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool | int) and value in (0, 1):
+        return bool(value)
+    raise UserValueError(
+        f'{place}: {key!r} must be true or false, got {str(value)[:80]!r}.')
+
+
 def box_field(entry: Mapping, key: str, place: str) -> list[float]:
     """A box of four finite numbers.
 

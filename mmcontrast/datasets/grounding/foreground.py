@@ -11,6 +11,7 @@ from ..coco_annotations import check_annotations, read_json
 #: What happens to regions that stand for several objects ('iscrowd').
 CROWDS = ('drop', 'keep')
 _COLUMNS = ('id', 'bbox', 'area')
+_SIZES, _IDS = ('id', 'width', 'height'), ('id', 'image_id')
 _EXPECTED = ('{image id: {"bbox": [[x, y, w, h], ...], "id": [...], "area": [...]}}, '
              'or a COCO file with the lists images and annotations')
 
@@ -51,6 +52,8 @@ class ForegroundObjects:
         columns = list(zip(*objects, strict=True)) or [(), (), ()]
         try:
             ids = np.array(columns[0], np.int64)
+            if ids.ndim != 1 or any(ids != np.array(columns[0], object)):
+                raise ValueError('ids that are whole numbers')
             boxes = np.array(columns[1], np.float64).reshape(-1, 4)
             areas = np.array(columns[2], np.float64)
             if not len(ids) == len(boxes) == len(areas):
@@ -147,7 +150,25 @@ def checked_coco(content: object, path: str) -> dict:
             annotations=[dict(a, category_id=0) if isinstance(a, dict) else a
                          for a in annotations])
     check_annotations(content, path)
-    return content
+    return dict(content, images=[_whole(entry, _SIZES, f'{path}: images[{k}]')
+                                 for k, entry in enumerate(content['images'])],
+                annotations=[_whole(entry, _IDS, f'{path}: annotations[{k}]')
+                             for k, entry in enumerate(content['annotations'])])
+
+
+def _whole(entry: dict, keys: tuple[str, ...], place: str) -> dict:
+    """An entry whose ids and sizes are no floats, as 1.0 is another text than 1.
+
+    Raises:
+        UserValueError: If one is a float such as 1.5, or true or false.
+    """
+    odd = {key: entry[key] for key in keys if isinstance(entry[key], bool | float)}
+    for key, value in odd.items():
+        if isinstance(value, bool) or not value.is_integer():
+            raise UserValueError(
+                f'{place}: {key!r} must be a whole number'
+                f'{" or a text" * (key not in _SIZES[1:])}, got {value!r}.')
+    return entry | {key: int(value) for key, value in odd.items()} if odd else entry
 
 
 def area_of(annotation: Mapping) -> float:

@@ -39,6 +39,10 @@ def read_odvg(lines: list, path: str) -> GroundingFile:
             phrase = Phrase(text, tuple(map(known.get, targets)), len(elements))
             elements.append((GroundingRecord(
                 name, name, width, height, (phrase,), f'line {k}'),))
+    if not elements:
+        raise UserValueError(
+            f'{path}: none of its {len(lines)} lines has a phrase: regions under '
+            "'grounding', or instances under 'detection', are empty.")
     return GroundingFile(path, 'odvg', {WHOLE_FILE: elements}, ForegroundObjects.of(
         path, {name: [(t.id, t.bbox, t.area) for t in found.values()]
                for name, found in objects.items()}))

@@ -7,7 +7,7 @@ of one's own.
 from collections.abc import Iterator, Mapping
 
 from ...errors import UserValueError
-from .fields import field
+from .fields import field, flag_field, id_field
 from .foreground import area_of
 from .records import WHOLE_FILE, Element, GroundingRecord, Phrase, Target
 
@@ -58,14 +58,15 @@ class _Reader:
                 f'{place}: image_id {image_id} is not among the {len(self.images)} '
                 f'images of {self.coco_path}. Are these the annotations of another '
                 'benchmark?')
-        ids = [] if ref.get('no_target') else _ids(ref, place)
+        ids = ([] if flag_field(ref, 'no_target', place, False)
+               else _ids(ref, place))
         targets = tuple(self._target(i, image_id, place) for i in ids)
         sentences = field(ref, 'sentences', list, place)
         group = any(isinstance(s, dict) and 'exist' in s for s in sentences)
         return GroundingRecord(
             image_id, image['file_name'], int(image['width']), int(image['height']),
             tuple(self._phrases(sentences, targets, place)), where,
-            group_id=ref.get('ref_id', number) if group else None)
+            group_id=id_field(ref, 'ref_id', place, number) if group else None)
 
     def _target(self, ann_id: int, image_id: int | str, place: str) -> Target:
         entry = self.annotations.get(ann_id)
@@ -90,8 +91,9 @@ class _Reader:
             where = f'{place}: sentences[{k}]'
             has_raw = isinstance(sentence, dict) and 'raw' in sentence
             text = field(sentence, 'raw' if has_raw else 'sent', str, where)
-            yield Phrase(text, targets if sentence.get('exist', True) else (),
-                         sentence.get('sent_id', self._num_sentences))
+            exists = flag_field(sentence, 'exist', where, True)
+            yield Phrase(text, targets if exists else (), id_field(
+                sentence, 'sent_id', where, self._num_sentences))
             self._num_sentences += 1
 
 

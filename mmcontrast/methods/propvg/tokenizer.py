@@ -102,6 +102,9 @@ class BEiT3Tokenizer:
 
     def _row(self, text: str) -> list[int]:
         """Ids of a phrase from start to end token."""
+        if any('\ud800' <= sign <= '\udfff' for sign in text):
+            raise UserValueError(f'The phrase {text!r:.90} holds half of a character, '
+                                 'or bytes that are no UTF-8: write it again.')
         pieces = self.processor.encode(clean_phrase(text))
         if not pieces:
             raise UserValueError(
