@@ -20,7 +20,10 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 # Samples with a damaged image are replaced and listed.
 default_hooks = dict(
-    bad_images=dict(type='BadImagesHook'), checkpoint=dict(rule='greater'))
+    bad_images=dict(type='BadImagesHook'), checkpoint=dict(rule='greater'),
+    # Batch norms of the mask branch are those of one rank: averaged after each epoch,
+    # so that all ranks validate the model that is saved.
+    buffers=dict(type='SyncBuffersHook'))
 # Not deterministic=True: some backward passes of a GPU have no such form. The released
 # code only fixes the algorithms of cuDNN.
 randomness = dict(seed=6666)

@@ -1,13 +1,15 @@
 """Published configs of PropVG: models, files, optimizer, schedule and metrics."""
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 
 from mmcontrast.apis.config import load_config
-from mmcontrast.registry import DATASETS, METRICS, MODELS, PARAM_SCHEDULERS
+from mmcontrast.registry import DATASETS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS
+from mmcontrast.testing.ranks import on_ranks
 from tests.helpers import grounding_files
 from tests.helpers.propvg_case import Case
 
@@ -97,7 +99,22 @@ def test_a_toy_model_knows_every_word():
     assert model.encoder.text_embed.num_embeddings == model.tokenizer.num_ids
 
 
-# Optimizer and schedule.
+# Runtime, optimizer and schedule.
+
+def statistics_of_rank(rank, stem):
+    """Batch norm of a rank that has seen its own images, after the epoch."""
+    norm = torch.nn.BatchNorm2d(2)
+    norm(torch.full((1, 2, 2, 2), 10.0 * rank))
+    hook = HOOKS.build(config(stem).default_hooks.buffers)
+    hook.after_train_epoch(SimpleNamespace(model=norm))
+    return norm.running_mean
+
+
+def test_ranks_validate_the_same_model():
+    # Momentum 0.1: means of 0 and 1.
+    for mean in on_ranks(2, statistics_of_rank, GREFCOCO):
+        assert mean.tolist() == [0.5, 0.5]
+
 
 @pytest.mark.parametrize('stem', [REFCOCO[0], GREFCOCO])
 def test_adam_of_the_release_with_a_tenth_of_the_rate_for_the_encoder(stem):
