@@ -1,4 +1,8 @@
-"""Compute overlaps of boxes, and match boxes greedily by them."""
+"""Compute overlaps of boxes, and match boxes greedily by them.
+
+In NumPy: mmdet's ``bbox_overlaps`` gives the same numbers, but calls of it for the few
+boxes of a phrase take three times as long.
+"""
 import numpy as np
 
 #: Smallest union or hull in square pixels, so that boxes without area divide by it.
