@@ -100,4 +100,7 @@ def _problem(key: str, value: object) -> str | None:
         return None if is_count else 'a whole number, 0 or more'
     if value is None and key != 'score_thr':
         return None
+    # Nothing scores above 1, so no box would be left.
+    if key == 'score_thr' and value == 1:
+        return 'below 1'
     return None if isinstance(value, Real) and 0 <= value <= 1 else 'in [0, 1]'

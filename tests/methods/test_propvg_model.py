@@ -135,7 +135,9 @@ def test_nms_keeps_the_best_of_boxes_that_overlap(model, monkeypatch):
 
 @pytest.mark.parametrize('given, message', [
     (dict(scor_thr=0.5), "unknown key 'scor_thr': did you mean 'score_thr'?"),
-    (dict(mask_resize='logit'), 'mask_resize must be one of')])
+    (dict(mask_resize='logit'), 'mask_resize must be one of'),
+    (dict(score_thr=70), 'score_thr must lie in [0, 1], got 70'),
+    (dict(nms_iou=-0.5), 'nms_iou must lie in [0, 1], got -0.5')])
 def test_an_unknown_test_option_is_refused(given, message):
     with pytest.raises((KeyError, ValueError)) as error:
         tiny_propvg.build(test_cfg=given)
