@@ -9,6 +9,7 @@ import pytest
 from mmcontrast.datasets.grounding import read_grounding
 from mmcontrast.datasets.grounding.foreground import checked_coco, read_foreground
 from mmcontrast.errors import UserError
+from mmcontrast.registry import TRANSFORMS
 from tests.datasets.test_grounding import PIPELINE, build, group_files
 from tests.helpers import grounding_files as files
 
@@ -418,3 +419,23 @@ def test_foreground_ids_that_are_no_whole_numbers_are_an_error(tmp_path):
         '7': dict(id=[1.5], bbox=[[1, 1, 5, 5]], area=[25])})
     with fails('all.json', 'an id must be an integer'):
         read_foreground(tmp_path / 'all.json')
+
+
+# Options.
+
+@pytest.mark.parametrize('options, words', [
+    (dict(min_area=float('nan')), ['min_area must be a number of pixels, got nan']),
+    (dict(area_share=(0.8, 0.05)), ['the smaller first', 'got (0.8, 0.05)']),
+    (dict(area_share=0.5), ['area_share must be two shares']),
+    (dict(data_prefix='images'), ['must be dict(img_path=...)', "'images'"]),
+    (dict(data_prefix=dict(img_path=None)), ['must be dict(img_path=...)', 'None']),
+    (dict(split=5), ['has no split 5']), (dict(data_source=5), ['data_source 5'])])
+def test_options_of_another_kind_are_named(official, options, words):
+    with fails(*words):
+        build(official, **dict(dict(split='train'), **options))
+
+
+@pytest.mark.parametrize('scale', [0.5, (320.5, 320), 'ab', None, True, (0, 32)])
+def test_a_scale_that_is_no_size_is_named(scale):
+    with fails('scale must be width and height in pixels', repr(scale)):
+        TRANSFORMS.build(dict(type='ResizeGrounding', scale=scale))

@@ -137,7 +137,10 @@ def test_nms_keeps_the_best_of_boxes_that_overlap(model, monkeypatch):
     (dict(scor_thr=0.5), "unknown key 'scor_thr': did you mean 'score_thr'?"),
     (dict(mask_resize='logit'), 'mask_resize must be one of'),
     (dict(score_thr=70), 'score_thr must lie in [0, 1], got 70'),
-    (dict(nms_iou=-0.5), 'nms_iou must lie in [0, 1], got -0.5')])
+    (dict(nms_iou=-0.5), 'nms_iou must lie in [0, 1], got -0.5'),
+    (dict(score_thr=None), 'score_thr must lie in [0, 1], got None'),
+    (dict(mask_thr=float('nan')), 'mask_thr must lie in [0, 1], got nan'),
+    (dict(nms_iou='x'), "nms_iou must lie in [0, 1], got 'x'")])
 def test_an_unknown_test_option_is_refused(given, message):
     with pytest.raises((KeyError, ValueError)) as error:
         tiny_propvg.build(test_cfg=given)
@@ -162,6 +165,17 @@ def test_a_vocabulary_that_is_larger_than_the_text_table_is_named():
     model = tiny_propvg.build(encoder=dict(vocab_size=5))
     with pytest.raises(ValueError, match='has 5 rows: set vocab_size .* to the 221 of'):
         model(**prepared(model))
+
+
+@pytest.mark.parametrize('part, given, message', [
+    ('head', dict(num_queries=0), 'num_queries of PropVGHead must be an integer, 1 or'),
+    ('head', dict(num_queries='6'), "1 or more, got '6'"),
+    ('head', dict(existence_top_k=0), 'existence_top_k of PropVGHead must be'),
+    ('head', dict(num_heads=3), 'channels=16 is not a multiple of num_heads=3'),
+    ('encoder', dict(patch_size=0), 'not a multiple of patch_size=0')])
+def test_impossible_sizes_are_named(part, given, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_propvg.build(**{part: given})
 
 
 @pytest.mark.parametrize('patch_size', [8, 16])

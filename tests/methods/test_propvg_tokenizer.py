@@ -75,6 +75,17 @@ def test_options_are_checked():
         BEiT3Tokenizer(TINY, too_long='crop')
     with pytest.raises(ValueError, match='at least 3, got 2'):
         BEiT3Tokenizer(TINY, max_tokens=2)
+    for wrong in '20', 20.5:
+        with pytest.raises(ValueError, match=f'must be an integer.*got {wrong!r}'):
+            BEiT3Tokenizer(TINY, max_tokens=wrong)
+    with pytest.raises(ValueError, match='model_file must be the path .*, got 5'):
+        BEiT3Tokenizer(5)
+
+
+def test_half_of_a_character_is_named():
+    """As in a command line that is no UTF-8."""
+    with pytest.raises(ValueError, match='holds half of a character'):
+        BEiT3Tokenizer(TINY)(['red \udce9'])
 
 
 def test_copies_and_pickles_give_the_same_ids():

@@ -3,6 +3,8 @@ import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import inf
+from numbers import Real
 
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
@@ -87,9 +89,9 @@ class GroundingDataset(ReplacesBadImages, BaseDataset):
         self.split, self.format = split, format
         self.instances, self.foreground, self.index = instances, foreground, index
         self.sentences = _sentences(sentences, text_mode, test_mode)
-        self.data_source = ([data_source] if isinstance(data_source, str)
-                            else data_source)
-        self.min_area, self.area_share = min_area, area_share
+        self.data_source = (data_source if data_source is None
+                            or isinstance(data_source, list | tuple) else [data_source])
+        self.min_area, self.area_share = _areas(min_area, area_share)
         self.crowds = check_crowds(crowds)
         self.max_bad_share = max_bad_share
         super().__init__(
@@ -154,7 +156,7 @@ class GroundingDataset(ReplacesBadImages, BaseDataset):
                 known = [str(source) for source in sources]
                 raise UserValueError(
                     f'{self.ann_file} has no records of data_source {name!r}'
-                    f'{did_you_mean(name, known)} It has {known}.')
+                    f'{did_you_mean(str(name), known)} It has {known}.')
         wanted = {None, *self.data_source}
         kept = (tuple(r for r in element if r.data_source in wanted)
                 for element in elements)
@@ -209,11 +211,27 @@ def _sentences(sentences: str | None, text_mode: str | None, test_mode: bool) ->
     return sentences
 
 
+def _areas(min_area: float, area_share: Sequence[float]
+           ) -> tuple[float, Sequence[float]]:
+    """Both options, after a check: swapped limits would leave no object."""
+    if not (isinstance(min_area, Real) and abs(min_area) < inf):
+        raise UserValueError(f'min_area must be a number of pixels, got {min_area!r}.')
+    if not (isinstance(area_share, list | tuple) and len(area_share) == 2
+            and all(isinstance(share, Real) for share in area_share)
+            and area_share[0] < area_share[1]):
+        raise UserValueError('area_share must be two shares of the image, the smaller '
+                             f'first, such as (0.05, 0.8), got {area_share!r}.')
+    return min_area, area_share
+
+
 def _prefix(data_prefix: Mapping | None) -> dict:
     """As ``img_path``, and as ``img`` in configs of mmdet's detectors."""
-    given = dict(data_prefix or {})
-    if len(given) > 1 or not given.keys() <= {'img_path', 'img'}:
-        raise UserValueError(f'data_prefix must be dict(img_path=...), got {given}.')
+    given = {} if data_prefix is None else data_prefix
+    if not isinstance(given, Mapping) or len(given) > 1 or not (
+            given.keys() <= {'img_path', 'img'}) or not all(
+                isinstance(folder, str) for folder in given.values()):
+        raise UserValueError('data_prefix must be dict(img_path=...), got '
+                             f'{given!r}.')
     return dict(img_path=next(iter(given.values()), ''))
 
 

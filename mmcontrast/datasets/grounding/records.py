@@ -108,7 +108,7 @@ class GroundingFile:
                     f'{self.path} has the splits {known}. Name one, or a list: '
                     'split=....')
             return next(iter(self.splits.values()))
-        names = [names] if isinstance(names, str) else list(names)
+        names = list(names) if isinstance(names, list | tuple) else [names]
         for name in names:
             if name not in self.splits:
                 raise UserValueError(

@@ -104,8 +104,10 @@ class ResizeGrounding(BaseTransform):
     """
 
     def __init__(self, scale: int | Sequence[int]) -> None:
-        self.scale = (scale, scale) if isinstance(scale, int) else tuple(scale)
-        if len(self.scale) != 2 or min(self.scale) < 1:
+        self.scale = (tuple(scale) if isinstance(scale, list | tuple)
+                      else (scale, scale))
+        if len(self.scale) != 2 or not all(
+                type(side) is int and side >= 1 for side in self.scale):
             raise UserValueError(
                 f'scale must be width and height in pixels, got {scale!r}.')
 

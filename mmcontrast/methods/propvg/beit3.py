@@ -67,7 +67,7 @@ class BEiT3(BaseModule):
                  max_text_positions: int = 1024, conv_stem: bool = False,
                  with_cp: bool = False, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        if image_size % patch_size:
+        if min(image_size, patch_size) < 1 or image_size % patch_size:
             raise UserValueError(f'image_size={image_size} is not a multiple of '
                                  f'patch_size={patch_size}.')
         self.patch_size, self.grid = patch_size, image_size // patch_size

@@ -5,6 +5,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ...errors import UserValueError
 from ...models.functional import at_least_float
 from ...models.layers import SimpleFeaturePyramid
 from ...registry import MODELS
@@ -81,6 +82,11 @@ class PropVGHead(BaseModule):
                  refer_weight: float = 1.0, existence_weight: float = 0.2,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
+        _check_counts(channels=channels, num_queries=num_queries, num_layers=num_layers,
+                      num_heads=num_heads, existence_top_k=existence_top_k)
+        if channels % num_heads:
+            raise UserValueError(
+                f'channels={channels} is not a multiple of num_heads={num_heads}.')
         self.image_embedding = nn.Conv2d(in_channels, 2 * channels, 1, bias=False)
         self.text_embedding = nn.Linear(in_channels, channels, bias=False)
         self.pyramid = SimpleFeaturePyramid(
@@ -155,3 +161,10 @@ class PropVGHead(BaseModule):
                 losses['loss_label_nt'] = self.existence_weight * probability_loss(
                     outputs.exists, targets.exists)
         return losses
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise UserValueError(
+                f'{name} of PropVGHead must be an integer, 1 or more, got {count!r}.')

@@ -1,5 +1,6 @@
 """Ground a phrase in an image: boxes with scores, existence, and one mask."""
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from mmdet.structures import DetDataSample
@@ -241,13 +242,14 @@ def checked_test_cfg(given: dict) -> dict:
                 f'{did_you_mean(key, TEST_DEFAULTS)} It knows '
                 f'{", ".join(TEST_DEFAULTS)}.')
     options = TEST_DEFAULTS | dict(given)
-    for key in ('score_thr', 'mask_thr', 'nms_iou'):
-        value = options[key]
-        if not (key == 'nms_iou' and value is None or 0 <= value <= 1):
-            raise UserValueError(
-                f'test_cfg of PropVG: {key} must lie in [0, 1], got {value!r}.')
     if options['mask_resize'] not in MASK_RESIZES:
         raise UserValueError(
             f'test_cfg of PropVG: mask_resize must be one of {MASK_RESIZES}, got '
             f'{options["mask_resize"]!r}.')
+    for key in ('score_thr', 'mask_thr', 'nms_iou'):
+        value = options[key]
+        if not (isinstance(value, Real) and 0 <= value <= 1
+                or key == 'nms_iou' and value is None):
+            raise UserValueError(
+                f'test_cfg of PropVG: {key} must lie in [0, 1], got {value!r}.')
     return options

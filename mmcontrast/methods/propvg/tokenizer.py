@@ -64,9 +64,12 @@ class BEiT3Tokenizer:
 
     def __init__(self, model_file: str | Path, max_tokens: int = 20,
                  too_long: str = 'cut') -> None:
-        if max_tokens < 3:
-            raise UserValueError('max_tokens counts start and end token and must be at '
-                                 f'least 3, got {max_tokens}.')
+        if not isinstance(max_tokens, int) or max_tokens < 3:
+            raise UserValueError('max_tokens counts start and end token and must be an '
+                                 f'integer, at least 3, got {max_tokens!r}.')
+        if not isinstance(model_file, str | Path):
+            raise UserValueError('model_file must be the path of a sentencepiece model '
+                                 f'such as beit3.spm, got {model_file!r}.')
         if too_long not in TOO_LONG:
             raise UserValueError(
                 f'too_long must be one of {TOO_LONG}, got {too_long!r}.')
