@@ -111,8 +111,7 @@ def choose_thresholds(scored: ScoredPhrases, recall: float
     Raises:
         UserValueError: If ``recall`` is out of range or no phrase is present.
     """
-    if not 0 < recall <= 1:
-        raise UserValueError(f'recall must lie in (0, 1], got {recall!r}.')
+    check_recall(recall)
     num_present = int(scored.present.sum())
     if not num_present:
         raise UserValueError('No phrase is about something that its image shows. A '
@@ -123,6 +122,16 @@ def choose_thresholds(scored: ScoredPhrases, recall: float
         _rates_of(scored, one_more, exists_thr)
         for exists_thr in _existence_levels(scored, one_more))]
     return min(tried, key=lambda each: each[0])[1]
+
+
+def check_recall(recall: float) -> None:
+    """Check the recall that is asked for.
+
+    Raises:
+        UserValueError: If it is not in (0, 1].
+    """
+    if not 0 < recall <= 1:
+        raise UserValueError(f'recall must lie in (0, 1], got {recall!r}.')
 
 
 def expected_recall(num_kept: int, num_present: int, num_thresholds: int) -> float:

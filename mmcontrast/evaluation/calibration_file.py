@@ -58,9 +58,10 @@ def read_calibration(path: str | Path) -> Calibration:
     path = os.path.expanduser(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f'No calibration at {path}. {_EXPECTED}')
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UserValueError(f'{path} is not valid JSON: {error}. {_EXPECTED}'
                              ) from None
     if not isinstance(content, dict) or content.pop('format', None) != FORMAT:

@@ -203,3 +203,29 @@ def test_a_calibrated_detector_leaves_out_what_lies_at_its_threshold(dito, tmp_p
     assert found.scores.tolist() == [s for s in all_found.scores.tolist() if s > at]
     with pytest.raises(UserValueError, match='give one of the two'):
         infer(photo, list(CLASSES), calibration=path, score_thr=0.5)
+
+
+@pytest.mark.parametrize('options, what', [
+    (dict(out='a.png'), 'out and plot are both'),
+    (dict(plot='a.json'), 'out and plot are both'),
+    (dict(plot='a.xyz'), 'plot must be an image file'),
+    (dict(recall=float('nan')), 'recall must lie in')])
+def test_wrong_outputs_are_named_before_the_model_runs(tmp_path, options, what):
+    options = {key: value if key == 'recall' else tmp_path / value
+               for key, value in options.items()}
+    with pytest.raises(UserValueError, match=what):
+        calibrate('none.py', 'none.pth', tmp_path / 'none.json', tmp_path, **dict(
+            dict(out=tmp_path / 'a.json'), **options))
+    assert not list(tmp_path.iterdir())
+
+
+def test_labels_of_absent_phrases_alone_are_named_before_the_model_runs(tmp_path):
+    for i in range(20):
+        save(tmp_path, f'{i:02}.png', scene(red=(20, 30, 60, 60)))
+    path = tmp_path / 'labels.json'
+    path.write_text(json.dumps(dict(
+        images=[dict(id=i, file_name=f'{i:02}.png', width=128, height=96)
+                for i in range(20)], annotations=[],
+        refs=[dict(image_id=i, ann_id=[], sentences=['a dog']) for i in range(20)])))
+    with pytest.raises(UserValueError, match='labels.json: no phrase is about'):
+        calibrate('none.py', 'none.pth', path, tmp_path, tmp_path / 'new.json')

@@ -297,3 +297,30 @@ def test_options_of_other_models_are_refused(files, tmp_path):
                  phrases='red')
     with pytest.raises(ValueError, match='ColorGrounder grounds phrases: give phrases'):
         run_tool(*files['model'], [files['both']], str(tmp_path), device='cpu')
+
+
+def test_annotations_do_not_overwrite_what_is_read(files, infer, tmp_path):
+    path = tmp_path / 'annotations.json'
+    path.write_text('["the red box"]')
+    with pytest.raises(UserValueError, match='annotations.json would overwrite'):
+        infer([files['both']], phrases=str(path), out=tmp_path, progress=False)
+    assert path.read_text() == '["the red box"]'
+    write_calibration(Calibration(0.5), path)
+    before = path.read_text()
+    with pytest.raises(UserValueError, match='annotations.json would overwrite'):
+        infer([files['both']], phrases='red', calibration=str(path), out=tmp_path,
+              progress=False)
+    assert path.read_text() == before
+
+
+def test_a_phrase_may_begin_with_a_tilde(files, infer):
+    found, = infer(files['both'], phrases='~nobody red', progress=False).phrases
+    assert found.phrase == '~nobody red' and found.exists
+
+
+@pytest.mark.parametrize('text', ['5', '"red"', '[1, 2]', '[["red"]]'])
+def test_json_without_phrases_is_named(files, infer, tmp_path, text):
+    path = tmp_path / 'phrases.json'
+    path.write_text(text)
+    with pytest.raises(UserValueError, match='phrases.json holds no phrases'):
+        infer(files['both'], phrases=str(path), progress=False)

@@ -255,3 +255,18 @@ def test_the_tool_says_what_belongs_together(official):
     path.write_bytes(pickle.dumps(Path('a')))
     done = call_tool(TOOL, path, '--check')
     assert done.returncode == 1 and 'nothing was executed' in done.stderr
+
+
+def test_a_conversion_does_not_overwrite_its_inputs(official):
+    """The annotations and the converted phrases are both called instances.json."""
+    before = (official / 'instances.json').read_bytes()
+    with pytest.raises(UserValueError, match='instances.json would overwrite'):
+        prepare_grounding([official / 'refs(unc).p'], 'grefcoco', official,
+                          overwrite=True, progress=False)
+    assert (official / 'instances.json').read_bytes() == before
+
+
+def test_a_missing_folder_of_images_is_named_before_anything_is_written(official):
+    with pytest.raises(FileNotFoundError, match='No folder of images at .*none'):
+        prepare(official, 'grefcoco', images=official / 'none')
+    assert not (official / 'out').exists()

@@ -161,3 +161,33 @@ def test_the_tool_starts_and_names_a_missing_file(tmp_path):
     done = run_python([sys.executable, TOOL, tmp_path / 'gone', '--metrics', 'GREC'],
                       capture_output=True)
     assert done.returncode == 1 and 'No file' in done.stderr
+
+
+def test_scores_do_not_overwrite_what_is_read(tmp_path):
+    path = dump(tmp_path / 'predictions.jsonl', random_phrases(4))
+    write_calibration(Calibration(0.5), tmp_path / 'calibration.json')
+    for name in 'predictions.jsonl', 'calibration.json':
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(UserValueError, match=f'{name} would overwrite'):
+            score_grounding(path, ['GREC'], out=str(tmp_path / name), progress=False,
+                            calibration=str(tmp_path / 'calibration.json'))
+        assert (tmp_path / name).read_bytes() == before
+
+
+@pytest.mark.parametrize('change, what', [
+    (dict(boxes=[[10 ** 400] * 4]), 'boxes must be a list of four numbers'),
+    (dict(exists=10 ** 400), 'exists must be a number'),
+    (dict(group_id=[1]), 'group_id must be a number or a text, got .1.')])
+def test_impossible_values_of_a_dump_are_named(tmp_path, change, what):
+    path = dump(tmp_path / 'predictions.jsonl', random_phrases(4))
+    row = json.loads(path.read_text().splitlines()[0])
+    path.write_text(json.dumps(row | change))
+    with pytest.raises(UserValueError, match=f'predictions.jsonl, line 1: {what}'):
+        score_grounding(path, ['RRefCOCO'], progress=False)
+
+
+def test_a_number_of_too_many_digits_is_no_json(tmp_path):
+    path = tmp_path / 'predictions.jsonl'
+    path.write_text('{"boxes": ' + '9' * 5000 + '}')
+    with pytest.raises(UserValueError, match='line 1 is not JSON'):
+        score_grounding(path, ['GREC'], progress=False)

@@ -1,13 +1,17 @@
 """Choose the thresholds of a model on a few labeled images."""
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from PIL import Image
 
 from ...datasets.labeled_phrases import LabeledImage, read_labeled_phrases
 from ...errors import UserValueError
 from ...evaluation.calibration import (
     ScoredPhrase,
     ScoredPhrases,
+    check_recall,
     choose_thresholds,
     expected_recall,
     join_phrases,
@@ -85,12 +89,18 @@ def calibrate(config: str, checkpoint: str, data: str | Path, images: str | Path
     """
     out = Path(out).expanduser()
     plot = out.with_suffix('.png') if plot is None else Path(plot).expanduser()
+    _check_output(out, plot)
+    check_recall(recall)
     refuse_overwriting([out, plot], str(data), str(images), config, checkpoint)
     labeled = read_labeled_phrases(data, images, split, instances)
     if len(labeled) < MIN_IMAGES:
         raise UserValueError(
             f'{data} has {len(labeled)} images with phrases; thresholds that are '
             f'chosen on fewer than {MIN_IMAGES} mean nothing. Label more images.')
+    if not any(phrase.present for image in labeled for phrase in image.phrases):
+        raise UserValueError(
+            f'{data}: no phrase is about something that its image shows, and a '
+            'calibration needs such phrases. Check the labels.')
     inferencer = open_inferencer(config, checkpoint, device, cfg_options)
     scored = score_labeled(inferencer, labeled, batch_size, workers, progress)
     report = _report(scored, len(labeled), recall, out, plot,
@@ -100,6 +110,17 @@ def calibrate(config: str, checkpoint: str, data: str | Path, images: str | Path
     drawn = draw_calibration(scored, report.calibration, _title(report))
     save_output_image(drawn, plot)
     return report
+
+
+def _check_output(out: Path, plot: Path) -> None:
+    """Before the model runs, so that nothing it finds is lost."""
+    if os.path.abspath(out) == os.path.abspath(plot):
+        raise UserValueError(
+            f'out and plot are both {out}: the plot would replace the thresholds. Name '
+            'a JSON file as out, and a PNG file as plot.')
+    if plot.suffix.lower() not in Image.registered_extensions():
+        raise UserValueError(f'plot must be an image file such as calibration.png, got '
+                             f'{plot}.')
 
 
 def score_labeled(inferencer: ModelInferencer, labeled: Sequence[LabeledImage],

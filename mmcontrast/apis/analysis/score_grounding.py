@@ -14,6 +14,7 @@ from ...evaluation.grounding.dump import count_lines, read_dump
 from ...io.atomic import write_text
 from ...progress import track
 from ...registry import METRICS
+from ..inferencers.results import refuse_overwriting
 
 # Lines that are decoded together.
 _BATCH = 64
@@ -42,9 +43,11 @@ def score_grounding(dump: str | Path, metrics: Sequence[str],
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a metric is unknown or takes none of the options, or the file is
-            not what is expected.
+        ValueError: If a metric is unknown or takes none of the options, the file is
+            not what is expected, or ``out`` would overwrite what is read.
     """
+    if out:
+        refuse_overwriting([Path(out)], str(dump), calibration)
     options = dict(score_thr=score_thr, match=match, resolution=resolution,
                    calibration=calibration)
     built = build_metrics(metrics, {

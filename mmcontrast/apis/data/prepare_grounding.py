@@ -1,6 +1,7 @@
 """Convert the official files of grounding benchmarks to those that PropVG trains with.
 """
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from ...datasets.grounding.records import (
 from ...errors import UserValueError, did_you_mean
 from ...io.atomic import write_text
 from ...progress import working
+from ..inferencers.results import refuse_overwriting
 from .check_grounding import GroundingReport, check_grounding, is_training
 from .grounding_entries import entries_of, objects_of, ranges_of
 
@@ -83,19 +85,22 @@ def prepare_grounding(files: Sequence[str | Path], benchmark: str, out: str | Pa
         FileNotFoundError: If a file does not exist.
         FileExistsError: If a file to write exists, without ``overwrite``.
         UserValueError: If an option or an entry is wrong, or a file is of another
-            benchmark.
+            benchmark, or ``out`` would overwrite what is read.
     """
     check_crowds(crowds)
     sources = _sources(benchmark, files, instances, sources)
     kind, *names = BENCHMARKS[benchmark]
     grouped = kind == 'groups'
-    paths = [Path(out).expanduser() / name for name in names + [INDEX] * grouped]
+    paths = [Path(os.path.expanduser(out)) / name for name in names + [INDEX] * grouped]
     for path in paths:
         if path.exists() and not overwrite:
             raise FileExistsError(f'{path} exists; remove it, give another --out, or '
                                   '--overwrite (overwrite=True) to replace it.')
+    annotated = [_instances_of(path, instances, k) for k, path in enumerate(files)]
+    refuse_overwriting(paths, *map(str, files), *annotated, foreground)
+    if images is not None and not Path(images).expanduser().is_dir():
+        raise FileNotFoundError(f'No folder of images at {images}.')
     with working('convert', progress):
-        annotated = [_instances_of(path, instances, k) for k, path in enumerate(files)]
         splits, left_out = _joined(
             [read_grounding(path, instances=coco)
              for path, coco in zip(files, annotated, strict=True)], sources)

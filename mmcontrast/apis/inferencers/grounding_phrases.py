@@ -72,7 +72,7 @@ def asked_phrases(phrases: Phrases, sources: Sequence[ImageSource], notes: list[
 
 def _read_text(named: str | Path) -> tuple[Any, str]:
     """Phrases of a file or a command line, and what messages call their place."""
-    path = Path(named).expanduser()
+    path = Path(os.path.expanduser(named))  # leaves the user of '~nobody' as it is
     # Not path.is_file(), which fails for a text that is too long for a file name.
     if os.path.isfile(path):
         return _read_file(str(path)), str(path)
@@ -96,15 +96,25 @@ def _read_file(path: str) -> Sequence | Mapping:
 
 def _read_json(path: str) -> Sequence | Mapping:
     if path.lower().endswith('.json'):
+        text = read_text(path)
         try:
-            content = json.loads(read_text(path))
-        except (json.JSONDecodeError, RecursionError) as error:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise UserValueError(f'{path} is not valid JSON: {error}.') from None
         if isinstance(content, list) and all(isinstance(each, str) for each in content):
             return content
         if isinstance(content, dict) and not isinstance(content.get('images'), list):
             return content
+        if not isinstance(content, dict) and not _lists_images(content):
+            raise UserValueError(
+                f'{path} holds no phrases: expected a list of phrases, '
+                '{image: [phrase, ...]} or [{"image": ..., "phrases": [...]}], got '
+                f'{text.strip()[:60]}.')
     return _grouped(read_json(path), path)
+
+
+def _lists_images(content: Any) -> bool:
+    return isinstance(content, list) and all(isinstance(e, dict) for e in content)
 
 
 def _grouped(entries: Iterable[Entry], path: str) -> dict[str, tuple[str, ...]]:

@@ -185,8 +185,8 @@ def grounding_writer(out: str | Path | None, sources: Sequence[ImageSource],
         return
     stems = output_stems([apart(source.name, ('proposals',)) for source in sources])
     folders = ('', 'proposals/') if proposals else ('',)
-    refuse_overwriting((out / f'{folder}{stem}.jpg' for stem in stems
-                        for folder in folders), *read)
+    refuse_overwriting([out / 'annotations.json', *(
+        out / f'{folder}{stem}.jpg' for stem in stems for folder in folders)], *read)
     coco: dict = dict(images=[], categories=[], annotations=[], phrases=[])
     categories: dict[str, int] = {}
 

@@ -21,7 +21,10 @@ from .samples import (
     predicted_boxes,
 )
 
-_META = ('img_id', 'img_path', 'text', 'group_id', 'sentence_id', 'data_source')
+_IDS = 'img_id', 'group_id', 'sentence_id'
+_META = (*_IDS, 'img_path', 'text', 'data_source')
+# Of a number: int that no float holds are none either.
+_LARGEST = float(np.finfo(np.float32).max)
 _EXPECTED = 'Expected a file of the metric DumpGrounding, one JSON object a line.'
 
 
@@ -118,7 +121,7 @@ def read_dump(path: str | Path, resolutions: Sequence[str] = ()) -> Iterator[dic
         place = f'{path}, line {number}'
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise UserValueError(f'{place} is not JSON ({error}). {_EXPECTED}'
                                  ) from None
         yield _sample(row, resolutions, place)
@@ -145,6 +148,10 @@ def _sample(row: Any, resolutions: Sequence[str], place: str) -> dict:
         raise UserValueError(f'{place} has no labels (truth is {truth!r:.60}); dump a '
                              'test set with labels.')
     found, true = _boxes(row['boxes'], place), _boxes(truth['boxes'], place)
+    for key in _IDS:
+        if not isinstance(row.get(key), int | float | str | None):
+            raise UserValueError(f'{place}: {key} must be a number or a text, got '
+                                 f'{row[key]!r:.60}.')
     sample = {key: row[key] for key in _META if key in row} | dict(
         gt_instances=dict(bboxes=true, referred=np.ones(len(true), bool)),
         pred_instances=dict(bboxes=found, scores=_scores(row, len(found), place)))
@@ -161,7 +168,7 @@ def _sample(row: Any, resolutions: Sequence[str], place: str) -> dict:
 def _boxes(values: Any, place: str) -> np.ndarray:
     try:
         boxes = np.array(values, np.float64).reshape(-1, 4)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         boxes = np.full((1, 4), np.nan)
     if not np.isfinite(boxes).all():
         raise UserValueError(f'{place}: boxes must be a list of four numbers each, x1, '
@@ -178,7 +185,8 @@ def _scores(row: dict, count: int, place: str) -> np.ndarray:
 
 
 def _number(value: Any, what: str, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (
+            abs(value) <= _LARGEST):
         raise UserValueError(f'{place}: {what} must be a number, got {value!r:.60}.')
     return float(value)
 
