@@ -206,3 +206,14 @@ def test_a_pretrained_beit3_becomes_an_encoder(small, tmp_path):
     assert len(conversion.report.dropped) == 2
     for name, value in encoder.state_dict().items():
         assert torch.equal(value, conversion.state_dict[name]), name
+
+
+@pytest.mark.parametrize('value', [
+    torch.zeros(()), torch.zeros(3), torch.zeros(0, 64),
+    torch.zeros(40, 64, dtype=torch.int8)])
+@pytest.mark.parametrize('key', ['vis_enc.beit3.text_embed.weight',
+                                 'vis_enc.beit3.vision_embed.proj.weight',
+                                 'head.query_embed.weight'])
+def test_tensors_of_another_kind_are_named(small, key, value):
+    with pytest.raises(ValueError, match=f'{key} must be a floating-point tensor of'):
+        convert(small | {key: value})

@@ -130,6 +130,14 @@ def _check_kind(weights: Mapping[str, Tensor], is_whole: bool) -> None:
             f'Neither a released PropVG nor a BEiT-3: the file lacks {missing[0]}. '
             'Expected vis_enc.beit3.* and head.*, or beit3.*; found '
             f'{count_prefixes(weights)}.')
+    # Sizes of the model are read off these.
+    for key in needed:
+        value, wanted = weights[key], 4 if key.endswith('proj.weight') else 2
+        if value.ndim != wanted or not value.numel() or not value.is_floating_point():
+            raise UserValueError(
+                f'{key} must be a floating-point tensor of {wanted} dimensions, got '
+                f'{value.dtype} {tuple(value.shape)}. The file is damaged, or of '
+                'another model.')
 
 
 def _check_variants(model: nn.Module) -> None:
