@@ -110,7 +110,7 @@ def test_a_file_may_lie_beside_the_folder_and_be_in_another_encoding(folder, sou
     ('gap.json', '{"a.png": ["x", ""]}', 'gap.json, a.png: phrase 2 of 2 must be text'),
     ('number.json', '{"a.png": 3}', 'number.json, a.png: expected at least one'),
     ('broken.json', '{"a.png": ', 'broken.json is not valid JSON'),
-    ('other.json', '[1, 2]', 'other.json is not a file of captions'),
+    ('other.json', '[1, 2]', 'other.json holds no phrases'),
     ('away.csv', 'image,phrase\nz.png,x\n',
      'away.csv: none of its 1 images is among the 4 that were given, the first is '
      'z.png; these begin with a.png'),
