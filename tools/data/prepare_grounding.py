@@ -1,4 +1,4 @@
-"""Convert and check grounding data: RefCOCO, gRefCOCO, Ref-ZOM, R-RefCOCO, your own.
+"""Convert and verify grounding data: RefCOCO, gRefCOCO, Ref-ZOM, R-RefCOCO, your own.
 
     python tools/data/prepare_grounding.py 'data/refcoco/refs(unc).p' \
 --benchmark refcoco --out data/seqtr_type/annotations/refcoco-unc
