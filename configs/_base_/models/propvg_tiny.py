@@ -20,5 +20,6 @@ model = dict(
     # Every word of a phrase of the toy world is a token, of at most nine.
     tokenizer=dict(model_file='shapes', max_tokens=20),
     head=dict(channels=48, num_layers=2, num_heads=4, dropout=0.0, det_weight=0.25,
-              refer_weight=2.0, sentence_pooling='masked_max', word_pooling='masked',
+              refer_weight=2.0, existence_top_k=10,
+              sentence_pooling='masked_max', word_pooling='masked',
               pixel_token_layout='channels_last', aux_weighting='all'))

@@ -10,6 +10,7 @@ from mmdet.structures.mask import BitmapMasks
 from pycocotools import mask as coco_masks
 from timing.frame import Row, time_in_turns
 
+from mmcontrast.datasets.image_files import decode_bytes
 from mmcontrast.registry import DATASETS
 
 WIDTH, HEIGHT = 640, 480
@@ -61,7 +62,9 @@ class LiteralLoader:
 
     def __call__(self, index: int) -> dict:
         record = self.records[index]
-        image = cv2.imread(str(self.folder / record['file_name']))
+        path = self.folder / record['file_name']
+        image = cv2.cvtColor(np.asarray(decode_bytes(path.read_bytes(), str(path))),
+                             cv2.COLOR_RGB2BGR)
         image = cv2.resize(image, (self.size, self.size),
                            interpolation=cv2.INTER_LINEAR)
         boxes, mask, _ = self.annotations(index)
