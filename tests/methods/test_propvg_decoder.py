@@ -4,7 +4,8 @@ import torch
 from mmcv.ops import MultiScaleDeformableAttention
 
 from mmcontrast.methods.propvg.deformable import SampledDeformableAttention
-from mmcontrast.registry import MODELS
+from mmcontrast.methods.propvg.mask_branch import UNetMaskDecoder
+from mmcontrast.methods.propvg.proposals import ProposalDecoder
 
 SIZES = [(6, 10), (3, 5)]
 
@@ -77,9 +78,9 @@ def test_a_point_on_the_center_of_a_cell_reads_that_cell():
 
 def small_decoder(**options):
     torch.manual_seed(0)
-    decoder = MODELS.build(dict(dict(
-        type='ProposalDecoder', channels=16, num_queries=6, num_heads=4, num_levels=2,
-        feedforward=32), **options))
+    decoder = ProposalDecoder(**dict(dict(
+        channels=16, num_queries=6, num_heads=4, num_levels=2, feedforward=32),
+        **options))
     decoder.init_weights()
     return decoder
 
@@ -140,7 +141,7 @@ def test_boxes_are_full_precision_under_autocast():
 
 @torch.no_grad()
 def test_the_mask_of_any_size_is_that_of_the_finest_level():
-    decoder = MODELS.build(dict(type='UNetMaskDecoder', channels=8)).eval()
+    decoder = UNetMaskDecoder(channels=8).eval()
     levels = [torch.randn(1, 8, *size) for size in ((20, 12), (10, 6), (5, 3), (3, 2))]
     features, logits = decoder(levels)
     assert features.shape == (1, 8, 20, 12) and logits.shape == (1, 1, 20, 12)

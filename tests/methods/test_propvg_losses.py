@@ -14,7 +14,6 @@ from mmcontrast.methods.propvg.matching import (
     referred_queries,
 )
 from mmcontrast.methods.propvg.targets import GroundingTargets
-from mmcontrast.registry import MODELS
 from mmcontrast.testing.ranks import on_ranks
 
 QUERIES = 5
@@ -83,7 +82,7 @@ def test_overlaps_by_hand():
 def test_weights_of_the_layers(weighting, first_layer):
     logits, boxes, targets = batch([3, 1])
     matches = match(logits[-1], boxes[-1], targets)
-    loss = MODELS.build(dict(type='SetLoss', aux_weighting=weighting))
+    loss = SetLoss(aux_weighting=weighting)
     terms = loss.terms(logits, boxes, targets, matches)
     expected = 0.1 * (terms * torch.tensor([first_layer, [1, 5, 2]])).sum()
     torch.testing.assert_close(loss(logits, boxes, targets, matches), expected)

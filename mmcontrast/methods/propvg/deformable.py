@@ -4,10 +4,7 @@ import torch.nn.functional as F
 from mmcv.ops import MultiScaleDeformableAttention
 from torch import Tensor
 
-from ...registry import MODELS
 
-
-@MODELS.register_module()
 class SampledDeformableAttention(MultiScaleDeformableAttention):
     """mmcv's deformable attention for few queries and many values.
 

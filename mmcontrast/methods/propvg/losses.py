@@ -7,7 +7,6 @@ from mmdet.models.losses import DiceLoss
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
-from ...registry import MODELS
 from .matching import Match, matched_queries, overlaps
 from .refer_scoring import check_choice
 from .targets import GroundingTargets
@@ -17,7 +16,6 @@ AUX_WEIGHTINGS = ('reference', 'all')
 DICE = DiceLoss(naive_dice=True, eps=1.0)
 
 
-@MODELS.register_module()
 class SetLoss(nn.Module):
     """Class, box distance and box overlap of proposals, summed over decoder layers.
 

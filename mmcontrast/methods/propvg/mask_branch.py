@@ -6,10 +6,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ...registry import MODELS
 
-
-@MODELS.register_module()
 class UNetMaskDecoder(BaseModule):
     """Upsample, join the next finer level, convolve twice; then one logit per cell.
 

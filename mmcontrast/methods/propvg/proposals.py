@@ -11,7 +11,6 @@ from mmdet.models.layers import (
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ...registry import MODELS
 from .deformable import SampledDeformableAttention
 
 # Of the reference; mmdet's is 1e-5.
@@ -33,7 +32,6 @@ class Proposals:
     boxes: Tensor
 
 
-@MODELS.register_module()
 class ProposalDecoder(BaseModule):
     """Deformable DETR's decoder without an encoder and without box refinement.
 
