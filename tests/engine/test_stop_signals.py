@@ -1,4 +1,5 @@
 """SIGTERM and SIGINT end a run with a checkpoint; real signals to real processes."""
+import multiprocessing
 import os
 import signal
 import sys
@@ -63,6 +64,24 @@ def test_a_plain_runner_of_mmengine_is_stopped_too(tmp_path, loop):
         custom_hooks=[dict(type='mmcontrast.StopSignalsHook'), at]))
     assert job.codes() == [143]
     assert latest_good_checkpoint(tmp_path / 'work').name == 'stopped_iter_8.pth'
+
+
+def test_a_process_that_a_metric_forks_can_be_terminated(tmp_path):
+    # multiprocessing.Pool ends its workers by SIGTERM and waits for them.
+    def fork():
+        child = multiprocessing.get_context('fork').Process(
+            target=time.sleep, args=(120,))
+        child.start()
+        time.sleep(0.5)
+        child.terminate()
+        child.join(60)
+        (tmp_path / 'code').write_text(str(child.exitcode))
+        child.kill()
+
+    job = Job(tmp_path, lambda *where: train(
+        *where, hooks=[At('before_train_iter', 2, fork)]))
+    assert job.codes() == [0]
+    assert (tmp_path / 'code').read_text() == str(-signal.SIGALRM)
 
 
 @pytest.mark.parametrize('name, code', [('SIGINT', 130), ('SIGUSR1', 138)])

@@ -22,6 +22,8 @@ from .worker_signals import shield_workers
 
 # Seconds: torchrun passes on a Ctrl-C that a process may have got from the terminal.
 SAME_SIGNAL = 1.0
+# Seconds that a forked child works on after a SIGTERM.
+CHILD_GRACE = 5
 
 
 @HOOKS.register_module()
@@ -114,7 +116,7 @@ class StopSignalsHook(Hook):
         return with_handlers
 
     def _start(self, runner: Runner) -> None:
-        self._flag = SharedFlag()
+        self._flag, self._process = SharedFlag(), os.getpid()
         self.received = self._agreed = 0
         hook = _checkpoint_hook(runner)
         self._saved_step, self._last_ckpt = None, hook and hook.last_ckpt
@@ -131,6 +133,9 @@ class StopSignalsHook(Hook):
                     self._previous[number] = signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame) -> None:
+        if os.getpid() != self._process:
+            self._in_child(number)
+            return
         again = time.monotonic() - self._received_at > SAME_SIGNAL
         if number == self.received == signal.SIGINT and again:
             signal.signal(number, self._previous[number])
@@ -142,6 +147,14 @@ class StopSignalsHook(Hook):
                 os.write(2, f'\n{_name(number)}: stopping at the next step, with a '
                             'checkpoint. Ctrl-C again stops at once, without.\n'
                             .encode())
+
+    def _in_child(self, number: int) -> None:
+        # The handler came along with a fork, as of the pool of mmdet's VOC metric.
+        # If its pool ends it, which waits for that, it must go; if the whole group got
+        # the signal, the run still needs what it is computing.
+        if number == signal.SIGTERM:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(CHILD_GRACE)
 
     def _stop_requested(self) -> bool:
         # The maximum over all ranks: a signal, and the rank that received it.
