@@ -19,6 +19,7 @@ from ...io.config_types import type_name
 from ...progress import progress_bar
 from ...registry import default_scope
 from ..loading import tested_dataset
+from ..machine import usable_cores
 
 #: What an inferencer takes.
 Images = str | Path | np.ndarray | Image.Image | Sequence
@@ -204,7 +205,8 @@ def iterate_batches(images: InputImages, batch_size: int, workers: int, progress
     Raises:
         ValueError: At the end, if none could be read.
     """
-    workers = min(workers, len(images) // batch_size)
+    # torch warns about more processes than processors.
+    workers = min(workers, usable_cores(), len(images) // batch_size)
     loader = DataLoader(images, batch_size=None, num_workers=workers,
                         collate_fn=_unchanged,
                         worker_init_fn=seed_worker if workers else None)
