@@ -5,7 +5,7 @@ pipeline = [
     dict(type='ResizeGrounding', scale=128),
     dict(type='PackGrounding')]
 loader = dict(
-    batch_size=8, collate_fn=dict(type='pseudo_collate'),
+    batch_size=32, collate_fn=dict(type='pseudo_collate'),
     worker_init_fn=dict(type='mmcontrast.seed_worker'))
 # All visible objects are foreground, of any size.
 dataset = dict(type='ShapesGrounding', size=128, cache=True, pipeline=pipeline)

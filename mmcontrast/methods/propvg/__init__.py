@@ -10,5 +10,6 @@ MODELS.announce('mmcontrast.methods.propvg.tokenizer', 'BEiT3Tokenizer')
 WEIGHT_INITIALIZERS.announce('mmcontrast.methods.propvg.beit3_weights',
                              'BEiT3Pretrained')
 MODELS.announce('mmcontrast.methods.propvg.head', 'PropVGHead')
+MODELS.announce('mmcontrast.methods.propvg.patch_head', 'PhrasePatchHead')
 MODELS.announce('mmcontrast.methods.propvg.propvg', 'PropVG')
 HOOKS.announce('mmcontrast.methods.propvg.phrase_images_hook', 'PhraseImagesHook')

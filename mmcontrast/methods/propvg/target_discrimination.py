@@ -99,17 +99,15 @@ class ScorePriorLayer(BaseModule):
         feedforward: Hidden channels of the FFN.
         dropout: Of the weights of the self-attention, the output of both attentions,
             and in the FFN.
-        score_channels: Hidden channels of the map from scores to biases.
     """
 
     def __init__(self, channels: int = 256, num_heads: int = 8,
-                 feedforward: int = 1024, dropout: float = 0.1,
-                 score_channels: int = 512) -> None:
+                 feedforward: int = 1024, dropout: float = 0.1) -> None:
         super().__init__()
         self.self_attn = nn.MultiheadAttention(
             channels, num_heads, dropout, batch_first=True)
         self.norm2 = nn.LayerNorm(channels)
-        self.cross_attn = ScorePriorAttention(channels, num_heads, score_channels)
+        self.cross_attn = ScorePriorAttention(channels, num_heads)
         self.norm1 = nn.LayerNorm(channels)
         self.linear1 = nn.Linear(channels, feedforward)
         self.linear2 = nn.Linear(feedforward, channels)
@@ -145,14 +143,14 @@ class ScorePriorAttention(nn.Module):
     leaves 5 % of the arithmetic where one token reads 6400 pixels.
     """
 
-    def __init__(self, channels: int, num_heads: int, score_channels: int) -> None:
+    def __init__(self, channels: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.q, self.k, self.v, self.proj = (
             nn.Linear(channels, channels) for _ in range(4))
         self.score_mlp = nn.Sequential(
-            nn.Linear(1, score_channels), nn.ReLU(inplace=True),
-            nn.Linear(score_channels, num_heads, bias=False))
+            nn.Linear(1, 2 * channels), nn.ReLU(inplace=True),
+            nn.Linear(2 * channels, num_heads, bias=False))
 
     def forward(self, x: Tensor, keys: Tensor, scores: Tensor, code: Tensor | None
                 ) -> Tensor:
