@@ -9,5 +9,7 @@ _base_ = [
 pretrained = 'work_dirs/propvg-encoder_tiny_1xb32-6e_shapes-128x128/epoch_6.pth'
 model = dict(encoder=dict(init_cfg=dict(
     _delete_=True, type='Pretrained', checkpoint=pretrained, prefix='encoder.')))
-max_epochs = 3
+# Encoder and head learn from the same scenes: closer rates than from BEiT-3.
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(encoder=dict(lr_mult=0.3))))
+max_epochs = 2
 train_cfg = dict(max_epochs=max_epochs, val_interval=1)
