@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_baselines_of_the_toy_world_are_printed_as_a_table():
-    config, = (ROOT / 'configs/propvg').glob('*shapes-128x128.py')
+    config, = (ROOT / 'configs/propvg').glob('propvg-corrected*shapes-128x128.py')
     done = call_tool(
         'projects/grounding/score_baselines.py', config, '--baselines', 'never',
         'all_objects', '--cfg-options', 'test_dataloader.dataset.num_images=4')
