@@ -26,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     with error_exit(parser):
         config = load_config(options.config, options.cfg_options)
+        if config.get('test_dataloader') is None:
+            raise ValueError(
+                f'{options.config} has no test_dataloader: give a config that is '
+                'tested on phrases.')
         metrics = config.test_evaluator
         scores = score_baselines(
             _samples(config.test_dataloader.dataset),

@@ -19,3 +19,10 @@ def test_baselines_of_the_toy_world_are_printed_as_a_table():
             for row in (never, everything)]
     assert [float(row['GREC/N_acc']) for row in rows] == [100, 0]
     assert [float(row['GREC/T_acc']) for row in rows] == [0, 100]
+
+
+def test_a_config_without_test_data_is_named():
+    config, = (ROOT / 'configs/propvg').glob('propvg-encoder*.py')
+    done = call_tool('projects/grounding/score_baselines.py', config)
+    assert done.returncode == 1
+    assert f'{config.name} has no test_dataloader' in done.stderr
