@@ -90,6 +90,17 @@ def test_resume_continues_the_run_that_was_begun_last(tmp_path, caplog):
         (tmp_path / 'run.json').read_text())['run']
 
 
+def test_runs_of_one_name_and_second_write_logs_of_their_own(tmp_path, monkeypatch):
+    """mmengine keeps loggers and message hubs by name, and names runs by the second."""
+    monkeypatch.setattr('time.strftime', lambda *_: '20260101_000000')
+    once = iterations(val=False) | dict(
+        train_cfg=dict(by_epoch=False, max_iters=3), experiment_name='sweep')
+    runners = [train(once, tmp_path / name) for name in 'ab']
+    assert all('Saving checkpoint at 3' in next(
+        (tmp_path / name).glob('*/*.log')).read_text() for name in 'ab')
+    assert runners[0].message_hub is not runners[1].message_hub
+
+
 def test_a_run_resumed_by_path_and_killed_at_once_resumes_there_again(tmp_path):
     """faults W, row 3: the last run begun is the one from that checkpoint."""
     train(settings(6, val=False), tmp_path / 'old')

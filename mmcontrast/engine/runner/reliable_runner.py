@@ -1,5 +1,6 @@
 """Run trainings that resume exactly and leave only complete checkpoints behind."""
 import copy
+import itertools
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -110,6 +111,12 @@ class ReliableRunner(Runner):
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build the logger, see mmengine; it takes any file name, and is no data set.
         """
+        # mmengine names runs by the second, and would give this one the logger and the
+        # message hub of a run that began in the same second in this process.
+        name = self._experiment_name
+        numbers = itertools.count(2)
+        while MMLogger.check_instance_created(self._experiment_name):
+            self._experiment_name = f'{name}_{next(numbers)}'
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if reconfigure := getattr(handler.stream, 'reconfigure', None):
