@@ -1,5 +1,5 @@
 """The same code in about a minute, from random weights."""
-_base_ = './propvg-corrected_tiny_1xb32-2e_shapes-128x128.py'
+_base_ = './propvg-corrected_tiny_1xb32-3e_shapes-128x128.py'
 
 model = dict(encoder=dict(init_cfg=None))
 max_epochs = 2

@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -214,12 +215,15 @@ def meant(scene, text):
     group = fitting(scene, *words)
     x, y = (scene.boxes_xyxy[:, [0, 1]] + scene.boxes_xyxy[:, [2, 3]]).T / 2
     area = scene.masks.sum(axis=(1, 2))
-    if superlative:
+    if superlative and group:
         value = {'leftmost': -x, 'rightmost': x, 'topmost': -y, 'largest': area,
                  'smallest': -area}[superlative]
         group = [max(group, key=lambda i: value[i])]
     if relation:
-        other, = fitting(scene, *anchor)
+        others = fitting(scene, *anchor)
+        if not others:
+            return []
+        other, = others
         keep = {'left of': x < x[other], 'right of': x > x[other],
                 'above': y < y[other], 'below': y > y[other]}[relation]
         group = [i for i in group if keep[i]]
@@ -236,6 +240,25 @@ def test_referring_expressions_are_true():
             kinds.add(found.kind)
             relations += ' the ' in found.text
     assert kinds == {'one', 'many', 'none'} and relations > 50
+
+
+def test_the_form_of_a_phrase_does_not_tell_whether_it_is_true():
+    """The share of absent ones among phrases of one form, over 500 scenes."""
+    counts = defaultdict(Counter)
+    for seed in range(500):
+        for found in draw_scene(seed, 32).referring:
+            match = EXPRESSION.fullmatch(found.text)
+            words = [match[group] not in (None, 'shape') for group in (3, 4, 5)]
+            form = (match[1], 'superlative' if match[2] else match[6] and 'relation',
+                    *(words if not match[6] and not match[2] else [any(words)]))
+            counts[form][found.kind == 'none'] += 1
+    # There is always a shape, and a leftmost one.
+    always = {form for form in counts if not any(form[2:]) and form[1] != 'relation'}
+    assert all(counts.pop(form)[True] == 0 for form in always) and len(always) == 2
+    shares = {form: count[True] / count.total() for form, count in counts.items()
+              if count.total() >= 100}
+    assert len(shares) >= 12 and 0.2 < min(shares.values()), shares
+    assert max(shares.values()) < 0.4, shares
 
 
 def test_scenes_of_two_objects_or_more_have_all_kinds_of_expressions(scenes):

@@ -8,6 +8,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from mmcontrast.datasets.shapes import draw_scene, scene_seed
+from mmcontrast.datasets.shapes.vocabulary import ATTRIBUTES
 from mmcontrast.datasets.shapes.words import VOCAB_SIZE, WORDS_FILE, train_words
 from mmcontrast.errors import UserValueError
 from mmcontrast.registry import DATASETS
@@ -47,6 +48,10 @@ def test_an_item_shows_the_scene_as_a_file_of_it_would():
         decoded = coco_mask.decode(thing['segmentation'])
         np.testing.assert_array_equal(decoded, mask)
         assert thing['area'] == mask.sum()
+    assert [tuple(words[i] for words, i in zip(
+        ATTRIBUTES.values(), thing['attributes'], strict=True))
+        for thing in item['objects']] == [
+            (thing.texture, thing.color, thing.shape) for thing in scene.objects]
 
 
 def test_a_drawn_phrase_is_another_one_at_the_next_visit():

@@ -94,8 +94,8 @@ def test_code_on_the_page_runs(page, monkeypatch, tmp_path):
         trained(tmp_path, f'topnet/{name}', 'mmcontrast', f'{name}/epoch_10.pth')
     if page.stem in ('inference', 'propvg'):
         Image.new('RGB', (90, 70), (50, 90, 40)).save(tmp_path / 'photo.jpg')
-        name = 'propvg-corrected_tiny_1xb32-2e_shapes-128x128'
-        trained(tmp_path, f'propvg/{name}', 'mmcontrast', f'{name}/epoch_2.pth')
+        name = 'propvg-corrected_tiny_1xb32-3e_shapes-128x128'
+        trained(tmp_path, f'propvg/{name}', 'mmcontrast', f'{name}/epoch_3.pth')
     if page.stem == 'calibration':
         labeled_photos(tmp_path)
         monkeypatch.chdir(tmp_path)     # The config reads the class lists.

@@ -4,6 +4,7 @@ import torch
 
 from mmcontrast.methods.propvg.beit3 import BEiT3
 from mmcontrast.methods.propvg.beit3_weights import resize_positions
+from mmcontrast.models.layers import ConvStem
 from mmcontrast.registry import MODELS
 from tests.helpers.propvg_case import padding_mask
 
@@ -160,11 +161,35 @@ def test_a_stem_of_convolutions_embeds_the_patches():
     assert len(model.vision_embed.proj) > 1
 
 
+def test_a_stem_doubles_its_channels_up_to_the_width():
+    def channels(width, patch_size, **options):
+        return [layer.out_channels for layer in ConvStem(width, patch_size, **options)
+                if isinstance(layer, torch.nn.Conv2d)]
+    assert channels(64, 16) == [8, 16, 32, 64, 64]
+    assert channels(64, 16, first=16) == [16, 32, 64, 64, 64]
+    assert channels(64, 4, first=64) == [64, 64, 64]
+    for first in (4, 12, 128):
+        with pytest.raises(ValueError, match=f'beginning with {first} channels'):
+            ConvStem(64, 16, first=first)
+
+
+@pytest.mark.parametrize('norm, across', [('group', False), ('batch', True)])
+def test_batch_norms_of_the_stem_compare_images_and_group_norms_do_not(norm, across):
+    torch.manual_seed(0)
+    model = tiny(conv_stem=True, stem_norm=norm).train()
+    images = torch.randn(2, 3, 16, 16)
+    alone = model.embed_images(images[:1])
+    together = model.embed_images(images)[:1]
+    assert torch.allclose(alone, together, atol=1e-5) != across
+
+
 def test_sizes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match='image_size=30 is not a multiple'):
         tiny(image_size=30)
     with pytest.raises(ValueError, match='embed_dims=32 is not a multiple of num_he'):
         tiny(num_heads=5)
+    with pytest.raises(ValueError, match="one of .'batch', 'group'., got 'layer'"):
+        tiny(conv_stem=True, stem_norm='layer')
     images, ids, padding = batch((32, 36))
     with pytest.raises(ValueError, match='36 x 32 are no whole patches of 8 pixels'):
         tiny()(images, ids, padding)

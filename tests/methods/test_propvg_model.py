@@ -2,6 +2,7 @@
 import pytest
 import torch
 
+from mmcontrast.datasets.grounding import collate_phrases
 from mmcontrast.structures.protocols import GroundsPhrases
 from tests.helpers import tiny_propvg
 from tests.helpers.tiny_propvg import NUM_QUERIES, PHRASES, SIZE
@@ -50,6 +51,26 @@ def test_without_existence_scores_are_refer_scores():
     sample, _ = model(**prepared(model), mode='predict')
     best = model(**prepared(model)).refer[0].max()
     assert sample.pred_instances.scores[0] == best and 'pred_exists' not in sample
+
+
+@torch.no_grad()
+def test_an_image_that_several_samples_show_is_embedded_once(model):
+    """Whichever of the batch are picked out; the first two show one image."""
+    alone = tiny_propvg.batch(4)
+    alone['inputs'][1] = alone['inputs'][0]
+    items = [dict(inputs=image, data_samples=sample) for image, sample in zip(
+        *alone.values(), strict=True)]
+    alone = model(**model.data_preprocessor(alone))
+    batch = model.data_preprocessor(collate_phrases(items))
+    counts = []
+    hook = model.encoder.vision_embed.proj.register_forward_pre_hook(
+        lambda _, args: counts.append(len(args[0])))
+    for picked in ([0, 1, 2, 3], [3, 1, 0], [1], [2, 3]):
+        outputs = model(batch['inputs'][picked],
+                        [batch['data_samples'][i] for i in picked])
+        torch.testing.assert_close(outputs.refer, alone.refer[picked])
+    hook.remove()
+    assert counts == [3, 2, 1, 2]
 
 
 @torch.no_grad()

@@ -8,8 +8,9 @@ import torch
 pytest.importorskip('mmdet')
 from mmcontrast.apis.config import load_config
 from mmcontrast.apis.train import train
+from mmcontrast.errors import UserValueError
 from mmcontrast.io.checkpoint import read_checkpoint
-from mmcontrast.methods.propvg.patch_head import PhrasePatchHead
+from mmcontrast.methods.propvg.patch_head import PatchOutputs, PhrasePatchHead
 from mmcontrast.methods.propvg.targets import GroundingTargets
 from mmcontrast.registry import MODELS
 
@@ -27,10 +28,10 @@ def test_the_loss_compares_logits_with_covered_shares():
     targets = GroundingTargets(
         [torch.zeros(0, 4)], [torch.zeros(0, dtype=torch.bool)], mask,
         torch.tensor([True]))
-    logits = torch.tensor([[[-1.0, 2.0]]])
+    outputs = PatchOutputs(torch.tensor([[[-1.0, 2.0]]]), torch.zeros(1, 2, 1, 2))
     # -share * log(sigmoid(x)) - (1 - share) * log(1 - sigmoid(x))
     wanted = (math.log(1 + math.exp(-1)) + 1 / 16 + math.log(1 + math.exp(2)) - 2) / 2
-    assert head.loss(logits, targets)['loss_patches'].item() == pytest.approx(wanted)
+    assert head.loss(outputs, targets)['loss_patches'].item() == pytest.approx(wanted)
 
 
 def test_a_token_decides_its_own_patch():
@@ -39,8 +40,41 @@ def test_a_token_decides_its_own_patch():
     image = torch.randn(2, 6, 3, 5)
     other = image.clone()
     other[1, :, 2, 4] = torch.randn(6)
-    changed = head(image, None, None) != head(other, None, None)
+    changed = head(image, None, None).logits != head(other, None, None).logits
     assert changed.nonzero().tolist() == [[1, 2, 4]]
+
+
+def attribute_targets(attributes):
+    """Of 2 x 4 patches of 4 pixels, objects on the right half and the left column."""
+    boxes = torch.tensor([[0.75, 0.5, 0.5, 1.0], [0.125, 0.5, 0.25, 1.0]])
+    return GroundingTargets(
+        [boxes], [torch.zeros(2, dtype=torch.bool)], torch.zeros(1, 8, 16),
+        torch.tensor([False]), attributes)
+
+
+def test_attributes_are_classified_from_the_tokens_in_the_box_of_each_object():
+    head = PhrasePatchHead(2, 4, attributes=(2, 3), attribute_weight=0.5)
+    tokens = torch.zeros(1, 2, 2, 4)
+    tokens[0, :, :, 2:] = torch.tensor([1.0, 2.0])[:, None, None]
+    weight = torch.tensor([[1.0, 0], [0, 1], [0, 0], [1, 1], [0, 2]])
+    head.attribute_linear.weight.data.copy_(weight)
+    head.attribute_linear.bias.data.zero_()
+    labels = torch.tensor([[1, 2], [0, 0]])
+    loss = head.loss(PatchOutputs(torch.zeros(1, 2, 4), tokens),
+                     attribute_targets([labels]))['loss_attributes']
+    # The right half says (1, 2) and (0, 3, 4), the left column nothing.
+    right = math.log(math.exp(1) + math.exp(2)) - 2, math.log(
+        1 + math.exp(3) + math.exp(4)) - 4
+    wanted = 0.5 * ((right[0] + math.log(2)) / 2 + (right[1] + math.log(3)) / 2)
+    assert loss.item() == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize('attributes', [None, [torch.zeros(2, 1, dtype=torch.int64)]])
+def test_objects_without_these_attributes_are_refused(attributes):
+    head = PhrasePatchHead(2, 4, attributes=(2, 3))
+    outputs = PatchOutputs(torch.zeros(1, 2, 4), torch.zeros(1, 2, 2, 4))
+    with pytest.raises(UserValueError, match=r'attributes=\[2, 3\]\) needs objects'):
+        head.loss(outputs, attribute_targets(attributes))
 
 
 def test_the_toy_model_starts_from_the_encoder_trained_alone(tmp_path, monkeypatch):

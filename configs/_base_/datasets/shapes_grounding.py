@@ -9,9 +9,12 @@ loader = dict(
     worker_init_fn=dict(type='mmcontrast.seed_worker'))
 # All visible objects are foreground, of any size.
 dataset = dict(type='ShapesGrounding', size=128, cache=True, pipeline=pipeline)
+# Kept scenes are ready sooner than another process could send them.
 train_dataloader = dict(
-    loader, num_workers=1, persistent_workers=True, drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    loader, num_workers=0, drop_last=True,
+    # Several phrases of an image in one batch: learns to read in fewer steps.
+    sampler=dict(type='PhraseGroupSampler', group_size=4),
+    collate_fn=dict(type='mmcontrast.collate_phrases'),
     dataset=dict(dataset, num_images=4000, split='train', sentences='each'))
 val_dataloader = dict(
     loader, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),

@@ -130,6 +130,11 @@ class GroundingDataset(ReplacesBadImages, BaseDataset):
             text=phrase.text, sentence_id=phrase.sentence_id,
             objects=self._objects(record, phrase))
 
+    def image_ids(self) -> list[int | str]:
+        """The image of each item."""
+        return [super(GroundingDataset, self).get_data_info(i)['img_id']
+                for i in range(len(self))]
+
     def _objects(self, record: GroundingRecord, phrase: Phrase) -> list[dict]:
         """Foreground objects, then those that are meant and are not among them."""
         targets = {target.id: target for target in phrase.targets}

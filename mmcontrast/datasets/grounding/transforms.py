@@ -59,9 +59,9 @@ class LoadGroundingAnnotations(BaseTransform):
     """Make arrays of the ``objects`` of a sample.
 
     Sets ``gt_bboxes``, (N, 4) float64 x1, y1, x2, y2 of all objects, clipped to
-    [0, W - 1] and [0, H - 1]; ``gt_referred``, (N,) bool; and ``gt_mask``, (H, W)
-    uint8, the union of the objects that are referred to, of which alone the masks are
-    decoded.
+    [0, W - 1] and [0, H - 1]; ``gt_referred``, (N,) bool; ``gt_attributes``, (N, K)
+    int64, where the objects have ``attributes``; and ``gt_mask``, (H, W) uint8, the
+    union of the objects that are referred to, of which alone the masks are decoded.
 
     Args:
         with_mask: Whether to read masks.
@@ -81,6 +81,8 @@ class LoadGroundingAnnotations(BaseTransform):
         limits = np.array([size[1] - 1, size[0] - 1] * 2, np.float64)
         results['gt_bboxes'] = np.clip(boxes, 0, limits)
         results['gt_referred'] = np.array([o['referred'] for o in objects], bool)
+        if objects and 'attributes' in objects[0]:
+            results['gt_attributes'] = np.array([o['attributes'] for o in objects])
         if self.with_mask:
             mask = np.zeros(size, bool)
             for target in objects:
@@ -132,7 +134,8 @@ class PackGrounding(BaseTransform):
 
     ``inputs`` is the (3, H, W) uint8 BGR image; ``data_samples`` an mmdet
     ``DetDataSample`` with ``gt_instances`` (``bboxes`` float32, ``referred`` bool,
-    ``labels`` zeros) and ``gt_mask`` (H, W) bool. The phrase is in its metainfo.
+    ``labels`` zeros, and ``attributes`` where there are any) and ``gt_mask`` (H, W)
+    bool. The phrase is in its metainfo.
 
     Args:
         keep_original_mask: Also pack ``gt_mask_original``, the mask in the size of the
@@ -152,6 +155,8 @@ class PackGrounding(BaseTransform):
             sample.gt_instances = InstanceData(
                 bboxes=boxes, referred=to_tensor(results['gt_referred']),
                 labels=torch.zeros(len(boxes), dtype=torch.int64))
+            if 'gt_attributes' in results:
+                sample.gt_instances.attributes = to_tensor(results['gt_attributes'])
         if 'gt_mask' in results:
             sample.gt_mask = to_tensor(results['gt_mask']).bool()
             if self.keep_original_mask:

@@ -9,6 +9,7 @@ from ...errors import UserValueError
 from ...registry import DATASETS, TRANSFORMS
 from .dataset import ShapesDataset
 from .scene import Scene
+from .vocabulary import ATTRIBUTES
 
 KINDS = ('one', 'many', 'none')
 SENTENCES = ('each', 'random')
@@ -21,7 +22,8 @@ class ShapesGrounding(ShapesDataset):
     Before the pipeline an item holds what ``GroundingDataset`` gives: ``text``,
     ``img_path`` ('shapes://train/17'), ``img_id``, ``sentence_id``, ``height``,
     ``width`` and ``objects``, all visible objects of the scene as dicts of ``id``,
-    ``bbox`` (xywh in pixels), ``area``, ``segmentation`` (RLE) and ``referred``. The
+    ``bbox`` (xywh in pixels), ``area``, ``segmentation`` (RLE), ``attributes``
+    (texture, color and shape, indices into :data:`ATTRIBUTES`) and ``referred``. The
     image is there as well: ``img`` (S, S, 3) uint8 BGR, ``ori_shape`` and
     ``img_shape``.
 
@@ -84,6 +86,10 @@ class ShapesGrounding(ShapesDataset):
                 f'{self.kinds}: set a larger num_images, or more kinds.')
         return found
 
+    def image_ids(self) -> list[int]:
+        """The scene of each item."""
+        return [self.get_data_info(i)['img_id'] for i in range(len(self))]
+
     def prepare_data(self, idx: int) -> dict | None:
         info = self.get_data_info(idx)
         number, expression = random.choice(info.pop('phrases'))
@@ -105,7 +111,9 @@ def _annotated(scene: Scene) -> dict:
         left, top, right, bottom = thing.box_xyxy
         objects.append(dict(
             id=i + 1, bbox=[left, top, right - left, bottom - top], area=thing.area,
-            segmentation=code))
+            segmentation=code, attributes=[
+                words.index(getattr(thing, kind)) for kind, words in ATTRIBUTES.items()
+            ]))
     shape = scene.image.shape[:2]
     return dict(img=np.ascontiguousarray(scene.image[..., ::-1]), ori_shape=shape,
                 img_shape=shape, objects=objects)

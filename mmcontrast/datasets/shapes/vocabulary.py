@@ -5,6 +5,7 @@ COLORS = {
     'green': (60, 160, 65), 'cyan': (60, 190, 200), 'blue': (50, 85, 200),
     'purple': (120, 60, 170), 'pink': (240, 140, 185)}
 TEXTURES = ('plain', 'striped', 'dotted', 'checked')
+ATTRIBUTES = {'texture': TEXTURES, 'color': tuple(COLORS), 'shape': SHAPES}
 SKY_TEXTURES = ('plain', 'cloudy', 'striped')
 STUFF = ('sky', 'ground')
 

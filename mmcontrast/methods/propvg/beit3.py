@@ -52,6 +52,7 @@ class BEiT3(BaseModule):
         conv_stem: Embed patches with a few convolutions (:class:`ConvStem`) instead of
             one linear map. Learns from far fewer images; pretrained files do not have
             it.
+        stem_norm, stem_channels: ``norm`` and ``first`` of :class:`ConvStem`.
         with_cp: Recompute each layer in the backward to save memory.
 
     Attributes:
@@ -65,6 +66,7 @@ class BEiT3(BaseModule):
                  depth: int = 12, num_heads: int = 12, feedforward: int = 3072,
                  vocab_size: int = 64010, drop_path: float = 0.1,
                  max_text_positions: int = 1024, conv_stem: bool = False,
+                 stem_norm: str = 'group', stem_channels: int | None = None,
                  with_cp: bool = False, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if min(image_size, patch_size) < 1 or image_size % patch_size:
@@ -73,7 +75,9 @@ class BEiT3(BaseModule):
         self.patch_size, self.grid = patch_size, image_size // patch_size
         self.out_channels = embed_dims
         self.text_embed = nn.Embedding(vocab_size, embed_dims)
-        self.vision_embed = PatchEmbedding(embed_dims, patch_size, conv_stem)
+        self.vision_embed = PatchEmbedding(
+            ConvStem(embed_dims, patch_size, stem_norm, stem_channels) if conv_stem
+            else nn.Conv2d(3, embed_dims, patch_size, patch_size), embed_dims)
         self.encoder = MultiwayEncoder(
             embed_dims, depth, num_heads, feedforward, drop_path,
             FIRST_PATCH + self.grid ** 2, max_text_positions, with_cp)
@@ -170,8 +174,7 @@ class BEiT3(BaseModule):
 class PatchEmbedding(nn.Module):
     """The map from pixels to patches, and the class token."""
 
-    def __init__(self, dims: int, patch_size: int, conv_stem: bool) -> None:
+    def __init__(self, proj: nn.Module, dims: int) -> None:
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dims))
-        self.proj = (ConvStem(dims, patch_size) if conv_stem else
-                     nn.Conv2d(3, dims, patch_size, patch_size))
+        self.proj = proj

@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 from numbers import Real
 
+import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
@@ -82,14 +83,24 @@ class PropVG(BaseModel):
         if mode not in ('loss', 'predict', 'tensor'):
             raise ValueError(
                 f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}.")
-        outputs = self._outputs(self.encoder.embed_images(inputs),
-                                checked_phrases(data_samples, inputs))
+        phrases = checked_phrases(data_samples, inputs)
+        outputs = self._outputs(self._embedded(inputs, data_samples), phrases)
         if mode == 'loss':
             targets = grounding_targets(data_samples, inputs)
             return self.head.loss(outputs, targets)
         if mode == 'predict':
             return self.predict(outputs, data_samples)
         return outputs
+
+    def _embedded(self, inputs: Tensor, data_samples: Sequence[DetDataSample]
+                  ) -> Tensor:
+        """Patches of the image of each sample; see :func:`collate_phrases`."""
+        images = [sample.get('shared_image', -1 - i)
+                  for i, sample in enumerate(data_samples)]
+        _, rows, places = np.unique(images, return_index=True, return_inverse=True)
+        if len(rows) == len(images):
+            return self.encoder.embed_images(inputs)
+        return self.encoder.embed_images(inputs[rows])[places]
 
     def _outputs(self, patches: Tensor, phrases: Sequence[str]) -> HeadOutputs:
         """Embedded images (B, C, h, w) and B phrases -> what the head says."""
@@ -215,7 +226,8 @@ def grounding_targets(data_samples: Sequence[DetDataSample], inputs: Tensor
     """What the losses compare with, from samples whose boxes are in input pixels.
 
     Args:
-        data_samples: With ``gt_instances`` (``bboxes``, ``referred``) and ``gt_mask``.
+        data_samples: With ``gt_instances`` (``bboxes``, ``referred``, maybe
+            ``attributes``) and ``gt_mask``.
         inputs: (B, 3, H, W) images.
     """
     height, width = inputs.shape[-2:]
@@ -226,7 +238,9 @@ def grounding_targets(data_samples: Sequence[DetDataSample], inputs: Tensor
         boxes=[bbox_xyxy_to_cxcywh(truth.bboxes / size) for truth in truths],
         referred=referred,
         masks=torch.stack([sample.gt_mask for sample in data_samples]),
-        exists=torch.stack([flags.any() for flags in referred]))
+        exists=torch.stack([flags.any() for flags in referred]),
+        attributes=([truth.attributes for truth in truths]
+                    if all('attributes' in truth for truth in truths) else None))
 
 
 def checked_test_cfg(given: dict) -> dict:

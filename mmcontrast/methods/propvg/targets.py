@@ -14,12 +14,14 @@ class GroundingTargets:
         referred: B times (N,) bool, those that the phrase means.
         masks: (B, S, S) float or bool, union of the objects that are meant.
         exists: (B,) bool, whether the phrase means any object.
+        attributes: B times (N, K) int64, where the objects have them.
     """
 
     boxes: list[Tensor]
     referred: list[Tensor]
     masks: Tensor
     exists: Tensor
+    attributes: list[Tensor] | None = None
 
     @property
     def counts(self) -> list[int]:
