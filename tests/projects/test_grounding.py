@@ -1,4 +1,5 @@
-"""The script in projects/grounding."""
+"""The scripts in projects/grounding."""
+import json
 import re
 from pathlib import Path
 
@@ -26,3 +27,27 @@ def test_a_config_without_test_data_is_named():
     done = call_tool('projects/grounding/score_baselines.py', config)
     assert done.returncode == 1
     assert f'{config.name} has no test_dataloader' in done.stderr
+
+
+def test_phrases_of_the_toy_world_are_scored_by_their_form(tmp_path):
+    """By hand: a half of the boxes right, and one of two absent phrases rejected."""
+    square, other = [0, 0, 10, 10], [50, 50, 60, 60]
+    rows = [('the red shape', square, 0.9, [square]),
+            ('the blue shape', square, 0.2, [other]),
+            ('the pink shape', square, 0.6, []),
+            ('all cyan shapes', square, 0.7, [square, other]),
+            ('the dotted star left of the red heart', square, 0.1, []),
+            ('the largest cross', square, 0.6, [square]),
+            ('all plain crosses', square, 0.6, [square, other])]
+    file = tmp_path / 'dump.jsonl'
+    file.write_text('\n'.join(json.dumps(dict(
+        text=text, boxes=[other, box], scores=[0.05, score],
+        truth=dict(boxes=true))) for text, box, score, true in rows))
+    done = call_tool('projects/grounding/score_forms.py', file, '--score-thr', '0.5')
+    found = {tuple(cell.strip() for cell in row.strip('|').split('|'))
+             for row in done.stdout.splitlines()[-5:]}
+    assert found == {
+        ('color', '2', '50', '50', '1', '100'), ('all: color', '0', '', '100', '0', ''),
+        ('relation', '0', '', '', '1', '0'),
+        ('superlative', '1', '100', '100', '0', ''),
+        ('all: texture, shape', '0', '', '100', '0', '')}
