@@ -25,7 +25,7 @@ LARGE = GREFCOCO.replace('base', 'large')
 OWN = 'propvg_beit3-base_1xb8-12e_own-data-320x320'
 PUBLISHED = [*REFCOCO, *GENERAL, CORRECTED, LARGE, OWN]
 TOY = sorted(path.stem for path in FOLDER.glob('propvg-corrected*shapes*.py'))
-ENCODER, = (path.stem for path in FOLDER.glob('propvg-encoder*.py'))
+ENCODERS = sorted(path.stem for path in FOLDER.glob('propvg-encoder*.py'))
 
 
 def config(stem):
@@ -33,7 +33,7 @@ def config(stem):
 
 
 def test_every_config_is_tested_here():
-    assert sorted([*PUBLISHED, *TOY, ENCODER]) == sorted(
+    assert sorted([*PUBLISHED, *TOY, *ENCODERS]) == sorted(
         path.stem for path in FOLDER.glob('*.py'))
 
 

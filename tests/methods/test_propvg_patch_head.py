@@ -15,8 +15,9 @@ from mmcontrast.methods.propvg.targets import GroundingTargets
 from mmcontrast.registry import MODELS
 
 FOLDER = Path(__file__).parents[2] / 'configs' / 'propvg'
-ENCODER, = FOLDER.glob('propvg-encoder*.py')
-TOY, = FOLDER.glob('propvg-corrected_tiny_1xb32*.py')
+SEE, = FOLDER.glob('propvg-encoder-attributes*.py')
+READ, = FOLDER.glob('propvg-encoder-phrases*.py')
+WHOLE, = FOLDER.glob('propvg-corrected_tiny_1xb32*.py')
 
 
 def test_the_loss_compares_logits_with_covered_shares():
@@ -77,15 +78,17 @@ def test_objects_without_these_attributes_are_refused(attributes):
         head.loss(outputs, attribute_targets(attributes))
 
 
-def test_the_toy_model_starts_from_the_encoder_trained_alone(tmp_path, monkeypatch):
+def test_each_step_of_the_toy_training_starts_from_the_one_before(tmp_path, monkeypatch
+                                                                  ):
+    """Under the names and after the epochs that the configs say."""
     monkeypatch.chdir(tmp_path)
-    train(str(ENCODER), cfg_options={
-        'train_dataloader.dataset.num_images': 2, 'train_dataloader.batch_size': 4,
-        'train_dataloader.num_workers': 0,
-        'train_dataloader.persistent_workers': False})
-    cfg = load_config(str(TOY))
-    model = MODELS.build(cfg.model)
-    model.init_weights()
-    trained = read_checkpoint(cfg.pretrained)['state_dict']
-    for key, value in model.encoder.state_dict().items():
-        assert torch.equal(value, trained[f'encoder.{key}']), key
+    for config, following in ((SEE, READ), (READ, WHOLE)):
+        train(str(config), cfg_options={
+            'train_dataloader.dataset.num_images': 4, 'train_dataloader.batch_size': 4,
+            'visualizer.name': config.stem})
+        cfg = load_config(str(following))
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        trained = read_checkpoint(cfg.pretrained)['state_dict']
+        for key, value in model.encoder.state_dict().items():
+            assert torch.equal(value, trained[f'encoder.{key}']), key

@@ -23,7 +23,7 @@ def test_baselines_of_the_toy_world_are_printed_as_a_table():
 
 
 def test_a_config_without_test_data_is_named():
-    config, = (ROOT / 'configs/propvg').glob('propvg-encoder*.py')
+    config, = (ROOT / 'configs/propvg').glob('propvg-encoder-phrases*.py')
     done = call_tool('projects/grounding/score_baselines.py', config)
     assert done.returncode == 1
     assert f'{config.name} has no test_dataloader' in done.stderr

@@ -11,7 +11,7 @@ model = dict(
     # A stem with group norms or fewer channels takes much longer to see textures.
     encoder=dict(
         _delete_=True, type='BEiT3', image_size=128, patch_size=16, embed_dims=64,
-        depth=3, num_heads=4, feedforward=256, vocab_size=221, drop_path=0.0,
+        depth=4, num_heads=4, feedforward=256, vocab_size=221, drop_path=0.0,
         max_text_positions=22, conv_stem=True, stem_norm='batch',
         stem_channels=16,
         # Tables of positions as BEiT-3 draws them, with a std of 1, would drown words
