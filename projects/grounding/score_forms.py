@@ -27,6 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     forms = defaultdict(list)
     with error_exit(parser):
         for sample in read_dump(options.dump):
+            if not str(sample.get('text') or '').strip():
+                raise ValueError(
+                    f'{options.dump}: a phrase of {sample.get("img_path", "an image")} '
+                    'has no text. Write the file again with DumpGrounding and a test '
+                    'pipeline that ends with PackGrounding.')
             forms[form(sample['text'])].append(scored(sample, options.score_thr))
     print('| form | one object: phrases | best box is right | there: kept '
           '| not there: phrases | kept |')
@@ -56,6 +61,8 @@ def scored(sample: Mapping, score_thr: float) -> tuple[int, bool, bool]:
     """
     boxes, scores = predicted_boxes(sample)
     true = labeled_boxes(sample)
+    if not len(boxes):
+        return len(true), False, False
     best = boxes[scores.argmax()][None]
     right = bool((pairwise_iou(best, true) >= 0.5).any())
     return len(true), right, bool(scores.max() > score_thr)

@@ -168,7 +168,7 @@ def test_a_stem_doubles_its_channels_up_to_the_width():
     assert channels(64, 16) == [8, 16, 32, 64, 64]
     assert channels(64, 16, first=16) == [16, 32, 64, 64, 64]
     assert channels(64, 4, first=64) == [64, 64, 64]
-    for first in (4, 12, 128):
+    for first in (0, 4, 12, 128, 16.0):
         with pytest.raises(ValueError, match=f'beginning with {first} channels'):
             ConvStem(64, 16, first=first)
 

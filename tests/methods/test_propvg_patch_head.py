@@ -1,16 +1,21 @@
 """The encoder of PropVG trained alone, and handed to the whole model."""
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.structures import InstanceData
 
 pytest.importorskip('mmdet')
+from mmdet.structures import DetDataSample
+
 from mmcontrast.apis.config import load_config
 from mmcontrast.apis.train import train
 from mmcontrast.errors import UserValueError
 from mmcontrast.io.checkpoint import read_checkpoint
 from mmcontrast.methods.propvg.patch_head import PatchOutputs, PhrasePatchHead
+from mmcontrast.methods.propvg.propvg import grounding_targets
 from mmcontrast.methods.propvg.targets import GroundingTargets
 from mmcontrast.registry import MODELS
 
@@ -68,6 +73,29 @@ def test_attributes_are_classified_from_the_tokens_in_the_box_of_each_object():
         1 + math.exp(3) + math.exp(4)) - 4
     wanted = 0.5 * ((right[0] + math.log(2)) / 2 + (right[1] + math.log(3)) / 2)
     assert loss.item() == pytest.approx(wanted)
+
+
+def test_images_without_objects_have_no_attributes_to_learn():
+    """Alone in a batch, and beside others."""
+    torch.manual_seed(0)
+    head = PhrasePatchHead(2, 4, attributes=(2, 3))
+    outputs = PatchOutputs(torch.zeros(1, 2, 4), torch.randn(1, 2, 2, 4))
+    empty = InstanceData(bboxes=torch.zeros(0, 4), referred=torch.zeros(0).bool())
+    one = InstanceData(bboxes=torch.tensor([[0., 0, 8, 8]]), referred=torch.ones(
+        1).bool(), attributes=torch.tensor([[1, 2]]))
+    samples = []
+    for truth in (one, empty):
+        samples.append(DetDataSample(gt_instances=truth))
+        samples[-1].gt_mask = torch.zeros(8, 16).bool()
+    images = torch.zeros(2, 3, 8, 16)
+    targets = grounding_targets(samples, images)
+    assert [x.tolist() for x in targets.attributes] == [[[1, 2]], []]
+    assert grounding_targets(samples[1:], images).attributes is None
+    none = replace(targets, boxes=targets.boxes[1:], masks=targets.masks[1:],
+                   attributes=targets.attributes[1:])
+    assert head.loss(outputs, none)['loss_attributes'] == 0
+    del one.attributes
+    assert grounding_targets(samples, images).attributes is None
 
 
 @pytest.mark.parametrize('attributes', [None, [torch.zeros(2, 1, dtype=torch.int64)]])

@@ -36,13 +36,14 @@ def test_phrases_of_the_toy_world_are_scored_by_their_form(tmp_path):
             ('the blue shape', square, 0.2, [other]),
             ('the pink shape', square, 0.6, []),
             ('all cyan shapes', square, 0.7, [square, other]),
-            ('the dotted star left of the red heart', square, 0.1, []),
+            ('the dotted star left of the red heart', None, 0.1, []),
             ('the largest cross', square, 0.6, [square]),
             ('all plain crosses', square, 0.6, [square, other])]
     file = tmp_path / 'dump.jsonl'
     file.write_text('\n'.join(json.dumps(dict(
-        text=text, boxes=[other, box], scores=[0.05, score],
-        truth=dict(boxes=true))) for text, box, score, true in rows))
+        text=text, boxes=[other, box] if box else [],
+        scores=[0.05, score] if box else [], truth=dict(boxes=true)))
+        for text, box, score, true in rows))
     done = call_tool('projects/grounding/score_forms.py', file, '--score-thr', '0.5')
     found = {tuple(cell.strip() for cell in row.strip('|').split('|'))
              for row in done.stdout.splitlines()[-5:]}
@@ -51,3 +52,7 @@ def test_phrases_of_the_toy_world_are_scored_by_their_form(tmp_path):
         ('relation', '0', '', '', '1', '0'),
         ('superlative', '1', '100', '100', '0', ''),
         ('all: texture, shape', '0', '', '100', '0', '')}
+    file.write_text(json.dumps(dict(
+        img_path='a.png', boxes=[], scores=[], truth=dict(boxes=[]))))
+    done = call_tool('projects/grounding/score_forms.py', file)
+    assert done.returncode == 1 and 'a phrase of a.png has no text' in done.stderr

@@ -60,7 +60,7 @@ def referring(plan: ScenePlan, objects: Objects, size: int) -> tuple[Referring, 
     """Expressions for one object, for several, and for none that is there.
 
     Every object is named by words or by position where that is possible. With two
-    objects or more at least one expression has several targets; one or two have none.
+    objects or more at least one expression has several targets; up to two have none.
     These take the forms of the others, with other words, so that the form of a phrase
     does not tell whether anything is meant. They keep to the color-shape combinations
     that the scene was drawn from: held-out ones never occur in the texts of seen

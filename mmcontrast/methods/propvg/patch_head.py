@@ -92,4 +92,6 @@ class PhrasePatchHead(BaseModule):
         pooled = roi_align(tokens, boxes, 1, sampling_ratio=2, aligned=True)
         logits = self.attribute_linear(pooled.flatten(1)).split(self.attributes, 1)
         labels = torch.cat(found).unbind(1)
-        return sum(F.cross_entropy(x, y) for x, y in zip(logits, labels, strict=True))
+        # Also without any object in the batch.
+        return sum(F.cross_entropy(x, y, reduction='sum') / max(len(y), 1)
+                   for x, y in zip(logits, labels, strict=True))

@@ -239,8 +239,15 @@ def grounding_targets(data_samples: Sequence[DetDataSample], inputs: Tensor
         referred=referred,
         masks=torch.stack([sample.gt_mask for sample in data_samples]),
         exists=torch.stack([flags.any() for flags in referred]),
-        attributes=([truth.attributes for truth in truths]
-                    if all('attributes' in truth for truth in truths) else None))
+        attributes=_attributes(truths))
+
+
+def _attributes(truths: Sequence[InstanceData]) -> list[Tensor] | None:
+    """Those of each image, if all objects have them."""
+    known = [truth.attributes for truth in truths if 'attributes' in truth]
+    if not known or any('attributes' not in truth and len(truth) for truth in truths):
+        return None
+    return [truth.get('attributes', known[0][:0]) for truth in truths]
 
 
 def checked_test_cfg(given: dict) -> dict:

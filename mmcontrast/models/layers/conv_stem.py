@@ -34,14 +34,15 @@ class ConvStem(nn.Sequential):
     def __init__(self, width: int, patch_size: int, norm: str = 'group',
                  first: int | None = None) -> None:
         steps = patch_size.bit_length() - 1
-        first = first or width >> max(0, steps - 1)
+        first = width >> max(0, steps - 1) if first is None else first
         if steps < 1 or patch_size != 1 << steps or not _doubles(first, width, steps):
             raise UserValueError(
                 f'conv_stem halves the image once for every power of two in patch_size '
                 f'and doubles the channels up to width: patch_size={patch_size} with '
                 f'width={width}, beginning with {first} channels, does not fit. Use a '
-                'patch_size of 2, 4, 8 or 16 and a width that half of it divides.')
-        if norm not in _NORMS:
+                'patch_size of 2, 4, 8 or 16, a width that half of it divides, and '
+                'begin with width, width / 2, width / 4 ...')
+        if norm not in list(_NORMS):
             raise UserValueError(
                 f'The norm of conv_stem must be one of {list(_NORMS)}, got {norm!r}.')
         layers, channels = [], 3
@@ -55,4 +56,5 @@ class ConvStem(nn.Sequential):
 
 def _doubles(first: int, width: int, steps: int) -> bool:
     """Whether channels reach the width in fewer steps or as many, by doubling."""
-    return first >= 1 and width in [first << step for step in range(steps)]
+    return type(first) is int and first >= 1 and width in [
+        first << step for step in range(steps)]
