@@ -60,6 +60,8 @@ KINDS = dict(
     epochs=lambda: epochs(accumulate=4, sampler=dict(type=Shuffled)),
     two_optimizers=two_steps,
     epochs_with_workers=lambda: epochs(workers=2),
+    groups=lambda: epochs(workers=1, val=False, sampler=dict(
+        type='PhraseGroupSampler', group_size=3)),
     whole_epochs=lambda: epochs(
         checkpoint=dict(by_epoch=True, interval=1, save_best='acc', rule='greater'),
         hooks=[dict(type='EarlyStoppingHook', monitor='acc', rule='greater',

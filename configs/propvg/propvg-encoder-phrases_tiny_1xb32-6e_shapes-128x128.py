@@ -14,6 +14,6 @@ model = dict(
 train_dataloader = dict(
     dataset=dict(sentences='each'),
     sampler=dict(_delete_=True, type='PhraseGroupSampler', group_size=4))
-max_epochs = 8
+max_epochs = 6
 train_cfg = dict(max_epochs=max_epochs)
 default_hooks = dict(checkpoint=dict(interval=1))
