@@ -14,7 +14,7 @@ train_dataloader = dict(
     sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True))
 max_epochs = 24
 train_cfg = dict(max_epochs=max_epochs)
-default_hooks = dict(checkpoint=dict(interval=max_epochs))
+default_hooks = dict(checkpoint=dict(interval=6))
 # It gives no boxes that could be scored.
 val_cfg = val_dataloader = val_evaluator = None
 test_cfg = test_dataloader = test_evaluator = None

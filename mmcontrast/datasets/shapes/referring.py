@@ -135,9 +135,9 @@ def _refer_to_none(rng: RandomStream, objects: Objects, forms: Sequence[_Express
     forms = list(forms)
     while forms:
         form = forms.pop(int(rng.random() * len(forms)))
-        changed = [list(part) for part in _contradicted(
-            rng, objects, form, combinations, margin)]
-        if changed := [part for part in changed if part]:
+        changed = [several for several in _contradicted(
+            rng, objects, form, combinations, margin) if several]
+        if changed:
             return rng.choice(rng.choice(changed))
     return None
 
